@@ -1,0 +1,46 @@
+# Everything runs from .venv, which the first target that needs it makes.
+PYTHON ?= python3
+ZOO_SHARED ?= ../shared
+BIN := .venv/bin
+
+# The cached Olivetti faces beside the checkout, where there are any (CI has them; a clone need not).
+ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
+export SCIKIT_LEARN_DATA ?= $(ZOO_SHARED)/scikit_learn_data
+endif
+
+.PHONY: help demo test quick lint format clean
+
+help:
+	@echo "make demo    evaluate two classic models on real faces (installs into .venv first)"
+	@echo "make test    the whole test suite"
+	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make lint    ruff format, ruff check, mypy --strict"
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "face-zoo needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@echo "==> Making .venv and installing face-zoo with its exact versions (about 1.5 GB, a few minutes the first time)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "==> $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	@$(BIN)/zoo demo
+
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+quick: .venv/.installed
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

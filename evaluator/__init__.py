@@ -1,0 +1,1 @@
+"""Measures face-embedding models on verification bins. Imports neither zoo nor training."""

@@ -1,0 +1,22 @@
+"""What goes wrong on the user's side, as one family of exceptions."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: a file, a name, an option.
+
+    The message stands alone on one line: which file or argument, what was expected, what was
+    found, what to do next. The command line turns it (and ``OSError``) into that line and exit
+    code 2; any other exception is a bug and keeps its traceback.
+    """
+
+
+class BinError(InputError):
+    """A verification bin cannot be read or written; the message names file, index and cause."""
+
+
+class ModelError(InputError):
+    """A model file cannot be loaded or used for embeddings."""
+
+
+class ResultError(InputError):
+    """A stored result cannot be read or does not belong to its scores."""

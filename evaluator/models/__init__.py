@@ -1,0 +1,1 @@
+"""Model formats, one small file each, behind one Embedder."""

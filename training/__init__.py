@@ -1,0 +1,1 @@
+"""Retrains the entries of the zoo. May import evaluator, never zoo."""

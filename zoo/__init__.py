@@ -1,0 +1,1 @@
+"""The user's side: command line, registry, leaderboard, demo. May import evaluator and training."""

@@ -1,0 +1,114 @@
+"""The figures block of a result: every figure of one model on one bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from evaluator.metrics import TarAtFar, auc, best_accuracy, checked_scores, eer, sweep, tar_at_far
+from evaluator.protocols import (
+    INSIGHTFACE_FOLDS,
+    InsightfaceAccuracy,
+    KFoldAccuracy,
+    insightface_of,
+    kfold_of,
+    split_folds,
+)
+from evaluator.statistics import wilson_interval
+
+FARS = {"0.1": 0.1, "0.01": 0.01, "0.001": 0.001, "0.0001": 0.0001}  # key in the JSON: FAR
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """All figures of one list of scores; None is undefined, never 0 and never NaN.
+
+    Thresholds are scores: accept if ``score > threshold``. ``accuracy`` and ``threshold`` are
+    those of the ``seed`` protocol, ``accuracy_ci95`` its Wilson interval.
+    """
+
+    accuracy: float | None
+    threshold: float | None
+    accuracy_ci95: tuple[float, float] | None
+    kfold: KFoldAccuracy | None
+    insightface: InsightfaceAccuracy | None
+    auc: float | None
+    eer: float | None
+    eer_threshold: float | None
+    tar_at_far: Mapping[str, TarAtFar | None]
+
+
+def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
+    """Every figure of n pairs: ``scores`` (n,) finite, higher is more alike; ``genuine`` (n,) bool.
+
+    The scores need not be cosines, but ``insightface`` is None where they are not. Raises
+    ValueError for scores and labels that cannot be used, as ``sweep`` does.
+    """
+    values, labels = checked_scores(scores, genuine)
+    s = sweep(values, labels)
+    best, equal = best_accuracy(s), eer(s)
+    # kfold and insightface share insightface's ten folds, sorted once for both.
+    enough = len(values) >= INSIGHTFACE_FOLDS
+    folds = split_folds(values, labels, INSIGHTFACE_FOLDS) if enough else ()
+    return Figures(
+        accuracy=best.accuracy if best else None,
+        threshold=best.threshold if best else None,
+        accuracy_ci95=wilson_interval(best.correct, len(values)) if best else None,
+        kfold=kfold_of(s, folds, values, labels) if enough else None,
+        insightface=insightface_of(folds) if enough else None,
+        auc=auc(s),
+        eer=equal.rate if equal else None,
+        eer_threshold=equal.threshold if equal else None,
+        tar_at_far={key: tar_at_far(s, far) for key, far in FARS.items()},
+    )
+
+
+def to_json(block: Figures) -> dict[str, Any]:
+    """The ``figures`` object of a result as JSON values: None (null) is undefined."""
+    interval = block.accuracy_ci95
+    return {
+        "accuracy": block.accuracy,
+        "threshold": block.threshold,
+        "accuracy_ci95": list(interval) if interval else None,
+        "kfold": _kfold_json(block.kfold),
+        "insightface": _insightface_json(block.insightface),
+        "auc": block.auc,
+        "eer": block.eer,
+        "eer_threshold": block.eer_threshold,
+        "tar_at_far": {key: _tar_json(value) for key, value in block.tar_at_far.items()},
+    }
+
+
+def _kfold_json(value: KFoldAccuracy | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "accuracy": value.accuracy,
+        "std": value.std,
+        "thresholds": list(value.thresholds),
+    }
+
+
+def _insightface_json(value: InsightfaceAccuracy | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    tar = value.tar_at_far_1e_3
+    return {
+        "accuracy": value.accuracy,
+        "std": value.std,
+        "tar_at_far_1e-3": {"tar": tar.tar, "std": tar.std, "far": tar.far} if tar else None,
+    }
+
+
+def _tar_json(value: TarAtFar | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "tar": value.tar,
+        "far": value.far,
+        "threshold": value.threshold,
+        "tar_ci95": list(value.tar_ci95),
+    }

@@ -1,1 +1,117 @@
-"""Model formats, one small file each, behind one Embedder."""
+"""Model files: what they are, by content, and how they become an Embedder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from evaluator.errors import ModelError
+from evaluator.inputs import Embedder
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
+    ``size`` (height, width) for models that leave it free, ``precision`` (float32 or bfloat16)
+    and ``trust``, which lets code inside the file run.
+    """
+
+    profile: str | None = None
+    channels: str = "rgb"
+    size: tuple[int, int] | None = None
+    precision: str = "float32"
+    trust: bool = False
+
+
+# Format -> the module with check(path, options) and load(path, options). Modules, not functions:
+# a format's runtime is imported when a file of that format is met.
+_MODULES = {
+    "keras-h5": "evaluator.models.keras",
+    "keras": "evaluator.models.keras",
+}
+
+
+def model_format(path: Path) -> str | None:
+    """The format of a model file, told by its content, or None if it is no known model.
+
+    Raises OSError if the file cannot be read.
+    """
+    if path.is_dir():
+        return "savedmodel" if (path / "saved_model.pb").is_file() else None
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(_HDF5):
+        return "keras-h5"
+    if head.startswith(_ZIP) and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return "keras" if "config.json" in archive.namelist() else None
+    return "tflite" if head[4:8] == b"TFL3" else None
+
+
+def check_model(path: Path, options: LoadOptions) -> None:
+    """Raises ModelError for all that can be told to be wrong without loading the model.
+
+    Imports no TensorFlow: it runs before anything slow does.
+    """
+    _function(path, "check")(path, options)
+
+
+def load_embedder(path: Path, options: LoadOptions) -> Embedder:
+    """The Embedder of a model file. Raises ModelError, or OSError if it cannot be read."""
+    return cast(Embedder, _function(path, "load")(path, options))
+
+
+def model_sha256(path: Path) -> str:
+    """SHA-256 of a model file; of a folder, over the names and contents of its files in order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return (
+                hashlib.file_digest(file, "sha256").hexdigest()
+                if hasattr(hashlib, "file_digest")
+                else _digest(file.read())
+            )
+    total = hashlib.sha256()
+    for member in sorted(path.rglob("*")):
+        if member.is_file():
+            total.update(f"{member.relative_to(path).as_posix()}\0".encode())
+            total.update(model_sha256(member).encode())
+    return total.hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _function(path: Path, name: str) -> Callable[[Path, LoadOptions], Embedder | None]:
+    found = model_format(path)
+    if found is None:
+        raise ModelError(f"{path}: not a model: {_appearance(path)}. Expected .h5 or .keras")
+    if found not in _MODULES:
+        raise ModelError(f"{path}: {found} models cannot be read yet. Expected .h5 or .keras")
+    module = importlib.import_module(_MODULES[found])
+    return cast("Callable[[Path, LoadOptions], Embedder | None]", getattr(module, name))
+
+
+def _appearance(path: Path) -> str:
+    """What a file that is no model looks like, in words."""
+    if path.is_dir():
+        return "a folder without saved_model.pb"
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "the file is empty"
+    if head[:1] == b"\x80":
+        return "it looks like a pickle, as bins and PyTorch checkpoints are"
+    if head.startswith(_ZIP):
+        return "a zip archive without config.json (PyTorch checkpoints look like this)"
+    if head.isascii():
+        return "it is text"
+    return f"its first bytes are {head[:8].hex(' ')}"

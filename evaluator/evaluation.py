@@ -1,0 +1,119 @@
+"""A model on bins: distinct images -> embeddings -> pair scores -> figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins import VerificationSet, distinct_images
+from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.figures import Figures, figures
+from evaluator.inputs import Embedder
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a model did on one bin.
+
+    ``scores`` (pairs,) float64 are cosines in file order, NaN for a pair left out; ``genuine``
+    (pairs,) bool; ``images`` (2 x pairs,) the number of the distinct image in each slot, so that
+    pairs sharing an image are known. ``unusable`` lists the slots whose embedding is not finite
+    or has no length. ``figures`` and ``scores`` are None where there are such slots and
+    ``nan="fail"``. ``embedded`` is how many images were new, ``seconds`` the time for them.
+    """
+
+    bin: VerificationSet
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.intp]
+    scores: NDArray[np.float64] | None
+    figures: Figures | None
+    unusable: NDArray[np.intp]
+    dropped_pairs: int
+    embedding_size: int
+    embedded: int
+    seconds: float
+
+
+def evaluate_bins(
+    embedder: Embedder,
+    sets: Sequence[VerificationSet],
+    *,
+    options: EmbedOptions,
+    nan: str = "fail",
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[Measurement]:
+    """One Measurement a bin, in order. Images of equal bytes are embedded once for all bins.
+
+    ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the
+    pairs out that have one. Raises BinError for an image that does not decode.
+    """
+    row_of: dict[bytes, int] = {}
+    rows: list[NDArray[np.float32]] = []
+    for verification_set in sets:
+        start = time.perf_counter()
+        images, slots = distinct_images(verification_set.images)
+        new = [image for image in images if image not in row_of]
+        if new:
+            rows.append(
+                embed_images(
+                    embedder,
+                    new,
+                    options=options,
+                    describe=_describer(verification_set, new),
+                    on_progress=on_progress,
+                )
+            )
+            row_of.update(zip(new, range(len(row_of), len(row_of) + len(new)), strict=True))
+            rows = [np.concatenate(rows)]
+        seconds = time.perf_counter() - start
+        index = np.fromiter((row_of[image] for image in images), np.intp, len(images))
+        yield _measure(
+            verification_set, rows[0][index], slots, nan=nan, embedded=len(new), seconds=seconds
+        )
+
+
+def _measure(
+    verification_set: VerificationSet,
+    embeddings: NDArray[np.float32],
+    slots: NDArray[np.intp],
+    *,
+    nan: str,
+    embedded: int,
+    seconds: float,
+) -> Measurement:
+    bad = unusable_rows(embeddings)[slots]
+    unusable = np.flatnonzero(bad)
+    left, right = slots[0::2], slots[1::2]
+    genuine = verification_set.genuine
+    kept = ~(bad[0::2] | bad[1::2])
+    scored = nan == "drop" or not len(unusable)
+    scores = None
+    if scored:
+        scores = np.full(len(genuine), np.nan)
+        scores[kept] = pair_scores(embeddings, left[kept], right[kept])
+    return Measurement(
+        bin=verification_set,
+        genuine=genuine,
+        images=slots,
+        scores=scores,
+        figures=None if scores is None else figures(scores[kept], genuine[kept]),
+        unusable=unusable,
+        dropped_pairs=int((~kept).sum()) if scored else 0,
+        embedding_size=embeddings.shape[1],
+        embedded=embedded,
+        seconds=seconds,
+    )
+
+
+def _describer(verification_set: VerificationSet, images: Sequence[bytes]) -> Callable[[int], str]:
+    """A function that names image i of ``images`` by its bin and first slot."""
+
+    def describe(i: int) -> str:
+        slot = verification_set.images.index(images[i])
+        return f"{verification_set.path}: image {slot} (pair {slot // 2})"
+
+    return describe

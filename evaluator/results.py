@@ -1,0 +1,310 @@
+"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import ResultError
+from evaluator.evaluation import Measurement
+from evaluator.figures import to_json
+from evaluator.inputs import InputSpec
+
+SCHEMA = 1
+
+# How many unusable images a result names; the count is always whole.
+_NAMED_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}."""
+
+    name: str
+    path: str
+    sha256: str
+    format: str
+    embedding_size: int
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BinRecord:
+    """Which bin a result is on, and its counts."""
+
+    name: str
+    path: str
+    sha256: str
+    pairs: int
+    genuine: int
+    impostor: int
+    images: int
+    unique_images: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes figures besides model, bin and input."""
+
+    flip: str = "none"
+    decoder: str = "accurate"
+    precision: str = "float32"
+    nan: str = "fail"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one bin, as stored. ``scores`` is the name of the HDF5 file beside it."""
+
+    status: str
+    model: ModelRecord
+    bin: BinRecord
+    settings: Settings
+    figures: Mapping[str, Any] | None
+    non_finite: Mapping[str, Any]
+    cost: Mapping[str, float]
+    versions: Mapping[str, str]
+    created: str
+    scores: str | None = None
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
+    and the distinct-image number of each slot (2 x pairs,).
+    """
+
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.int64]
+
+
+def make_result(
+    measurement: Measurement,
+    *,
+    name: str,
+    path: Path,
+    sha256: str,
+    model_format: str,
+    input_spec: InputSpec,
+    settings: Settings,
+) -> Result:
+    """The Result of a Measurement by the model of that name, path, hash and format."""
+    verification_set = measurement.bin
+    figures = measurement.figures
+    return Result(
+        status="ok" if figures is not None else "non_finite",
+        model=ModelRecord(
+            name=name,
+            path=str(path),
+            sha256=sha256,
+            format=model_format,
+            embedding_size=measurement.embedding_size,
+            input=input_json(input_spec),
+        ),
+        bin=BinRecord(
+            name=verification_set.name,
+            path=str(verification_set.path),
+            sha256=verification_set.sha256,
+            pairs=len(measurement.genuine),
+            genuine=int(measurement.genuine.sum()),
+            impostor=int((~measurement.genuine).sum()),
+            images=len(measurement.images),
+            unique_images=int(measurement.images.max()) + 1,
+        ),
+        settings=settings,
+        figures=None if figures is None else to_json(figures),
+        non_finite={
+            "count": len(measurement.unusable),
+            "images": measurement.unusable[:_NAMED_IMAGES].tolist(),
+            "dropped_pairs": measurement.dropped_pairs,
+        },
+        cost={
+            "seconds": round(measurement.seconds, 4),
+            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+        },
+        versions=versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def input_json(spec: InputSpec) -> dict[str, Any]:
+    """An InputSpec as results carry it."""
+    return {
+        "size": [spec.height, spec.width],
+        "range": spec.profile,
+        "channels": spec.channels,
+        "layout": spec.layout,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made a result, without importing any of it."""
+    names = {"zoo": "face-zoo", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
+    found = {key: _version(name) for key, name in names.items()}
+    return {"zoo": found.pop("zoo"), "python": platform.python_version(), **found}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def result_path(
+    folder: Path,
+    *,
+    model: tuple[str, str],
+    bin: tuple[str, str],
+    settings: Settings,
+    profile: str,
+    channels: str,
+) -> Path:
+    """Where the result of a model and bin, each (name, SHA-256), with these settings stands.
+
+    ``<folder>/<model>-<sha8>/<bin>-<sha8>.json``, with what is not the default named before
+    ``.json``: two settings of one model and bin are two results.
+    """
+    default = Settings()
+    named = [profile] if profile != "unit" else []
+    named += ["bgr"] if channels == "bgr" else []
+    named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
+    named += [
+        value
+        for value, usual in (
+            (settings.decoder, default.decoder),
+            (settings.precision, default.precision),
+        )
+        if value != usual
+    ]
+    named += [f"nan-{settings.nan}"] if settings.nan != default.nan else []
+    stem = ".".join([f"{_file_name(bin[0])}-{bin[1][:8]}", *named])
+    return folder / f"{_file_name(model[0])}-{model[1][:8]}" / f"{stem}.json"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".") or "_"
+
+
+def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
+    """Stores a result and its scores; returns it with the name of its scores file.
+
+    Each file is written under a temporary name and renamed, the JSON last, and the scores file
+    carries its own hash in its name: a reader never sees half a file, and two writers leave one
+    of their two results, never a mixture. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = _stored_scores_name(path)
+    name = None
+    if scores is not None:
+        data = _scores_bytes(scores)
+        name = f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.h5"
+        _write_atomically(path.with_name(name), data)
+    stored = replace(result, scores=name)
+    _write_atomically(path, (json.dumps(to_dict(stored), indent=2) + "\n").encode())
+    if before is not None and before != name:
+        path.with_name(before).unlink(missing_ok=True)
+    return stored
+
+
+def _stored_scores_name(path: Path) -> str | None:
+    try:
+        return load_result(path).scores
+    except (FileNotFoundError, ResultError):
+        return None
+
+
+def _scores_bytes(scores: Scores) -> bytes:
+    buffer = io.BytesIO()
+    # libver and track_times: equal scores give equal bytes, and so one name.
+    with h5py.File(buffer, "w", libver="v110") as file:
+        for name, values in (
+            ("scores", scores.scores),
+            ("genuine", scores.genuine.astype(np.uint8)),
+            ("images", scores.images.astype(np.int64)),
+        ):
+            file.create_dataset(name, data=values, compression="gzip", track_times=False)
+    return buffer.getvalue()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp lets only the owner read
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """A result as its JSON object, keys in the documented order."""
+    fields = asdict(result)
+    return {"schema": fields.pop("schema"), **fields}
+
+
+def load_result(path: Path) -> Result:
+    """The result stored at a path. Raises ResultError if the file is not one, or OSError."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ResultError(f"{path}: not a stored result (not JSON); remove it") from None
+    if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
+        found = fields.get("schema") if isinstance(fields, dict) else type(fields).__name__
+        raise ResultError(f"{path}: expected a result of schema {SCHEMA}; found {found}")
+    try:
+        fields["model"] = ModelRecord(**fields["model"])
+        fields["bin"] = BinRecord(**fields["bin"])
+        fields["settings"] = Settings(**fields["settings"])
+        return Result(**fields)
+    except (TypeError, KeyError) as error:
+        raise ResultError(f"{path}: not a whole result ({error}); remove it") from None
+
+
+def load_scores(path: Path, result: Result) -> Scores:
+    """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
+    if result.scores is None or Path(result.scores).name != result.scores:
+        raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
+    file_path = path.with_name(result.scores)
+    try:
+        with h5py.File(file_path, "r") as file:
+            scores = Scores(
+                scores=file["scores"][:].astype(np.float64),
+                genuine=file["genuine"][:].astype(np.bool_),
+                images=file["images"][:].astype(np.int64),
+            )
+    except FileNotFoundError:
+        raise ResultError(f"{file_path}: the scores of a result are gone; use --fresh") from None
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ResultError(f"{file_path}: damaged scores ({error}); use --fresh") from None
+    pairs = result.bin.pairs
+    if not (len(scores.scores) == len(scores.genuine) == pairs and len(scores.images) == 2 * pairs):
+        raise ResultError(f"{file_path}: the scores do not belong to {path.name}; use --fresh")
+    return scores
+
+
+def stored_results(folder: Path) -> Iterator[Path]:
+    """The paths of all results under a folder, in name order."""
+    yield from sorted(folder.glob("*/*.json"))

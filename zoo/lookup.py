@@ -1,0 +1,121 @@
+"""From what the user types to files: models by entry or path, bins by name or path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluator.bins import is_pickle
+from evaluator.errors import InputError
+from evaluator.models import model_format
+from zoo.registry import Entry, unknown_name
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model to evaluate: its name in tables, its file, and its entry if it is one."""
+
+    name: str
+    path: Path
+    entry: Entry | None = None
+
+
+def resolve_models(values: Sequence[str], entries: Mapping[str, Entry]) -> list[ModelChoice]:
+    """Models in the order given, each once. Raises InputError for what is neither."""
+    choices = [_resolve_model(value, entries) for value in values]
+    return list({choice.path.resolve(): choice for choice in choices}.values())
+
+
+def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
+    entry = entries.get(value)
+    path = Path(value)
+    if entry is not None and not path.is_file():
+        if not entry.file.exists():
+            raise InputError(
+                f"entry {value!r}: its weights are not at {entry.file}. "
+                "Put the file there, or give the path of a model instead"
+            )
+        return ModelChoice(entry.name, entry.file, entry)
+    if not path.exists():
+        raise InputError(
+            f"no model {value!r}: it is no path, and no entry of models.yaml; "
+            f"{unknown_name(value, entries)}"
+        )
+    if path.is_file() and model_format(path) is None and is_pickle(path):
+        raise InputError(f"{value}: this is a bin, not a model; put it after --bins")
+    if path.is_dir() and model_format(path) is None:
+        raise InputError(
+            f"{value}: a folder, but not a SavedModel; give the model files in it: {value}/*.h5"
+        )
+    return ModelChoice(path.stem or path.name, path)
+
+
+def bin_folders(given: Sequence[Path]) -> list[Path]:
+    """Where bins are looked for: --data folders, $ZOO_DATA, ./datasets, and here."""
+    for folder in given:
+        if not folder.is_dir():
+            raise InputError(f"--data {folder}: no such folder")
+    listed = [Path(part) for part in os.environ.get("ZOO_DATA", "").split(os.pathsep) if part]
+    return list(dict.fromkeys([*given, *listed, Path("datasets"), Path()]))
+
+
+def resolve_bins(
+    values: Sequence[str], folders: Sequence[Path], entries: Mapping[str, Entry]
+) -> list[Path]:
+    """Bin files in the order given, each once. Raises InputError for an unknown name."""
+    paths = [_resolve_bin(value, folders, entries) for value in values]
+    return list({path.resolve(): path for path in paths}.values())
+
+
+def all_bins(folders: Sequence[Path]) -> list[Path]:
+    """Every bin in the folders; of several with one name, the one in the first folder."""
+    return list(_available(folders).values())
+
+
+def _available(folders: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if folder.is_dir():
+            for path in sorted(folder.glob("*.bin")):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
+    as_path = Path(value)
+    if as_path.is_file():
+        if model_format(as_path) is not None:
+            raise InputError(_models_first(value))
+        return as_path
+    for folder in folders:
+        path = folder / f"{value}.bin"
+        if path.is_file():
+            return path
+    if value in entries or model_format_of_folder(as_path):
+        raise InputError(_models_first(value))
+    if as_path.is_dir():
+        raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
+    looked = ", ".join(str(folder) for folder in folders)
+    available = _available(folders)
+    if not available:
+        there = "no bins are there. Name their folder with --data DIR"
+    else:
+        near = difflib.get_close_matches(value, available, n=1)
+        there = f"did you mean {near[0]!r}? " if near else ""
+        there += "there is: " + ", ".join(available)
+    raise InputError(f"no bin {value!r}: looked for a file of that path and in {looked}; {there}")
+
+
+def model_format_of_folder(path: Path) -> bool:
+    """Whether a path is a folder that holds a model."""
+    return path.is_dir() and model_format(path) is not None
+
+
+def _models_first(value: str) -> str:
+    return (
+        f"--bins {value}: this is a model, and --bins takes every value up to the next option; "
+        f"put models first: zoo eval {value} --bins ..."
+    )

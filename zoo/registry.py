@@ -1,0 +1,252 @@
+"""The zoo's entries: models.yaml, read and checked line by line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from evaluator.errors import InputError
+
+T = TypeVar("T")
+
+PROTOCOLS = ("seed", "seed300", "kfold", "insightface")
+_PROFILES = ("unit", "symmetric", "insightface", "raw")
+_CHANNELS = ("rgb", "bgr")
+
+
+class RegistryError(InputError):
+    """models.yaml cannot be used; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published figure of an entry on one bin: accuracy in [0, 1], threshold as a cosine."""
+
+    accuracy: float
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo. ``published`` maps a bin's name to its figure under ``protocol``."""
+
+    name: str
+    file: Path
+    sha256: str | None
+    profile: str
+    channels: str
+    size: tuple[int, int] | None
+    embedding_size: int | None
+    source: str
+    protocol: str | None
+    published: Mapping[str, Published]
+    notes: str
+    line: int
+
+
+def registry_path(given: Path | None = None) -> Path:
+    """The models.yaml in use: the one given, $ZOO_MODELS, ./models.yaml, or the project's own."""
+    if given is not None:
+        return given
+    if os.environ.get("ZOO_MODELS"):
+        return Path(os.environ["ZOO_MODELS"])
+    here = Path("models.yaml")
+    if here.is_file():
+        return here
+    package = Path(__file__).parent
+    checkout = package.parent / "models.yaml"
+    return checkout if checkout.is_file() else package / "models.yaml"
+
+
+def read_registry(path: Path) -> dict[str, Entry]:
+    """Name -> entry, in the file's order. Raises RegistryError with the line, or OSError."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RegistryError(f"{path}:{line}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RegistryError(f"{path}: not YAML text ({str(error).splitlines()[0]})") from None
+    if root is None:
+        raise RegistryError(f"{path}:1: the file is empty; expected 'models:' with entries")
+    reader = _Reader(path)
+    top = reader.mapping(root, "the file", required=("models",))
+    entries = reader.mapping(top["models"], "models")
+    return {name: reader.entry(name, node) for name, node in entries.items()}
+
+
+def unknown_name(name: str, known: Mapping[str, object]) -> str:
+    """'did you mean ...?' for an unknown name, or the known names."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "there is: " + ", ".join(known) if known else "there is none"
+
+
+class _Reader:
+    """Checks YAML nodes, so that each complaint can name its line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def error(self, node: yaml.Node, message: str) -> RegistryError:
+        return RegistryError(f"{self.path}:{node.start_mark.line + 1}: {message}")
+
+    def mapping(
+        self,
+        node: yaml.Node,
+        what: str,
+        required: tuple[str, ...] = (),
+        optional: tuple[str, ...] | None = None,
+    ) -> dict[str, yaml.Node]:
+        """Key -> node; ``optional=None`` with no ``required`` allows any key."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.error(node, f"{what}: expected keys with values; found {_describe(node)}")
+        known = (*required, *(optional or ()))
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.error(key, f"{what}: expected a plain key; found {_describe(key)}")
+            if known and key.value not in known:
+                names = dict.fromkeys(known)
+                raise self.error(
+                    key, f"{what}: unknown key {key.value!r}; {unknown_name(key.value, names)}"
+                )
+            if key.value in found:
+                raise self.error(key, f"{what}: key {key.value!r} stands twice")
+            found[key.value] = value
+        missing = [name for name in required if name not in found]
+        if missing:
+            raise self.error(node, f"{what}: missing key {missing[0]!r}")
+        return found
+
+    def value(self, node: yaml.Node, what: str, kind: Callable[[Any], T | None], name: str) -> T:
+        """A scalar turned by ``kind``, which gives None for what it cannot take."""
+        if isinstance(node, yaml.ScalarNode):
+            loaded = kind(yaml.safe_load(yaml.serialize(node)))
+            if loaded is not None:
+                return loaded
+        raise self.error(node, f"{what}: expected {name}; found {_describe(node)}")
+
+    def choice(self, node: yaml.Node, what: str, choices: tuple[str, ...]) -> str:
+        value = self.value(node, what, _text, "a name")
+        if value not in choices:
+            raise self.error(node, f"{what}: expected one of {', '.join(choices)}; found {value!r}")
+        return value
+
+    def entry(self, name: str, node: yaml.Node) -> Entry:
+        what = f"entry {name!r}"
+        keys = self.mapping(
+            node,
+            what,
+            required=("file", "input", "source"),
+            optional=("sha256", "embedding_size", "published", "notes"),
+        )
+        settings = self.mapping(
+            keys["input"],
+            f"{what}: input",
+            required=("profile",),
+            optional=("size", "channels"),
+        )
+        protocol, published = self.published(keys.get("published"), what)
+        size = settings.get("size")
+        return Entry(
+            name=name,
+            file=self.path.parent / self.value(keys["file"], f"{what}: file", _text, "a path"),
+            sha256=self.sha256(keys.get("sha256"), what),
+            profile=self.choice(settings["profile"], f"{what}: profile", _PROFILES),
+            channels=self.choice(settings["channels"], f"{what}: channels", _CHANNELS)
+            if "channels" in settings
+            else "rgb",
+            size=None if size is None else self.size(size, what),
+            embedding_size=self.value(
+                keys["embedding_size"], f"{what}: embedding_size", _count, "a whole number above 0"
+            )
+            if "embedding_size" in keys
+            else None,
+            source=self.value(keys["source"], f"{what}: source", _text, "text"),
+            protocol=protocol,
+            published=published,
+            notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
+            if "notes" in keys
+            else "",
+            line=node.start_mark.line,
+        )
+
+    def sha256(self, node: yaml.Node | None, what: str) -> str | None:
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
+            return None
+        return self.value(node, f"{what}: sha256", _sha256, "64 hexadecimal digits, or nothing")
+
+    def size(self, node: yaml.Node, what: str) -> tuple[int, int]:
+        if isinstance(node, yaml.SequenceNode) and len(node.value) == 2:
+            height, width = (
+                self.value(side, f"{what}: size", _count, "a whole number of pixels")
+                for side in node.value
+            )
+            return height, width
+        side = self.value(node, f"{what}: size", _count, "pixels, as 112 or [112, 96]")
+        return side, side
+
+    def published(
+        self, node: yaml.Node | None, what: str
+    ) -> tuple[str | None, dict[str, Published]]:
+        if node is None:
+            return None, {}
+        keys = self.mapping(node, f"{what}: published")
+        if "protocol" not in keys:
+            raise self.error(node, f"{what}: published: missing key 'protocol'")
+        protocol = self.choice(keys.pop("protocol"), f"{what}: protocol", PROTOCOLS)
+        rows = {}
+        for name, row in keys.items():
+            where = f"{what}: published: {name}"
+            values = self.mapping(row, where, required=("accuracy",), optional=("threshold",))
+            rows[name] = Published(
+                self.value(values["accuracy"], f"{where}: accuracy", _share, "a number in 0..1"),
+                self.value(values["threshold"], f"{where}: threshold", _cosine, "a cosine")
+                if "threshold" in values
+                else None,
+            )
+        return protocol, rows
+
+
+def _describe(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    return repr(node.value) if node.value else "nothing"
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _count(value: object) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if whole and isinstance(value, int) else None
+
+
+def _number(value: object, low: float, high: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if low <= value <= high else None
+
+
+def _share(value: object) -> float | None:
+    return _number(value, 0, 1)
+
+
+def _cosine(value: object) -> float | None:
+    return _number(value, -1, 1)
+
+
+def _sha256(value: object) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else None

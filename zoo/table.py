@@ -1,0 +1,174 @@
+"""The table of an evaluation: one row a model, one column a bin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluator.results import Result
+
+# A cell needs this many columns ("100.00 @ -0.1234 *"), and the model's name about twenty.
+_CELL_WIDTH = 19
+_NAME_WIDTH = 22
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Results by model and bin; labels carry the hash where two share a name."""
+
+    models: dict[str, str]
+    bins: dict[str, str]
+    results: Mapping[tuple[str, str], Result]
+    best: Mapping[str, float]
+
+
+def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
+    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
+    grid = _grid(results)
+    console = Console()
+    if console.is_terminal:
+        _print_rich(grid, console)
+        if show_store is not None:
+            console.print(f"results stored in {show_store}/", style="dim", highlight=False)
+    else:
+        sys.stdout.write(plain_table(grid))
+
+
+def evaluation_text(results: Sequence[Result]) -> str:
+    """The plain table of results, as a pipe gets it."""
+    return plain_table(_grid(results))
+
+
+def _grid(results: Sequence[Result]) -> _Grid:
+    models = _labels([(_model_key(result), result.model.name) for result in results])
+    bins = _labels([(result.bin.sha256, result.bin.name) for result in results])
+    by_cell = {(_model_key(result), result.bin.sha256): result for result in results}
+    best = {}
+    if len(models) > 1:
+        for sha256 in bins:
+            found = [
+                result.figures["accuracy"]
+                for result in results
+                if result.bin.sha256 == sha256 and result.figures is not None
+            ]
+            known = [accuracy for accuracy in found if accuracy is not None]
+            if known:
+                best[sha256] = max(known)
+    return _Grid(models, bins, by_cell, best)
+
+
+def _model_key(result: Result) -> str:
+    return f"{result.model.sha256} {result.model.name}"
+
+
+def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Key -> name, with eight digits of the key where another key has the same name."""
+    names = dict(named)
+    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {key: f"{name} ({key[:8]})" if name in shared else name for key, name in names.items()}
+
+
+def _print_rich(grid: _Grid, console: Console) -> None:
+    per_table = max(1, (console.width - _NAME_WIDTH) // (_CELL_WIDTH + 3))
+    keys = list(grid.bins)
+    for start in range(0, len(keys), per_table):
+        table = Table(header_style="bold", title_justify="left", show_lines=len(grid.models) > 1)
+        table.add_column("model", overflow="fold")
+        for key in keys[start : start + per_table]:
+            pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
+            table.add_column(f"{grid.bins[key]}\n[dim]{pairs:,} pairs[/dim]", no_wrap=True)
+        for model, name in grid.models.items():
+            cells = [_rich_cell(grid, model, key) for key in keys[start : start + per_table]]
+            table.add_row(name, *cells)
+        console.print(table)
+    console.print(
+        "accuracy % @ threshold (cosine), best on these very pairs; "
+        "below it the mean ± std of 10 folds" + ("; * best of its column" if grid.best else ""),
+        style="dim",
+        highlight=False,
+    )
+
+
+def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
+    result = grid.results.get((model, bin_key))
+    if result is None:
+        return Text("failed", style="red")
+    if result.figures is None:
+        return Text(f"not finite:\n{_images(result)}", style="red")
+    best = _is_best(grid, result)
+    cell = Text()
+    cell.append(
+        f"{_percent(result.figures['accuracy'])} @ {_cosine(result.figures['threshold'])}",
+        style="bold green" if best else "bold" if not grid.best else "",
+    )
+    cell.append(" *" if best else "")
+    cell.append(f"\n{_kfold(result)}", style="dim")
+    dropped = result.non_finite["dropped_pairs"]
+    if dropped:
+        cell.append(f"\n{dropped:,} pairs dropped", style="yellow")
+    return cell
+
+
+def plain_table(grid: _Grid) -> str:
+    """One line a model and fixed columns, for grep, awk and files."""
+    header = ["model"]
+    for name in grid.bins.values():
+        header += [name, "threshold", "10-fold", "note"]
+    rows = [header]
+    for model, model_name in grid.models.items():
+        row = [model_name.replace(" ", "_")]
+        for key in grid.bins:
+            row += _plain_cells(grid, grid.results.get((model, key)))
+        rows.append(row)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
+    if result is None:
+        return ["-", "-", "-", "failed"]
+    if result.figures is None:
+        return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
+    dropped = result.non_finite["dropped_pairs"]
+    note = f"dropped:{dropped}" if dropped else "best" if _is_best(grid, result) else "-"
+    return [
+        _percent(result.figures["accuracy"]),
+        _cosine(result.figures["threshold"]),
+        _kfold(result).replace(" ", ""),
+        note,
+    ]
+
+
+def _is_best(grid: _Grid, result: Result) -> bool:
+    best = grid.best.get(result.bin.sha256)
+    return best is not None and result.figures is not None and result.figures["accuracy"] == best
+
+
+def _images(result: Result) -> str:
+    count = int(result.non_finite["count"])
+    return f"{count:,} image{'s' if count != 1 else ''}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _cosine(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _kfold(result: Result) -> str:
+    kfold = (result.figures or {}).get("kfold") or {}
+    if kfold.get("accuracy") is None:
+        return "-"
+    return f"{_percent(kfold['accuracy'])} ± {_percent(kfold['std'])}"

@@ -31,9 +31,17 @@ MAX_PIXELS = 64_000_000
 
 DECODERS = ("accurate", "fast")
 
+
+class _QuietJpegFile(JpegImageFile):
+    """Pillow's reader without its look for a print resolution, which warns on damaged EXIF."""
+
+    def _read_dpi_from_exif(self) -> None:
+        return
+
+
 # Opened by class and not by Image.open, which tries every format it knows and warns about sizes.
 _READERS: dict[str, type[ImageFile]] = {
-    "JPEG": JpegImageFile,
+    "JPEG": _QuietJpegFile,
     "PNG": PngImageFile,
     "BMP": BmpImageFile,
     "WebP": WebPImageFile,

@@ -1,0 +1,267 @@
+"""Verification bins: read without running what is inside, checked, and written.
+
+A bin is a pickle of (images, labels): 2n encoded images and n labels; pair i is images 2i and
+2i + 1, and its label says whether both show the same person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evaluator.decode import image_format
+from evaluator.errors import BinError
+from evaluator.pickled import PickledArray, PickleError, shown
+from evaluator.unpickle import load_plain
+
+# Protocol 4 is the default of Python 3.8 to 3.13 and keeps bytes as bytes. Fixed, because a bin's
+# SHA-256 is its identity.
+WRITTEN_PROTOCOL = 4
+
+# How a pickle of two lists begins: protocol 2 and later; then, without a header, a tuple or list of
+# lists, or of NumPy arrays.
+_PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\(\(?(?:l|\]|cnumpy)|\](?:[qr(]|p\d|cnumpy|\])")
+
+_OTHER_FILES = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, perhaps a Keras model; put models before --bins"),
+    (b"PK\x03\x04", "a zip archive, perhaps a .keras model; put models before --bins"),
+    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
+    (b"\x93NUMPY", "a NumPy array; a bin is a pickle of (images, labels)"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationSet:
+    """Pairs of encoded images and whether each is genuine.
+
+    `images` are the 2n files' bytes as they are in the bin, pair i being `images[2 * i]` and
+    `images[2 * i + 1]`; slots with equal bytes share one object. `genuine` is bool of shape (n,),
+    read-only. `sha256` is the file's, in hex.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    images: tuple[bytes, ...]
+    genuine: NDArray[np.bool_]
+
+    @property
+    def pairs(self) -> int:
+        return len(self.genuine)
+
+    @property
+    def genuine_pairs(self) -> int:
+        return int(np.count_nonzero(self.genuine))
+
+    @property
+    def impostor_pairs(self) -> int:
+        return self.pairs - self.genuine_pairs
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as a bin does. False for a directory; a missing file is an OSError."""
+    return not path.is_dir() and _PICKLE_START.match(_first_bytes(path)) is not None
+
+
+def read_bin(path: Path) -> VerificationSet:
+    """The bin at `path`, its images still encoded and each known by its first bytes as an image.
+
+    Every layout that insightface, its forks and Keras_insightface have written is read: Python-2
+    and Python-3 pickles of protocol 0 to 5; images as bytes, bytearrays, NumPy bytes or uint8
+    arrays of shape (N,) or (N, 1); labels as bools or 0 and 1, in a list or an array.
+
+    Raises `BinError` naming file, index and cause; `OSError` when the file cannot be read.
+    """
+    _check_beginning(path)
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        value = load_plain(data)
+    except PickleError as error:
+        raise BinError(f"{path}: {error}") from error
+    del data  # the images are copies by now
+    match _elements(value):
+        case [images, labels]:
+            pass
+        case _:
+            raise BinError(
+                f"{path}: holds {_described(value)}, where a bin holds two lists, (images, labels)"
+            )
+    encoded, genuine = _checked(
+        path, _listed(path, "images", images), _listed(path, "labels", labels)
+    )
+    return VerificationSet(path.stem, path, sha256, tuple(encoded), genuine)
+
+
+def write_bin(path: Path, images: Sequence[bytes], genuine: ArrayLike) -> None:
+    """Write a bin that `pickle.load(f, encoding="bytes")` reads as (list of bytes, list of bool).
+
+    `images` are 2n encoded images, `genuine` n labels, bool or 0 and 1. The same input gives the
+    same bytes; equal images are stored once. The file appears whole or not at all.
+
+    Raises `BinError` where `read_bin` would, before anything is written.
+    """
+    labels = np.asarray(genuine).tolist()
+    encoded, checked = _checked(
+        path, list(images), labels if isinstance(labels, list) else [labels]
+    )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def distinct_images(images: Sequence[bytes]) -> tuple[list[bytes], NDArray[np.intp]]:
+    """The distinct images in the order they first appear, and for each slot its index in them.
+
+    So `[distinct[i] for i in index]` is `images` again; index has shape (len(images),).
+    """
+    places: dict[bytes, int] = {}
+    index = [places.setdefault(image, len(places)) for image in images]
+    return list(places), np.asarray(index, dtype=np.intp)
+
+
+# ---- What the file is ----------------------------------------------------------------------------
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _check_beginning(path: Path) -> None:
+    """Refuse a file that is no pickle by its first bytes, so that a 1 GB model is not read."""
+    start = _first_bytes(path)
+    if not start:
+        raise BinError(f"{path}: is empty (0 bytes); get the file again")
+    if _PICKLE_START.match(start):
+        return
+    raise BinError(f"{path}: is no bin (a pickle of images and labels): {_looks_like(start)}")
+
+
+def _looks_like(start: bytes) -> str:
+    for signature, description in _OTHER_FILES:
+        if start.startswith(signature):
+            return f"it looks like {description}"
+    if image := image_format(start):
+        return f"it looks like a {image} image; `zoo bins make` builds a bin from images"
+    if start[:1] == b"\x80":
+        return f"it declares pickle protocol {start[1:2].hex()}, and 5 is the highest known"
+    if start[:200].isascii() and all(byte >= 32 or byte in b"\t\r\n\f" for byte in start[:200]):
+        return f"it looks like text, starting with {shown(start[:30].decode('ascii'))}"
+    return f"it starts with {start[:8]!r}"
+
+
+# ---- What it holds -------------------------------------------------------------------------------
+
+
+def _elements(value: object) -> list[object] | None:
+    """The elements of a list, tuple or array of one dimension that matters; None for others."""
+    match value:
+        case list() | tuple():
+            return list(value)
+        case PickledArray(content=list() as content) if _is_flat(value):
+            return list(content)
+        case PickledArray(dtype=dtype, content=bytes() as content) if dtype and _is_flat(value):
+            numbers: list[object] = np.frombuffer(content, dtype=dtype).tolist() if content else []
+            return numbers
+    return None
+
+
+def _listed(path: Path, part: str, value: object) -> list[object]:
+    elements = _elements(value)
+    if elements is None:
+        raise BinError(f"{path}: its {part} are {_described(value)}, not a list")
+    return elements
+
+
+def _is_flat(array: PickledArray) -> bool:
+    return sum(size != 1 for size in array.shape) <= 1
+
+
+def _checked(
+    path: Path, images: list[object], labels: list[object]
+) -> tuple[list[bytes], NDArray[np.bool_]]:
+    if not images:
+        raise BinError(f"{path}: holds no images and so no pairs")
+    if len(images) % 2:
+        raise BinError(
+            f"{path}: holds {len(images)} images, an odd number; a bin holds two for each pair"
+        )
+    if len(labels) * 2 != len(images):
+        raise BinError(
+            f"{path}: holds {len(images)} images, which are {len(images) // 2} pairs, but"
+            f" {len(labels)} labels; a bin holds one for each pair"
+        )
+    return _encoded_images(path, images), _genuine(path, labels)
+
+
+def _encoded_images(path: Path, images: list[object]) -> list[bytes]:
+    known: dict[bytes, bytes] = {}
+    encoded = []
+    for slot, image in enumerate(images):
+        data = _image_bytes(image)
+        if data is None:
+            raise _bad_image(path, slot, f"is {_described(image)}, not the bytes of an image file")
+        if data not in known:
+            if image_format(data) is None:
+                start = f"it starts with {data[:8]!r}" if data else "it is empty"
+                raise _bad_image(path, slot, f"is no JPEG, PNG, BMP, WebP or GIF: {start}")
+            known[data] = data
+        encoded.append(known[data])
+    return encoded
+
+
+def _image_bytes(image: object) -> bytes | None:
+    match image:
+        case bytes():
+            return image
+        case PickledArray(dtype="|u1", content=bytes() as content) if _is_flat(image):
+            return content
+    return None
+
+
+def _bad_image(path: Path, slot: int, cause: str) -> BinError:
+    return BinError(
+        f"{path}: image {slot} (pair {slot // 2}) {cause}; leave that pair out or get the file"
+        " again"
+    )
+
+
+def _genuine(path: Path, labels: list[object]) -> NDArray[np.bool_]:
+    for pair, label in enumerate(labels):
+        if not isinstance(label, int) or label not in (0, 1):
+            raise BinError(
+                f"{path}: label {pair} is {_described(label)}; expected True or 1 for a genuine"
+                " pair, False or 0 for an impostor pair"
+            )
+    genuine = np.array(labels, dtype=np.bool_)
+    genuine.flags.writeable = False
+    return genuine
+
+
+def _described(value: object) -> str:
+    match value:
+        case bool() | int() | None:
+            return shown(str(value)).strip("'\"")
+        case str() | bytes():
+            kind = "the text" if isinstance(value, str) else "the bytes"
+            return f"{kind} {shown(value)}"
+        case list() | tuple():
+            return f"a {type(value).__name__} of {len(value)} values"
+        case PickledArray(shape=shape, dtype=dtype):
+            kind = dtype.lstrip("|<>=") or "unknown type"
+            return f"an array of {kind} and shape {shown(shape)}"
+    return f"a {type(value).__name__}"

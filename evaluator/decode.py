@@ -1,0 +1,233 @@
+"""Encoded images to pixels, the same pixels on every machine.
+
+Pillow (libjpeg-turbo's accurate integer DCT) decodes; TensorFlow's INTEGER_ACCURATE gives the same
+bits on 8-bit RGB JPEGs. Every function here may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from evaluator.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+# More than any camera that photographs faces delivers, and 192 MB of RGB: a few kilobytes that
+# declare more are an attack or an accident. Pillow only warns from 89 million on.
+MAX_PIXELS = 64_000_000
+
+DECODERS = ("accurate", "fast")
+
+
+class _QuietJpegFile(JpegImageFile):
+    """Pillow's reader without its look for a print resolution, which warns on damaged EXIF."""
+
+    def _read_dpi_from_exif(self) -> None:
+        return
+
+
+# Opened by class and not by Image.open, which tries every format it knows and warns about sizes.
+_READERS: dict[str, type[ImageFile]] = {
+    "JPEG": _QuietJpegFile,
+    "PNG": PngImageFile,
+    "BMP": BmpImageFile,
+    "WebP": WebPImageFile,
+    "GIF": GifImageFile,
+}
+
+_SIGNATURES = (
+    ("JPEG", b"\xff\xd8\xff"),
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("BMP", b"BM"),
+    ("GIF", b"GIF87a"),
+    ("GIF", b"GIF89a"),
+)
+
+# EXIF 2.3, tag 0x0112: what brings the stored image upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION_TAG = 0x0112
+
+# What Pillow's readers raise on bytes that are no proper image of their format.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+class DecodeError(InputError):
+    """Bytes that are not an image, or not a whole one. The message continues "image 17 "."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Format ("JPEG", "PNG", "BMP", "WebP", "GIF") and the size of the upright image in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def image_format(data: bytes) -> str | None:
+    """The format that the first bytes announce, or None for none of the five that are read."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for name, start in _SIGNATURES if data.startswith(start)), None)
+
+
+def image_header(data: bytes) -> ImageHeader:
+    """Format and size of an encoded image, without decoding its pixels.
+
+    The size is that of the array `decode_image` returns: EXIF orientation is taken into account.
+
+    Raises `DecodeError` when the bytes are no image or declare more than `MAX_PIXELS`.
+    """
+    image, name = _open(data)
+    with image:
+        width, height = image.size
+        if _orientation(image) >= 5:
+            width, height = height, width
+        return ImageHeader(name, width, height)
+
+
+def decode_image(
+    data: bytes, *, size: tuple[int, int] | None = None, decoder: str = "accurate"
+) -> NDArray[np.uint8]:
+    """The image as (height, width, 3) RGB in 0..255, upright, resized to `size` if it differs.
+
+    Gray is repeated in all three channels. Alpha is dropped and not blended into a background, as
+    OpenCV and TensorFlow do. Of 16 bits the high byte is kept, of an animation the first image.
+    EXIF orientation is applied, as OpenCV and so insightface do (TensorFlow alone would ignore
+    it); an EXIF block that cannot be read counts as none.
+
+    `size` is (height, width). Resizing is bilinear; when an image shrinks, the filter widens with
+    it (Pillow's BILINEAR), so that no pixel is skipped. OpenCV's INTER_LINEAR does skip.
+
+    `decoder` "fast" decodes JPEGs by TensorFlow's INTEGER_FAST, which others evaluate with and
+    which moves three of four pixel values; everything else is decoded as by "accurate".
+
+    Raises `DecodeError` with the cause when the bytes are no image, not a whole one, or declare
+    more than `MAX_PIXELS`; nothing is allocated for the pixels then.
+    """
+    if decoder not in DECODERS:
+        raise InputError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
+    image, name = _open(data)
+    with image:
+        orientation = _orientation(image)
+        if decoder == "fast" and name == "JPEG":
+            rgb = Image.fromarray(_fast_jpeg(data))
+        else:
+            rgb = _rgb(image, name)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    if size is not None and rgb.size != (size[1], size[0]):
+        rgb = rgb.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)
+
+
+def _open(data: bytes) -> tuple[ImageFile, str]:
+    """The image with its header read, no pixels yet, and the name of its format."""
+    name = image_format(data)
+    if name is None:
+        start = f"it starts with {data[:8]!r}" if data else "it is empty"
+        raise DecodeError(f"is no JPEG, PNG, BMP, WebP or GIF: {start}")
+    if name == "WebP":
+        _check_webp_canvas(data)
+    try:
+        image = _READERS[name](BytesIO(data))
+    except _UNREADABLE as error:
+        raise DecodeError(f"has a damaged {name} header: {_one_line(error)}") from error
+    _check_pixels(*image.size)
+    return image, name
+
+
+def _check_webp_canvas(data: bytes) -> None:
+    # WebP's reader allocates the canvas while it opens, so the extended header is looked at first.
+    if data[12:16] == b"VP8X" and len(data) >= 30:
+        _check_pixels(
+            int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        )
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DecodeError(
+            f"declares {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million that"
+            " are decoded; make it smaller"
+        )
+
+
+def _rgb(image: ImageFile, name: str) -> Image.Image:
+    try:
+        image.load()
+        # A palette's transparency would make convert() warn, and alpha is dropped anyhow.
+        image.info.pop("transparency", None)
+        if image.mode.startswith("I"):  # 16-bit gray, which convert() would clip to 255
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        return image.convert("RGB")
+    except _UNREADABLE as error:
+        raise DecodeError(f"is a damaged or cut {name}: {_one_line(error)}") from error
+
+
+def _fast_jpeg(data: bytes) -> NDArray[np.uint8]:
+    import tensorflow as tf
+
+    try:
+        pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_FAST")
+    except tf.errors.InvalidArgumentError as error:
+        raise DecodeError(f"is a damaged or cut JPEG: {_one_line(error)}") from error
+    array: NDArray[np.uint8] = pixels.numpy()
+    return array
+
+
+def _orientation(image: ImageFile) -> int:
+    """EXIF orientation 1..8; 1 when there is none.
+
+    Read here because Pillow's getexif() warns and raises on the damaged blocks that cameras and
+    editors leave behind, and parses every tag to find one.
+    """
+    exif = image.info.get("exif", b"")
+    tiff = exif[6:] if exif[:6] == b"Exif\0\0" else exif
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return 1
+    start = struct.unpack_from(order + "I", tiff, 4)[0]
+    if start + 2 > len(tiff):
+        return 1
+    count = struct.unpack_from(order + "H", tiff, start)[0]
+    for entry in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+        if tag == _ORIENTATION_TAG:
+            return value if kind == 3 and value in _UPRIGHT else 1
+    return 1
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

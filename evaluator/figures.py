@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from evaluator.metrics import TarAtFar, auc, best_accuracy, checked_scores, eer, sweep, tar_at_far
+from evaluator.metrics import TarAtFar, auc, best_accuracy, eer, scored_pairs, sweep_of, tar_at_far
 from evaluator.protocols import (
     INSIGHTFACE_FOLDS,
     InsightfaceAccuracy,
@@ -42,22 +42,21 @@ class Figures:
 
 
 def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
-    """Every figure of n pairs: ``scores`` (n,) finite, higher is more alike; ``genuine`` (n,) bool.
+    """Every figure of n pairs; arguments and errors are those of ``scored_pairs``.
 
-    The scores need not be cosines, but ``insightface`` is None where they are not. Raises
-    ValueError for scores and labels that cannot be used, as ``sweep`` does.
+    The scores need not be cosines, but ``insightface`` is None where they are not.
     """
-    values, labels = checked_scores(scores, genuine)
-    s = sweep(values, labels)
+    pairs = scored_pairs(scores, genuine)
+    s = sweep_of(pairs)
     best, equal = best_accuracy(s), eer(s)
     # kfold and insightface share insightface's ten folds, sorted once for both.
-    enough = len(values) >= INSIGHTFACE_FOLDS
-    folds = split_folds(values, labels, INSIGHTFACE_FOLDS) if enough else ()
+    enough = len(pairs) >= INSIGHTFACE_FOLDS
+    folds = split_folds(pairs, INSIGHTFACE_FOLDS) if enough else ()
     return Figures(
         accuracy=best.accuracy if best else None,
         threshold=best.threshold if best else None,
-        accuracy_ci95=wilson_interval(best.correct, len(values)) if best else None,
-        kfold=kfold_of(s, folds, values, labels) if enough else None,
+        accuracy_ci95=wilson_interval(best.correct, len(pairs)) if best else None,
+        kfold=kfold_of(s, folds, pairs) if enough else None,
         insightface=insightface_of(folds) if enough else None,
         auc=auc(s),
         eer=equal.rate if equal else None,

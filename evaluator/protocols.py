@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.metrics import (
     BestAccuracy,
+    ScoredPairs,
     Sweep,
     best_accuracy,
-    checked_scores,
-    correct_at_cuts,
     last_argmax,
     predecessor,
-    sorted_classes,
+    scored_pairs,
     sweep,
+    sweep_of,
     threshold_above,
 )
 
@@ -111,76 +111,88 @@ def kfold(scores: ArrayLike, genuine: ArrayLike, folds: int = 10) -> KFoldAccura
     folds, or some fold whose others lack a class. A fold that lacks one itself still counts.
     Raises ValueError for fewer than two folds.
     """
-    values, labels = checked_scores(scores, genuine)
+    pairs = scored_pairs(scores, genuine)
     if folds < 2:
         raise ValueError(f"folds must be at least 2; got {folds}")
-    if len(values) < folds:
+    if len(pairs) < folds:
         return None
-    return kfold_of(sweep(values, labels), split_folds(values, labels, folds), values, labels)
+    return kfold_of(sweep_of(pairs), split_folds(pairs, folds), pairs)
 
 
-def split_folds(
-    scores: NDArray[np.float64], genuine: NDArray[np.bool_], folds: int
-) -> tuple[Fold, ...]:
+def split_folds(pairs: ScoredPairs, folds: int) -> tuple[Fold, ...]:
     """The pairs in contiguous folds, split as scikit-learn's ``KFold(folds, shuffle=False)``."""
-    shorter, longer = divmod(len(scores), folds)
-    ends = np.cumsum([shorter + (i < longer) for i in range(folds)]).tolist()
-    parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return tuple(Fold(part, *sorted_classes(scores[part], genuine[part])) for part in parts)
+    shorter, longer = divmod(len(pairs), folds)
+    found, start, genuine = [], 0, 0
+    for index in range(folds):
+        end = start + shorter + (index < longer)
+        here = genuine + int(np.count_nonzero(pairs.is_genuine[start:end]))
+        # Both classes are in file order, so a fold's scores stand together in each.
+        found.append(
+            Fold(
+                slice(start, end),
+                np.sort(pairs.genuine[genuine:here]),
+                np.sort(pairs.impostor[start - genuine : end - here]),
+            )
+        )
+        start, genuine = end, here
+    return tuple(found)
 
 
-def kfold_of(
-    s: Sweep, folds: Sequence[Fold], scores: NDArray[np.float64], genuine: NDArray[np.bool_]
-) -> KFoldAccuracy | None:
+def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccuracy | None:
     """``kfold`` of scores that are sorted already, as a whole and fold by fold."""
     for fold in folds:
         if len(fold.genuine) == len(s.genuine) or len(fold.impostor) == len(s.impostor):
             return None
-    overall = correct_at_cuts(s)
+    cuts = _best_cuts_elsewhere(s, folds)
     thresholds = []
-    correct = np.empty(len(scores), dtype=np.bool_)
-    for fold in folds:
-        cut = _best_cut_without(s, overall, fold)
-        others = [x for x in folds if x is not fold]
-        thresholds.append(_threshold_at_cut(s, cut, others))
-        correct[fold.pairs] = (scores[fold.pairs] > thresholds[-1]) == genuine[fold.pairs]
+    correct = np.empty(len(pairs), dtype=np.bool_)
+    for fold, cut in zip(folds, cuts, strict=True):
+        threshold = _threshold_at_cut(s, cut, [x for x in folds if x is not fold])
+        accepted = pairs.scores[fold.pairs] > threshold
+        np.equal(accepted, pairs.is_genuine[fold.pairs], out=correct[fold.pairs])
+        thresholds.append(threshold)
     accuracies = [np.count_nonzero(correct[fold.pairs]) / len(fold) for fold in folds]
     return KFoldAccuracy(
         float(np.mean(accuracies)), float(np.std(accuracies)), tuple(thresholds), correct
     )
 
 
-def _best_cut_without(s: Sweep, overall: NDArray[np.int64], fold: Fold) -> int:
-    """The highest cut of the whole sweep that decides most pairs outside the fold rightly.
+def _best_cuts_elsewhere(s: Sweep, folds: Sequence[Fold]) -> list[int]:
+    """For each fold, the highest cut of the sweep that decides most pairs outside it rightly.
 
-    Pairs right outside the fold = ``overall`` (see ``correct_at_cuts``) - pairs right inside it.
-    Counting inside the fold costs a search a cut, so cuts are taken in blocks, and a block is
-    counted only if its bound reaches what some block's first cut gives: at most a few per cent of
-    the cuts of a large bin, and the same answer.
+    Pairs right outside the fold = ``s.correct`` - pairs right inside it. Counting inside costs a
+    search a cut, so cuts are taken in blocks, and a block is counted only if its bound reaches
+    what some block's first cut gives: a few per cent of the cuts of a large bin, the same answer.
     """
-    genuine, last = s.genuine, len(s.genuine)
+    size = math.isqrt(len(s.correct)) + 1
+    first = np.arange(0, len(s.correct), size)
+    final = np.append(first[1:] - 1, len(s.genuine))
+    block_best = np.maximum.reduceat(s.correct, first)
+    best = []
+    for fold in folds:
+        # Later cuts accept fewer of the fold's genuine scores and reject more of its impostors.
+        bound = block_best - _accepted(s, fold, final) - _rejected(s, fold, first)
+        starts = s.correct[first] - _accepted(s, fold, first) - _rejected(s, fold, first)
+        survivors = np.flatnonzero(bound >= starts.max())
+        cuts = (first[survivors, None] + np.arange(size)).ravel()
+        cuts = cuts[cuts < len(s.correct)]
+        outside = s.correct[cuts] - _accepted(s, fold, cuts) - _rejected(s, fold, cuts)
+        best.append(int(cuts[last_argmax(outside)]))
+    return best
 
-    def right_inside(cuts: NDArray[np.int64]) -> NDArray[np.int64]:
-        return _accepted_at(cuts) + _rejected_at(cuts)
 
-    def _accepted_at(cuts: NDArray[np.int64]) -> NDArray[np.int64]:
-        at = np.searchsorted(fold.genuine, genuine[np.minimum(cuts, last - 1)], side="left")
-        return np.where(cuts == last, 0, len(fold.genuine) - at)
+def _accepted(s: Sweep, fold: Fold, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the fold's genuine scores the cuts accept."""
+    scores = s.genuine[np.minimum(cuts, len(s.genuine) - 1)]
+    below = np.searchsorted(fold.genuine, scores, side="left")
+    return np.where(cuts < len(s.genuine), len(fold.genuine) - below, 0)
 
-    def _rejected_at(cuts: NDArray[np.int64]) -> NDArray[np.int64]:
-        at = np.searchsorted(fold.impostor, genuine[np.minimum(cuts, last - 1)], side="left")
-        return np.where(cuts == last, len(fold.impostor), at)
 
-    size = math.isqrt(last) + 1
-    first = np.arange(0, last + 1, size)
-    final = np.append(first[1:] - 1, last)
-    # Inside the fold, later cuts accept fewer genuine scores and reject more impostors.
-    bound = np.maximum.reduceat(overall, first) - _accepted_at(final) - _rejected_at(first)
-    reached = int((overall[first] - right_inside(first)).max())
-    survivors = np.flatnonzero(bound >= reached)
-    cuts = (first[survivors, None] + np.arange(size)).ravel()
-    cuts = cuts[cuts <= last]
-    return int(cuts[last_argmax(overall[cuts] - right_inside(cuts))])
+def _rejected(s: Sweep, fold: Fold, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the fold's impostor scores the cuts reject."""
+    scores = s.genuine[np.minimum(cuts, len(s.genuine) - 1)]
+    below = np.searchsorted(fold.impostor, scores, side="left")
+    return np.where(cuts < len(s.genuine), below, len(fold.impostor))
 
 
 def _threshold_at_cut(s: Sweep, cut: int, others: Sequence[Fold]) -> float:
@@ -202,31 +214,42 @@ def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | 
     by more than rounding). The TAR alone is None where a fold lacks a class: insightface divides
     by zero there.
     """
-    values, labels = checked_scores(scores, genuine)
-    if len(values) < INSIGHTFACE_FOLDS:
+    pairs = scored_pairs(scores, genuine)
+    if len(pairs) < INSIGHTFACE_FOLDS:
         return None
-    return insightface_of(split_folds(values, labels, INSIGHTFACE_FOLDS))
+    return insightface_of(split_folds(pairs, INSIGHTFACE_FOLDS))
 
 
 def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
     """``insightface`` of scores that are sorted already, fold by fold."""
-    genuine = [_squared_distances(fold.genuine) for fold in folds]
-    impostor = [_squared_distances(fold.impostor) for fold in folds]
-    if not sum(map(len, genuine)) or not sum(map(len, impostor)):
+    classes = [x for fold in folds for x in (fold.genuine, fold.impostor)]
+    if not any(len(x.genuine) for x in folds) or not any(len(x.impostor) for x in folds):
         return None
-    if any(len(x) and np.abs(x - 2).max() > 2 + 2 * COSINE_TOLERANCE for x in genuine + impostor):
+    limit = 1 + COSINE_TOLERANCE
+    if any(len(x) and (x[0] < -limit or x[-1] > limit) for x in classes):
         return None
+    genuine = [_negated_distances(fold.genuine) for fold in folds]
+    impostor = [_negated_distances(fold.impostor) for fold in folds]
     accuracies = _grid_accuracies(genuine, impostor)
-    has_both = all(len(x) for x in genuine + impostor)
     return InsightfaceAccuracy(
         float(np.mean(accuracies)),
         float(np.std(accuracies)),
-        _grid_tar(genuine, impostor) if has_both else None,
+        _grid_tar(genuine, impostor) if all(map(len, classes)) else None,
     )
 
 
-def _squared_distances(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (2 - 2 * ascending)[::-1]
+def _negated_distances(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2 cos - 2, exactly minus the distance 2 - 2 cos, so that it is ascending too."""
+    doubled = 2 * ascending
+    doubled -= 2
+    return doubled
+
+
+def _count_nearer(
+    negated: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """How many distances lie strictly below each threshold."""
+    return len(negated) - np.searchsorted(negated, -thresholds, side="right")
 
 
 def _grid_accuracies(
@@ -234,16 +257,12 @@ def _grid_accuracies(
 ) -> NDArray[np.float64]:
     """Accuracy (folds,) of each fold at the first best grid threshold of the others."""
     grid = np.arange(0, 4, 0.01)
-    pairs = np.array([len(g) + len(i) for g, i in zip(genuine, impostor, strict=True)])
-    correct = np.stack(
-        [
-            np.searchsorted(g, grid, side="left") + len(i) - np.searchsorted(i, grid, side="left")
-            for g, i in zip(genuine, impostor, strict=True)
-        ]
-    )
+    folds = list(zip(genuine, impostor, strict=True))
+    correct = np.stack([_count_nearer(g, grid) + len(i) - _count_nearer(i, grid) for g, i in folds])
     best = np.argmax(correct.sum(axis=0) - correct, axis=1)
-    chosen: NDArray[np.float64] = correct[np.arange(len(pairs)), best] / pairs
-    return chosen
+    pairs = np.array([len(g) + len(i) for g, i in folds])
+    accuracies: NDArray[np.float64] = correct[np.arange(len(folds)), best] / pairs
+    return accuracies
 
 
 def _grid_tar(
@@ -251,19 +270,16 @@ def _grid_tar(
 ) -> FoldedTar:
     """TAR at FAR 1e-3, each fold at the threshold interpolated in the others' FAR."""
     grid = np.arange(0, 4, 0.001)
-    accepted = np.stack([np.searchsorted(x, grid, side="left") for x in impostor])
+    accepted = np.stack([_count_nearer(x, grid) for x in impostor])
     sizes = np.array([len(x) for x in impostor])
     far_elsewhere = (accepted.sum(axis=0) - accepted) / (sizes.sum() - sizes)[:, None]
     # insightface asks scipy's interp1d, which leaves FARs that repeat to np.interp.
     thresholds = [
-        float(np.interp(INSIGHTFACE_FAR, far, grid)) if far[-1] >= INSIGHTFACE_FAR else 0.0
+        np.interp(INSIGHTFACE_FAR, far, grid) if far[-1] >= INSIGHTFACE_FAR else 0.0
         for far in far_elsewhere
     ]
     tars, fars = (
-        [
-            int(np.searchsorted(x, threshold, side="left")) / len(x)
-            for x, threshold in zip(part, thresholds, strict=True)
-        ]
+        [_count_nearer(x, np.array(t)) / len(x) for x, t in zip(part, thresholds, strict=True)]
         for part in (genuine, impostor)
     )
     return FoldedTar(float(np.mean(tars)), float(np.std(tars)), float(np.mean(fars)))

@@ -175,7 +175,8 @@ def save_linear_model(
     The input is RGB in [0, 1]; the demo's images are gray, so any channel is the gray value.
     """
     import absl.logging
-    import keras
+
+    keras = import_keras()
 
     image = keras.Input((*size, 3), name="image")
     gray = keras.layers.Conv2D(1, 1, use_bias=False, name="gray")

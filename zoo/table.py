@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evaluator.results import Result
 
-# A cell needs this many columns ("100.00 @ -0.1234 *"), and the model's name about twenty.
+# A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
 _CELL_WIDTH = 19
-_NAME_WIDTH = 22
+_MAX_NAME_WIDTH = 30
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,15 @@ def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _print_rich(grid: _Grid, console: Console) -> None:
-    per_table = max(1, (console.width - _NAME_WIDTH) // (_CELL_WIDTH + 3))
+    name_width = min(_MAX_NAME_WIDTH, max(len(name) for name in grid.models.values())) + 2
+    per_table = max(1, (console.width - name_width) // _CELL_WIDTH)
     keys = list(grid.bins)
     for start in range(0, len(keys), per_table):
-        table = Table(header_style="bold", title_justify="left", show_lines=len(grid.models) > 1)
-        table.add_column("model", overflow="fold")
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("model", overflow="fold", max_width=_MAX_NAME_WIDTH)
         for key in keys[start : start + per_table]:
             pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
-            table.add_column(f"{grid.bins[key]}\n[dim]{pairs:,} pairs[/dim]", no_wrap=True)
+            table.add_column(f"{grid.bins[key]}\n[dim]{pairs:,} pairs[/dim]", overflow="fold")
         for model, name in grid.models.items():
             cells = [_rich_cell(grid, model, key) for key in keys[start : start + per_table]]
             table.add_row(name, *cells)
@@ -101,6 +103,9 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
         return Text("failed", style="red")
     if result.figures is None:
         return Text(f"not finite:\n{_images(result)}", style="red")
+    if result.figures["accuracy"] is None:
+        missing = "impostor" if result.bin.impostor == 0 else "genuine"
+        return Text(f"undefined: no\n{missing} pairs", style="yellow")
     best = _is_best(grid, result)
     cell = Text()
     cell.append(
@@ -139,6 +144,8 @@ def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
         return ["-", "-", "-", "failed"]
     if result.figures is None:
         return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
+    if result.figures["accuracy"] is None:
+        return ["-", "-", "-", "undefined"]
     dropped = result.non_finite["dropped_pairs"]
     note = f"dropped:{dropped}" if dropped else "best" if _is_best(grid, result) else "-"
     return [

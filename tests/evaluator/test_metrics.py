@@ -277,7 +277,12 @@ def test_strictly_increasing_transforms_move_only_the_thresholds(
     pair: tuple[Scores, Labels], transform: np.ufunc
 ) -> None:
     s, moved = sweep(*pair), sweep(transform(pair[0]), pair[1])
-    best, best_moved, equal, equal_moved = best_accuracy(s), best_accuracy(moved), eer(s), eer(moved)
+    best, best_moved, equal, equal_moved = (
+        best_accuracy(s),
+        best_accuracy(moved),
+        eer(s),
+        eer(moved),
+    )
     assert best is not None
     assert best_moved is not None
     assert equal is not None

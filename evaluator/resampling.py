@@ -148,8 +148,9 @@ def bootstrap_difference(
     the multinomial distribution: the same as drawing pairs, at a cost that does not grow with them.
     Half a pair is added on either side (Agresti and Min 2005), without which four pairs that all
     speak for one model would be called proof and none at all would be called certainty. The spread
-    is widened to ``threshold_luck`` times the variance (`evaluator.threshold_luck`). Negating the
-    differences negates every replicate, unless their sum is 0.
+    is widened by the variance that fitted thresholds add to independent pairs, ``threshold_luck``
+    times theirs in all (`evaluator.threshold_luck`). Negating the differences negates every
+    replicate, unless their sum is 0.
     """
     values = np.asarray(differences)
     if values.ndim != 1 or not len(values) or not np.isin(values, (-1, 0, 1)).all():
@@ -164,10 +165,13 @@ def bootstrap_difference(
     estimate = float(oriented.mean())
     drawn = _draw_counted_means(oriented, cluster, replicates, generator)
     effect = design_effect(oriented, sharing)
-    widening: float | FloatArray = threshold_luck
+    # Dependence and fitted thresholds add to the variance side by side; drawing clusters has
+    # brought the dependence in already, drawing pairs has not.
+    wanted = effect + threshold_luck - 1
+    widening: float | FloatArray = wanted / effect
     if sharing is not None and method == "dyads":
         freedom = max(1.0, sharing.effective_nodes - 1)
-        widening = threshold_luck * effect * freedom / generator.chisquare(freedom, replicates)
+        widening = wanted * freedom / generator.chisquare(freedom, replicates)
     drawn = estimate + (drawn - estimate) * np.sqrt(widening)
     return Bootstrap(sign * estimate, sign * drawn, method, effect)
 

@@ -102,8 +102,10 @@ def delong_test(
     """DeLong's test of two AUCs on the same pairs; None without a genuine or an impostor pair.
 
     ``scores_a`` and ``scores_b`` have shape (pairs,), higher is more alike, ties count half. The
-    p-value is two-sided, for independent pairs. Where the variance is 0 (equal rankings, or two
-    perfect models) p is 1 for equal areas and 0 for different ones. Source: as `delong_variance`.
+    p-value is two-sided, for independent pairs. It is 1 for equal areas, and where a class has one
+    pair, which says nothing of the spread; where the variance is 0 but the areas differ it is
+    2 / 2^pairs, the least that exchanging models pair by pair can show. Source: as
+    `delong_variance`.
     """
     scores_a, genuine = _scores_and_labels(scores_a, genuine)
     scores_b, genuine = _scores_and_labels(scores_b, genuine)
@@ -122,16 +124,9 @@ def delong_test(
         auc_b=float(above_b.mean()),
         difference=difference,
         variance=variance,
-        p_value=normal_p_value(difference, variance),
+        p_value=_delong_p_value(difference, variance, min(len(above), len(below)), len(genuine)),
         contributions=contributions,
     )
-
-
-def normal_p_value(difference: float, variance: float) -> float:
-    """Two-sided p-value of a normal difference; without variance, 1 for no difference, else 0."""
-    if variance <= 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * ndtr(-abs(difference) / math.sqrt(variance)))
 
 
 def holm_p_values(p_values: Sequence[float] | FloatArray) -> list[float]:
@@ -148,6 +143,14 @@ def holm_p_values(p_values: Sequence[float] | FloatArray) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
+
+
+def _delong_p_value(difference: float, variance: float, smaller_class: int, pairs: int) -> float:
+    if difference == 0 or smaller_class < 2:
+        return 1.0
+    if variance <= 0:
+        return 2.0 ** (1 - pairs)
+    return float(2 * ndtr(-abs(difference) / math.sqrt(variance)))
 
 
 def _placements(scores: FloatArray, genuine: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -15,6 +15,12 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+# Thresholds fall between this many groups of equally ranked pairs at most, and a call exchanges
+# about this many pairs at most, so that a million pairs cost megabytes and seconds.
+MAXIMUM_SLOTS = 20_000
+MAXIMUM_EXCHANGES = 50_000_000
+MINIMUM_SWAPS = 50
+
 
 def threshold_luck(
     scores_a: npt.ArrayLike,
@@ -22,7 +28,7 @@ def threshold_luck(
     genuine: npt.ArrayLike,
     *,
     folds: int = 10,
-    swaps: int = 300,
+    swaps: int = 200,
     seed: int = 0,
 ) -> float:
     """Times by which fitted thresholds multiply the variance of a k-fold accuracy difference.
@@ -33,7 +39,8 @@ def threshold_luck(
     the factor is the mean square of the accuracy difference over the mean share of discordant
     pairs, which would be equal if thresholds were fixed. Scores count by their rank, so that
     models on different scales can be exchanged. ``folds`` are contiguous, as in the k-fold
-    protocol; fewer pairs than folds leave one pair a fold.
+    protocol; fewer pairs than folds leave one pair a fold. Above 250,000 pairs ``swaps`` is cut,
+    to 50 at the least.
     """
     labels = np.asarray(genuine, dtype=bool)
     ranks = [_rank_from_top(scores) for scores in (scores_a, scores_b)]
@@ -48,9 +55,10 @@ def threshold_luck(
     sizes = np.full(min(folds, pairs), pairs // min(folds, pairs))
     sizes[: pairs % len(sizes)] += 1
     fold = np.repeat(np.arange(len(sizes)), sizes)
+    affordable = max(MINIMUM_SWAPS, MAXIMUM_EXCHANGES // pairs)
     generator = np.random.default_rng(seed)
     squares = discordant = 0.0
-    for _ in range(swaps):
+    for _ in range(min(swaps, affordable)):
         swap = generator.random(pairs) < 0.5
         correct_a = _held_out_decisions(np.where(swap, ranks[1], ranks[0]), labels, fold) == labels
         correct_b = _held_out_decisions(np.where(swap, ranks[0], ranks[1]), labels, fold) == labels
@@ -63,12 +71,16 @@ def threshold_luck(
 
 def _held_out_decisions(rank: IntArray, genuine: BoolArray, fold: IntArray) -> BoolArray:
     """Whether each pair is accepted at the threshold that is best on all other folds."""
-    pairs, folds = len(rank), int(fold[-1]) + 1
-    gain = np.bincount(fold * pairs + rank, np.where(genuine, 1.0, -1.0), folds * pairs)
-    gain = gain.reshape(folds, pairs)
-    net = np.cumsum(gain.sum(axis=0) - gain, axis=1)
-    last_accepted = np.where(net.max(axis=1) > 0, net.argmax(axis=1), -1)
-    accepted: BoolArray = rank <= last_accepted[fold]
+    slots, folds = min(len(rank), MAXIMUM_SLOTS), int(fold[-1]) + 1
+    slot = rank if slots == len(rank) else rank * slots // len(rank)
+    cell = fold * slots + slot
+    gain = np.bincount(cell[genuine], minlength=folds * slots).astype(np.int32)
+    gain -= np.bincount(cell[~genuine], minlength=folds * slots).astype(np.int32)
+    gain = gain.reshape(folds, slots)
+    net = np.cumsum(gain.sum(axis=0, dtype=np.int32) - gain, axis=1, dtype=np.int32)
+    best = net.argmax(axis=1)
+    last_accepted = np.where(net[np.arange(folds), best] > 0, best, -1)
+    accepted: BoolArray = slot <= last_accepted[fold]
     return accepted
 
 

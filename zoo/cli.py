@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, show
+from zoo.commands import compare, demo, evaluate, show
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,6 +45,7 @@ def _root(
 app.command("eval")(evaluate.evaluate)
 app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
+app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,19 @@ def resolve_bins(
     return list({path.resolve(): path for path in paths}.values())
 
 
-def all_bins(folders: Sequence[Path]) -> list[Path]:
-    """Every bin in the folders; of several with one name, the one in the first folder."""
-    return list(_available(folders).values())
+def every_bin(folders: Sequence[Path]) -> list[Path]:
+    """Every bin in the folders, and says so; of several with one name, the first folder's.
+
+    Raises InputError where there is none.
+    """
+    found = _available(folders)
+    if not found:
+        raise InputError(
+            "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
+            "name them (--bins lfw.bin), or their folder with --data DIR"
+        )
+    print(f"no --bins given: using every bin found: {' '.join(found)}", file=sys.stderr)
+    return list(found.values())
 
 
 def _available(folders: Sequence[Path]) -> dict[str, Path]:

@@ -77,7 +77,7 @@ def evaluate(
     zoo eval model.h5 --bins lfw agedb_30 cfp_fp
     """
     from zoo.evaluation import Request, run_request
-    from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
+    from zoo.lookup import bin_folders, every_bin, resolve_bins, resolve_models
     from zoo.registry import read_registry, registry_path
 
     # The shell's own list of files may come back as one value: `--bins a,b`.
@@ -86,7 +86,7 @@ def evaluate(
     entries = read_registry(registry_path(registry))
     request = Request(
         models=resolve_models(models, entries),
-        bins=resolve_bins(names, folders, entries) if bins else _every_bin(all_bins(folders)),
+        bins=resolve_bins(names, folders, entries) if bins else every_bin(folders),
         flip=flip,
         decoder=decoder,
         precision=precision,
@@ -116,16 +116,3 @@ def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str 
     if failures:
         return 2
     return 1 if any(result.status != "ok" for result in found) else 0
-
-
-def _every_bin(paths: list[Path]) -> list[Path]:
-    from evaluator.errors import InputError
-
-    if not paths:
-        raise InputError(
-            "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
-            "name them (--bins lfw.bin), or their folder with --data DIR"
-        )
-    names = " ".join(path.stem for path in paths)
-    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
-    return paths

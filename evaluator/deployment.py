@@ -146,6 +146,6 @@ def _finite_scores(
         )
     if not np.isfinite(checked).all():
         raise ValueError(
-            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores not finite"
+            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores are not finite"
         )
     return checked, labels

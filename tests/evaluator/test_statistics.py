@@ -35,13 +35,15 @@ def test_no_trials_have_no_interval_and_bad_counts_are_refused():
     assert wilson_interval(0, 0) is None
     assert clopper_pearson_interval(0, 0) is None
     for interval in (wilson_interval, clopper_pearson_interval):
-        with pytest.raises(ValueError, match="0..trials; got 4 of 3"):
+        with pytest.raises(ValueError, match=r"0\.\.trials; got 4 of 3"):
             interval(4, 3)
         with pytest.raises(ValueError, match="confidence"):
             interval(1, 3, confidence=1.0)
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(5, 15), (15, 5), (7, 7), (0, 4), (1, 0), (90, 131)])
+@pytest.mark.parametrize(
+    ("only_a", "only_b"), [(5, 15), (15, 5), (7, 7), (0, 4), (1, 0), (90, 131)]
+)
 def test_mcnemar_is_the_two_sided_binomial_test(only_a, only_b):
     witness = stats.binomtest(only_a, only_a + only_b, 0.5)
     assert mcnemar_p_value(only_a, only_b) == pytest.approx(witness.pvalue, rel=1e-9)

@@ -23,7 +23,7 @@ class TooFewImpostorsError(InputError):
         super().__init__(
             f"FAR {far:g} takes at least {self.needed:,} impostor pairs for a threshold and "
             f"{impostors_to_bound(far):,} for its interval; got {impostors:,}: bring more, or ask "
-            f"for FAR {1 / impostors:.2g} or higher"
+            f"for FAR {_least_rate(impostors):g} or higher"
             if impostors
             else f"FAR {far:g} takes at least {self.needed:,} impostor pairs; got none"
         )
@@ -133,6 +133,12 @@ def _order_statistic_ranks(far: float, impostors: int) -> tuple[int, int | None]
     low = int(np.searchsorted(at_most, 0.975))
     high = int(np.searchsorted(at_most, 0.025, side="right")) - 1
     return min(low, impostors - 1), high if high >= 0 else None
+
+
+def _least_rate(impostors: int) -> float:
+    """1 / impostors, rounded up to two digits so that asking for it is not refused again."""
+    digits = 10.0 ** (math.floor(math.log10(1 / impostors)) - 1)
+    return math.ceil(1 / impostors / digits - 1e-9) * digits
 
 
 def _finite_scores(

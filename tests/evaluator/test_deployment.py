@@ -81,7 +81,8 @@ def test_too_few_impostors_are_refused_with_the_number_it_takes():
         3000,
         10_000,
     )
-    assert "or ask for FAR 0.00033 or higher" in str(refusal.value)
+    assert "or ask for FAR 0.00034 or higher" in str(refusal.value)
+    assert deployment_threshold(*strangers(np.arange(3000)), 0.00034).rates.far == 1 / 3000
     with pytest.raises(TooFewImpostorsError, match="got none"):
         deployment_threshold([1.0], [True], 0.1)
     assert deployment_threshold(*strangers(np.arange(1000)), 1e-3).rates.far == 1e-3

@@ -46,7 +46,7 @@ def figure_named(name: str) -> Figure:
     """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` ... Raises InputError."""
     if name.startswith("tar@"):
         return _tar(name)
-    names = (*_FIGURES, *(f"tar@{far:g}" for far in FARS.values()))
+    names = (*_FIGURES, *(_tar_name(far) for far in FARS.values()))
     check_choice("--metric", name, names)
     return _FIGURES[name]
 
@@ -63,8 +63,12 @@ def _at(*keys: str) -> Callable[[Figures], float | None]:
     return read
 
 
+def _tar_name(far: float) -> str:
+    return f"tar@{far:.0e}".replace("e-0", "e-")
+
+
 def _tar(name: str) -> Figure:
-    stored = ", ".join(f"tar@{far:g}" for far in FARS.values())
+    stored = ", ".join(_tar_name(far) for far in FARS.values())
     try:
         far = float(name.removeprefix("tar@"))
     except ValueError:
@@ -72,7 +76,7 @@ def _tar(name: str) -> Figure:
     for key, value in FARS.items():
         if far == value:
             return Figure(
-                name=f"tar@{far:g}",
+                name=_tar_name(far),
                 words=f"TAR at FAR {far:g}, %",
                 higher_is_better=True,
                 protocol=None,

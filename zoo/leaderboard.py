@@ -118,7 +118,7 @@ def build_leaderboard(
     model that covers most figures of models that have them all. Raises InputError for a pattern
     that matches nothing, and for no results at all.
     """
-    chosen = _matching(store.results, models, bins, figure)
+    chosen = _matching(store.results, models, bins)
     if not chosen:
         raise InputError("no stored results to rank; zoo eval stores them, --results says where")
     by_row: dict[tuple[str, str, str, Variant], list[Stored]] = {}
@@ -152,24 +152,23 @@ def build_leaderboard(
         published=tuple(published),
         invalid=tuple(_invalid([each for _, results in rows for each in results.values()])),
         damaged=store.damaged,
-        notes=tuple([*notes, *more_notes, *published_notes]),
+        notes=(*notes, *more_notes, *published_notes),
         p_values=p_values,
         more=max(0, len(visible) - top),
     )
 
 
 def _matching(
-    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str], figure: Figure
+    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]
 ) -> list[Stored]:
     """Results that match both lists of patterns. InputError for a pattern without a match."""
-    del figure
-    for option, patterns, pairs in (
-        ("--models", models, {s.result.model.name: s.result.model.sha256 for s in results}),
-        ("--bins", bins, {s.result.bin.name: s.result.bin.sha256 for s in results}),
+    for option, patterns, known in (
+        ("--models", models, {(s.result.model.name, s.result.model.sha256) for s in results}),
+        ("--bins", bins, {(s.result.bin.name, s.result.bin.sha256) for s in results}),
     ):
         for pattern in patterns:
-            if not any(_matches(name, sha256, [pattern]) for name, sha256 in pairs.items()):
-                near = unknown_name(pattern, pairs)
+            if not any(_matches(name, sha256, [pattern]) for name, sha256 in known):
+                near = unknown_name(pattern, dict.fromkeys(sorted(name for name, _ in known)))
                 raise InputError(f"{option} {pattern}: nothing stored has that name; {near}")
     return [
         stored
@@ -274,9 +273,7 @@ def _ranked(
     p_values = np.ones((len(complete), len(complete)))
     if len(testable) > 1:
         found = [each for each in scores if each is not None]
-        bins = [
-            _differences([each[column.sha256] for each in found], figure) for column in columns
-        ]
+        bins = [_differences([each[column.sha256] for each in found], figure) for column in columns]
         p_values[np.ix_(testable, testable)] = corrected_p_values(means[testable], bins)
     sign = 1 if figure.higher_is_better else -1
     better = (sign * means[None, :] > sign * means[:, None]) & (p_values < SIGNIFICANCE)
@@ -329,7 +326,8 @@ def _published(
     sha256_of: dict[str, list[str]] = {}
     for column in columns:
         sha256_of.setdefault(column.name, []).append(column.sha256)
-    rows, others, ambiguous = [], [], set()
+    rows, others = [], []
+    ambiguous: set[str] = set()
     for entry in entries.values():
         names = [name for name in entry.published if name in sha256_of]
         if not names or entry.protocol is None or not _matches(entry.name, "", models):
@@ -378,8 +376,7 @@ def _column_notes(
 ) -> list[str]:
     """Which bins are stored but no column, and on how many models."""
     left = [
-        column.label
-        + f" ({sum(figures.get(sha256) is not None for figures in known):,} models)"
+        column.label + f" ({sum(figures.get(sha256) is not None for figures in known):,} models)"
         for sha256, column in all_columns.items()
         if column not in shown
     ]

@@ -29,8 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 # The luck of fitted thresholds is sampled on neighbours in the ranking, whose order is in question.
-_LUCK_COUPLES = 5
-_LUCK_SWAPS = 20
+_LUCK_COUPLES = 3
+_LUCK_SWAPS = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,11 @@ def neighbours_luck(scores: Sequence[Scores]) -> float:
         a, b = scores[start], scores[start + 1]
         both = np.isfinite(a.scores) & np.isfinite(b.scores)
         luck = threshold_luck(
-            a.scores[both], b.scores[both], a.genuine[both], swaps=_LUCK_SWAPS, seed=int(start)
+            a.scores[both],
+            b.scores[both],
+            a.genuine[both],
+            swaps=_LUCK_SWAPS // len(starts),
+            seed=int(start),
         )
         found.append(luck)
     return float(np.mean(found))
@@ -185,7 +189,8 @@ def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatA
     rows, columns = np.triu_indices(len(means), 1)
     corrected = np.ones_like(p)
     corrected[rows, columns] = holm_p_values(p[rows, columns])
-    return np.minimum(corrected, corrected.T)
+    symmetric: FloatArray = np.minimum(corrected, corrected.T)
+    return symmetric
 
 
 def _squared_differences(gram: FloatArray) -> FloatArray:

@@ -28,6 +28,7 @@ from evaluator.threshold_luck import threshold_luck
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+_FEW_ROWS = 50
 # The luck of fitted thresholds is sampled on neighbours in the ranking, whose order is in question.
 _LUCK_COUPLES = 3
 _LUCK_SWAPS = 120
@@ -161,7 +162,7 @@ def differences_on_bin(
     """The variance (models, models) of every difference between models, on one bin."""
     matrix = np.stack([each.contributions for each in influences])
     decisions = np.array([each.decision for each in influences])
-    independent = _squared_differences(matrix @ matrix.T)
+    independent = _squared_differences(_products(matrix))
     effect = np.ones_like(independent)
     freedom = math.inf
     if sharing is not None and sharing.method != "pairs":
@@ -200,8 +201,7 @@ def _squared_differences(gram: FloatArray) -> FloatArray:
 
 
 def _cluster_gram(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
-    sums = _group_sums(matrix, group)
-    return sums @ sums.T
+    return _products(np.stack([np.bincount(group, weights=row) for row in matrix]))
 
 
 def _dyad_gram(matrix: FloatArray, sharing: Sharing) -> FloatArray:
@@ -215,8 +215,13 @@ def _dyad_gram(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     return by_end - _cluster_gram(matrix[:, two], dyad.astype(np.int64))
 
 
-def _group_sums(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    sums: FloatArray = np.add.reduceat(matrix[:, order], starts, axis=1)
-    return sums
+def _products(matrix: FloatArray) -> FloatArray:
+    """Every product of two rows."""
+    # For few rows BLAS starts threads that take longer to meet than to work: on a machine whose
+    # two cores are busy 60 ms of processor time instead of 1.
+    products: FloatArray
+    if len(matrix) <= _FEW_ROWS:
+        products = np.einsum("ik,jk->ij", matrix, matrix)
+    else:
+        products = matrix @ matrix.T
+    return products

@@ -51,7 +51,7 @@ def leaderboard(
     from zoo.leaderboard import build_leaderboard
     from zoo.leaderboard_text import TEXTS, print_leaderboard
     from zoo.registry import read_registry, registry_path
-    from zoo.stored import read_store
+    from zoo.stored import no_collection, read_store
 
     check_choice("--format", format, ("table", *TEXTS))
     figure = figure_named(metric)
@@ -60,14 +60,15 @@ def leaderboard(
         from evaluator.errors import InputError
 
         raise InputError(f"--results {results}: no such folder; zoo eval stores results there")
-    board = build_leaderboard(
-        read_store(results),
-        figure,
-        entries=entries,
-        models=_values(models),
-        bins=_values(bins),
-        top=top,
-    )
+    with no_collection():
+        board = build_leaderboard(
+            read_store(results),
+            figure,
+            entries=entries,
+            models=_values(models),
+            bins=_values(bins),
+            top=top,
+        )
     if format == "table":
         print_leaderboard(board)
     else:

@@ -64,7 +64,7 @@ def compare_models(
                 "nothing to compare"
             )
         bins, notes = [], _setting_notes(a, b, label_a, label_b)
-        notes += _same_name_notes(a, b)
+        notes += _bin_notes(a, b, label_a, label_b)
         for sha256 in a.results:
             if sha256 not in b.results:
                 continue
@@ -180,14 +180,18 @@ def _setting_notes(a: Chosen, b: Chosen, label_a: str, label_b: str) -> list[str
     return [f"settings differ ({label_a} / {label_b}): " + ", ".join(differing)]
 
 
-def _same_name_notes(a: Chosen, b: Chosen) -> list[str]:
-    """A line for each name under which the two models have bins of different content."""
+def _bin_notes(a: Chosen, b: Chosen, label_a: str, label_b: str) -> list[str]:
+    """Lines on names that stand for bins of different content, and on bins that one model has."""
     of_a, of_b = _bins_by_name(a.results), _bins_by_name(b.results)
-    return [
+    notes = [
         f"{name}: not paired, the bins differ ({_short(of_a[name])} / {_short(of_b[name])})"
         for name in of_a
         if name in of_b and not of_a[name] & of_b[name]
     ]
+    for label, own, other in ((label_a, of_a, of_b), (label_b, of_b, of_a)):
+        alone = [name for name in own if name not in other]
+        notes += [f"only {label} has a result on {', '.join(alone)}"] if alone else []
+    return notes
 
 
 def _bins_by_name(results: Mapping[str, Stored]) -> dict[str, set[str]]:

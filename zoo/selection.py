@@ -57,7 +57,8 @@ class Selection:
 class Chosen:
     """A model as it was asked for: ``results`` are its stored ones, by the bin's SHA-256.
 
-    ``choice`` is its file, where it was named by path or entry and so can be measured.
+    ``choice`` is its file, where it was named by path or entry and so can be measured;
+    ``stored_bins`` names all bins it is stored on, asked for or not.
     """
 
     asked: str
@@ -66,6 +67,7 @@ class Chosen:
     variant: Variant | None
     results: Mapping[str, Stored]
     choice: ModelChoice | None = None
+    stored_bins: tuple[str, ...] = ()
 
 
 def choose_models(
@@ -83,10 +85,27 @@ def choose_models(
         sha256: stored.result.bin for each in found for sha256, stored in each.results.items()
     }
     chosen = [_completed(each, wanted, selection, entries) for each in found]
+    for value in selection.bins:
+        if not any(_names_bin(value, record) for each in chosen for record in _records(each)):
+            there = dict.fromkeys(name for each in chosen for name in each.stored_bins)
+            raise InputError(
+                f"--bins {value}: no result on it is stored for {', '.join(values)}; "
+                f"{unknown_name(value, there)}"
+            )
     for each in chosen:
         if not each.results:
-            raise InputError(f"{each.asked}: {_nothing_stored(selection)}")
+            asked = f" on {', '.join(selection.bins)}" if selection.bins else ""
+            there = ", ".join(each.stored_bins)
+            raise InputError(
+                f"{each.asked}: no stored result{asked} in {selection.results}"
+                + (f", only on {there}" if there else "")
+                + "; name the model's file or entry to measure it"
+            )
     return chosen
+
+
+def _records(chosen: Chosen) -> list[BinRecord]:
+    return [stored.result.bin for stored in chosen.results.values()]
 
 
 def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
@@ -151,7 +170,11 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
             "--input, --channels, --precision or --decoder, or name the result's JSON"
         )
     model = matching[0].result.model
-    return Chosen(value, model.name, model.sha256, next(iter(variants)), latest(of_bins))
+    names = dict.fromkeys(each.result.bin.name for each in matching)
+    variant = next(iter(variants))
+    return Chosen(
+        value, model.name, model.sha256, variant, latest(of_bins), stored_bins=tuple(names)
+    )
 
 
 def _variant_words(stored: Stored) -> str:
@@ -222,8 +245,9 @@ def _missing_bins(
 ) -> list[Path]:
     folders = bin_folders(list(selection.data))
     if selection.bins:
-        known = [stored.result.bin for stored in chosen.results.values()]
-        values = [v for v in selection.bins if not any(_names_bin(v, each) for each in known)]
+        values = [
+            v for v in selection.bins if not any(_names_bin(v, each) for each in _records(chosen))
+        ]
         return resolve_bins(values, folders, entries)
     if not wanted:
         return every_bin(folders)
@@ -264,8 +288,3 @@ def _measure(
     _, failures = run_request(request)
     if failures:
         raise ModelError(failures[0])
-
-
-def _nothing_stored(selection: Selection) -> str:
-    asked = f"no stored result on {', '.join(selection.bins)}" if selection.bins else "no result"
-    return f"{asked} in {selection.results}; name the model's file or entry to measure it"

@@ -1,8 +1,6 @@
 """Stored results as a ranking: which columns, which rows, what is published, what is invalid.
 
-A model's rank is 1 + the number of models shown that are better beyond noise, so models that
-cannot be told apart share a rank. Who is better is decided on the mean over the bins, with
-p-values corrected by Holm for all couples of ranked models shown (`zoo.separability`).
+Only rows that have every column are ranked (`zoo.ranking`): means over different bins say nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import numpy.typing as npt
 
-from evaluator.comparison import SIGNIFICANCE
-from evaluator.errors import InputError, ResultError
-from evaluator.results import Scores, load_scores
+from evaluator.errors import InputError
 from zoo.figure_choice import Figure
+from zoo.ranking import rank_means
 from zoo.registry import Entry, unknown_name
-from zoo.separability import (
-    Differences,
-    corrected_p_values,
-    differences_on_bin,
-    known_sharing,
-    neighbours_luck,
-)
 from zoo.stored import UNKNOWN, Store, Stored, Variant, labels, latest, variant_of
 
 # Sets of bins looked at when choosing those to rank on; more would all be rare.
@@ -121,10 +110,10 @@ def build_leaderboard(
     chosen = _matching(store.results, models, bins)
     if not chosen:
         raise InputError("no stored results to rank; zoo eval stores them, --results says where")
-    by_row: dict[tuple[str, str, str, Variant], list[Stored]] = {}
+    by_row: dict[tuple[str, str, Variant], list[Stored]] = {}
     for stored in chosen:
         model = stored.result.model
-        key = (model.name, model.sha256, model.format, variant_of(stored.result))
+        key = (model.name, model.sha256, variant_of(stored.result))
         by_row.setdefault(key, []).append(stored)
     rows = [(key, latest(results)) for key, results in by_row.items()]
     known = [
@@ -143,17 +132,23 @@ def build_leaderboard(
     notes = _column_notes(all_columns, columns, known)
     visible = _ordered([row for row in measured if _has_any(row)], figure)
     notes += _row_notes(measured, visible)
-    ranked, p_values, more_notes = _ranked(_labelled(visible[:top]), figure, columns)
+    rows_shown = _labelled(visible[:top])
+    complete = [row for row in rows_shown if row.mean is not None]
+    ranking = rank_means(
+        [row.mean for row in complete if row.mean is not None],
+        [(row.label, [row.results[column.sha256] for column in columns]) for row in complete],
+        figure,
+    )
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,
         columns=columns,
-        rows=tuple(ranked),
+        rows=tuple(_with_ranks(rows_shown, ranking.ranks)),
         published=tuple(published),
         invalid=tuple(_invalid([each for _, results in rows for each in results.values()])),
         damaged=store.damaged,
-        notes=(*notes, *more_notes, *published_notes),
-        p_values=p_values,
+        notes=(*notes, *ranking.notes, *published_notes),
+        p_values=ranking.p_values,
         more=max(0, len(visible) - top),
     )
 
@@ -216,7 +211,7 @@ def _core_bins(figures: Sequence[Mapping[str, float | None]]) -> set[str]:
 
 
 def _row(
-    key: tuple[str, str, str, Variant],
+    key: tuple[str, str, Variant],
     results: Mapping[str, Stored],
     figures: Mapping[str, float | None],
     columns: Sequence[Column],
@@ -224,7 +219,8 @@ def _row(
     shown = {column.sha256: figures.get(column.sha256) for column in columns}
     values = [value for value in shown.values() if value is not None]
     mean = sum(values) / len(values) if values and len(values) == len(columns) else None
-    name, sha256, model_format, variant = key
+    name, sha256, variant = key
+    model_format = next(iter(results.values())).result.model.format
     return Row(name, sha256, model_format, variant, results, shown, mean)
 
 
@@ -259,61 +255,9 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
     return labelled
 
 
-def _ranked(
-    rows: Sequence[Row], figure: Figure, columns: Sequence[Column]
-) -> tuple[list[Row], npt.NDArray[np.float64], list[str]]:
-    """The rows with ranks, the p-values of the complete ones, and what could not be tested."""
-    complete = [row for row in rows if row.mean is not None]
-    means = np.array([row.mean for row in complete], dtype=np.float64)
-    if len(complete) < 2:
-        ranks = [1] * len(complete)
-        return _with_ranks(rows, ranks), np.ones((len(complete), len(complete))), []
-    scores, notes = _load_scores(complete, columns)
-    testable = [i for i, each in enumerate(scores) if each is not None]
-    p_values = np.ones((len(complete), len(complete)))
-    if len(testable) > 1:
-        found = [each for each in scores if each is not None]
-        bins = [_differences([each[column.sha256] for each in found], figure) for column in columns]
-        p_values[np.ix_(testable, testable)] = corrected_p_values(means[testable], bins)
-    sign = 1 if figure.higher_is_better else -1
-    better = (sign * means[None, :] > sign * means[:, None]) & (p_values < SIGNIFICANCE)
-    return _with_ranks(rows, (1 + better.sum(axis=1)).tolist()), p_values, notes
-
-
 def _with_ranks(rows: Sequence[Row], ranks: Sequence[int]) -> list[Row]:
     remaining = iter(ranks)
     return [row if row.mean is None else replace(row, rank=next(remaining)) for row in rows]
-
-
-def _load_scores(
-    rows: Sequence[Row], columns: Sequence[Column]
-) -> tuple[list[dict[str, Scores] | None], list[str]]:
-    """The scores of each row on each column; None for a row that lacks some, and a line on it."""
-    found: list[dict[str, Scores] | None] = []
-    notes = []
-    for row in rows:
-        try:
-            of_bins = {}
-            for column in columns:
-                stored = row.results[column.sha256]
-                of_bins[column.sha256] = load_scores(stored.path, stored.result)
-            found.append(of_bins)
-        except ResultError as error:
-            found.append(None)
-            notes.append(f"{row.label}: ranked as if tied, its scores cannot be read: {error}")
-    return found, notes
-
-
-def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
-    influences = []
-    for each in scores:
-        scored = np.isfinite(each.scores)
-        of_scored = figure.influence(each.scores[scored], each.genuine[scored])
-        contributions = np.zeros(len(each.scores))
-        contributions[scored] = of_scored.contributions
-        influences.append(replace(of_scored, contributions=contributions))
-    luck = neighbours_luck(scores) if figure.fits_threshold else 1.0
-    return differences_on_bin(influences, known_sharing(scores), luck)
 
 
 def _published(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from zoo.registry import Entry, unknown_name
 from zoo.stored import (
     Stored,
     Variant,
+    file_sha256,
     is_hash_prefix,
     latest,
     results_hashed,
@@ -95,10 +95,10 @@ def choose_models(
     for each in chosen:
         if not each.results:
             asked = f" on {', '.join(selection.bins)}" if selection.bins else ""
-            there = ", ".join(each.stored_bins)
+            stored = ", ".join(each.stored_bins)
             raise InputError(
                 f"{each.asked}: no stored result{asked} in {selection.results}"
-                + (f", only on {there}" if there else "")
+                + (f", only on {stored}" if stored else "")
                 + "; name the model's file or entry to measure it"
             )
     return chosen
@@ -210,15 +210,6 @@ def _names_bin(value: str, record: BinRecord) -> bool:
     if path.is_file():
         return file_sha256(path) == record.sha256
     return value == record.name or (is_hash_prefix(value) and record.sha256.startswith(value))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _completed(

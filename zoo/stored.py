@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -123,6 +124,15 @@ def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
     for key, name in named:
         keys_of.setdefault(name, set()).add(key)
     return {key: f"{name} ({key[:8]})" if len(keys_of[name]) > 1 else name for key, name in named}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import InputError
@@ -319,11 +320,11 @@ def _column_notes(
     known: Sequence[Mapping[str, float | None]],
 ) -> list[str]:
     """Which bins are stored but no column, and on how many models."""
-    left = [
-        column.label + f" ({sum(figures.get(sha256) is not None for figures in known):,} models)"
-        for sha256, column in all_columns.items()
-        if column not in shown
-    ]
+    left = []
+    for sha256, column in all_columns.items():
+        if column not in shown:
+            count = sum(figures.get(sha256) is not None for figures in known)
+            left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
     return [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
 
 

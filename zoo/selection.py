@@ -12,6 +12,7 @@ from evaluator.results import BinRecord, load_result
 from zoo.lookup import ModelChoice, bin_folders, every_bin, resolve_bins, resolve_models
 from zoo.registry import Entry, unknown_name
 from zoo.stored import (
+    UNKNOWN,
     Stored,
     Variant,
     file_sha256,
@@ -194,7 +195,8 @@ def _matching(stored: Sequence[Stored], selection: Selection) -> list[Stored]:
         each
         for each in stored
         if all(
-            value is None or getattr(variant_of(each.result), key) == value
+            # What was made elsewhere has no settings known that an option could pick.
+            value is None or getattr(variant_of(each.result), key) in (value, UNKNOWN)
             for key, value in wanted.items()
         )
     ]

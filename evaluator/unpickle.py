@@ -43,7 +43,9 @@ def load_plain(data: bytes) -> object:
     """The pickle's value, made of None, bool, int, bytes, str, list, tuple and `PickledArray`.
 
     Python-2 strings and bytearrays come back as bytes, NumPy bool, integer and bytes scalars as
-    bool, int and bytes. Bytes after the end of the pickle are ignored, as `pickle.load` does.
+    bool, int and bytes. A name or type that stands alone in the file comes back as its stand-in
+    (`Global`, `PickledDtype`), which is no value of a bin. Bytes after the end of the pickle are
+    ignored, as `pickle.load` does.
 
     Raises `PickleError` with the cause; nothing has been imported or called by then.
     """

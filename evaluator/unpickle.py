@@ -166,9 +166,9 @@ def _duplicate(state: _State) -> None:
 
 
 def _put(state: _State, index: int) -> None:
-    value = _pop(state)
-    state.stack.append(value)
-    state.memo[index] = value
+    if not state.stack:
+        raise malformed(f"byte {state.position - 1} stores a value where there is none")
+    state.memo[index] = state.stack[-1]
 
 
 def _get(state: _State, index: int) -> None:

@@ -118,11 +118,25 @@ def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str 
         write_json(found, json)
     if json != "-" and found:
         print_evaluation(found, show_store=request.results)
+    for result in found:
+        if result.status != "ok":
+            print(f"zoo: {_not_finite(result)}", file=sys.stderr)
     for failure in failures:
         print(f"zoo: error: {failure}", file=sys.stderr)
     if failures:
         return 2
     return 1 if any(result.status != "ok" for result in found) else 0
+
+
+def _not_finite(result: Result) -> str:
+    """Which images of a result cannot be scored, and what to do."""
+    count, slots = result.non_finite["count"], result.non_finite["images"]
+    named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
+    return (
+        f"{result.model.name} on {result.bin.name}: {count:,} "
+        f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
+        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
+    )
 
 
 def _bin_names(values: list[str]) -> list[str]:

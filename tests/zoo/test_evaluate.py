@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from samples import SIZE, Zoo, face, png, save_dense, write_pairs
 
 from evaluator.bins import read_bin, write_bin
-from tests.zoo.conftest import SIZE, Zoo, face, png, save_dense, write_pairs
 
 
 def figures_of(text: str) -> list[dict[str, Any]]:

@@ -50,7 +50,8 @@ def embed_images(
     model's, both in the caller's thread. Raises BinError for an image that does not decode.
     """
     size = embedder.fixed_batch or options.batch_size
-    rows: list[NDArray[np.float32]] = []
+    found = np.zeros((0, 0), np.float32)
+    done = 0
     met = {(embedder.input.height, embedder.input.width)}
     for batch, count, sizes in _prepared_batches(embedder, images, size, options.decoder, describe):
         if on_resize is not None:
@@ -62,10 +63,14 @@ def embed_images(
             embeddings = embeddings + embedder.forward(
                 np.ascontiguousarray(mirrored(batch, embedder.input))
             )
-        rows.append(embeddings[:count])
+        if not done:
+            found = np.empty((len(images), embeddings.shape[1]), np.float32)
+        # Copied: what a model returns may be a view that keeps its whole batch alive.
+        found[done : done + count] = embeddings[:count]
+        done += count
         if on_progress is not None:
             on_progress(count)
-    return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+    return found
 
 
 # A batch of model input, how many of its rows are images, and the sizes that these had.

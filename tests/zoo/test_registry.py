@@ -135,9 +135,7 @@ def test_an_entry_can_be_a_key_of_a_dict(tmp_path: Path) -> None:
         ("models:\n  &x mine: {<<: *x}\n", 2, ""),
     ],
 )
-def test_what_is_malformed_names_its_line(
-    tmp_path: Path, text: str, line: int, words: str
-) -> None:
+def test_what_is_malformed_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     message = complaint(tmp_path, text)
     assert int(message.split(":")[0]) == line
     assert words in message
@@ -173,9 +171,7 @@ def test_a_missing_file_is_the_systems_own_error(tmp_path: Path) -> None:
         read_registry(tmp_path / "none.yaml")
 
 
-def test_the_nearest_models_yaml_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_nearest_models_yaml_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZOO_MODELS", raising=False)
     own = registry_path()

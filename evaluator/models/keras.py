@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
-from evaluator.models.keras_config import read_config, refuse_code
+from evaluator.models.keras_code import refuse_code
+from evaluator.models.keras_config import read_config
 from evaluator.models.runtime import import_keras
 
 # What Keras raises, by version and file, for a config or weights it cannot use.
@@ -106,8 +107,10 @@ def _declared_input_shapes(config: dict[str, Any]) -> list[tuple[int | None, ...
     layers = layers.get("layers", []) if isinstance(layers, dict) else layers
     found = []
     for layer in layers if isinstance(layers, list) else []:
-        settings = layer.get("config", {}) if isinstance(layer, dict) else {}
-        if layer.get("class_name") == "InputLayer" and isinstance(settings, dict):
+        if not isinstance(layer, dict) or layer.get("class_name") != "InputLayer":
+            continue
+        settings = layer.get("config")
+        if isinstance(settings, dict):
             shape = settings.get("batch_shape") or settings.get("batch_input_shape")
             if isinstance(shape, list):
                 found.append(tuple(shape))

@@ -132,6 +132,25 @@ def test_no_profile_means_unit_and_a_note(keras: Any, saved: Callable[..., Path]
     assert load(path, profile="raw").notes == ()
 
 
+def has_bfloat16() -> bool:
+    cpu = Path("/proc/cpuinfo")
+    return cpu.exists() and "avx512f" in cpu.read_text()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="TensorFlow has bfloat16 on CPUs with AVX-512 only")
+def test_bfloat16_moves_embeddings_a_little_and_float32_not_at_all(
+    package: Any, saved: Callable[..., Path], images: np.ndarray
+) -> None:
+    path = saved(network(package))
+    exact = load(path).forward(images)
+    rounded = load(path, precision="bfloat16").forward(images)
+    assert rounded.dtype == np.float32
+    assert np.array_equal(load(path).forward(images), exact)
+    # Eight bits of mantissa: 0.4 % a product, and not zero.
+    difference = np.abs(rounded - exact).max() / np.abs(exact).max()
+    assert 1e-6 < difference < 0.02
+
+
 # ---- Which output is the embedding --------------------------------------------------------------
 
 

@@ -51,11 +51,9 @@ class Deployment:
 def choose_threshold(model: Chosen, far: float) -> Deployment:
     """The threshold at which at most ``far`` of the impostors of all the model's results pass.
 
-    Raises InputError for a rate outside (0, 1) and for no usable scores, TooFewImpostorsError
-    where the impostors cannot tell, ResultError for scores that are not there.
+    Raises InputError for no usable scores, TooFewImpostorsError where the impostors cannot tell,
+    ResultError for scores that are not there, ValueError for a rate outside (0, 1).
     """
-    if not 0 < far < 1:
-        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-4")
     usable = {sha: each for sha, each in model.results.items() if each.result.status == "ok"}
     notes = [
         f"{each.result.bin.name}: left out, its result is {each.result.status}"

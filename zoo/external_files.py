@@ -29,7 +29,8 @@ _LABELS = {
 class ExternalPairs:
     """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
     (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, all -1 where that is not known;
-    ``unusable`` lists what has no score: pairs of a scores file, slots of an embeddings file.
+    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
+    without one, the first slot.
     """
 
     format: str
@@ -61,7 +62,7 @@ def read_scores(path: Path) -> ExternalPairs:
     _check_not_empty(path, len(scores))
     bad = np.flatnonzero(~np.isfinite(scores))
     values = np.where(np.isfinite(scores), scores, np.nan)
-    return ExternalPairs("scores", values, genuine, np.full(2 * len(scores), -1), bad, 0)
+    return ExternalPairs("scores", values, genuine, np.full(2 * len(scores), -1), 2 * bad, 0)
 
 
 def read_embeddings(path: Path, verification_set: VerificationSet | None) -> ExternalPairs:

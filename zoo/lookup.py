@@ -26,11 +26,16 @@ class ModelChoice:
 
 def resolve_models(values: Sequence[str], entries: Mapping[str, Entry]) -> list[ModelChoice]:
     """Models in the order given, each once. Raises InputError for what is neither."""
-    choices = [_resolve_model(value, entries) for value in values]
-    return list({choice.path.resolve(): choice for choice in choices}.values())
+    chosen: dict[Path, ModelChoice] = {}
+    for value in values:
+        choice = _resolve_model(value, entries)
+        chosen.setdefault(choice.path.resolve(), choice)
+    return list(chosen.values())
 
 
 def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
+    if not value.strip():
+        raise InputError("a MODEL is empty; expected an entry of the zoo or a model file")
     entry = entries.get(value)
     path = Path(value)
     if entry is not None and not path.is_file():
@@ -71,19 +76,22 @@ def resolve_bins(
     return list({path.resolve(): path for path in paths}.values())
 
 
-def every_bin(folders: Sequence[Path]) -> list[Path]:
-    """Every bin in the folders, and says so; of several with one name, the first folder's.
+def all_bins(folders: Sequence[Path]) -> list[Path]:
+    """Every bin in the folders; of several with one name, the one in the first folder."""
+    return list(_available(folders).values())
 
-    Raises InputError where there is none.
-    """
-    found = _available(folders)
+
+def every_bin(folders: Sequence[Path]) -> list[Path]:
+    """`all_bins`, and says so on stderr. Raises InputError where there is none."""
+    found = all_bins(folders)
     if not found:
         raise InputError(
             "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
             "name them (--bins lfw.bin), or their folder with --data DIR"
         )
-    print(f"no --bins given: using every bin found: {' '.join(found)}", file=sys.stderr)
-    return list(found.values())
+    names = " ".join(path.stem for path in found)
+    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
+    return found
 
 
 def _available(folders: Sequence[Path]) -> dict[str, Path]:

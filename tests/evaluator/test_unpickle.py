@@ -109,6 +109,49 @@ def test_bytes_after_the_end_are_ignored_as_the_standard_unpickler_does() -> Non
     assert load_plain(data) == pickle.loads(data)
 
 
+def array_program(shape: bytes, dtype: bytes, content: bytes) -> bytes:
+    """An array as protocol 1 has it, every part of its state as given."""
+    start = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tS'b'\ntR"
+    return start + b"(K\x01" + shape + dtype + b"I00\n" + content + b"tb."
+
+
+BYTE = b"cnumpy\ndtype\n(S'u1'\ntR"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "content", "cause"),
+    [
+        (b"(K\x03t", BYTE, b"S'ab'\n", r"declares the shape \[3\]"),
+        (b"(K\x01t", BYTE, b"S'ab'\n", r"declares the shape \[1\]"),
+        (b"(J\xff\xff\xff\x7fJ\xff\xff\xff\x7ft", BYTE, b"S'ab'\n", "declares the shape"),
+        (b"(J\xff\xff\xff\xffJ\xfe\xff\xff\xfft", BYTE, b"S'ab'\n", "no proper shape"),
+        (b"(S'2'\nt", BYTE, b"S'ab'\n", "no proper shape"),
+        (b"(" + b"K\x01" * 40 + b"t", BYTE, b"S'a'\n", "no proper shape"),
+        (b"(K\x02t", b"cnumpy\ndtype\n(S'u4'\ntR", b"S'ab'\n", "declares the shape"),
+        (b"(K\x02t", b"cnumpy\ndtype\n(S'O8'\ntR", b"S'ab'\n", "does not fit its type"),
+        (b"(K\x02t", b"cnumpy\ndtype\n(S'O8'\ntR", b"(K\x01l", "declares the shape"),
+        (b"(K\x01t", BYTE, b"(K\x01l", "does not fit its type"),
+        (b"(K\x01t", b"N", b"S'a'\n", "no shape, type and content"),
+        (b"(K\x01t", BYTE + b"(K\x03S'|'\nN(S'a'\ntNtb", b"S'a'\n", "structured"),
+    ],
+)
+def test_an_array_that_does_not_agree_with_itself_is_refused(
+    shape: bytes, dtype: bytes, content: bytes, cause: str
+) -> None:
+    proper = load_plain(array_program(b"(K\x02t", BYTE, b"S'ab'\n"))
+    assert proper == PickledArray("|u1", (2,), b"ab")
+    with pytest.raises(PickleError, match=cause):
+        load_plain(array_program(shape, dtype, content))
+
+
+def test_a_scalar_that_does_not_fit_its_type_is_refused() -> None:
+    program = b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'i4'\ntRS'%s'\ntR."
+    assert load_plain(program % b"\\x01\\x00\\x00\\x00") == 1
+    for content in (b"", b"abc", b"abcde"):
+        with pytest.raises(PickleError, match="scalar in it does not fit"):
+            load_plain(program % content)
+
+
 # ---- Programs that are attacks -------------------------------------------------------------------
 
 

@@ -100,25 +100,34 @@ def evaluate(
     zoo eval --scores vendor.csv --name vendor --bins lfw
     """
     from evaluator.errors import InputError
-    from zoo.evaluation import Request, run_request
     from zoo.lookup import bin_folders, every_bin, resolve_bins, resolve_models
+    from zoo.output import check_json_target
     from zoo.registry import read_registry, registry_path
 
-    # The shell's own list of files may come back as one value: `--bins a,b`.
-    names = [part for value in bins or [] for part in value.split(",") if part]
     folders = bin_folders(data or [])
     entries = read_registry(registry_path(registry))
     outside = scores is not None or embeddings is not None
-    if not outside and not models:
-        raise InputError("no MODEL given; or bring another system's --scores or --embeddings")
-    if not outside and name is not None:
+    # Bins first: a model typed after --bins is told from a model that is missing.
+    named = resolve_bins(_bin_names(bins), folders, entries) if bins else None
+    if not models and not outside:
+        raise InputError(
+            "no MODEL given; expected zoo eval MODEL... --bins NAME..., or another system's "
+            "--scores or --embeddings"
+        )
+    if name is not None and not outside:
         raise InputError("--name is for --scores and --embeddings; a model has its file's name")
-    paths = resolve_bins(names, folders, entries)
-    if not bins and not outside:
-        paths = every_bin(folders)
+    if json is not None:
+        check_json_target(json)
+    choices = resolve_models(models or [], entries)
+    if named is None:
+        named = [] if outside else every_bin(folders)
+
+    # Imported when the names are known to be right: SciPy alone doubles the time of an error.
+    from zoo.evaluation import Request, run_request
+
     request = Request(
-        models=resolve_models(models or [], entries),
-        bins=paths,
+        models=choices,
+        bins=named,
         flip=flip,
         decoder=decoder,
         precision=precision,
@@ -190,8 +199,32 @@ def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str 
         write_json(found, json)
     if json != "-" and found:
         print_evaluation(found, show_store=request.results)
+    for result in found:
+        if result.status != "ok":
+            print(f"zoo: {_not_finite(result)}", file=sys.stderr)
     for failure in failures:
         print(f"zoo: error: {failure}", file=sys.stderr)
     if failures:
         return 2
     return 1 if any(result.status != "ok" for result in found) else 0
+
+
+def _not_finite(result: Result) -> str:
+    """Which images of a result cannot be scored, and what to do."""
+    count, slots = result.non_finite["count"], result.non_finite["images"]
+    named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
+    return (
+        f"{result.model.name} on {result.bin.name}: {count:,} "
+        f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
+        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
+    )
+
+
+def _bin_names(values: list[str]) -> list[str]:
+    """The names in the values of --bins; a value may hold several, as in `--bins a,b`."""
+    from evaluator.errors import InputError
+
+    names = [part for value in values for part in value.split(",") if part.strip()]
+    if not names:
+        raise InputError("--bins: names no bin; expected --bins NAME...")
+    return names

@@ -68,12 +68,15 @@ def threshold(
 
     zoo threshold arcface --bins lfw cfp_fp --far 1e-3
     """
+    from evaluator.errors import InputError
     from evaluator.inputs import check_choice
     from zoo.deployment import choose_threshold, json_deployment, print_deployment
     from zoo.registry import read_registry, registry_path
     from zoo.selection import Selection, choose_models
 
     check_choice("--format", format, ("table", "json"))
+    if not 0 < far < 1:
+        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-4")
     selection = Selection(
         results=results,
         bins=tuple(part for value in bins or [] for part in value.split(",") if part),

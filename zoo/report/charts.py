@@ -96,8 +96,7 @@ def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
     x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
     y = _rate_axis(genuine, HEIGHT - BOTTOM, TOP)
     drawn = [
-        (each, *_points(each, (each.fmr > 0) & (each.fnmr > 0), x, y, each.fnmr))
-        for each in curves
+        (each, *_points(each, (each.fmr > 0) & (each.fnmr > 0), x, y, each.fnmr)) for each in curves
     ]
     y_ticks = [(value, _percent(value)) for value in _decades(y)]
     return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "FNMR: genuine rejected"))
@@ -127,19 +126,21 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
         f'<path class="genuine" d="{shapes[0]}"/><path class="impostor" d="{shapes[1]}"/>',
         f'<path class="axis" d="M8,{base:.0f}H{HISTOGRAM_WIDTH - 8}"/>',
     ]
-    if threshold is not None:
-        at = float(x.place(np.array([threshold]))[0])
-        anchor = "end" if at > HISTOGRAM_WIDTH / 2 else "start"
-        shift = -4 if anchor == "end" else 4
+    right = HISTOGRAM_WIDTH - 8
+    at = None if threshold is None else float(x.place(np.array([threshold]))[0])
+    if at is not None:
         parts.append(
             f'<path class="threshold" d="M{at:.1f},4V108"/>'
-            f'<text x="{at + shift:.1f}" y="108" text-anchor="{anchor}">{threshold:.3f}</text>'
+            f'<text class="at" x="{min(max(at, 22), right - 14):.1f}" y="122" '
+            f'text-anchor="middle">{threshold:.3f}</text>'
         )
-    parts.append(
-        f'<text x="8" y="124">{low:.2f}</text>'
-        f'<text x="{HISTOGRAM_WIDTH - 8}" y="124" text-anchor="end">{high:.2f}</text>'
-        f'<path class="cursor" d="M0,4V108"/>'
-    )
+    # The ends of the axis give way to the threshold's own figure.
+    for place, anchor, value in ((8.0, "start", low), (float(right), "end", high)):
+        if at is None or abs(at - place) > 50:
+            parts.append(
+                f'<text x="{place:.0f}" y="122" text-anchor="{anchor}">{_signed(value)}</text>'
+            )
+    parts.append('<path class="cursor" d="M0,4V108"/>')
     box = f"0 0 {HISTOGRAM_WIDTH} {HISTOGRAM_HEIGHT}"
     name = f"Score histogram of {label}: genuine above, impostor below the line"
     data = {
@@ -249,6 +250,10 @@ def _steps(places: FloatArray, tops: FloatArray, base: float) -> str:
 
 def _short(values: FloatArray) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _percent(value: float) -> str:

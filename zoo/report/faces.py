@@ -16,7 +16,7 @@ from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import BinError
 from evaluator.results import BinRecord
 
-# Shown at 64 CSS pixels: sharp on most screens, about 3 kB each.
+# Shown at 60 to 90 CSS pixels: sharp on most screens, about 3 kB each.
 SIDE = 112
 _QUALITY = 78
 

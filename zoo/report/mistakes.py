@@ -1,4 +1,4 @@
-"""Pairs worth looking at: the hardest errors, disagreements, and what a borrowed threshold costs."""
+"""Pairs worth looking at: hardest errors, disagreements, and what a borrowed threshold costs."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ from zoo.report.selection import Column, Contestant, Selection, variant_words
 from zoo.report.standings import METRICS, Figure, Metric, Standings, mean_figure, standings
 from zoo.report.summary import summary
 
-# Faces a list: a row on a wide screen, and 5 models x 3 bins stay under 8 MB.
-_HARDEST = 6
+# Faces a list: whole rows on a wide screen and on a phone; 5 models x 3 bins stay under 8 MB.
+_HARDEST = 8
 _DISAGREEING = 4
 
 _HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(share=_share, p=_p, points=_points)
+    environment.filters.update(share=_share, p=_p, points=_points, cosine=_cosine)
     return environment.get_template("template.html.j2").render(
         title=title,
         created=datetime.now(timezone.utc),
@@ -91,7 +91,9 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         selection=selection,
         table=table,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},
-        leaderboards=[(metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()],
+        leaderboards=[
+            (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
+        ],
         charts=charts,
         calibrations=[
             found
@@ -118,7 +120,9 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
         if (scored := selection.of(each, column)) is not None and len(scored.scores)
     ]
     curves = [
-        found for slot, each, scored in shown if (found := curve(slot, each.label, scored)) is not None
+        found
+        for slot, each, scored in shown
+        if (found := curve(slot, each.label, scored)) is not None
     ]
     record = column.record
     return BinCharts(
@@ -129,9 +133,7 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
     )
 
 
-def _mistakes(
-    table: Standings, selection: Selection
-) -> tuple[list[HardPairs], list[Disagreement]]:
+def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], list[Disagreement]]:
     hard, disagreements = [], []
     for column in selection.columns:
         scored = {
@@ -180,9 +182,7 @@ def _leaderboard(
     return columns, list(zip(table.contestants, cells, strict=True))
 
 
-def _figure(
-    metric: Metric, contestant: Contestant, column: Column, selection: Selection
-) -> Figure:
+def _figure(metric: Metric, contestant: Contestant, column: Column, selection: Selection) -> Figure:
     scored = selection.of(contestant, column)
     if scored is None:
         return Figure(None, note="no valid result")
@@ -219,6 +219,10 @@ def _points(value: float) -> str:
     return "0.00" if text in ("-0.00", "+0.00") else text.replace("-", "−")
 
 
+def _cosine(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -227,5 +231,3 @@ def size_in_words(html: str) -> str:
     """The size of a text as a file, in kB or MB."""
     size = len(html.encode())
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
-
-

@@ -72,9 +72,7 @@ class Duel:
     @property
     def words(self) -> str:
         """The verdict on all bins together."""
-        return verdict(
-            self.overall, name_a=self.a.label, name_b=self.b.label, p_value=self.p_value
-        )
+        return verdict(self.overall, name_a=self.a.label, name_b=self.b.label, p_value=self.p_value)
 
 
 @dataclass(frozen=True, eq=False)

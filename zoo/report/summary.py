@@ -35,8 +35,6 @@ def summary(table: Standings) -> Summary:
         )
     beaten = [each for each in complete[1:] if _separable(leader, each, table)]
     tied = [each for each in complete[1:] if each not in beaten]
-    tests = len(table.duels)
-    corrected = f" after correction for {tests} comparisons" if tests > 1 else ""
     if tied:
         headline = f"No single winner: {_listed([leader, *tied])} cannot be told apart"
         text = f"{opening} {_tie_sentence(leader, tied, table)}"
@@ -49,7 +47,7 @@ def summary(table: Standings) -> Summary:
             else f"{leader.label} is the best of {len(complete)} models"
         )
         text = f"{opening} {_win_sentence(leader, beaten, table)}"
-    return Summary(headline, text.rstrip(".") + f" (95 % intervals{corrected and '; p'}{corrected}).")
+    return Summary(headline, text)
 
 
 def _opening(leader: Contestant, table: Standings) -> str:
@@ -69,8 +67,9 @@ def _win_sentence(leader: Contestant, beaten: Sequence[Contestant], table: Stand
     low, high, difference = _oriented(duel, leader)
     which = "the next, " if len(beaten) > 1 else ""
     return (
-        f"It is {difference:.2f} points ahead of {which}{beaten[0].label} [{low:.2f}, {high:.2f}]: "
-        f"a real difference, {_chance(duel.p_value)}"
+        f"It is {difference:.2f} percentage points ahead of {which}{beaten[0].label} (95 % "
+        f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give it "
+        f"({_p(duel.p_value)}{_corrected(table)})."
     )
 
 
@@ -80,8 +79,9 @@ def _tie_sentence(leader: Contestant, tied: Sequence[Contestant], table: Standin
         return f"{tied[0].label} shares no bin with it."
     low, high, difference = _oriented(duel, leader)
     return (
-        f"Its lead over {tied[0].label}, {difference:.2f} points [{low:.2f}, {high:.2f}], may be "
-        f"luck ({_p(duel.p_value)}): {duel.overall.pairs:,} pairs can show "
+        f"Its lead over {tied[0].label}, {difference:.2f} percentage points (95 % interval "
+        f"{low:.2f} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
+        f"{duel.overall.pairs:,} pairs can show a difference of "
         f"{100 * duel.overall.detectable_difference:.2f} points at best."
     )
 
@@ -109,8 +109,9 @@ def _accuracy(leader: Contestant, table: Standings) -> str:
     return f"{100 * (table.means[leader.key].value or 0.0):.2f} %"
 
 
-def _chance(p: float) -> str:
-    return f"which luck alone would hardly give ({_p(p)})."
+def _corrected(table: Standings) -> str:
+    tests = len(table.duels)
+    return f", corrected for {tests} comparisons" if tests > 1 else ""
 
 
 def _p(p: float) -> str:

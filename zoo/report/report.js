@@ -44,16 +44,34 @@
     const column = head.cellIndex;
     const body = head.closest("table").tBodies[0];
     const value = (row) => row.cells[column].dataset.value;
-    const rows = [...body.rows].sort((one, other) => {
+    // A row's parts follow it wherever it goes.
+    const groups = [];
+    for (const row of body.rows) {
+      if (row.classList.contains("part") && groups.length) groups.at(-1).push(row);
+      else groups.push([row]);
+    }
+    groups.sort(([one], [other]) => {
       const [a, b] = [value(one), value(other)];
       if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
       return sign * compare(a, b);
     });
-    body.append(...rows);
+    body.append(...groups.flat());
     for (const each of head.parentElement.cells) each.ariaSort = each === head ? order : "none";
   };
   for (const button of all(".sortable thead button")) {
     button.addEventListener("click", () => sort(button.closest("th")));
+  }
+
+  // The comparison of each bin, under that of all bins.
+  for (const button of all("[data-unfolds]")) {
+    const parts = document.getElementById(button.dataset.unfolds);
+    const fold = (folded) => {
+      parts.classList.toggle("folded", folded);
+      button.setAttribute("aria-pressed", String(!folded));
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => fold(!parts.classList.contains("folded")));
+    fold(true);
   }
 
   // The legend takes a model out of every chart and list.
@@ -73,6 +91,7 @@
     return made;
   };
   const rate = (value) => `${Number((100 * value).toPrecision(3))} %`;
+  const cosine = (value) => value.toFixed(4).replace("-", "−");
   const table = (heading, header, rows) => {
     const made = element("table");
     const head = made.createTHead().insertRow();
@@ -116,8 +135,12 @@
       if (path.classList.contains("gone")) continue;
       const at = points(path), curve = chart.curves[path.dataset.curve];
       const i = firstAtMost(at.x, x + 0.05);
+      if (at.x[i] > x + 0.05) {
+        rows.push({ path, distance: Infinity, cells: [curve.model, "–", "–", "–"] });
+        continue;
+      }
       mark(svg, curve, at.x[i], at.y[i]);
-      rows.push({ path, distance: Math.abs(at.y[i] - y), cells: [curve.model, rate(curve.fmr[i]), rate(curve.fnmr[i]), String(curve.threshold[i])] });
+      rows.push({ path, distance: Math.abs(at.y[i] - y), cells: [curve.model, rate(curve.fmr[i]), rate(curve.fnmr[i]), cosine(curve.threshold[i])] });
     }
     if (!rows.length) return "";
     const nearest = rows.reduce((best, row) => (row.distance < best.distance ? row : best));

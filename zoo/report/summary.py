@@ -68,8 +68,8 @@ def _win_sentence(leader: Contestant, beaten: Sequence[Contestant], table: Stand
     which = "the next, " if len(beaten) > 1 else ""
     return (
         f"It is {difference:.2f} percentage points ahead of {which}{beaten[0].label} (95 % "
-        f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give it "
-        f"({_p(duel.p_value)}{_corrected(table)})."
+        f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give "
+        f"it ({_p(duel.p_value)}{_corrected(table)})."
     )
 
 

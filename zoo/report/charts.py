@@ -80,12 +80,11 @@ def curve(slot: int, label: str, scored: Scored) -> Curve | None:
 def roc_chart(curves: Sequence[Curve], impostors: int) -> Chart:
     """TAR over FMR on a logarithmic axis that ends where one impostor is the whole rate."""
     x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
-    lowest = min((1 - each.fnmr[each.fmr > 0][-1] for each in curves), default=0.0)
+    lowest = min((1 - each.fnmr[_measurable(each)][-1] for each in curves), default=0.0)
     floor = math.floor(min(lowest, 0.99) * 20) / 20
     floor = floor if floor > 0.5 else 0.0
     y = Axis(floor, 1.0, HEIGHT - BOTTOM, TOP, logarithmic=False)
-    visible = [(each, each.fmr > 0) for each in curves]
-    drawn = [(each, *_points(each, keep, x, y, 1 - each.fnmr)) for each, keep in visible]
+    drawn = [(each, *_points(each, _measurable(each), x, y, 1 - each.fnmr)) for each in curves]
     steps = [floor + (1 - floor) * i / 5 for i in range(6)]
     y_ticks = [(value, _percent(value)) for value in steps]
     return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "TAR: genuine accepted"))
@@ -96,7 +95,8 @@ def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
     x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
     y = _rate_axis(genuine, HEIGHT - BOTTOM, TOP)
     drawn = [
-        (each, *_points(each, (each.fmr > 0) & (each.fnmr > 0), x, y, each.fnmr)) for each in curves
+        (each, *_points(each, _measurable(each) & (each.fnmr > 0), x, y, each.fnmr))
+        for each in curves
     ]
     y_ticks = [(value, _percent(value)) for value in _decades(y)]
     return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "FNMR: genuine rejected"))
@@ -161,6 +161,15 @@ def _rate_axis(pairs: int, start: float, end: float) -> Axis:
 
 def _decades(axis: Axis) -> list[float]:
     return [10.0**power for power in range(round(math.log10(axis.low)), 1)]
+
+
+def _measurable(each: Curve) -> NDArray[np.bool_]:
+    """The operating points with a false accept, up to the first at the lowest such rate.
+
+    From there the curve only falls, on its way to a rate that the bin cannot measure.
+    """
+    accepting = each.fmr > 0
+    return accepting & (np.cumsum(accepting & (each.fmr == each.fmr[accepting][-1])) <= 1)
 
 
 def _points(

@@ -80,9 +80,9 @@ def _tie_sentence(leader: Contestant, tied: Sequence[Contestant], table: Standin
     low, high, difference = _oriented(duel, leader)
     return (
         f"Its lead over {tied[0].label}, {difference:.2f} percentage points (95 % interval "
-        f"{low:.2f} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
-        f"{duel.overall.pairs:,} pairs can show a difference of "
-        f"{100 * duel.overall.detectable_difference:.2f} points at best."
+        f"{_signed(low)} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
+        f"{duel.overall.pairs:,} pairs like these reliably show only differences of at least "
+        f"{100 * duel.overall.detectable_difference:.2f} points."
     )
 
 
@@ -116,6 +116,10 @@ def _corrected(table: Standings) -> str:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _signed(points: float) -> str:
+    return f"{points:.2f}".replace("-", "−")
 
 
 def _listed(contestants: Sequence[Contestant]) -> str:

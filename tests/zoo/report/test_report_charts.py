@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_store import Store, labels, noisy
+from report_store import Store, labels
 from skimage.color import deltaE_ciede2000, rgb2lab
 from sklearn.metrics import roc_curve
 

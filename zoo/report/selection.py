@@ -161,6 +161,8 @@ def _load_all(folder: Path) -> tuple[list[tuple[Path, Result]], list[LeftOut]]:
             found.append((path, load_result(path)))
         except ResultError as error:
             unreadable.append(LeftOut(path.parent.name, path.stem, str(error)))
+    if not found:
+        raise InputError(f"{folder}: none of its results can be read; {unreadable[0].reason}")
     return found, unreadable
 
 

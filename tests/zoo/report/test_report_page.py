@@ -179,6 +179,28 @@ def test_a_bin_without_impostors_is_shown_with_its_reason(store: Store) -> None:
     assert not re.search(r"\bnan\b(?! fail)", page.words.lower())
 
 
+def test_a_store_of_invalid_results_alone_still_makes_a_report(store: Store) -> None:
+    genuine = labels(40)
+    path, _ = store.bin("lfw", genuine)
+    for model in ("nan", "nought"):
+        store.add(model, path, np.full(40, np.nan), genuine, unusable=2)
+    page = Page(render_report(select(store.folder), title="x"))
+    assert "No model can be ranked" in page.words
+    assert page.words.count("without a finite embedding") == 2
+
+
+def test_a_store_of_damaged_results_alone_is_refused(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    genuine = labels(40)
+    path, _ = store.bin("lfw", genuine)
+    store.add("net", path, noisy(genuine, 0.3, 1), genuine).write_text("torn")
+    target = tmp_path / "report.html"
+    assert run(["report", "-o", str(target), "--results", str(store.folder)]) == 2
+    assert "none of its results can be read" in capsys.readouterr().err
+    assert not target.exists()
+
+
 def test_the_command_writes_the_file_and_says_what_is_in_it(
     three_by_two: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, report, show
+from zoo.commands import compare, demo, evaluate, leaderboard, report, show, threshold
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,8 +48,11 @@ def _root(
 app.command("eval")(evaluate.evaluate)
 app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
-app.command("demo")(demo.demo)
+app.command("compare")(compare.compare)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:

@@ -75,9 +75,8 @@ def _held_out_decisions(rank: IntArray, genuine: BoolArray, fold: IntArray) -> B
     slot = rank if slots == len(rank) else rank * slots // len(rank)
     cell = fold * slots + slot
     # bincount of the two classes would allocate folds x slots twice, in 64 bits.
-    gain = np.zeros(folds * slots, dtype=np.int32)
-    np.add.at(gain, cell, np.where(genuine, np.int32(1), np.int32(-1)))
-    gain = gain.reshape(folds, slots)
+    gain = np.zeros((folds, slots), dtype=np.int32)
+    np.add.at(gain.reshape(-1), cell, np.where(genuine, np.int32(1), np.int32(-1)))
     net = gain.sum(axis=0, dtype=np.int32) - gain
     np.cumsum(net, axis=1, out=net)
     best = net.argmax(axis=1)

@@ -50,7 +50,10 @@ def report(
     write_report(output, html)
     for each in selection.left_out:
         print(f"not ranked: {each.model} on {each.bin}: {each.reason}", file=sys.stderr)
-    counts = f"{len(selection.contestants)} models, {len(selection.columns)} bins"
+    counts = ", ".join(
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((len(selection.contestants), "model"), (len(selection.columns), "bin"))
+    )
     print(f"{output}: {counts}, {size_in_words(html)}", file=sys.stderr)
 
 

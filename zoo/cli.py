@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import compare, demo, evaluate, leaderboard, show, threshold
+from zoo.commands import compare, demo, evaluate, leaderboard, report, show, threshold
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -51,6 +51,7 @@ app.command("show")(show.show_entry)
 app.command("compare")(compare.compare)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("threshold")(threshold.threshold)
+app.command("report")(report.report)
 app.command("demo")(demo.demo)
 
 

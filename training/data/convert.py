@@ -82,8 +82,8 @@ def images_digest(digests: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
 def changed(faces: FaceSet, number: int) -> InputError:
     """The error for an image that does not read back as its source has it."""
     return InputError(
-        f"{faces.origin(number)}: what was written differs from it; did the source change "
-        "since an earlier, unfinished run? Run again with --force after removing the .partial"
+        f"{faces.origin(number)}: what was written differs from it; did it change since an "
+        "unfinished run? Remove the .partial folder beside the output and run again"
     )
 
 
@@ -99,16 +99,15 @@ def encoded_image(faces: FaceSet, number: int) -> tuple[bytes | memoryview, str]
     return image, kind
 
 
-def image_size(faces: FaceSet, number: int) -> tuple[int, int]:
+def image_size(image: bytes | memoryview, origin: str) -> tuple[int, int]:
     """Height and width in pixels, from the image's own header. Raises InputError without one."""
     from PIL import Image, UnidentifiedImageError
 
-    image, _ = encoded_image(faces, number)
     try:
         with Image.open(io.BytesIO(image)) as opened:
             return opened.height, opened.width
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{faces.origin(number)}: no image that can be opened: {error}") from None
+        raise InputError(f"{origin}: no image that can be opened: {error}") from None
 
 
 def write_manifest(
@@ -120,7 +119,10 @@ def write_manifest(
     *,
     size: tuple[int, int] | None = None,
 ) -> None:
-    """Notes beside the data what it is: counts, names in the ids' order, and digests."""
+    """Notes beside the data what it is: counts, names in the ids' order, and digests.
+
+    ``digest`` is the set's ``images_digest``; ``size`` is height and width where all share one.
+    """
     files = [path for path in sorted(stage.iterdir()) if path.is_file() and path.name[0] != "."]
     manifest = {
         "schema": 1,
@@ -138,6 +140,17 @@ def write_manifest(
         "names": list(faces.names),
     }
     write_whole(stage / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def check_files(out: Path, manifest: dict[str, Any]) -> None:
+    """Raises InputError if a file that the manifest of ``out`` lists is gone or has changed."""
+    for name, noted in manifest["files"].items():
+        path = out / name
+        if not path.exists() or file_sha256(path) != noted["sha256"]:
+            raise InputError(
+                f"{path}: expected it as an earlier run wrote it, found it "
+                f"{'changed' if path.exists() else 'gone'}; pass --force to write all again"
+            )
 
 
 def file_sha256(path: Path) -> str:

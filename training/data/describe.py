@@ -104,9 +104,11 @@ def _record_problems(records: RecordFile, faces: FaceSet) -> list[str]:
         problems.append(f"property says {records.declared.people} people, found {people}")
     if records.declared:
         wanted = (records.declared.height, records.declared.width)
-        if image_size(faces, 0) != wanted:
-            found = "x".join(map(str, image_size(faces, 0)))
-            problems.append(f"property says {wanted[0]}x{wanted[1]}, the first image is {found}")
+        found = image_size(faces.read(0), faces.origin(0))
+        if found != wanted:
+            problems.append(
+                f"property says {wanted[0]}x{wanted[1]}, the first image is {found[0]}x{found[1]}"
+            )
     if len(records.people) and not _ranges_fit(records, stored):
         problems.append("the ranges in insightface's records are not those of the images' labels")
     name = f"record {records.keys[-1]}"

@@ -118,7 +118,8 @@ def _check_people(root: Path, people: list[str], counts: list[int], min_people: 
         shown = ", ".join(repr(name) for name in empty[:3]) + (", ..." if len(empty) > 3 else "")
         raise FolderError(
             f"{root}: expected images in every folder, found none in {len(empty)} of "
-            f"{len(people)}: {shown}; remove what is no person"
+            f"{len(people)}: {shown}; "
+            + ("name the folder below" if len(empty) == len(people) else "remove what is no person")
         )
     if len(people) < min_people:
         raise FolderError(

@@ -11,8 +11,10 @@ from evaluator.errors import InputError
 from training.data.convert import (
     Converted,
     Progress,
+    check_files,
     checked_digest,
     counted,
+    encoded_image,
     image_size,
     in_order,
     write_manifest,
@@ -43,11 +45,13 @@ def pack_records(
     """
     plan = {"to": "records", "fingerprint": faces.fingerprint}
     done = finished(out, plan)
-    if done:
+    if done and not force:
+        check_files(out, done)
         return Converted(out, done["images"], done["classes"], done["images"])
     with staged(out, plan, force=force) as stage:
         rec, order = stage / "train.rec", np.argsort(faces.labels, kind="stable")
-        height, width = image_size(faces, int(order[0]))
+        first = int(order[0])
+        height, width = image_size(encoded_image(faces, first)[0], faces.origin(first))
         kept = 0 if not rec.exists() else len(faces)
         if not rec.exists():
             kept = _write_records(faces, order, rec, (height, width), progress)
@@ -84,14 +88,15 @@ def _write_records(
 
         def record(place: int) -> bytes:
             number = int(order[place])
-            found = image_size(faces, number)
+            image, _ = encoded_image(faces, number)
+            found = image_size(image, faces.origin(number))
             if found != size:
                 raise InputError(
                     f"{faces.origin(number)}: expected {size[0]}x{size[1]} pixels as in the first "
                     f"image, found {found[0]}x{found[1]}; align them, or pack --to tfrecord"
                 )
             label = int(faces.labels[number])
-            return image_record(place + 1, label, bytes(faces.read(number)))
+            return image_record(place + 1, label, bytes(image))
 
         written = 0
         for data in counted(in_order(record, range(kept, images)), progress):

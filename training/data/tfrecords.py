@@ -20,6 +20,7 @@ from training.data.convert import (
     Converted,
     Progress,
     changed,
+    check_files,
     encoded_image,
     images_digest,
     write_manifest,
@@ -53,7 +54,8 @@ def pack_tfrecords(
         raise InputError(f"shards: expected 1 to {len(faces)}, one image each; found {count}")
     plan = {"to": "tfrecord", "fingerprint": faces.fingerprint, "shards": count}
     done = finished(out, plan)
-    if done:
+    if done and not force:
+        check_files(out, done)
         return Converted(out, done["images"], done["classes"], done["images"])
     digests = np.empty((len(faces), 32), dtype=np.uint8)
     with staged(out, plan, force=force) as stage:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from evaluator.errors import InputError
 from training.data.convert import (
@@ -29,13 +32,17 @@ def unpack(
     the key. A run that was cut short goes on where it stopped. At the end everything is read again
     and compared. ``progress`` is called with the number of images done since the last call.
 
+    In the folder, and in its manifest, ids follow the sorted names: they differ from the source's
+    where a foreign manifest has another order.
+
     Raises InputError for an image of no known format, for names that cannot be folders, for an
     ``out`` that holds other files, and if what was written does not read back.
     """
     _check_folder_names(faces)
     plan = {"to": "folder", "fingerprint": faces.fingerprint}
     done = finished(out, plan)
-    if done:
+    if done and not force:
+        _checked(_by_name(faces), out, done["images_sha256"])
         return Converted(out, done["images"], done["classes"], done["images"])
     with staged(out, plan, force=force) as stage:
         for name in faces.names:
@@ -43,10 +50,27 @@ def unpack(
         kept = sum(
             counted(in_order(lambda i: _write_image(faces, i, stage), range(len(faces))), progress)
         )
-        paths = _unpacked_paths(faces, stage)
-        digest = checked_digest(faces, lambda i: paths[i].read_bytes())
-        write_manifest(stage, faces, plan, "folder", digest)
+        ordered = _by_name(faces)
+        write_manifest(stage, ordered, plan, "folder", _checked(ordered, stage))
     return Converted(out, len(faces), len(faces.names), kept)
+
+
+def _by_name(faces: FaceSet) -> FaceSet:
+    """The set with its ids in the order of the names, as a folder per person has them."""
+    order = sorted(range(len(faces.names)), key=faces.names.__getitem__)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    names = tuple(faces.names[old] for old in order)
+    return replace(faces, names=names, labels=rank[faces.labels])
+
+
+def _checked(faces: FaceSet, folder: Path, expected: str | None = None) -> str:
+    """The images' digest after comparing all files with the source's bytes."""
+    paths = _unpacked_paths(faces, folder)
+    digest = checked_digest(faces, lambda i: paths[i].read_bytes())
+    if expected not in (None, digest):
+        raise InputError(f"{folder}: {MANIFEST} does not fit to the images; pass --force")
+    return digest
 
 
 def _check_folder_names(faces: FaceSet) -> None:

@@ -59,7 +59,7 @@ def unpack(
 ) -> None:
     """Write a record file's images, byte for byte, into a folder per person."""
     from evaluator.errors import InputError
-        from training.data.faces import faces_of_records, find_record_file
+    from training.data.faces import faces_of_records, find_record_file
     from training.data.records import open_records
     from training.data.unpack import unpack as unpacked
 

@@ -2,6 +2,8 @@
 
 import random
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +315,32 @@ def test_beyond_float32_the_images_are_told_from_people_by_their_size() -> None:
     assert len(range_record(3, 1, 2)) == 40
     with pytest.raises(RecordError, match="float32"):
         range_record(0, FLOAT_EXACT + 1, FLOAT_EXACT + 2)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from training.data.records import image_labels, iter_images, open_records
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+records = open_records(Path(sys.argv[1]))
+image_labels(records)
+assert sum(len(record.image) for record in iter_images(records)) > 250e6
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in kilobytes, MADV_DONTNEED")
+def test_reading_a_file_of_256_mb_takes_far_less_memory(tmp_path: Path) -> None:
+    path = tmp_path / "train.rec"
+    image = JPEG * 200
+    with path.open("wb") as file:
+        for key in range((256 << 20) // len(image)):
+            file.write(image_record(key, 0, image))
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 100
 
 
 def test_complete_records_stop_before_the_one_that_was_cut(tmp_path: Path) -> None:

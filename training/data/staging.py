@@ -33,10 +33,10 @@ def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterat
     """A folder beside ``out`` to build in; it becomes ``out`` when the block ends without error.
 
     After an error or a kill it stays, and the next call with the same plan gets it back with what
-    it holds. One process at a time works in it. What already stands at ``out`` is left alone, or
-    with ``force`` renamed to ``out`` + ".old".
+    it holds, while another plan starts afresh. One process at a time works in it. What already
+    stands at ``out`` is left alone, or with ``force`` renamed to ``out`` + ".old".
 
-    Raises InputError if ``out`` is there already, or if another plan or process has the folder.
+    Raises InputError if ``out`` is there already, or if another process works in the folder.
     """
     out = out.resolve()
     stage = out.with_name(f".{out.name}.partial")
@@ -47,7 +47,7 @@ def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterat
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with _locked(stage):
-        _claim(stage, plan, force)
+        _claim(stage, plan)
         yield stage
         if _occupied(out):
             out.rename(_free_name(out))
@@ -81,17 +81,12 @@ def _suffixes() -> Iterator[str]:
         number += 1
 
 
-def _claim(stage: Path, plan: Mapping[str, Any], force: bool) -> None:
-    """Makes the stage this plan's. Raises InputError if it holds something else."""
+def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
+    """Makes the stage this plan's; what another plan has left half done there is deleted."""
     note = stage / PLAN
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) == dict(plan):
             return
-        if not force:
-            raise InputError(
-                f"{stage}: holds an unfinished conversion of other data or with other options; "
-                "finish that one, or pass --force, which starts this one afresh"
-            )
         for entry in stage.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)

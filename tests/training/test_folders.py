@@ -362,6 +362,18 @@ def test_a_torn_end_of_a_record_file_is_cut_off_before_going_on(tmp_path: Path) 
         shutil.rmtree(tmp_path / "out")
 
 
+def test_a_torn_image_in_a_half_done_folder_is_written_again(tmp_path: Path) -> None:
+    faces = open_faces(people(tmp_path / "f", ann=1, bob=2))
+    plan = {"to": "folder", "fingerprint": faces.fingerprint}
+    with contextlib.suppress(KeyError), staged(tmp_path / "out", plan) as stage:
+        (stage / "bob").mkdir()
+        (stage / "bob/00000002.jpg").write_bytes(faces.read(1))
+        (stage / "bob/00000003.jpg").write_bytes(faces.read(2)[:100])
+        raise KeyError
+    assert unpack(faces, tmp_path / "out").kept == 1
+    assert (tmp_path / "out/bob/00000003.jpg").read_bytes() == faces.read(2)
+
+
 def test_info_finds_a_property_and_ranges_that_do_not_fit(tmp_path: Path) -> None:
     pack_records(open_faces(people(tmp_path / "f", ann=2, bob=1)), tmp_path / "rec")
     rec = tmp_path / "rec/train.rec"

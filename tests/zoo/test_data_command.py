@@ -110,6 +110,13 @@ def test_info_with_problems_exits_1(shared: Path, tmp_path: Path) -> None:
     assert "rebuilt by a scan" in stdout
 
 
+def test_a_long_path_stays_on_its_line_in_a_pipe(tmp_path: Path) -> None:
+    root = faces(tmp_path / ("long" * 50), "ann", "bob")
+    stdout, stderr, _ = zoo_data("info", root)
+    assert str(root) in stdout
+    assert stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -151,14 +151,23 @@ def _print_info(found: DataInfo) -> None:
         "images per person": "{min:g} to {max:g}, median {median:g}".format(**per_person),
         "size" if found.checked else "first image": _counts(found.sizes, found.checked),
         "format": _counts(found.formats, found.checked),
-        **{key.replace("_", " "): str(value) for key, value in found.details.items()},
+        **{key.replace("_", " "): _detail(value) for key, value in found.details.items()},
     }
     for name, value in rows.items():
-        table.add_row(name, Text(value))
+        if value:
+            table.add_row(name, Text(value))
     console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to fold long paths to
+        console.width = 10_000
     console.print(table)
     for problem in found.problems:
         console.print(Text(f"problem: {problem}"), soft_wrap=True)
+
+
+def _detail(value: object) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _counts(counts: dict[str, int], checked: bool) -> str:

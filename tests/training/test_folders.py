@@ -388,6 +388,14 @@ def test_info_finds_a_property_and_ranges_that_do_not_fit(tmp_path: Path) -> Non
     assert "ranges in insightface's records are not" in problems
 
 
+def test_info_reports_a_first_record_that_is_no_image(tmp_path: Path) -> None:
+    rec = tmp_path / "train.rec"
+    rec.write_bytes(image_record(0, 0, b"no image"))
+    (tmp_path / "property").write_text("1,112,112\n")
+    (problem,) = describe(rec).problems
+    assert "record 0: cannot be decoded" in problem
+
+
 def test_info_with_check_names_what_cannot_be_decoded(tmp_path: Path) -> None:
     root = people(tmp_path / "f", ann=2, bob=1)
     cut = root / "ann/0001.jpg"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from training.data.convert import image_size, images_digest, in_order
+from training.data.convert import images_digest, in_order
 from training.data.faces import (
     MANIFEST,
     FaceSet,
@@ -103,12 +103,10 @@ def _record_problems(records: RecordFile, faces: FaceSet) -> list[str]:
     if records.declared and records.declared.people != people:
         problems.append(f"property says {records.declared.people} people, found {people}")
     if records.declared:
-        wanted = (records.declared.height, records.declared.width)
-        found = image_size(faces.read(0), faces.origin(0))
-        if found != wanted:
-            problems.append(
-                f"property says {wanted[0]}x{wanted[1]}, the first image is {found[0]}x{found[1]}"
-            )
+        wanted = f"{records.declared.height}x{records.declared.width}"
+        found, _, broken, _ = _looked_at(faces.read(0), faces.origin(0))
+        if not broken and found != wanted:
+            problems.append(f"property says {wanted}, the first image is {found}")
     if len(records.people) and not _ranges_fit(records, stored):
         problems.append("the ranges in insightface's records are not those of the images' labels")
     name = f"record {records.keys[-1]}"

@@ -1,5 +1,6 @@
 """TFRecord shards read by TensorFlow, and their framing and checksums restated."""
 
+import hashlib
 import json
 import os
 import signal
@@ -97,11 +98,18 @@ def test_tensorflow_reads_images_ids_and_names(folder: Path, tmp_path: Path) -> 
     assert manifest["names"] == ["69003070", "Zoë", "bob"]
 
 
-def test_records_and_their_folder_give_the_same_digest(shared: Path, tmp_path: Path) -> None:
+def test_shards_of_records_have_the_digest_of_the_peoples_files(
+    shared: Path, tmp_path: Path
+) -> None:
     pack_tfrecords(open_faces(shared / "records"), tmp_path / "tf", shards=4)
     info = describe(tmp_path / "tf", check=True)
     assert (info.images, info.people, info.problems) == (732, 120, ())
     assert info.sizes == {"112x112": 732}
+    people = sorted((shared / "faces/lfw_train").iterdir(), key=lambda person: person.name)[:120]
+    files = [file for person in people for file in sorted(person.iterdir())]
+    wanted = hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files))
+    manifest = json.loads((tmp_path / "tf/manifest.json").read_text())
+    assert manifest["images_sha256"] == wanted.hexdigest()
 
 
 def test_damage_and_cut_ends_are_named_with_their_shard(folder: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
 
 
 def image_format(image: bytes | memoryview) -> str | None:
-    """ "jpeg", "png", "bmp" or "webp" by the first bytes; None for anything else."""
+    """The format by the first bytes: "jpeg", "png", "bmp" or "webp"; None for anything else."""
     for name, (signature, at) in _SIGNATURES.items():
         if image[at : at + len(signature)] == signature:
             return name

@@ -1,7 +1,7 @@
 """The pairs file beside a bin: which images and which people its pairs are of.
 
-`lfw.bin` has `lfw.pairs.csv`: a header, then one row a pair in the bin's order, `left,right,genuine`
-and, where the people are known, `left_person,right_person`. A bin itself has no room for either.
+`lfw.bin` has `lfw.pairs.csv`: a header, then one row a pair in the bin's order: `left,right,
+genuine` and, where the people are known, `left_person,right_person`. A bin has no room for either.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def aligned(pixels: NDArray[np.uint8], points: ArrayLike) -> NDArray[np.uint8]:
         pixels = np.asarray(Image.fromarray(pixels).reduce(block))
         transform = similarity((points + 0.5) / block - 0.5)
     face = warp(pixels, transform.inverse, output_shape=(SIDE, SIDE), order=1, preserve_range=True)
-    return np.rint(face).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(face).astype(np.uint8)
+    return rounded
 
 
 def centre_crop(pixels: NDArray[np.uint8], *, fraction: float = 1.0) -> NDArray[np.uint8]:

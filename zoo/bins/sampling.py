@@ -159,7 +159,7 @@ def _usable(people: People, singles: str) -> People:
 
 
 def _folds(people: People, sampling: Sampling, draw: random.Random) -> list[list[str]]:
-    """People to folds: most genuine pairs first, each to the fold with fewest pairs, then people."""
+    """People to folds: most genuine pairs first, each to the fold with the fewest."""
     counts = {name: _own_count(len(images), sampling) for name, images in people.items()}
     folds: list[list[str]] = [[] for _ in range(sampling.folds)]
     loads = [0] * sampling.folds

@@ -1,7 +1,7 @@
 """The pairs file beside a bin: which images and which people its pairs are of.
 
 `lfw.bin` has `lfw.pairs.csv`: a header, then one row a pair in the bin's order: `left,right,
-genuine` and, where the people are known, `left_person,right_person`. A bin has no room for either.
+label` and, where the people are known, `left_person,right_person`. A bin has no room for either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluator.bins import VerificationSet
 from evaluator.errors import BinError
 
-HEADER = ("left", "right", "genuine")
+HEADER = ("left", "right", "label")
 PEOPLE = ("left_person", "right_person")
 LABELS = {
     **dict.fromkeys(("1", "true", "genuine", "same"), True),

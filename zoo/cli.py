@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, show
+from zoo.commands import align, bins, data, demo, evaluate, show
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,6 +49,9 @@ app.command("eval")(evaluate.evaluate)
 app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
 app.command("demo")(demo.demo)
+app.command("align")(align.align)
+app.add_typer(bins.app, name="bins")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

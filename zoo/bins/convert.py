@@ -65,6 +65,8 @@ def convert_bin(
     if pairs:
         check_sidecar(beside, pairs, stored.genuine)
     backup = _backed_up(source) if same else None
+    if same and pairs and bad:
+        _backed_up(beside)
     images = [stored.images[2 * pair + side] for pair in kept for side in (0, 1)]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bin(out, images, stored.genuine[np.array(kept)])

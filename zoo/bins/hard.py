@@ -65,7 +65,7 @@ def hardest(people: People, embeddings: dict[str, NDArray[np.float32]]) -> Impos
         if len(found) < wanted:
             raise InputError(
                 f"--negatives hard: takes one pair of any two people, which are {len(found)} in a"
-                f" fold of {len(fold)} people, and {wanted} are wanted; lower --impostors or --folds"
+                f" fold of {len(fold)} people, and {wanted} are wanted; lower --impostors"
             )
         found.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
         return [(names[left], names[right]) for _, left, right in found[:wanted]]

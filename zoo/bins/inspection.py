@@ -144,7 +144,8 @@ def _compared(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Pairs of the same two images as an earlier pair, by whether the label is the same too."""
     first: dict[tuple[int, int], int] = {}
-    repeated, contradicting = [], []
+    repeated: list[list[int]] = []
+    contradicting: list[list[int]] = []
     ends = np.sort(slots.reshape(-1, 2), axis=1)
     for pair, (a, b) in enumerate(ends.tolist()):
         earlier = first.setdefault((a, b), pair)

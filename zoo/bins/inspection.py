@@ -36,7 +36,7 @@ class BinReport:
     ``sizes`` ("height x width") and ``formats`` count distinct images. ``folds`` are genuine and
     impostor pairs of the ten contiguous parts that evaluators cut, empty below ten pairs.
     ``repeated`` are [first, again]: pairs of the same two images and label; ``contradicting`` the
-    same with another label; ``linked`` impostor pairs whose images genuine pairs join to one
+    same with another label; ``linked`` other impostor pairs whose images genuine pairs join to one
     person; ``same_image`` pairs with equal bytes on both sides; ``undecodable`` slots and causes.
     ``people`` are how many there are and how many appear in several folds, where a pairs file
     tells. ``problems`` make a bin wrong; ``notes`` are worth knowing.
@@ -79,6 +79,8 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     }
     whole = [kind for kind in kinds if not isinstance(kind, str)]
     repeated, contradicting = _compared(slots, stored.genuine)
+    direct = {pair for pairs in contradicting for pair in pairs}
+    linked = [pair for pair in _linked(slots, stored.genuine) if pair not in direct]
     genuine = int(stored.genuine.sum())
     people, people_problem = _people(stored)
     facts = BinReport(
@@ -98,7 +100,7 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
         folds=_folds(stored.genuine),
         repeated=repeated,
         contradicting=contradicting,
-        linked=_linked(slots, stored.genuine),
+        linked=linked,
         same_image=np.flatnonzero(slots[0::2] == slots[1::2]).tolist(),
         undecodable=undecodable,
         people=people,

@@ -65,9 +65,10 @@ def sample_pairs(
     """
     people = _usable(people, sampling.singles)
     if len(people) < 2 * sampling.folds:
+        fewer = f"pass --folds {len(people) // 2} or " if len(people) > 3 else ""
         raise InputError(
             f"--folds {sampling.folds}: each fold needs at least 2 people of its own, found"
-            f" {len(people)} people; --folds {max(2, len(people) // 2)} or more people"
+            f" {len(people)} people; {fewer}add people"
         )
     draw = random.Random(sampling.seed)
     folds = _folds(people, sampling, draw)

@@ -295,3 +295,15 @@ def test_the_detector_finds_real_faces_where_they_are(
     before = (tmp_path / "out/landmarks.csv").read_bytes()
     zoo("align", "in", "again", "--missing", "skip")
     assert (tmp_path / "again/landmarks.csv").read_bytes() == before
+
+
+def test_an_alignment_of_former_bytes_is_gone_even_if_the_run_fails(
+    zoo: Zoo, tmp_path: Path
+) -> None:
+    root, csv = _tree(tmp_path)
+    zoo("align", root, "out", "--landmarks", csv, "--missing", "skip")
+    (root / "ann/ann_0002.png").write_bytes(png(face(9, 9, 120)))
+    csv.write_text("ann/ann_0002.png,1,2\n")
+    assert zoo("align", root, "out", "--landmarks", csv).code == 2
+    assert not (tmp_path / "out/ann/ann_0002.png").exists()
+    assert (tmp_path / "out/ann/ann_0001.png").exists()

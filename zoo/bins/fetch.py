@@ -29,6 +29,7 @@ _LFW_PAIRS = "pairs.txt"
 _LFW_ARCHIVE = "lfw-funneled.tgz"
 _LFW_FOLDER = "lfw_funneled"  # what the archive holds, and what scikit-learn unpacks it to
 _OLIVETTI = "olivetti_py3.pkz"
+_ABSENT = "they are not"
 
 #: LFW's faces fill about this share of the funneled images' 250 pixels: the centre to take where
 #: no face is found. scikit-learn's fetch_lfw_people cuts out 125 rows by its default slice_.
@@ -95,7 +96,7 @@ def lfw(*, download: bool = True, progress: Callable[[int], None] | None = None)
         with _wanted(home, (_LFW_PAIRS, _LFW_ARCHIVE)):
             fetch_lfw_pairs(subset="10_folds", slice_=(slice(0, 1), slice(0, 1)), resize=None)
     if not _lfw_is_there(home):
-        raise _not_there(home, (_LFW_PAIRS, _LFW_ARCHIVE), "")
+        raise _not_there(home, (_LFW_PAIRS, _LFW_ARCHIVE), _ABSENT)
     listed = read_pair_list(home / _LFW_PAIRS)
     if listed.folds is None:
         raise InputError(f"{home / _LFW_PAIRS}: expected folds in its first line, as '10 300'")
@@ -149,16 +150,17 @@ def _wanted(home: Path, files: Sequence[str]) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise _not_there(home, files, f" ({getattr(error, 'reason', error)})") from None
+        raise _not_there(
+            home, files, f"the download failed ({getattr(error, 'reason', error)})"
+        ) from None
     except OSError as error:
         if error.errno is not None:  # the system's own, as a full disk
             raise
-        raise _not_there(home, files, "") from None
+        raise _not_there(home, files, _ABSENT) from None
 
 
 def _not_there(home: Path, files: Sequence[str], why: str) -> InputError:
     return InputError(
-        f"{home}: wants {' and '.join(files)} there, as scikit-learn names them, and they could"
-        f" not be downloaded{why}; put them there, or point SCIKIT_LEARN_DATA to a folder that has"
-        " them"
+        f"{home}: wants {' and '.join(files)} there, as scikit-learn names them, and {why}; put"
+        " them there, or point SCIKIT_LEARN_DATA to a folder that has them"
     )

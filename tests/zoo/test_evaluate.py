@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from samples import SIZE, Zoo, face, png, save_dense, write_pairs
+from samples import SIZE, Zoo, face, png, save_any_size, save_dense, write_pairs
 
 from evaluator.bins import read_bin, write_bin
+from zoo.output import Progress
 
 
 def figures_of(text: str) -> list[dict[str, Any]]:
@@ -121,6 +118,33 @@ def test_a_damaged_stored_result_is_measured_again(zoo: Zoo, models: Path, bins:
     assert again.code == 0
     assert "measured again" in again.err
     assert again.out == first.out
+
+
+def test_a_stored_result_of_other_settings_or_name_is_no_answer(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    (stored,) = Path("results").glob("*/*.json")
+    result = json.loads(stored.read_text())
+    for part, key, value in (("settings", "flip", "sum"), ("model", "name", "b")):
+        stored.write_text(json.dumps({**result, part: {**result[part], key: value}}))
+        assert "store" not in zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").err
+
+
+def test_an_entry_whose_size_was_edited_is_measured_again(
+    zoo: Zoo, bins: Path, tmp_path: Path
+) -> None:
+    save_any_size(tmp_path / "any.keras")
+    seen = []
+    for size in (4, 6, 6):
+        Path("models.yaml").write_text(
+            f"models:\n  any:\n    file: any.keras\n    source: a test\n"
+            f"    input: {{profile: unit, size: {size}}}\n"
+        )
+        done = zoo("eval", "any", "--bins", bins / "easy.bin", "--json", "-")
+        (result,) = json.loads(done.out)
+        seen.append((result["model"]["input"]["size"], "answered from the store" in done.err))
+    assert seen == [([4, 4], False), ([6, 6], False), ([6, 6], True)]
 
 
 def test_a_changed_model_of_the_same_name_is_measured(
@@ -376,26 +400,20 @@ def test_an_unknown_value_lists_the_choices(
 
 
 def test_ctrl_c_keeps_the_results_that_are_finished(
-    models: Path, bins: Path, tmp_path: Path
+    zoo: Zoo, models: Path, bins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_pairs(tmp_path / "long.bin", people=400, first=100)
-    command = [
-        sys.executable, "-m", "zoo", "eval", models / "a.keras", "--bins", bins / "easy.bin",
-        "long.bin", "--batch-size", "1", "--input", "unit",
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    running = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("results/*/easy-*.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert err.split("\n")[-2] == "zoo: interrupted; what was finished is kept"
-    assert "Traceback" not in err
-    assert out == ""
+    class Interrupted(Progress):
+        """A progress bar whose user presses Ctrl-C at the first image of the second bin."""
+
+        def advance(self, images: int) -> None:
+            super().advance(images)
+            if list(tmp_path.glob("results/*/easy-*.json")):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("zoo.evaluation.Progress", Interrupted)
+    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", bins / "other.bin")
+    assert done.code == 130
+    assert done.err.splitlines()[-1] == "zoo: interrupted; what was finished is kept"
+    assert done.out == ""
     names = [path.name.split("-")[0] for path in tmp_path.glob("results/*/*.json")]
     assert names == ["easy"]

@@ -38,9 +38,10 @@ LFW_CROP = 0.6
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's pairs, how to read its images by name, and a line on where they are from."""
+    """A data set's pairs and folds, how to read its images by name, and where they are from."""
 
     pairs: list[Pair]
+    folds: int
     read: Read
     origin: str
 
@@ -77,8 +78,10 @@ def olivetti(*, download: bool = True) -> Source:
     people: dict[str, list[str]] = {}
     for name in images:
         people.setdefault(name.split("/")[0], []).append(name)
-    pairs = sample_pairs(people, Sampling(pairs_per_person=45))
-    return Source(pairs, images.__getitem__, f"{home / _OLIVETTI}, 40 people x 10 images, 64x64")
+    sampling = Sampling(pairs_per_person=45)
+    origin = f"{home / _OLIVETTI}, 40 people x 10 images, 64x64"
+    pairs = sample_pairs(people, sampling)
+    return Source(pairs, sampling.folds, images.__getitem__, origin)
 
 
 def lfw(*, download: bool = True, progress: Callable[[int], None] | None = None) -> Source:
@@ -104,9 +107,9 @@ def lfw(*, download: bool = True, progress: Callable[[int], None] | None = None)
     names = image_names(pairs)
     folder, archive = home / _LFW_FOLDER, home / _LFW_ARCHIVE
     if folder.is_dir():
-        return Source(pairs, lambda name: (folder / name).read_bytes(), f"{folder}")
+        return Source(pairs, listed.folds, lambda name: (folder / name).read_bytes(), str(folder))
     images = _from_archive(archive, names, progress)
-    return Source(pairs, images.__getitem__, f"{archive}")
+    return Source(pairs, listed.folds, images.__getitem__, str(archive))
 
 
 def _lfw_is_there(home: Path) -> bool:

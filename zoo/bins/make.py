@@ -110,11 +110,11 @@ def fetch_bin(request: FetchRequest) -> str:
         source = fetch.olivetti(download=request.download)
         print(f"faces: {source.origin}", file=sys.stderr)
         images = read_images(image_names(source.pairs), source.read)
-        return _said(write_pairs(out, source.pairs, images), 10)
+        return _said(write_pairs(out, source.pairs, images), source.folds)
     options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
     source = fetch.lfw(download=request.download)
     print(f"faces: {source.origin}", file=sys.stderr)
-    return _aligned(out, source.pairs, source.read, options, 10)
+    return _aligned(out, source.pairs, source.read, options, source.folds)
 
 
 def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
@@ -188,8 +188,11 @@ def _aligned(
     kept = trimmed([p.left in images and p.right in images for p in pairs], pairs, folds)
     if len(kept) < len(pairs):
         print(f"{len(pairs) - len(kept)} pairs left out, folds kept equal", file=sys.stderr)
-    if not kept:
-        raise InputError(f"{out}: a fold has no pair left; choose --missing crop")
+    if {pair.genuine for pair in kept} != {pair.genuine for pair in pairs}:
+        raise InputError(
+            f"{out}: a fold has no genuine or no impostor pair left, so none would; fill in the"
+            f" landmarks in {options.landmarks or log}, or choose --missing crop"
+        )
     return _said(write_pairs(out, kept, images), folds)
 
 

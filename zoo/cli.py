@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import compare, demo, evaluate, leaderboard, report, show, threshold
+from zoo.commands import (
+    align,
+    bins,
+    compare,
+    data,
+    demo,
+    evaluate,
+    leaderboard,
+    report,
+    show,
+    threshold,
+)
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,6 +64,9 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+app.command("align")(align.align)
+app.add_typer(bins.app, name="bins")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

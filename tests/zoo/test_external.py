@@ -232,6 +232,25 @@ def test_insightface_is_undefined_for_scores_that_are_no_cosines(zoo: Zoo) -> No
     assert outside["figures"]["kfold"]["accuracy"] == inside["figures"]["kfold"]["accuracy"]
 
 
+def test_pairs_of_unknown_images_are_compared_as_if_none_were_shared(zoo: Zoo) -> None:
+    np.savez("e.npz", score=cosines(400, noise=1, seed=1), label=labels(400))
+    for name in ("one", "two"):
+        stored(zoo, "--scores", "e.npz", "--name", name)
+    done = zoo("compare", "one", "two", "--format", "json")
+    (duel,) = json.loads(done.out)["comparisons"]
+    assert duel["bins"][0]["basis"] == "bootstrap over pairs, as if none shared an image"
+    assert duel["bins"][0]["design_effect"] == 1
+
+
+def test_a_report_is_written_of_scores_from_elsewhere(zoo: Zoo) -> None:
+    for seed in (1, 2):
+        scores = cosines(400, noise=1, seed=seed)
+        stored(zoo, "--scores", write_scores(Path(f"s{seed}.csv"), scores, labels(400)))
+    done = zoo("report", "-o", "report.html")
+    assert done.code == 0, done.err
+    assert "s1" in Path("report.html").read_text()
+
+
 def test_distances_are_noticed(zoo: Zoo) -> None:
     path = write_scores(Path("d.csv"), -cosines(400, noise=1, seed=1), labels(400))
     assert "if these are distances, negate them" in zoo("eval", "--scores", path).err

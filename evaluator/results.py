@@ -87,12 +87,24 @@ class Result:
 @dataclass(frozen=True)
 class Scores:
     """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
-    and the distinct-image number of each slot (2 x pairs,).
+    and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
+    slot where the bin's pairs file names them.
     """
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64]
+    people: NDArray[np.int64] | None = None
+
+
+Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
+    """The numbers of the people on either side of these pairs; None where they are not known."""
+    if scores.people is None:
+        return None
+    return scores.people[0::2][pairs], scores.people[1::2][pairs]
 
 
 def make_result(
@@ -247,11 +259,14 @@ def _scores_bytes(scores: Scores) -> bytes:
     buffer = io.BytesIO()
     # libver and track_times: equal scores give equal bytes.
     with h5py.File(buffer, "w", libver="v110") as file:
-        for name, values in (
-            ("scores", scores.scores),
-            ("genuine", scores.genuine.astype(np.uint8)),
-            ("images", scores.images.astype(np.int64)),
-        ):
+        datasets = {
+            "scores": scores.scores,
+            "genuine": scores.genuine.astype(np.uint8),
+            "images": scores.images.astype(np.int64),
+        }
+        if scores.people is not None:
+            datasets["people"] = scores.people.astype(np.int64)
+        for name, values in datasets.items():
             file.create_dataset(name, data=values, compression="gzip", track_times=False)
     return buffer.getvalue()
 
@@ -338,7 +353,9 @@ def load_scores(path: Path, result: Result) -> Scores:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             lengths = [file[key].shape for key in ("scores", "genuine", "images")]
-            if lengths != [(pairs,), (pairs,), (2 * pairs,)]:
+            people = file.get("people")
+            wanted = [(pairs,), (pairs,), (2 * pairs,)]
+            if lengths != wanted or (people is not None and people.shape != (2 * pairs,)):
                 raise ResultError(
                     f"{file_path}: the scores do not belong to {path.name}; use --fresh"
                 )
@@ -346,6 +363,7 @@ def load_scores(path: Path, result: Result) -> Scores:
                 scores=file["scores"][:].astype(np.float64),
                 genuine=file["genuine"][:].astype(np.bool_),
                 images=file["images"][:].astype(np.int64),
+                people=None if people is None else people[:].astype(np.int64),
             )
     except ResultError:
         raise

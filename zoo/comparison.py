@@ -11,7 +11,7 @@ import numpy as np
 from evaluator.comparison import Comparison, Overall, combine, compare_pairs
 from evaluator.errors import InputError, ResultError
 from evaluator.protocols import kfold
-from evaluator.results import BinRecord, Scores, load_scores
+from evaluator.results import BinRecord, Ends, Scores, load_scores, people_ends
 from evaluator.statistics import holm_p_values
 from zoo.selection import Chosen
 from zoo.stored import UNKNOWN, Stored, Variant
@@ -123,6 +123,7 @@ def _on_bin(
         correct_a=folds[0].correct,
         correct_b=folds[1].correct,
         images=_ends(pair[0], a, both),
+        identities=people_ends(a, both) or people_ends(b, both),
         replicates=replicates,
         seed=seed,
     )
@@ -135,9 +136,6 @@ def _scores(stored: Stored, cache: dict[str, Scores]) -> Scores:
     if key not in cache:
         cache[key] = load_scores(stored.path, stored.result)
     return cache[key]
-
-
-Ends = tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.int64]]]
 
 
 def _ends(

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.embed import EmbedOptions
 from evaluator.errors import BinError, InputError, ModelError, ResultError
@@ -23,6 +25,7 @@ from evaluator.results import (
     result_path,
     save_result,
 )
+from evaluator.sidecar import read_people
 from zoo.lookup import ModelChoice
 from zoo.output import Progress
 
@@ -81,6 +84,8 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     """
     hashes = [_checked_sha256(choice, request) for choice in request.models]
     sets = [read_bin(path) for path in request.bins]
+    for verification_set in sets:
+        read_people(verification_set)  # a pairs file that is not the bin's is said before the work
     tasks = [
         _task(choice, sha256, sets, request)
         for choice, sha256 in zip(request.models, hashes, strict=True)
@@ -227,4 +232,10 @@ def _measure(
 def _scores(measurement: Measurement) -> Scores | None:
     if measurement.scores is None:
         return None
-    return Scores(measurement.scores, measurement.genuine, measurement.images)
+    people = read_people(measurement.bin)
+    return Scores(
+        measurement.scores,
+        measurement.genuine,
+        measurement.images,
+        None if people is None else np.column_stack(people).ravel(),
+    )

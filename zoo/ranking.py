@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,9 @@ def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
         contributions = np.zeros(len(each.scores))
         contributions[scored] = of_scored.contributions
         influences.append(replace(of_scored, contributions=contributions))
-    images = scores[0].images  # of one bin, and so the same for all
+    # All are of one bin, so images and people are the same for all; a result may not know them.
+    people = next((each.people for each in scores if each.people is not None), None)
+    slots = scores[0].images if people is None else people
+    unit: Literal["image", "person"] = "image" if people is None else "person"
     luck = neighbours_luck(scores) if figure.fits_threshold else 1.0
-    return differences_on_bin(influences, pair_sharing(images[0::2], images[1::2]), luck)
+    return differences_on_bin(influences, pair_sharing(slots[0::2], slots[1::2], unit=unit), luck)

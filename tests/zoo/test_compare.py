@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from samples import Zoo
 from stores import cosines, labels, sha, store, three_models, with_flip
+
+from evaluator.results import load_result, load_scores, save_result
 
 RESULTS = Path("results")
 
@@ -311,3 +314,28 @@ def test_missing_bins_are_measured_with_the_settings_that_are_stored(
     (duel,) = compared(zoo, models / "a.keras", models / "b.keras", *chosen)
     assert len(duel["bins"]) == 2
     assert duel["a"]["settings"]["flip"] == "sum"
+
+
+def test_people_that_a_bin_names_are_what_the_comparison_draws(zoo: Zoo, tmp_path: Path) -> None:
+    # Twenty pairs a person, whose scores move together: image numbers alone hide that.
+    random = np.random.default_rng(0)
+    people, each = 60, 20
+    left = np.repeat(np.arange(people), each)
+    genuine = np.arange(people * each) % 2 == 0
+    right = np.where(genuine, left, people + np.arange(people * each))
+    shared = random.normal(size=people)[left]
+    scores = [np.tanh(genuine + 0.7 * (shared + random.normal(size=len(left)))) for _ in range(2)]
+    said = []
+    for known in (None, np.column_stack([left, right]).ravel()):
+        folder = tmp_path / ("people" if known is not None else "images")
+        for name, values in zip("ab", scores, strict=True):
+            path = store(folder, name, values, genuine=genuine)
+            result = load_result(path)
+            stored = load_scores(path, result)
+            save_result(path, result, replace(stored, people=known))
+            assert (load_scores(path, load_result(path)).people is None) == (known is None)
+        done = zoo("compare", "a", "b", "--results", folder)
+        assert done.code == 0
+        said.append(done.out)
+    assert "share people" not in said[0]
+    assert "share people" in said[1]

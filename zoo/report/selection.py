@@ -15,12 +15,14 @@ from evaluator.errors import InputError, ResultError
 from evaluator.protocols import KFoldAccuracy, kfold
 from evaluator.results import (
     BinRecord,
+    Ends,
     ModelRecord,
     Result,
     Scores,
     Settings,
     load_result,
     load_scores,
+    people_ends,
     stored_results,
 )
 
@@ -55,7 +57,8 @@ class Scored:
     """The pairs of one result that have a score: cosines (n,), labels (n,), and their numbers.
 
     ``pairs`` (n,) are positions in the bin, ascending; ``left`` and ``right`` (n,) number the
-    distinct image on either side. ``kfold`` is None where that protocol is undefined.
+    distinct image on either side, ``people`` the persons where they are known. ``kfold`` is None
+    where that protocol is undefined.
     """
 
     result: Result
@@ -64,6 +67,7 @@ class Scored:
     pairs: NDArray[np.int64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
+    people: Ends | None
     kfold: KFoldAccuracy | None
 
 
@@ -249,6 +253,7 @@ def _scored(result: Result, scores: Scores) -> Scored:
         pairs=pairs,
         left=scores.images[0::2][pairs],
         right=scores.images[1::2][pairs],
+        people=people_ends(scores, pairs),
         kfold=kfold(values, genuine),
     )
 

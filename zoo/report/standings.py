@@ -303,6 +303,7 @@ def _compare(task: tuple[Scored, Scored, int]) -> Comparison:
         correct_a=one.kfold.correct[in_one],
         correct_b=other.kfold.correct[in_other],
         images=(one.left[in_one], one.right[in_one]),
+        identities=None if one.people is None else (one.people[0][in_one], one.people[1][in_one]),
         replicates=replicates,
     )
 

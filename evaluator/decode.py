@@ -69,17 +69,7 @@ _UPRIGHT = {
 _ORIENTATION_TAG = 0x0112
 
 # What Pillow's readers raise on bytes that are no proper image of their format.
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class DecodeError(InputError):
@@ -158,8 +148,8 @@ def _open(data: bytes) -> tuple[ImageFile, str]:
     if name is None:
         start = f"it starts with {data[:8]!r}" if data else "it is empty"
         raise DecodeError(f"is no JPEG, PNG, BMP, WebP or GIF: {start}")
-    if name == "WebP":
-        _check_webp_canvas(data)
+    if name in _DECLARED_EARLY:
+        _check_pixels(*_DECLARED_EARLY[name](data))
     try:
         image = _READERS[name](BytesIO(data))
     except _UNREADABLE as error:
@@ -168,12 +158,32 @@ def _open(data: bytes) -> tuple[ImageFile, str]:
     return image, name
 
 
-def _check_webp_canvas(data: bytes) -> None:
-    # WebP's reader allocates the canvas while it opens, so the extended header is looked at first.
-    if data[12:16] == b"VP8X" and len(data) >= 30:
-        _check_pixels(
-            int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        )
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """The canvas of an extended WebP, (0, 0) for a simple one, which is below the limit."""
+    if data[12:16] != b"VP8X" or len(data) < 30:
+        return 0, 0
+    width, height = data[24:27], data[27:30]
+    return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+
+
+def _gif_first_extent(data: bytes) -> tuple[int, int]:
+    """How far the first image of a GIF reaches, which may be beyond its declared screen."""
+    flags = data[10] if len(data) > 10 else 0
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while position + 10 <= len(data) and data[position] != 0x3B:  # the trailer
+        if data[position] == 0x2C:  # an image descriptor
+            left, top, width, height = struct.unpack_from("<4H", data, position + 1)
+            return left + width, top + height
+        if data[position] == 0x21:  # an extension: label, then blocks that say how long they are
+            position += 2
+            while position < len(data) and data[position]:
+                position += data[position] + 1
+        position += 1
+    return 0, 0
+
+
+# Pillow allocates for these, or warns, while it opens them; so their sizes are looked at first.
+_DECLARED_EARLY = {"WebP": _webp_canvas, "GIF": _gif_first_extent}
 
 
 def _check_pixels(width: int, height: int) -> None:

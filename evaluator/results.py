@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import io
 import json
 import os
 import platform
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -200,25 +200,37 @@ def result_path(
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".") or "_"
+    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     """Stores a result and its scores; returns it with the name of its scores file.
 
-    Each file is written under a temporary name and renamed, the JSON last, and the scores file
-    carries its own hash in its name: a reader never sees half a file, and two writers leave one
-    of their two results, never a mixture. Raises OSError.
+    Each file is written under a temporary name and renamed, the JSON last. The scores file's name
+    is new at every call: a reader never sees half a file, and of two writers one's result stands
+    with that one's scores, never a mixture. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = _stored_scores_name(path)
     name = None
     if scores is not None:
-        data = _scores_bytes(scores)
-        name = f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.h5"
-        _write_atomically(path.with_name(name), data)
+        # Never a name used before: another writer may be about to remove that one as outdated.
+        name = f"{path.stem}.{secrets.token_hex(6)}.h5"
+        _write_atomically(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
-    _write_atomically(path, (json.dumps(to_dict(stored), indent=2) + "\n").encode())
+    _write_atomically(
+        path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
+    )
     if before is not None and before != name:
         path.with_name(before).unlink(missing_ok=True)
     return stored
@@ -233,7 +245,7 @@ def _stored_scores_name(path: Path) -> str | None:
 
 def _scores_bytes(scores: Scores) -> bytes:
     buffer = io.BytesIO()
-    # libver and track_times: equal scores give equal bytes, and so one name.
+    # libver and track_times: equal scores give equal bytes.
     with h5py.File(buffer, "w", libver="v110") as file:
         for name, values in (
             ("scores", scores.scores),

@@ -43,7 +43,9 @@ def load_plain(data: bytes) -> object:
     """The pickle's value, made of None, bool, int, bytes, str, list, tuple and `PickledArray`.
 
     Python-2 strings and bytearrays come back as bytes, NumPy bool, integer and bytes scalars as
-    bool, int and bytes. Bytes after the end of the pickle are ignored, as `pickle.load` does.
+    bool, int and bytes. A name or type that stands alone in the file comes back as its stand-in
+    (`Global`, `PickledDtype`), which is no value of a bin. Bytes after the end of the pickle are
+    ignored, as `pickle.load` does.
 
     Raises `PickleError` with the cause; nothing has been imported or called by then.
     """
@@ -164,9 +166,9 @@ def _duplicate(state: _State) -> None:
 
 
 def _put(state: _State, index: int) -> None:
-    value = _pop(state)
-    state.stack.append(value)
-    state.memo[index] = value
+    if not state.stack:
+        raise malformed(f"byte {state.position - 1} stores a value where there is none")
+    state.memo[index] = state.stack[-1]
 
 
 def _get(state: _State, index: int) -> None:

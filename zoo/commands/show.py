@@ -22,6 +22,7 @@ def list_entries(registry: Registry = None) -> None:
     """List the zoo: each entry with its published accuracies, and whether its weights are here."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from zoo.registry import read_registry, registry_path
 
@@ -40,7 +41,7 @@ def list_entries(registry: Registry = None) -> None:
             for name in bins
         ]
         weights = "here" if entry.file.exists() else "not here"
-        table.add_row(entry.name, *cells, entry.protocol or "-", weights)
+        table.add_row(Text(entry.name), *cells, entry.protocol or "-", weights)
     console = Console()
     console.print(table)
     if console.is_terminal:
@@ -54,6 +55,7 @@ def show_entry(
     """Show one entry: file, input, published figures, source and notes."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from evaluator.errors import InputError
     from zoo.registry import read_registry, registry_path, unknown_name
@@ -65,7 +67,7 @@ def show_entry(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in _facts(entries[name]):
-        table.add_row(label, value)
+        table.add_row(label, Text(value))  # not markup: notes hold brackets
     Console().print(table, highlight=False)
 
 

@@ -1,0 +1,142 @@
+"""The figures block: its keys, its nulls, and its numbers against independent ones."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+from evaluator.figures import Figures, figures, to_json
+from evaluator.protocols import seed300
+
+FARS = ["0.1", "0.01", "0.001", "0.0001"]
+
+
+def random_figures(pairs: int = 2000) -> tuple[np.ndarray, np.ndarray, Figures]:
+    rng = np.random.default_rng(pairs)
+    genuine = rng.random(pairs) < 0.5
+    scores = rng.normal(np.where(genuine, 0.5, 0.0), 0.15).clip(-1, 1)
+    return scores, genuine, figures(scores, genuine)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    else:
+        yield value
+
+
+def test_json_has_exactly_the_keys_of_the_contract() -> None:
+    block = to_json(random_figures(40_000)[2])
+    assert list(block) == [
+        "accuracy",
+        "threshold",
+        "accuracy_ci95",
+        "kfold",
+        "insightface",
+        "auc",
+        "eer",
+        "eer_threshold",
+        "tar_at_far",
+    ]
+    assert list(block["kfold"]) == ["accuracy", "std", "thresholds"]
+    assert list(block["insightface"]) == ["accuracy", "std", "tar_at_far_1e-3"]
+    assert list(block["insightface"]["tar_at_far_1e-3"]) == ["tar", "std", "far"]
+    assert list(block["tar_at_far"]) == FARS
+    for key in FARS:
+        assert list(block["tar_at_far"][key]) == ["tar", "far", "threshold", "tar_ci95"]
+    assert len(block["kfold"]["thresholds"]) == 10
+    assert len(block["accuracy_ci95"]) == len(block["tar_at_far"]["0.1"]["tar_ci95"]) == 2
+
+
+def test_json_is_written_and_read_back_without_loss() -> None:
+    block = to_json(random_figures()[2])
+    assert json.loads(json.dumps(block, allow_nan=False)) == block
+    assert {type(x) for x in leaves(block)} <= {float, type(None)}
+
+
+def test_figures_agree_with_direct_counts_scipy_and_scikit_learn() -> None:
+    scores, genuine, found = random_figures()
+    assert found.threshold is not None
+    assert found.eer_threshold is not None
+    correct = int(((scores > found.threshold) == genuine).sum())
+    assert found.accuracy == correct / len(scores)
+    wilson = binomtest(correct, len(scores)).proportion_ci(method="wilson")
+    assert found.accuracy_ci95 == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    assert found.auc == pytest.approx(roc_auc_score(genuine, scores), abs=1e-12)
+    fmr = np.mean(scores[~genuine] > found.eer_threshold)
+    assert found.eer == pytest.approx(fmr, abs=1 / (~genuine).sum())
+    assert found.kfold is not None
+    thresholds = np.repeat(found.kfold.thresholds, 200)
+    assert found.kfold.accuracy == pytest.approx(np.mean((scores > thresholds) == genuine))
+    for far in FARS[:2]:
+        at = found.tar_at_far[far]
+        assert at is not None
+        matched = scores > at.threshold
+        assert (np.mean(matched[genuine]), np.mean(matched[~genuine])) == (at.tar, at.far)
+        assert float(far) - 1 / (~genuine).sum() < at.far <= float(far)
+        interval = binomtest(int(matched[genuine].sum()), int(genuine.sum())).proportion_ci(
+            method="wilson"
+        )
+        assert at.tar_ci95 == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_a_far_below_one_impostor_is_null_and_the_others_are_not() -> None:
+    block = to_json(random_figures(6000)[2])
+    defined = {key: value is not None for key, value in block["tar_at_far"].items()}
+    assert defined == {"0.1": True, "0.01": True, "0.001": True, "0.0001": False}
+
+
+@pytest.mark.parametrize("genuine", [[True] * 20, [False] * 20, [True], [False], []])
+def test_every_figure_is_null_when_a_class_is_missing(genuine: list[bool]) -> None:
+    block = to_json(figures(np.linspace(-1, 1, len(genuine)), np.array(genuine, dtype=bool)))
+    assert set(leaves(block)) == {None}
+    assert block["tar_at_far"] == dict.fromkeys(FARS)
+
+
+def test_fewer_than_ten_pairs_have_no_folds_but_the_rest() -> None:
+    block = to_json(figures([0.9, 0.8, 0.2, 0.1], [True, True, False, False]))
+    assert block["kfold"] is block["insightface"] is None
+    assert (block["accuracy"], block["auc"], block["eer"]) == (1.0, 1.0, 0.0)
+
+
+def test_scores_that_are_no_cosines_leave_only_insightface_undefined() -> None:
+    scores, genuine, cosines = random_figures()
+    found = figures(100 * scores, genuine)
+    assert cosines.insightface is not None
+    assert found.insightface is None
+    assert found.kfold is not None
+    assert cosines.kfold is not None
+    np.testing.assert_array_equal(found.kfold.correct, cosines.kfold.correct)
+    assert (found.accuracy, found.auc, found.eer) == (cosines.accuracy, cosines.auc, cosines.eer)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.sampled_from([0, 1, 9]))
+def test_no_figure_is_ever_nan_and_accuracy_is_never_below_seed300(
+    seed: int, pairs: int, decimals: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores, genuine = np.round(rng.uniform(-1, 1, pairs), decimals), rng.random(pairs) < 0.5
+    found = figures(scores, genuine)
+    assert all(x is None or math.isfinite(x) for x in leaves(to_json(found)))
+    limited = seed300(scores, genuine)
+    assert (found.accuracy is None) == (limited is None)
+    if found.accuracy is not None and limited is not None:
+        assert found.accuracy >= limited.accuracy
+
+
+def test_every_field_of_figures_is_in_the_json() -> None:
+    found = random_figures()[2]
+    assert [field.name for field in dataclasses.fields(found)] == list(to_json(found))

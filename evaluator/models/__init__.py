@@ -20,15 +20,23 @@ _ZIP = b"PK\x03\x04"
 @dataclass(frozen=True)
 class LoadOptions:
     """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
-    ``size`` (height, width) for models that leave it free, ``precision`` (float32 or bfloat16)
+    ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
+    use, ``precision`` (float32 or bfloat16), ``custom``, ``module:Class`` names of Keras layers,
     and ``trust``, which lets code inside the file run.
     """
 
     profile: str | None = None
     channels: str = "rgb"
     size: tuple[int, int] | None = None
+    output: str | None = None
     precision: str = "float32"
+    custom: tuple[str, ...] = ()
     trust: bool = False
+
+    @property
+    def trusted(self) -> bool:
+        """Whether code may run: asked for, or implied by naming a class to be imported."""
+        return self.trust or bool(self.custom)
 
 
 # Format -> the module with check(path, options) and load(path, options). Modules, not functions:

@@ -132,6 +132,7 @@ def _norm_dense(package: Any) -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """The first telling line of a Keras error, short enough for one line."""
+    """The first sentence of a Keras error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:160].rstrip(".:")
+    first = lines[0] if lines else type(error).__name__
+    return first.split(". ")[0][:160].rstrip(".:")

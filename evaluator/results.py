@@ -176,6 +176,7 @@ def result_path(
     settings: Settings,
     profile: str,
     channels: str,
+    output: str | None = None,
 ) -> Path:
     """Where the result of a model and bin, each (name, SHA-256), with these settings stands.
 
@@ -185,6 +186,7 @@ def result_path(
     default = Settings()
     named = [profile] if profile != "unit" else []
     named += ["bgr"] if channels == "bgr" else []
+    named += [f"output-{_file_name(output)}"] if output is not None else []
     named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
     named += [
         value

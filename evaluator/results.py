@@ -292,31 +292,67 @@ def load_result(path: Path) -> Result:
         fields["model"] = ModelRecord(**fields["model"])
         fields["bin"] = BinRecord(**fields["bin"])
         fields["settings"] = Settings(**fields["settings"])
-        return Result(**fields)
+        result = Result(**fields)
     except (TypeError, KeyError) as error:
         raise ResultError(f"{path}: not a whole result ({error}); remove it") from None
+    wrong = _wrong_part(result)
+    if wrong:
+        raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
+    return result
+
+
+def _wrong_part(result: Result) -> str | None:
+    """Which part of a result that was read is not what its readers rely on."""
+    kinds: dict[str, type] = {"ok": dict, "non_finite": type(None)}
+    if result.status not in kinds:
+        return f"unknown status {result.status!r}"
+    if not isinstance(result.figures, kinds[result.status]):
+        return f"figures that do not belong to status {result.status!r}"
+    counts = result.non_finite if isinstance(result.non_finite, dict) else {}
+    for name, value in (
+        ("non_finite: count", counts.get("count")),
+        ("non_finite: dropped_pairs", counts.get("dropped_pairs")),
+        ("bin: pairs", result.bin.pairs),
+    ):
+        if not isinstance(value, int) or value < 0:
+            return f"{name} is {value!r}"
+    texts = (result.model.name, result.model.sha256, result.bin.name, result.bin.sha256)
+    if not all(isinstance(text, str) for text in texts):
+        return "a name or SHA-256 is no text"
+    return None
 
 
 def load_scores(path: Path, result: Result) -> Scores:
     """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
-    if result.scores is None or Path(result.scores).name != result.scores:
+    name = result.scores
+    if name is None or re.fullmatch(r"[\w.+-]+\.h5", name, re.ASCII) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
-    file_path = path.with_name(result.scores)
+    file_path = path.with_name(name)
     try:
-        with h5py.File(file_path, "r") as file:
-            scores = Scores(
+        # Read at once: another writer may replace the result while this one is looked at.
+        data = file_path.read_bytes()
+    except FileNotFoundError:
+        raise ResultError(
+            f"{file_path}: the scores of a result are gone; if it was not just measured again "
+            "elsewhere, use --fresh"
+        ) from None
+    pairs = result.bin.pairs
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            lengths = [file[key].shape for key in ("scores", "genuine", "images")]
+            if lengths != [(pairs,), (pairs,), (2 * pairs,)]:
+                raise ResultError(
+                    f"{file_path}: the scores do not belong to {path.name}; use --fresh"
+                )
+            return Scores(
                 scores=file["scores"][:].astype(np.float64),
                 genuine=file["genuine"][:].astype(np.bool_),
                 images=file["images"][:].astype(np.int64),
             )
-    except FileNotFoundError:
-        raise ResultError(f"{file_path}: the scores of a result are gone; use --fresh") from None
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except ResultError:
+        raise
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ResultError(f"{file_path}: damaged scores ({error}); use --fresh") from None
-    pairs = result.bin.pairs
-    if not (len(scores.scores) == len(scores.genuine) == pairs and len(scores.images) == 2 * pairs):
-        raise ResultError(f"{file_path}: the scores do not belong to {path.name}; use --fresh")
-    return scores
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

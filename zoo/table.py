@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.results import Result
+from zoo.columns import plain_columns
 
 # A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
 _CELL_WIDTH = 19
@@ -137,12 +138,7 @@ def plain_table(grid: _Grid) -> str:
         for key in grid.bins:
             row += _plain_cells(grid, grid.results.get((model, key)))
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"
+    return plain_columns(rows)
 
 
 def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:

@@ -88,6 +88,17 @@ def save_dense(
     return path
 
 
+def save_any_size(path: Path) -> Path:
+    """A convolution and a global mean: a model that leaves the image's size open."""
+    from evaluator.models.runtime import import_keras
+
+    keras = import_keras()
+    image = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(16, 3, activation="tanh")(image)
+    save(keras.Model(image, keras.layers.GlobalAveragePooling2D()(features)), path)
+    return path
+
+
 def save_dark_is_nan(path: Path) -> Path:
     """A model whose embedding is NaN for an image with a black first pixel, finite for others."""
     from evaluator.models.runtime import import_keras

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from samples import SIZE, Zoo, face, png, save_dense, write_pairs
+from samples import SIZE, Zoo, face, png, save_any_size, save_dense, write_pairs
 
 from evaluator.bins import read_bin, write_bin
 
@@ -121,6 +121,33 @@ def test_a_damaged_stored_result_is_measured_again(zoo: Zoo, models: Path, bins:
     assert again.code == 0
     assert "measured again" in again.err
     assert again.out == first.out
+
+
+def test_a_stored_result_of_other_settings_or_name_is_no_answer(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    (stored,) = Path("results").glob("*/*.json")
+    result = json.loads(stored.read_text())
+    for part, key, value in (("settings", "flip", "sum"), ("model", "name", "b")):
+        stored.write_text(json.dumps({**result, part: {**result[part], key: value}}))
+        assert "store" not in zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").err
+
+
+def test_an_entry_whose_size_was_edited_is_measured_again(
+    zoo: Zoo, bins: Path, tmp_path: Path
+) -> None:
+    save_any_size(tmp_path / "any.keras")
+    seen = []
+    for size in (4, 6, 6):
+        Path("models.yaml").write_text(
+            f"models:\n  any:\n    file: any.keras\n    source: a test\n"
+            f"    input: {{profile: unit, size: {size}}}\n"
+        )
+        done = zoo("eval", "any", "--bins", bins / "easy.bin", "--json", "-")
+        (result,) = json.loads(done.out)
+        seen.append((result["model"]["input"]["size"], "answered from the store" in done.err))
+    assert seen == [([4, 4], False), ([6, 6], False), ([6, 6], True)]
 
 
 def test_a_changed_model_of_the_same_name_is_measured(

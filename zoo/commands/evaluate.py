@@ -94,7 +94,6 @@ def evaluate(
     zoo eval model.h5 --bins lfw agedb_30 cfp_fp
     """
     from evaluator.errors import InputError
-    from zoo.evaluation import Request, run_request
     from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
     from zoo.output import check_json_target
     from zoo.registry import read_registry, registry_path
@@ -107,9 +106,15 @@ def evaluate(
         raise InputError("no MODEL given; expected zoo eval MODEL... --bins NAME...")
     if json is not None:
         check_json_target(json)
+    choices = resolve_models(models, entries)
+    chosen = _every_bin(all_bins(folders)) if named is None else named
+
+    # Imported when the names are known to be right: SciPy alone doubles the time of an error.
+    from zoo.evaluation import Request, run_request
+
     request = Request(
-        models=resolve_models(models, entries),
-        bins=_every_bin(all_bins(folders)) if named is None else named,
+        models=choices,
+        bins=chosen,
         flip=flip,
         decoder=decoder,
         precision=precision,

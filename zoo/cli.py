@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, show
+from zoo.commands import demo, evaluate, export, probe, pull, show, verify
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,6 +49,10 @@ app.command("eval")(evaluate.evaluate)
 app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
 app.command("demo")(demo.demo)
+app.command("probe")(probe.probe)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("pull")(pull.pull)
 
 
 def main() -> None:

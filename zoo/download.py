@@ -10,6 +10,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as RichProgress
+from urllib3.exceptions import ReadTimeoutError
 
 from evaluator.errors import InputError, ModelError
 from evaluator.models import model_format, model_sha256
@@ -51,14 +52,15 @@ def download(url: str, target: Path, sha256: str | None, *, timeout: float = 30.
                     progressbar=bar, timeout=timeout, headers={"Accept-Encoding": "identity"}
                 ),
             )
-    except requests.exceptions.Timeout:
-        raise DownloadError(
-            f"{url}: the server said nothing for {timeout:g} s; try again later"
-        ) from None
     except requests.exceptions.HTTPError as error:
         raise DownloadError(str(error)) from None
     except requests.exceptions.RequestException as error:
         cause = error.args[0] if error.args else error
+        # requests has one class for a server that does not answer and none for one that stops.
+        if isinstance(error, requests.exceptions.Timeout) or isinstance(cause, ReadTimeoutError):
+            raise DownloadError(
+                f"{url}: the server said nothing for {timeout:g} s; try again later"
+            ) from None
         raise DownloadError(f"{url}: the download broke off ({cause}); try again") from None
     except ValueError as error:
         if "hash" not in str(error):

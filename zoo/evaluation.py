@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.bins import VerificationSet, read_bin
+from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
 from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
@@ -246,8 +247,27 @@ def _measure(
                 input_spec=embedder.input,
                 settings=request.settings,
             )
+            _warn_of_collapse(task.model, measurement)
             path = _path(task.model, task.sha256, task.options, measurement.bin, request)
             yield measurement.bin.path, save_result(path, result, _scores(measurement))
+
+
+def _warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
+    """Says on stderr where embeddings look as if the input were prepared wrongly."""
+    cause = None
+    if len(measurement.unusable):
+        cause = "some embeddings are not finite or have no length"
+    elif measurement.scores is not None and looks_collapsed(
+        measurement.scores, measurement.genuine
+    ):
+        cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
+    if cause is not None:
+        print(
+            f"{model.name} on {measurement.bin.name}: {cause}. If the input profile may be wrong: "
+            f"zoo probe {model.entry.name if model.entry else model.path} "
+            f"--bins {measurement.bin.path}",
+            file=sys.stderr,
+        )
 
 
 def _scores(measurement: Measurement) -> Scores | None:

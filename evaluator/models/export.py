@@ -95,15 +95,20 @@ def _save_tflite(model: Any, target: Path, options: ExportOptions) -> None:
 def _save_onnx(model: Any, target: Path, _options: ExportOptions) -> None:
     if importlib.util.find_spec("tf2onnx") is None:
         raise InputError("--to onnx needs tf2onnx; install the extra: pip install 'face-zoo[onnx]'")
-    import tensorflow as tf
-
+    # Frozen here: constants that a tf.function captures would become inputs.
+    frozen = frozen_function(_function(model).get_concrete_function())
+    image, embedding = frozen.inputs[0].name, frozen.outputs[0].name
     with warnings.catch_warnings(), native_messages_held():
         warnings.simplefilter("ignore")
         import tf2onnx
 
-        signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32, name="image")]
-        tf2onnx.convert.from_function(
-            _function(model), input_signature=signature, opset=17, output_path=str(target)
+        tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            input_names=[image],
+            output_names=[embedding],
+            tensors_to_rename={image: "image", embedding: "embedding"},
+            opset=17,
+            output_path=str(target),
         )
 
 

@@ -103,6 +103,8 @@ def _print(finding: Finding, *, pairs: int) -> None:
     from rich.console import Console
 
     console = Console()
+    # In a pipe, one line a row however long.
+    console = console if console.is_terminal else Console(width=200)
     console.print(_table(finding, boxed=console.is_terminal))
     for line in verdict(finding, pairs):
         print(line)

@@ -154,6 +154,8 @@ def _print(checks: list[Check]) -> None:
     from rich.table import Table
 
     console = Console()
+    # In a pipe, one line a row however long.
+    console = console if console.is_terminal else Console(width=200)
     table = Table(header_style="bold", box=Table().box if console.is_terminal else None)
     for name in ("entry", "bin", "protocol"):
         table.add_column(name)

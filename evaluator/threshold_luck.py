@@ -74,10 +74,11 @@ def _held_out_decisions(rank: IntArray, genuine: BoolArray, fold: IntArray) -> B
     slots, folds = min(len(rank), MAXIMUM_SLOTS), int(fold[-1]) + 1
     slot = rank if slots == len(rank) else rank * slots // len(rank)
     cell = fold * slots + slot
-    gain = np.bincount(cell[genuine], minlength=folds * slots).astype(np.int32)
-    gain -= np.bincount(cell[~genuine], minlength=folds * slots).astype(np.int32)
-    gain = gain.reshape(folds, slots)
-    net = np.cumsum(gain.sum(axis=0, dtype=np.int32) - gain, axis=1, dtype=np.int32)
+    # bincount of the two classes would allocate folds x slots twice, in 64 bits.
+    gain = np.zeros((folds, slots), dtype=np.int32)
+    np.add.at(gain.reshape(-1), cell, np.where(genuine, np.int32(1), np.int32(-1)))
+    net = gain.sum(axis=0, dtype=np.int32) - gain
+    np.cumsum(net, axis=1, out=net)
     best = net.argmax(axis=1)
     last_accepted = np.where(net[np.arange(folds), best] > 0, best, -1)
     accepted: BoolArray = slot <= last_accepted[fold]

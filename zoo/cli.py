@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, export, probe, pull, show, verify
+from zoo.commands import (
+    compare,
+    demo,
+    evaluate,
+    export,
+    leaderboard,
+    probe,
+    pull,
+    report,
+    show,
+    threshold,
+    verify,
+)
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins"})
+MANY_VALUED = frozenset({"--bins", "--models"})
 
 # 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
 _INTERRUPTED = 130
@@ -48,6 +60,10 @@ def _root(
 app.command("eval")(evaluate.evaluate)
 app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
+app.command("compare")(compare.compare)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("threshold")(threshold.threshold)
+app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("probe")(probe.probe)
 app.command("export")(export.export)

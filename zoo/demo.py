@@ -207,7 +207,8 @@ def next_commands(made: DemoFiles) -> str:
     folder = made.folder
     return f"""
 next, try:
+  open {folder}/report.html in a browser
   zoo eval {folder}/*.h5 --bins {made.bin} --flip sum --results {folder}/results
-  zoo eval {folder}/fisherfaces.h5 --bins {made.bin} --results {folder}/results --json -
+  zoo threshold fisherfaces --bins {made.bin.stem} --far 0.01 --results {folder}/results
   zoo list
 """

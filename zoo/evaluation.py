@@ -256,7 +256,7 @@ def _warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
     """Says on stderr where embeddings look as if the input were prepared wrongly."""
     cause = None
     if len(measurement.unusable):
-        cause = "some embeddings are not finite or have no length"
+        cause = "some embeddings cannot be scored"
     elif measurement.scores is not None and looks_collapsed(
         measurement.scores, measurement.genuine
     ):

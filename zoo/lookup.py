@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,19 @@ def resolve_bins(
 def all_bins(folders: Sequence[Path]) -> list[Path]:
     """Every bin in the folders; of several with one name, the one in the first folder."""
     return list(_available(folders).values())
+
+
+def every_bin(folders: Sequence[Path]) -> list[Path]:
+    """`all_bins`, and says so on stderr. Raises InputError where there is none."""
+    found = all_bins(folders)
+    if not found:
+        raise InputError(
+            "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
+            "name them (--bins lfw.bin), or their folder with --data DIR"
+        )
+    names = " ".join(path.stem for path in found)
+    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
+    return found
 
 
 def _available(folders: Sequence[Path]) -> dict[str, Path]:

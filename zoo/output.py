@@ -93,3 +93,8 @@ def write_json(results: Sequence[Result], target: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def p_text(value: float) -> str:
+    """A p-value for readers: three digits, and never 0."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -88,33 +88,62 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of a MODEL: another system's scores, as score,label lines or .npz; "
+            "higher is more alike. With --bins NAME they are of that bin's pairs, in its order.",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Instead of a MODEL: another system's embeddings (2 x pairs, d), and genuine "
+            "(pairs) unless --bins NAME tells.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What --scores or --embeddings are called. Default: the file's name."),
+    ] = None,
 ) -> None:
     """Evaluate models on verification bins: table, and stored results.
 
     zoo eval model.h5 --bins lfw agedb_30 cfp_fp
+
+    zoo eval --scores vendor.csv --name vendor --bins lfw
     """
     from evaluator.errors import InputError
-    from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
+    from zoo.lookup import bin_folders, every_bin, resolve_bins, resolve_models
     from zoo.output import check_json_target
     from zoo.registry import read_registry, registry_path
 
     folders = bin_folders(data or [])
     entries = read_registry(registry_path(registry))
+    outside = scores is not None or embeddings is not None
     # Bins first: a model typed after --bins is told from a model that is missing.
     named = resolve_bins(_bin_names(bins), folders, entries) if bins else None
-    if not models:
-        raise InputError("no MODEL given; expected zoo eval MODEL... --bins NAME...")
+    if not models and not outside:
+        raise InputError(
+            "no MODEL given; expected zoo eval MODEL... --bins NAME..., or another system's "
+            "--scores or --embeddings"
+        )
+    if name is not None and not outside:
+        raise InputError("--name is for --scores and --embeddings; a model has its file's name")
     if json is not None:
         check_json_target(json)
-    choices = resolve_models(models, entries)
-    chosen = _every_bin(all_bins(folders)) if named is None else named
+    choices = resolve_models(models or [], entries)
+    if named is None:
+        named = [] if outside else every_bin(folders)
 
     # Imported when the names are known to be right: SciPy alone doubles the time of an error.
     from zoo.evaluation import Request, run_request
 
     request = Request(
         models=choices,
-        bins=chosen,
+        bins=named,
         flip=flip,
         decoder=decoder,
         precision=precision,
@@ -129,7 +158,54 @@ def evaluate(
         fresh=fresh,
         trust=trust,
     )
+    if outside:
+        found = _bring(request, scores=scores, embeddings=embeddings, name=name)
+        raise typer.Exit(finish(([found], []), request, json))
     raise typer.Exit(finish(run_request(request), request, json))
+
+
+def _bring(
+    request: Request, *, scores: Path | None, embeddings: Path | None, name: str | None
+) -> Result:
+    """Stores another system's scores or embeddings as a result."""
+    from evaluator.bins import read_bin
+    from evaluator.errors import InputError
+    from evaluator.results import Settings
+    from zoo.external import looks_like_distances, store_external
+    from zoo.external_files import read_embeddings, read_scores
+
+    if request.models:
+        raise InputError("--scores and --embeddings stand for a model; give no MODEL beside them")
+    if scores is not None and embeddings is not None:
+        raise InputError("give --scores or --embeddings, not both")
+    if len(request.bins) > 1:
+        raise InputError(f"one file is of one bin; --bins names {len(request.bins)}")
+    given = (request.profile, request.channels, request.settings)
+    if given != (None, None, Settings(nan=request.nan)):
+        raise InputError(
+            "--flip, --input, --channels, --decoder and --precision are for models; --scores and "
+            "--embeddings come from elsewhere"
+        )
+    verification_set = read_bin(request.bins[0]) if request.bins else None
+    if scores is not None:
+        path, pairs = scores, read_scores(scores)
+    elif embeddings is not None:
+        path, pairs = embeddings, read_embeddings(embeddings, verification_set)
+    result = store_external(
+        path,
+        pairs,
+        name=name or path.stem,
+        verification_set=verification_set,
+        nan=request.nan,
+        results=request.results,
+    )
+    if looks_like_distances(result):
+        print(
+            f"note: {path}: genuine pairs score lower than impostors; if these are distances, "
+            "negate them: higher must be more alike",
+            file=sys.stderr,
+        )
+    return result
 
 
 def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str | None) -> int:
@@ -183,16 +259,3 @@ def _bin_names(values: list[str]) -> list[str]:
     if not names:
         raise InputError("--bins: names no bin; expected --bins NAME...")
     return names
-
-
-def _every_bin(paths: list[Path]) -> list[Path]:
-    from evaluator.errors import InputError
-
-    if not paths:
-        raise InputError(
-            "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
-            "name them (--bins lfw.bin), or their folder with --data DIR"
-        )
-    names = " ".join(path.stem for path in paths)
-    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
-    return paths

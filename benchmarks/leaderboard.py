@@ -1,0 +1,145 @@
+"""Time of `zoo leaderboard` on 10,000 stored results and of `zoo compare` on 3 x 6,000 pairs.
+
+Each command runs as a user runs it, in a new process: start-up, reading and printing included.
+
+Run: python benchmarks/leaderboard.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from evaluator.figures import figures, to_json
+from evaluator.results import (
+    BinRecord,
+    ModelRecord,
+    Result,
+    Scores,
+    Settings,
+    result_path,
+    save_result,
+    to_dict,
+)
+
+BINS = ("lfw", "agedb_30", "cfp_fp")
+PAIRS = 6000
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def scored_result(model: int, bin: str, generator: np.random.Generator) -> tuple[Result, Scores]:
+    """A noisy copy of one model, noisier the higher its number; images are reused as in LFW."""
+    genuine = np.arange(PAIRS) % 600 < 300
+    base = np.random.default_rng(int(sha(bin)[:8], 16))
+    shared = base.normal(size=PAIRS) + 4 * genuine
+    images = base.integers(0, int(1.3 * PAIRS), 2 * PAIRS)
+    noise = (0.5 + 0.02 * model) * generator.normal(size=PAIRS)
+    scores = np.tanh((shared + noise - 2) / 4)
+    name = f"model_{model:05d}"
+    result = Result(
+        status="ok",
+        model=ModelRecord(
+            name,
+            f"{name}.h5",
+            sha(name),
+            "keras_h5",
+            512,
+            {"size": [112, 112], "range": "unit", "channels": "rgb", "layout": "NHWC"},
+        ),
+        bin=BinRecord(bin, f"{bin}.bin", sha(bin), PAIRS, PAIRS // 2, PAIRS // 2, 12000, 7800),
+        settings=Settings(),
+        figures=to_json(figures(scores, genuine)),
+        non_finite={"count": 0, "images": [], "dropped_pairs": 0},
+        cost={"seconds": 1.0, "images_per_second": 1.0},
+        versions={"zoo": "0.1.0", "python": "3.11", "tensorflow": "2.21", "numpy": "2.4"},
+        created="2026-01-01T00:00:00+00:00",
+    )
+    return result, Scores(scores, genuine, images)
+
+
+def fill(folder: Path, results: int) -> None:
+    """Stores that many results; beyond the best 40 models the JSON alone is written."""
+    generator = np.random.default_rng(0)
+    template: Result | None = None
+    for i in range(results):
+        model, bin = divmod(i, len(BINS))
+        if model < 40 or template is None:
+            result, scores = scored_result(model, BINS[bin], generator)
+            template = result
+        else:
+            name = f"model_{model:05d}"
+            worse = dict(template.figures or {})
+            worse["kfold"] = {**worse["kfold"], "accuracy": 0.8 - 1e-6 * model}
+            result = replace(
+                template,
+                model=replace(template.model, name=name, sha256=sha(name)),
+                bin=replace(template.bin, name=BINS[bin], sha256=sha(BINS[bin])),
+                figures=worse,
+            )
+        path = result_path(
+            folder,
+            model=(result.model.name, result.model.sha256),
+            bin=(result.bin.name, result.bin.sha256),
+            settings=result.settings,
+            profile="unit",
+            channels="rgb",
+        )
+        if model < 40:
+            save_result(path, result, scores)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(to_dict(result), indent=2))
+
+
+def timed(arguments: list[str], repetitions: int) -> None:
+    wall, processor = [], []
+    for _ in range(repetitions):
+        before = os.times()
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "zoo", *arguments], check=True, stdout=subprocess.DEVNULL
+        )
+        wall.append(time.perf_counter() - start)
+        after = os.times()
+        processor.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+    print(
+        f"zoo {arguments[0]}: {statistics.median(wall):.2f} s, processor time "
+        f"{statistics.median(processor):.2f} s (medians of {repetitions})"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="300 results, one repetition")
+    quick = parser.parse_args().quick
+    results, repetitions = (300, 1) if quick else (10_000, 5)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder, results)
+        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+        print(f"{results:,} stored results of {PAIRS:,} pairs; load of the machine {load}")
+        timed(["leaderboard", "--results", name], repetitions)
+        timed(["compare", "model_00000", "model_00001", "--results", name], repetitions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""`zoo compare`, on synthetic stored results and tiny Keras models."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from samples import Zoo
+from stores import cosines, labels, sha, store, three_models, with_flip
+
+RESULTS = Path("results")
+
+
+def compared(zoo: Zoo, *arguments: object) -> list[dict[str, Any]]:
+    done = zoo("compare", *arguments, "--format", "json")
+    assert done.code == 0, done.err
+    found: list[dict[str, Any]] = json.loads(done.out)["comparisons"]
+    return found
+
+
+def held_out_decisions(
+    scores: NDArray[np.float64], genuine: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Ten contiguous folds, the threshold the best of all midpoints on the other nine."""
+    right = np.zeros(len(scores), bool)
+    for part in np.array_split(np.arange(len(scores)), 10):
+        rest = np.setdiff1d(np.arange(len(scores)), part)
+        candidates = np.sort(scores[rest][~genuine[rest]])[::-1]
+        accuracies = [((scores[rest] > t) == genuine[rest]).mean() for t in candidates]
+        best = candidates[int(np.argmax(accuracies))]
+        above = scores[rest][scores[rest] > best]
+        threshold = (best + above.min()) / 2 if len(above) else best
+        right[part] = (scores[part] > threshold) == genuine[part]
+    return right
+
+
+def test_difference_and_lone_pairs_are_those_of_ten_fold_decisions(zoo: Zoo) -> None:
+    a, b = cosines(400, noise=0.4, seed=1), cosines(400, noise=1.5, seed=2)
+    store(RESULTS, "a", a)
+    store(RESULTS, "b", b)
+    (duel,) = compared(zoo, "a", "b")
+    right_a, right_b = (held_out_decisions(each, labels(400)) for each in (a, b))
+    (on_bin,) = duel["bins"]
+    assert on_bin["accuracy_a"] == right_a.mean()
+    assert on_bin["accuracy_b"] == right_b.mean()
+    assert on_bin["difference"] == pytest.approx(right_a.mean() - right_b.mean())
+    assert on_bin["only_a"] == np.flatnonzero(right_a & ~right_b).tolist()
+    assert on_bin["only_b"] == np.flatnonzero(right_b & ~right_a).tolist()
+
+
+def test_overall_is_the_mean_of_the_bins(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    (duel,) = compared(zoo, "alpha", "weak")
+    mean = np.mean([each["difference"] for each in duel["bins"]])
+    assert duel["overall"]["difference"] == pytest.approx(mean)
+    assert duel["overall"]["separable"]
+    assert "alpha is better" in duel["overall"]["verdict"]
+
+
+def test_noisy_copies_of_one_model_are_not_separable(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    (duel,) = compared(zoo, "alpha", "beta")
+    assert not duel["overall"]["separable"]
+    assert "not separable: 2,000 pairs can show" in duel["overall"]["verdict"]
+
+
+def test_the_order_of_the_models_turns_the_sign_and_nothing_else(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    (there,) = compared(zoo, "alpha", "weak")
+    (back,) = compared(zoo, "weak", "alpha")
+    for one, other in zip(there["bins"], back["bins"], strict=True):
+        assert one["difference"] == -other["difference"]
+        assert one["p_value"] == other["p_value"]
+        assert one["only_a"] == other["only_b"]
+
+
+def test_p_values_are_corrected_over_bins_and_over_couples(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    duels = compared(zoo, "alpha", "beta", "weak")
+    assert [(duel["a"]["name"], duel["b"]["name"]) for duel in duels] == [
+        ("alpha", "beta"),
+        ("alpha", "weak"),
+        ("beta", "weak"),
+    ]
+
+    def holm(p: list[float]) -> list[float]:
+        adjusted = dict.fromkeys(range(len(p)), 0.0)
+        running = 0.0
+        for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+            running = max(running, min(1.0, p[i] * (len(p) - rank)))
+            adjusted[i] = running
+        return list(adjusted.values())
+
+    bins = [each for duel in duels for each in duel["bins"]]
+    assert [each["p_holm"] for each in bins] == pytest.approx(
+        holm([each["p_value"] for each in bins])
+    )
+    overall = [duel["overall"] for duel in duels]
+    assert [each["p_holm"] for each in overall] == pytest.approx(
+        holm([each["p_value"] for each in overall])
+    )
+
+
+def test_bins_of_one_name_with_different_content_are_said_and_not_paired(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    store(RESULTS, "alpha", cosines(500, noise=1, seed=5), bin="cfp_fp", bin_hash=sha("one"))
+    store(RESULTS, "beta", cosines(500, noise=1, seed=6), bin="cfp_fp", bin_hash=sha("two"))
+    (duel,) = compared(zoo, "alpha", "beta")
+    assert [each["bin"]["name"] for each in duel["bins"]] == ["agedb_30", "lfw"]
+    said = [note for note in duel["notes"] if "cfp_fp" in note]
+    assert said
+    assert sha("one")[:8] in said[0]
+    assert sha("two")[:8] in said[0]
+
+
+def test_models_without_a_common_bin_are_refused_by_name(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(100, noise=1, seed=1), bin="lfw")
+    store(RESULTS, "b", cosines(100, noise=1, seed=1), bin="agedb_30")
+    done = zoo("compare", "a", "b")
+    assert done.code == 2
+    (line,) = done.error_lines
+    assert "share no bin" in line
+    assert "lfw" in line
+    assert "agedb_30" in line
+
+
+def test_only_pairs_that_both_models_scored_count(zoo: Zoo) -> None:
+    a, b = cosines(400, noise=0.5, seed=1), cosines(400, noise=0.5, seed=2)
+    a[[3, 8]], b[[8, 11]] = np.nan, np.nan
+    store(RESULTS, "a", a)
+    store(RESULTS, "b", b)
+    (duel,) = compared(zoo, "a", "b")
+    kept = np.isfinite(a) & np.isfinite(b)
+    (on_bin,) = duel["bins"]
+    assert (on_bin["pairs"], on_bin["dropped_pairs"]) == (397, 3)
+    right = held_out_decisions(a[kept], labels(400)[kept])
+    other = held_out_decisions(b[kept], labels(400)[kept])
+    # The pairs are named by their place in the bin, not among those kept.
+    assert on_bin["only_a"] == np.flatnonzero(kept)[right & ~other].tolist()
+
+
+def test_a_bin_without_finite_scores_is_said_and_left_out(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    store(RESULTS, "alpha", cosines(100, noise=1, seed=1), bin="cfp_fp", finite=False)
+    store(RESULTS, "beta", cosines(100, noise=1, seed=1), bin="cfp_fp")
+    (duel,) = compared(zoo, "alpha", "beta")
+    assert any("cfp_fp: left out, alpha has no scores" in note for note in duel["notes"])
+    assert len(duel["bins"]) == 2
+
+
+def test_settings_that_differ_are_said(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
+    store(
+        RESULTS,
+        "b",
+        cosines(400, noise=0.5, seed=2),
+        settings=with_flip("sum"),
+        profile="insightface",
+    )
+    (duel,) = compared(zoo, "a", "b")
+    (note,) = duel["notes"]
+    assert "flip none / sum" in note
+    assert "range unit / insightface" in note
+    assert "precision" not in note
+
+
+def test_several_stored_settings_are_listed_and_one_can_be_picked(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=2), settings=with_flip("sum"))
+    store(RESULTS, "b", cosines(400, noise=2.0, seed=3), settings=with_flip("sum"))
+    (line,) = zoo("compare", "a", "b").error_lines
+    assert "2 settings: flip sum; the default settings" in line
+    (duel,) = compared(zoo, "a", "b", "--flip", "sum")
+    right = held_out_decisions(cosines(400, noise=0.5, seed=2), labels(400))
+    assert duel["bins"][0]["accuracy_a"] == right.mean()
+
+
+def test_two_settings_of_one_model_are_compared_by_their_files(zoo: Zoo) -> None:
+    one = store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
+    two = store(RESULTS, "a", cosines(400, noise=0.5, seed=2), settings=with_flip("sum"))
+    (duel,) = compared(zoo, one, two)
+    assert (duel["a"]["label"], duel["b"]["label"]) == ("a (default)", "a (flip sum)")
+
+
+def test_models_are_found_by_hash_prefix_and_folder(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    by_name = compared(zoo, "alpha", "weak")
+    folder = next(RESULTS.glob("weak-*"))
+    assert compared(zoo, sha("alpha")[:6], folder) == by_name
+
+
+def test_a_name_that_several_models_have_asks_for_the_hash(zoo: Zoo) -> None:
+    for seed, content in enumerate(("one", "two")):
+        store(RESULTS, "a", cosines(400, noise=1, seed=seed), model_hash=sha(content))
+    store(RESULTS, "b", cosines(400, noise=1, seed=9))
+    (line,) = zoo("compare", "a", "b").error_lines
+    assert sha("one")[:8] in line
+    assert sha("two")[:8] in line
+    assert compared(zoo, sha("one")[:8], "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("alpha", "btea"), "did you mean 'beta'"),
+        (("alpha",), "expected two models or more"),
+        (("alpha", "alpha"), "one model with the same settings"),
+        (("alpha", "beta", "--bins", "lwf"), "did you mean 'lfw'"),
+        (("alpha", "beta", "--flip", "sun"), "did you mean 'sum'"),
+        (("alpha", "beta", "--format", "jsn"), "did you mean 'json'"),
+        (("alpha", "beta", "--flip", "sum"), "no result is stored with these settings"),
+    ],
+)
+def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said: str) -> None:
+    three_models(RESULTS)
+    done = zoo("compare", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    (line,) = done.error_lines
+    assert said in line
+
+
+def test_damaged_scores_are_one_line(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    path = next(RESULTS.glob("alpha-*/lfw-*.h5"))
+    path.write_bytes(path.read_bytes()[:100])
+    done = zoo("compare", "alpha", "beta")
+    assert done.code == 2
+    assert str(path) in done.error_lines[0]
+
+
+def test_labels_that_differ_under_one_hash_are_refused(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(400, noise=1, seed=1))
+    store(RESULTS, "b", cosines(400, noise=1, seed=1), genuine=~labels(400))
+    (line,) = zoo("compare", "a", "b").error_lines
+    assert "labels are not those of" in line
+
+
+def test_tables_fit_eighty_columns(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_models(RESULTS, bins=("a_bin_of_a_rather_long_name", "lfw"))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = zoo("compare", "alpha", "beta", "weak")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
+    assert plain != done.out
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "alpha / weak: alpha is better" in plain
+
+
+def test_a_pipe_gets_fixed_columns_and_markdown_the_same_figures(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    (duel,) = compared(zoo, "alpha", "weak")
+    piped = zoo("compare", "alpha", "weak").out
+    rows = [line.split() for line in piped.splitlines() if line and not line.startswith("#")]
+    assert {len(row) for row in rows} == {10}
+    assert "\x1b" not in piped
+    by_bin = {row[0]: row for row in rows}
+    for each in duel["bins"]:
+        row = by_bin[each["bin"]["name"]]
+        assert row[4] == f"{100 * each['difference']:+.2f}"
+        assert row[7] == str(len(each["only_a"]))
+    markdown = zoo("compare", "alpha", "weak", "--format", "markdown").out
+    assert "| agedb\\_30 | 1000 |" in markdown
+    assert by_bin["lfw"][4] in markdown
+
+
+def test_a_model_file_is_measured_once_and_then_answered_from_the_store(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    arguments = (models / "a.keras", models / "b.keras", "--bins", bins / "easy.bin")
+    first = compared(zoo, *arguments)
+    assert len(list(RESULTS.glob("*/easy-*.json"))) == 2
+    script = (
+        "import sys; from zoo.cli import run; "
+        f"code = run(['compare', *{[str(each) for each in arguments]!r}, '--format', 'json']); "
+        "sys.exit(code or 3 * ('tensorflow' in sys.modules))"
+    )
+    root = Path(__file__).parents[2]
+    again = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["comparisons"] == first
+
+
+def test_what_the_other_model_is_stored_on_is_measured(zoo: Zoo, models: Path, bins: Path) -> None:
+    assert zoo("eval", models / "a.keras", "--bins", bins / "other.bin").code == 0
+    (duel,) = compared(zoo, "a", models / "b.keras")
+    assert [each["bin"]["name"] for each in duel["bins"]] == ["other"]
+
+
+def test_missing_bins_are_measured_with_the_settings_that_are_stored(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    for model in ("a", "b"):
+        done = zoo("eval", models / f"{model}.keras", "--bins", bins / "easy.bin", "--flip", "sum")
+        assert done.code == 0
+    chosen = ("--bins", bins / "easy.bin", bins / "other.bin")
+    (duel,) = compared(zoo, models / "a.keras", models / "b.keras", *chosen)
+    assert len(duel["bins"]) == 2
+    assert duel["a"]["settings"]["flip"] == "sum"

@@ -1,0 +1,280 @@
+"""`zoo eval --scores` and `--embeddings`: other systems in the same store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from samples import Zoo
+from sklearn.metrics import roc_auc_score
+from stores import cosines, labels
+
+from evaluator.bins import read_bin
+
+RESULTS = Path("results")
+
+
+def stored(zoo: Zoo, *arguments: object) -> dict[str, Any]:
+    done = zoo("eval", *arguments, "--json", "-")
+    assert done.code == 0, done.err
+    (result,) = json.loads(done.out)
+    found: dict[str, Any] = result
+    return found
+
+
+def write_scores(
+    path: Path, scores: NDArray[np.float64], genuine: NDArray[np.bool_], header: str = ""
+) -> Path:
+    rows = [f"{float(score)!r},{int(label)}" for score, label in zip(scores, genuine, strict=True)]
+    path.write_text("\n".join([*([header] if header else []), *rows]) + "\n")
+    return path
+
+
+def test_a_score_list_becomes_a_result_with_the_figures_of_its_scores(zoo: Zoo) -> None:
+    scores = cosines(400, noise=1, seed=1)
+    path = write_scores(Path("vendor.csv"), scores, labels(400))
+    result = stored(zoo, "--scores", path)
+    assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(400), scores))
+    assert (result["model"]["name"], result["model"]["format"]) == ("vendor", "scores")
+    assert (result["bin"]["pairs"], result["bin"]["genuine"]) == (400, 200)
+    assert result["bin"]["unique_images"] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "score,label\n0.9,1\n0.1,0\n",
+        "\ufeffScore;Label\r\n0.9;Genuine\r\n0.1;Impostor\r\n",
+        "0.9\ttrue\n\n0.1\tfalse",
+        "pair,genuine,score\nx,1,0.9\ny,0,0.1\n",
+    ],
+)
+def test_layouts_of_text_are_read_alike(zoo: Zoo, text: str) -> None:
+    Path("s.csv").write_text(text, encoding="utf-8", newline="")
+    result = stored(zoo, "--scores", "s.csv")
+    assert (result["bin"]["genuine"], result["bin"]["impostor"]) == (1, 1)
+    assert result["figures"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("score,label\n0.9,1\n0.1,maybe\n", 3, "found 'maybe'"),
+        ("0.9,1\nhigh,0\n", 2, "expected a number as score; found 'high'"),
+        ("0.9,1\n\n0.2\n", 3, "expected score,label; found '0.2'"),
+        ("name,value\n0.9,1\n", 1, "a header that names these columns"),
+        ('0.9,1\n"0.2,0\n0.3,1\n', 2, "found '\"0.2'"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(zoo: Zoo, text: str, line: int, said: str) -> None:
+    Path("s.csv").write_text(text)
+    done = zoo("eval", "--scores", "s.csv")
+    assert done.code == 2
+    assert done.error_lines[0].startswith(f"zoo: error: s.csv:{line}: ")
+    assert said in done.error_lines[0]
+    assert not RESULTS.exists()
+
+
+def test_npz_scores_are_those_of_the_text(zoo: Zoo) -> None:
+    scores = cosines(400, noise=1, seed=1)
+    write_scores(Path("a.csv"), scores, labels(400))
+    np.savez("b.npz", score=scores, label=labels(400).astype(int))
+    one, other = (stored(zoo, "--scores", name)["figures"] for name in ("a.csv", "b.npz"))
+    assert one == other
+
+
+def test_a_pickle_inside_a_npz_is_not_loaded(zoo: Zoo) -> None:
+    class Touch:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (Path("ran"),)  # type: ignore[return-value]
+
+    np.savez("evil.npz", score=np.array([Touch(), 0.5], dtype=object), label=np.array([1, 0]))
+    done = zoo("eval", "--scores", "evil.npz")
+    assert done.code == 2
+    assert "evil.npz: array 'score' cannot be read" in done.error_lines[0]
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"value": [1.0], "label": [1]}, "expected an array named score or scores; found value"),
+        ({"score": [[1.0]], "label": [1]}, "expected one score and one label a pair"),
+        ({"score": [1.0, 2.0], "label": [1]}, "shape (2,) and labels of shape (1,)"),
+        ({"score": [1.0, 2.0], "label": [1, 2]}, "label[1]: expected 1, true, genuine"),
+        ({"score": ["a"], "label": [1]}, "score must be numbers"),
+        ({"score": [], "label": []}, "holds no pairs"),
+    ],
+)
+def test_wrong_arrays_are_one_line(zoo: Zoo, arrays: dict[str, Any], said: str) -> None:
+    np.savez("s.npz", **{name: np.array(values) for name, values in arrays.items()})
+    done = zoo("eval", "--scores", "s.npz")
+    assert done.code == 2
+    assert said in done.error_lines[0]
+
+
+def test_embeddings_are_scored_by_their_cosine(zoo: Zoo) -> None:
+    embeddings = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    genuine = labels(30)
+    np.savez("e.npz", embeddings=embeddings, genuine=genuine)
+    result = stored(zoo, "--embeddings", "e.npz", "--name", "torch")
+    left, right = embeddings[0::2].astype(float), embeddings[1::2].astype(float)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    cosine = (left * right).sum(axis=1) / norms
+    assert result["figures"]["auc"] == pytest.approx(roc_auc_score(genuine, cosine))
+    assert np.abs(cosine - result["figures"]["threshold"]).min() < 1e-12
+    assert result["model"]["embedding_size"] == 8
+    assert result["model"]["name"] == "torch"
+
+
+def test_embeddings_of_a_bin_take_order_and_labels_from_it(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    embeddings = np.random.default_rng(0).normal(size=(2 * of_bin.pairs, 8))
+    np.savez("e.npz", embeddings=embeddings)
+    result = stored(zoo, "--embeddings", "e.npz", "--bins", bins / "easy.bin")
+    assert result["bin"]["sha256"] == of_bin.sha256
+    assert result["bin"]["genuine"] == of_bin.genuine_pairs
+    assert result["bin"]["unique_images"] == len(set(of_bin.images))
+
+
+def test_an_embedding_that_is_not_finite_fails_or_drops_its_pair(zoo: Zoo) -> None:
+    embeddings = np.random.default_rng(0).normal(size=(60, 8))
+    embeddings[7, 0], embeddings[20] = np.nan, 0.0
+    np.savez("e.npz", embeddings=embeddings, genuine=labels(30))
+    failed = zoo("eval", "--embeddings", "e.npz", "--json", "-")
+    assert failed.code == 1
+    (result,) = json.loads(failed.out)
+    assert (result["status"], result["figures"]) == ("non_finite", None)
+    assert result["non_finite"]["images"] == [7, 20]
+    dropped = stored(zoo, "--embeddings", "e.npz", "--nan", "drop")
+    assert dropped["non_finite"]["dropped_pairs"] == 2
+
+
+def test_a_score_that_is_not_finite_fails_or_is_dropped(zoo: Zoo) -> None:
+    scores = cosines(100, noise=1, seed=1)
+    scores[4] = np.inf
+    path = write_scores(Path("s.csv"), scores, labels(100))
+    assert zoo("eval", "--scores", path).code == 1
+    result = stored(zoo, "--scores", path, "--nan", "drop")
+    kept = np.arange(100) != 4
+    assert result["non_finite"]["dropped_pairs"] == 1
+    assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(100)[kept], scores[kept]))
+
+
+def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    assert zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").code == 0
+    scores = of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs)
+    path = write_scores(Path("vendor.csv"), scores, of_bin.genuine)
+    stored(zoo, "--scores", path, "--bins", bins / "easy.bin")
+    done = zoo("compare", "a", "vendor", "--format", "json")
+    assert done.code == 0, done.err
+    (duel,) = json.loads(done.out)["comparisons"]
+    assert duel["bins"][0]["pairs"] == of_bin.pairs
+    assert "share images" in duel["bins"][0]["basis"]
+    assert any("vendor was scored elsewhere" in note for note in duel["notes"])
+    board = json.loads(zoo("leaderboard", "--format", "json").out)
+    assert {row["label"] for row in board["rows"]} == {"a", "vendor (scores)"}
+    assert len(board["bins"]) == 1
+
+
+def test_pairs_that_are_not_the_bins_are_refused(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    scores = np.zeros(of_bin.pairs)
+    short = write_scores(Path("short.csv"), scores[:-1], of_bin.genuine[:-1])
+    (line,) = zoo("eval", "--scores", short, "--bins", bins / "easy.bin").error_lines
+    assert "short.csv: 59 pairs, but" in line
+    assert "has 60" in line
+    other = of_bin.genuine.copy()
+    other[[3, 4]] ^= True
+    swapped = write_scores(Path("swapped.csv"), scores, other)
+    (line,) = zoo("eval", "--scores", swapped, "--bins", bins / "easy.bin").error_lines
+    assert "pair 3 is" in line
+    assert "(2 pairs differ)" in line
+
+
+def test_files_of_one_system_for_two_bins_are_one_row(zoo: Zoo, bins: Path) -> None:
+    for bin in ("easy", "other"):
+        of_bin = read_bin(bins / f"{bin}.bin")
+        scores = of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs)
+        path = write_scores(Path(f"{bin}.csv"), scores, of_bin.genuine)
+        stored(zoo, "--scores", path, "--name", "vendor", "--bins", bins / f"{bin}.bin")
+    (row,) = json.loads(zoo("leaderboard", "--format", "json").out)["rows"]
+    assert row["mean"] is not None
+    assert len(row["figures"]) == 2
+
+
+def test_a_new_file_of_a_system_replaces_its_result_on_that_bin(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    for scale in (1, 2):
+        scores = scale * of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs)
+        path = write_scores(Path("s.csv"), scores, of_bin.genuine)
+        last = stored(zoo, "--scores", path, "--name", "vendor", "--bins", bins / "easy.bin")
+    (path,) = RESULTS.glob("*/*.json")
+    assert json.loads(path.read_text())["figures"] == last["figures"]
+    assert len(list(RESULTS.glob("*/*.h5"))) == 1
+
+
+def test_insightface_is_undefined_for_scores_that_are_no_cosines(zoo: Zoo) -> None:
+    scores = cosines(400, noise=1, seed=1)
+    inside = stored(zoo, "--scores", write_scores(Path("in.csv"), scores, labels(400)))
+    outside = stored(zoo, "--scores", write_scores(Path("out.csv"), 3 * scores, labels(400)))
+    assert inside["figures"]["insightface"] is not None
+    assert outside["figures"]["insightface"] is None
+    assert outside["figures"]["kfold"]["accuracy"] == inside["figures"]["kfold"]["accuracy"]
+
+
+def test_distances_are_noticed(zoo: Zoo) -> None:
+    path = write_scores(Path("d.csv"), -cosines(400, noise=1, seed=1), labels(400))
+    assert "if these are distances, negate them" in zoo("eval", "--scores", path).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scores", "s.csv", "--embeddings", "s.csv"), "not both"),
+        (("--scores", "s.csv", "--flip", "sum"), "are for models"),
+        (("--scores", "s.csv", "--input", "unit"), "are for models"),
+        (("--name", "x"), "no MODEL given"),
+        (("--scores", "gone.csv"), "gone.csv: No such file"),
+        (("--embeddings", "s.csv"), "expected a .npz file"),
+        (("--scores", "s.csv", "--nan", "dorp"), "did you mean 'drop'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said: str) -> None:
+    write_scores(Path("s.csv"), cosines(20, noise=1, seed=1), labels(20))
+    done = zoo("eval", *arguments)
+    assert done.code == 2
+    (line,) = done.error_lines
+    assert said in line
+
+
+def test_no_command_on_stored_scores_imports_tensorflow(tmp_path: Path) -> None:
+    write_scores(tmp_path / "a.csv", cosines(400, noise=1, seed=1), labels(400))
+    script = """
+import sys
+from zoo.cli import run
+for name in ("a", "b"):
+    assert run(["eval", "--scores", "a.csv", "--name", name]) == 0
+assert run(["compare", "a", "b"]) == 0
+assert run(["leaderboard"]) == 0
+assert run(["threshold", "a", "--far", "0.1"]) == 0
+loaded = [name for name in ("tensorflow", "keras", "torch") if name in sys.modules]
+sys.exit(f"imported: {loaded}" if loaded else 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

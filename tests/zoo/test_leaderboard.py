@@ -1,0 +1,361 @@
+"""`zoo leaderboard`, on synthetic stored results, and the test of all couples beneath it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from samples import Zoo
+from sklearn.metrics import roc_auc_score
+from stores import cosines, labels, sha, store, three_models, with_flip
+
+from evaluator.metrics import eer, sweep, tar_at_far
+from evaluator.resampling import design_effect, pair_sharing
+from zoo.separability import (
+    Influence,
+    auc_influence,
+    corrected_p_values,
+    differences_on_bin,
+    eer_influence,
+    tar_influence,
+)
+
+RESULTS = Path("results")
+REGISTRY = """
+models:
+  old:
+    file: old.h5
+    input: {profile: unit}
+    source: a paper
+    published: {protocol: seed, lfw: {accuracy: 0.9876}, agedb_30: {accuracy: 0.9}}
+  tenfold:
+    file: tenfold.h5
+    input: {profile: unit}
+    source: another paper
+    published: {protocol: kfold, lfw: {accuracy: 0.9954}}
+"""
+
+
+def ranked(zoo: Zoo, *arguments: object) -> dict[str, Any]:
+    Path("models.yaml").write_text(REGISTRY)
+    done = zoo("leaderboard", *arguments, "--format", "json")
+    assert done.code == 0, done.err
+    board: dict[str, Any] = json.loads(done.out)
+    return board
+
+
+def test_rows_stand_by_their_mean_over_bins(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo)
+    means = {}
+    for path in RESULTS.glob("*/*.json"):
+        result = json.loads(path.read_text())
+        means.setdefault(result["model"]["name"], []).append(result["figures"]["kfold"]["accuracy"])
+    expected = {name: np.mean(values) for name, values in means.items()}
+    assert {row["label"]: row["mean"] for row in board["rows"]} == pytest.approx(expected)
+    assert [row["mean"] for row in board["rows"]] == sorted(expected.values(), reverse=True)
+
+
+def test_a_lower_equal_error_rate_is_better(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--metric", "eer")
+    means = [row["mean"] for row in board["rows"]]
+    assert means == sorted(means)
+    assert [row["rank"] for row in board["rows"]] == [1, 1, 3]
+
+
+@pytest.mark.parametrize("metric", ["kfold", "accuracy", "insightface", "auc", "eer", "tar@1e-1"])
+def test_copies_of_one_model_share_a_rank_and_a_worse_one_does_not(zoo: Zoo, metric: str) -> None:
+    three_models(RESULTS)
+    rows = ranked(zoo, "--metric", metric)["rows"]
+    assert {row["label"]: row["rank"] for row in rows} == {"alpha": 1, "beta": 1, "weak": 3}
+
+
+def test_p_values_are_those_of_compare_up_to_its_draws(zoo: Zoo) -> None:
+    for seed, noise in enumerate((0.5, 0.9, 1.1)):
+        for bin in ("lfw", "agedb_30"):
+            scores = cosines(2000, noise=noise, seed=seed, bin=bin)
+            images = np.random.default_rng(7).integers(0, 2500, 4000)
+            store(RESULTS, f"m{seed}", scores, bin=bin, images=images)
+    board = ranked(zoo)
+    names = [row["label"] for row in board["rows"]]
+    done = zoo("compare", "m0", "m1", "m2", "--format", "json")
+    by_couple = {
+        frozenset((duel["a"]["name"], duel["b"]["name"])): duel["overall"]
+        for duel in json.loads(done.out)["comparisons"]
+    }
+    for couple in board["couples"]:
+        overall = by_couple[frozenset(names[i] for i in couple["rows"])]
+        assert couple["p_holm"] == pytest.approx(overall["p_holm"], rel=0.5, abs=0.03)
+        assert couple["separable"] == overall["separable"]
+
+
+def test_bins_of_one_name_are_one_column_only_where_their_content_is_one(zoo: Zoo) -> None:
+    for model in ("a", "b"):
+        store(RESULTS, model, cosines(200, noise=1, seed=1), bin="lfw", bin_hash=sha("one"))
+        store(RESULTS, model, cosines(200, noise=2, seed=1), bin="lfw", bin_hash=sha("two"))
+    board = ranked(zoo)
+    assert {column["sha256"] for column in board["bins"]} == {sha("one"), sha("two")}
+    header = zoo("leaderboard").out.splitlines()[0]
+    assert f"lfw_({sha('one')[:8]})" in header
+    assert f"lfw_({sha('two')[:8]})" in header
+
+
+def test_invalid_results_are_listed_and_never_ranked(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    store(RESULTS, "broken", cosines(100, noise=1, seed=1), finite=False)
+    next(RESULTS.glob("weak-*/lfw-*.json")).write_text("{")
+    board = ranked(zoo)
+    assert "broken" not in [row["label"] for row in board["rows"]]
+    assert board["invalid"] == [{"model": "broken", "bin": "lfw", "reason": "non_finite: 3 images"}]
+    assert "not JSON" in board["unreadable"][0]
+    assert "# invalid: broken on lfw" in zoo("leaderboard").out
+
+
+def test_a_row_without_every_bin_has_neither_mean_nor_rank(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    store(RESULTS, "half", cosines(1000, noise=0.0, seed=9), bin="lfw")
+    rows = ranked(zoo)["rows"]
+    assert rows[-1]["label"] == "half"
+    assert (rows[-1]["mean"], rows[-1]["rank"]) == (None, None)
+    assert ranked(zoo, "--bins", "lfw")["rows"][0]["label"] == "half"
+
+
+def test_a_bin_that_few_models_have_is_no_column_unless_asked_for(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    store(RESULTS, "alpha", cosines(200, noise=1, seed=1), bin="rare")
+    board = ranked(zoo)
+    assert [column["name"] for column in board["bins"]] == ["agedb_30", "lfw"]
+    assert "rare (1 model)" in board["notes"][0]
+    assert len(ranked(zoo, "--bins", "*")["bins"]) == 3
+
+
+def test_published_rows_stand_unranked_under_a_figure_of_their_protocol_only(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--metric", "accuracy")
+    (old,) = board["published"]
+    assert (old["name"], old["protocol"]) == ("old", "seed")
+    assert old["figures"] == {sha("lfw"): 0.9876, sha("agedb_30"): 0.9}
+    assert "old" not in [row["label"] for row in board["rows"]]
+    assert any("1 published row left out: protocol kfold" in note for note in board["notes"])
+    (tenfold,) = ranked(zoo)["published"]
+    assert (tenfold["name"], tenfold["mean"]) == ("tenfold", None)
+    assert ranked(zoo, "--metric", "eer")["published"] == []
+
+
+def test_a_published_figure_is_left_out_where_two_bins_have_its_name(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(200, noise=1, seed=1), bin="lfw", bin_hash=sha("one"))
+    store(RESULTS, "a", cosines(200, noise=1, seed=1), bin="lfw", bin_hash=sha("two"))
+    board = ranked(zoo)
+    assert board["published"] == []
+    assert "published figures on lfw are left out: two bins have that name" in board["notes"]
+
+
+def test_variants_of_a_model_are_rows_of_their_own(zoo: Zoo) -> None:
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=2), settings=with_flip("sum"))
+    assert {row["label"] for row in ranked(zoo)["rows"]} == {"a", "a (flip sum)"}
+
+
+def test_models_of_one_name_are_told_apart_by_their_hash(zoo: Zoo) -> None:
+    for seed, content in enumerate(("one", "two")):
+        store(RESULTS, "a", cosines(400, noise=1, seed=seed), model_hash=sha(content))
+    found = {row["label"] for row in ranked(zoo)["rows"]}
+    assert found == {f"a ({sha('one')[:8]})", f"a ({sha('two')[:8]})"}
+
+
+def test_a_model_without_its_scores_is_not_separable_and_that_is_said(zoo: Zoo) -> None:
+    three_models(RESULTS, bins=("lfw",))
+    next(RESULTS.glob("weak-*/lfw-*.h5")).unlink()
+    board = ranked(zoo)
+    assert [row["rank"] for row in board["rows"]] == [1, 1, 1]
+    assert "weak: ranked as if tied" in board["notes"][0]
+
+
+def test_only_the_best_rows_are_shown_and_the_others_counted(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--top", "2")
+    assert [row["label"] for row in board["rows"]].count("weak") == 0
+    assert (len(board["rows"]), board["more_rows"], len(board["couples"])) == (2, 1, 1)
+
+
+def test_patterns_pick_models_and_bins(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--models", "al*", "weak", "--bins", "lf?")
+    assert {row["label"] for row in board["rows"]} == {"alpha", "weak"}
+    assert [column["name"] for column in board["bins"]] == ["lfw"]
+
+
+def test_an_undefined_figure_is_no_zero(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--metric", "tar@1e-4")
+    assert board["rows"] == []
+    assert any("3 models without a figure" in note for note in board["notes"])
+
+
+def test_csv_carries_full_precision_and_hashes(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    board = ranked(zoo, "--metric", "accuracy")
+    text = zoo("leaderboard", "--metric", "accuracy", "--format", "csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["kind"] for row in rows] == ["ranked"] * 3 + ["published"]
+    for row, expected in zip(rows, board["rows"], strict=False):
+        assert row["sha256"] == expected["model"]["sha256"]
+        assert float(row["mean accuracy"]) == expected["mean"]
+        assert float(row[f"lfw:{sha('lfw')}"]) == expected["figures"][sha("lfw")]
+
+
+def test_latex_and_markdown_escape_names(zoo: Zoo) -> None:
+    store(RESULTS, r"50%_a&b\c|d", cosines(200, noise=1, seed=1))
+    latex = zoo("leaderboard", "--format", "latex").out
+    assert r"1 & 50\%\_a\&b\textbackslash{}c|d & " in latex
+    body = latex[latex.index(r"\begin{tabular}{rlr}") :]
+    assert body.count(r"\\") == 2
+    assert [line for line in latex.splitlines() if line.startswith(r"\top")] == [r"\toprule"]
+    markdown = zoo("leaderboard", "--format", "markdown").out
+    assert r"| 1 | 50%\_a&b\\c\|d | " in markdown
+
+
+def test_tables_fit_eighty_columns(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    bins = tuple(f"long_bin_name_{i}" for i in range(6))
+    three_models(RESULTS, bins=bins)
+    name = "a_model_whose_name_takes_more_than_thirty_columns"
+    store(RESULTS, name, cosines(1000, noise=1, seed=1, bin=bins[0]), bin=bins[0])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", zoo("leaderboard").out)
+    assert max(map(len, plain.splitlines())) <= 80
+    assert all(bin in plain for bin in bins)
+    assert name[:30] in plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--metric", "kfld"), "did you mean 'kfold'"),
+        (("--metric", "tar@5e-3"), "results carry tar@1e-1, tar@1e-2, tar@1e-3, tar@1e-4"),
+        (("--metric", "tar@low"), "expected a number after tar@"),
+        (("--format", "tex"), "expected one of table, markdown, csv, json, latex"),
+        (("--models", "alhpa"), "did you mean 'alpha'"),
+        (("--bins", "lwf"), "did you mean 'lfw'"),
+        (("--results", "nowhere"), "no such folder"),
+    ],
+)
+def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said: str) -> None:
+    three_models(RESULTS)
+    done = zoo("leaderboard", *arguments)
+    assert done.code == 2
+    (line,) = done.error_lines
+    assert said in line
+
+
+def test_an_empty_store_says_what_fills_it(zoo: Zoo) -> None:
+    RESULTS.mkdir()
+    (line,) = zoo("leaderboard").error_lines
+    assert "zoo eval stores them" in line
+
+
+# ---- The test of all couples ---------------------------------------------------------------------
+
+
+def noisy_scores(generator: np.random.Generator, pairs: int) -> list[NDArray[np.float64]]:
+    base = generator.normal(size=pairs) + 3 * labels(pairs)
+    return [base + 0.5 * generator.normal(size=pairs) for _ in range(2)]
+
+
+def the_eer(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
+    found = eer(sweep(scores, genuine))
+    assert found is not None
+    return found.rate
+
+
+def the_tar(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
+    found = tar_at_far(sweep(scores, genuine), 0.05)
+    assert found is not None
+    return found.tar
+
+
+def tar_influence_5(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> Influence:
+    return tar_influence(scores, genuine, far=0.05)
+
+
+FigureOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
+InfluenceOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], Influence]
+
+
+@pytest.mark.parametrize(
+    ("influence", "figure"),
+    [
+        (auc_influence, lambda scores, genuine: roc_auc_score(genuine, scores)),
+        (eer_influence, the_eer),
+        (tar_influence_5, the_tar),
+    ],
+)
+def test_contributions_spread_as_the_figure_over_repeated_samples(
+    influence: InfluenceOf, figure: FigureOf
+) -> None:
+    generator = np.random.default_rng(0)
+    genuine = labels(2000)
+    drawn, said = [], []
+    for _ in range(150):
+        a, b = noisy_scores(generator, 2000)
+        drawn.append(figure(a, genuine) - figure(b, genuine))
+        both = [influence(each, genuine) for each in (a, b)]
+        assert both[0].contributions.sum() == pytest.approx(0, abs=1e-12)
+        said.append(differences_on_bin(both, None, 1.0).variances[0, 1])
+    # 150 repetitions know a standard deviation within 12 % (two standard errors).
+    assert np.sqrt(np.mean(said)) == pytest.approx(np.std(drawn), rel=0.2)
+
+
+def test_shared_images_widen_as_the_design_effect_of_each_couple() -> None:
+    generator = np.random.default_rng(0)
+    for images in (400, 20_000):  # chained into one cluster, or into thousands
+        sharing = pair_sharing(*generator.integers(0, images, size=(2, 6000)))
+        rows = generator.normal(size=(3, 6000)) + generator.normal(size=images)[sharing.left % 7]
+        rows -= rows.mean(axis=1, keepdims=True)
+        found = differences_on_bin([Influence(row, 0.0) for row in rows], sharing, 1.0)
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            errors = rows[i] - rows[j]
+            expected = (errors @ errors) * design_effect(errors, sharing)
+            assert found.variances[i, j] == pytest.approx(expected)
+
+
+def test_p_values_are_two_sided_normal_and_corrected_by_holm() -> None:
+    from scipy.stats import norm
+
+    rows = np.eye(3)[:, :, None].repeat(5, axis=2).reshape(3, -1)
+    bins = [differences_on_bin([Influence(row, 0.0) for row in rows], None, 1.0)] * 2
+    means = np.array([10.0, 5.0, 4.0])
+    # Two bins of variance 10 each: that of the mean is 20 / 4.
+    p = 2 * norm.sf(np.array([5.0, 6.0, 1.0]) / np.sqrt(5.0))
+    order = [1, 0, 2]
+    holm = np.maximum.accumulate(p[order] * [3, 2, 1])
+    found = corrected_p_values(means, bins)
+    assert [found[0, 2], found[0, 1], found[1, 2]] == pytest.approx(holm)
+    assert np.array_equal(found, found.T)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("far", [0.1, 0.01])
+def test_equal_models_are_rarely_told_apart_by_tar(far: float) -> None:
+    generator = np.random.default_rng(1)
+    genuine, rejected = labels(4000), 0
+    for _ in range(600):
+        scores = noisy_scores(generator, 4000)
+        tars = []
+        for each in scores:
+            found = tar_at_far(sweep(each, genuine), far)
+            assert found is not None
+            tars.append(found.tar)
+        both = [tar_influence(each, genuine, far=far) for each in scores]
+        differences = differences_on_bin(both, None, 1.0)
+        rejected += int(corrected_p_values(np.array(tars), [differences])[0, 1] < 0.05)
+    assert 0.015 < rejected / 600 < 0.075

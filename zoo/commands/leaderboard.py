@@ -1,0 +1,79 @@
+"""`zoo leaderboard`: stored results, ranked as far as they can be told apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def leaderboard(
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="kfold, accuracy (best on these very pairs), insightface, eer, auc, or "
+            "tar@1e-1 ... tar@1e-4."
+        ),
+    ] = "kfold",
+    format: Annotated[str, typer.Option(help="table, markdown, csv, json or latex.")] = "table",
+    models: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN...", help="Only models of these names; * is any text."),
+    ] = None,
+    bins: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN...",
+            help="Only bins of these names, all as columns. Default: those that most models share.",
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, help="Show and test this many rows, the best first.")
+    ] = 20,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
+        "results"
+    ),
+    registry: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
+    ] = None,
+) -> None:
+    """Rank the stored results: models that cannot be told apart share a rank.
+
+    Published figures of models.yaml stand below, unranked, where their protocol is the metric's.
+
+    zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
+    """
+    from evaluator.inputs import check_choice
+    from zoo.figure_choice import figure_named
+    from zoo.leaderboard import build_leaderboard
+    from zoo.leaderboard_text import TEXTS, print_leaderboard
+    from zoo.registry import read_registry, registry_path
+    from zoo.stored import no_collection, read_store
+
+    check_choice("--format", format, ("table", *TEXTS))
+    figure = figure_named(metric)
+    entries = read_registry(registry_path(registry))
+    if not results.is_dir():
+        from evaluator.errors import InputError
+
+        raise InputError(f"--results {results}: no such folder; zoo eval stores results there")
+    with no_collection():
+        board = build_leaderboard(
+            read_store(results),
+            figure,
+            entries=entries,
+            models=_values(models),
+            bins=_values(bins),
+            top=top,
+        )
+    if format == "table":
+        print_leaderboard(board)
+    else:
+        sys.stdout.write(TEXTS[format](board))
+
+
+def _values(given: list[str] | None) -> tuple[str, ...]:
+    return tuple(part for value in given or [] for part in value.split(",") if part)

@@ -1,0 +1,82 @@
+"""Ranks with ties: a model's rank is 1 + the number of models that are better beyond noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.comparison import SIGNIFICANCE
+from evaluator.errors import ResultError
+from evaluator.results import Scores, load_scores
+from zoo.figure_choice import Figure
+from zoo.separability import (
+    Differences,
+    corrected_p_values,
+    differences_on_bin,
+    known_sharing,
+    neighbours_luck,
+)
+from zoo.stored import Stored
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Ranks, and Holm's p-values (models, models); ``notes`` name models that were not tested."""
+
+    ranks: tuple[int, ...]
+    p_values: npt.NDArray[np.float64]
+    notes: tuple[str, ...]
+
+
+def rank_means(
+    means: Sequence[float], models: Sequence[tuple[str, Sequence[Stored]]], figure: Figure
+) -> Ranking:
+    """The ranking of models, best first, by their mean figure over bins.
+
+    ``models`` are labels with a result a bin, the bins in the same order for all. Who is better is
+    decided on the difference of means at 5 %, corrected by Holm for all couples. A model whose
+    scores cannot be read is not separable from any.
+    """
+    values = np.array(means, dtype=np.float64)
+    p_values = np.ones((len(values), len(values)))
+    notes: list[str] = []
+    if len(values) > 1:
+        scores, notes = _load(models)
+        readable = [i for i, each in enumerate(scores) if each]
+        if len(readable) > 1:
+            by_bin = zip(*(scores[i] for i in readable), strict=True)
+            bins = [_differences(of_bin, figure) for of_bin in by_bin]
+            p_values[np.ix_(readable, readable)] = corrected_p_values(values[readable], bins)
+    quality = values if figure.higher_is_better else -values
+    better = (quality[None, :] > quality[:, None]) & (p_values < SIGNIFICANCE)
+    return Ranking(tuple((1 + better.sum(axis=1)).tolist()), p_values, tuple(notes))
+
+
+def _load(
+    models: Sequence[tuple[str, Sequence[Stored]]],
+) -> tuple[list[list[Scores]], list[str]]:
+    """The scores of each model, bin by bin; none for a model that lacks some, and a line on it."""
+    found: list[list[Scores]] = []
+    notes = []
+    for label, results in models:
+        try:
+            found.append([load_scores(stored.path, stored.result) for stored in results])
+        except ResultError as error:
+            found.append([])
+            notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
+    return found, notes
+
+
+def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
+    influences = []
+    for each in scores:
+        scored = np.isfinite(each.scores)
+        of_scored = figure.influence(each.scores[scored], each.genuine[scored])
+        contributions = np.zeros(len(each.scores))
+        contributions[scored] = of_scored.contributions
+        influences.append(replace(of_scored, contributions=contributions))
+    luck = neighbours_luck(scores) if figure.fits_threshold else 1.0
+    return differences_on_bin(influences, known_sharing(scores), luck)

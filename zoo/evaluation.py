@@ -184,6 +184,8 @@ def _path(
         profile=options.profile or "unit",
         channels=options.channels,
         output=options.output,
+        # An entry's own size is the usual one of its model, and is held against the result's.
+        size=request.size,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
-from evaluator.errors import InputError
+from evaluator.errors import InputError, ModelError
 from evaluator.inputs import Embedder, InputSpec, check_choice, write_model_input
 from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
-from evaluator.models.sidecar import write_sidecar
+from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.evaluation import Request, checked_model
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
@@ -91,21 +92,33 @@ def run_export(request: Request, job: Job) -> Parity:
         calibration = tuple(prepared[i : i + 1] for i in range(len(prepared)))
     export_model(model, target, job.to, ExportOptions(job.quantize, calibration))
     write_sidecar(target, source.input, model_sha256(target))
-    again = load_embedder(
-        target,
-        LoadOptions(
-            profile=source.input.profile,
-            channels=options.channels,
-            size=(source.input.height, source.input.width),
-            custom=options.custom,
-            trust=options.trust,
-        ),
-    )
+    again = _loaded_again(target, source, options)
     differences = {
         kind: _largest_difference(source, again, _prepared(images, source.input))
         for kind, images in _test_images(encoded, source.input).items()
     }
     return Parity(target, differences, _ALLOWED[job.quantize])
+
+
+def _loaded_again(target: Path, source: Embedder, options: LoadOptions) -> Embedder:
+    """The export's Embedder; an export that cannot be loaded is taken away."""
+    try:
+        return load_embedder(
+            target,
+            replace(
+                options,
+                profile=source.input.profile,
+                size=(source.input.height, source.input.width),
+                output=None,
+            ),
+        )
+    except ModelError:
+        sidecar_path(target).unlink()
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink()
+        raise
 
 
 def _target(source: Path, job: Job) -> Path:

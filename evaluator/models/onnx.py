@@ -57,6 +57,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     image_name, kind = inputs[0].name, _TYPES[inputs[0].type]
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if kind is np.uint8:  # pixels as they are; a resized one lies between two levels
+            batch = np.clip(np.rint(batch), 0, 255)
         values = batch.astype(kind, copy=False)
         embeddings: NDArray[np.float32] = session.run([output], {image_name: values})[0]
         return embeddings.astype(np.float32, copy=False)

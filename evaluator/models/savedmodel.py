@@ -66,6 +66,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         check_embedding_shape(path, tuple(found.as_list()))
 
     def call(batch: Any, _keep_alive: Any = loaded) -> Any:
+        if image.dtype.is_integer:  # pixels as they are; a resized one lies between two levels
+            batch = tf.clip_by_value(tf.round(batch), image.dtype.min, image.dtype.max)
         return function(**{image_name: tf.cast(batch, image.dtype)})[output]
 
     return Embedder(

@@ -280,6 +280,19 @@ def test_two_outputs_of_one_model_are_two_results(zoo: Zoo, checkpoint: Path, bi
     assert "answered from the store" in stored.err
 
 
+def test_two_sizes_of_one_model_are_two_results(
+    zoo: Zoo, keras: Any, bins: Path, tmp_path: Path
+) -> None:
+    image = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(16, 3)(image))
+    save(keras.Model(image, pooled), tmp_path / "free.keras")
+    easy = bins / "easy.bin"
+    large = zoo("eval", "free.keras", "--size", "16x12", "--bins", easy, "--json", "-")
+    usual = zoo("eval", "free.keras", "--bins", easy, "--json", "-")
+    sizes = [json.loads(each.out)[0]["model"]["input"]["size"] for each in (large, usual)]
+    assert sizes == [[16, 12], [112, 112]]
+
+
 def test_an_entry_states_output_size_and_custom_layers(
     zoo: Zoo, keras: Any, bins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,19 @@ def test_a_bare_module_with_an_output_named_embedding_loads(
     assert "no output is named 'nose'" in refusal(path, output="nose")
 
 
+def test_an_input_of_whole_pixels_gets_the_nearest_ones(tf: Any, tmp_path: Path) -> None:
+    made = tf.Module()
+    made.serve = tf.function(
+        lambda x: tf.cast(x[:, 0, 0], tf.float32),
+        input_signature=[tf.TensorSpec(IMAGES, tf.uint8)],
+        autograph=False,
+    )
+    tf.saved_model.save(made, str(tmp_path / "m"), signatures=made.serve)
+    batch = np.full((1, *SIZE, 3), 41.7, np.float32)
+    got = load(tmp_path / "m", profile="raw").forward(batch)
+    np.testing.assert_array_equal(got, [[42, 42, 42]])
+
+
 def test_several_outputs_without_that_name_are_listed(tf: Any, tmp_path: Path) -> None:
     path = saved_module(tf, tmp_path / "m", lambda x: {"a": x[:, 0, 0], "b": x[:, 1, 1]})
     assert "a (None, 3), b (None, 3)" in refusal(path)

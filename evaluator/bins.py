@@ -1,7 +1,8 @@
 """Verification bins: read without running what is inside, checked, and written.
 
 A bin is a pickle of (images, labels): 2n encoded images and n labels; pair i is images 2i and
-2i + 1, and its label says whether both show the same person.
+2i + 1, and its label says whether both show the same person. The containers of `containers.py`
+hold the same without pickle and are read alike.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evaluator.containers import (
+    HDF5_START,
+    ZIP_START,
+    container_bytes,
+    container_kind,
+    read_container,
+)
 from evaluator.decode import image_format
 from evaluator.errors import BinError
 from evaluator.pickled import PickledArray, PickleError, shown
@@ -30,9 +38,12 @@ WRITTEN_PROTOCOL = 4
 # lists, or of NumPy arrays.
 _PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\(\(?(?:l|\]|cnumpy)|\](?:[qr(]|p\d|cnumpy|\])")
 
+# What a file is written as, by its name's end.
+SUFFIXES = {".bin": "pickle", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
+
 _OTHER_FILES = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, perhaps a Keras model; put models before --bins"),
-    (b"PK\x03\x04", "a zip archive, perhaps a .keras model; put models before --bins"),
+    (HDF5_START, "an HDF5 file, perhaps a Keras model; put models before --bins"),
+    (ZIP_START, "a zip archive, perhaps a .keras model; put models before --bins"),
     (b"\x1f\x8b", "gzip-compressed; unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
     (b"\x93NUMPY", "a NumPy array; a bin is a pickle of (images, labels)"),
@@ -67,6 +78,29 @@ class VerificationSet:
         return self.pairs - self.genuine_pairs
 
 
+@dataclass(frozen=True, eq=False)
+class StoredBin:
+    """A bin as it lies in its file, slots that are no image included.
+
+    `images` are 2n bytes objects as in a VerificationSet; `faults` says, for each slot that does
+    not begin as an image, what it is instead, as the end of a sentence ("is ..."). `layout` is
+    "pickle", "npz" or "hdf5", `size` the file's length in bytes.
+    """
+
+    path: Path
+    sha256: str
+    layout: str
+    size: int
+    images: tuple[bytes, ...]
+    genuine: NDArray[np.bool_]
+    faults: dict[int, str]
+
+
+def is_bin(path: Path) -> bool:
+    """Whether a file begins as a bin or is a container of one; OSError as `is_pickle`."""
+    return is_pickle(path) or container_kind(path) is not None
+
+
 def is_pickle(path: Path) -> bool:
     """Whether a file begins as a bin does. False for a directory; a missing file is an OSError."""
     return not path.is_dir() and _PICKLE_START.match(_first_bytes(path)) is not None
@@ -81,43 +115,54 @@ def read_bin(path: Path) -> VerificationSet:
 
     Raises `BinError` naming file, index and cause; `OSError` when the file cannot be read.
     """
-    _check_beginning(path)
+    stored = read_stored(path)
+    for slot, cause in stored.faults.items():
+        raise _bad_image(path, slot, cause)
+    return VerificationSet(path.stem, path, stored.sha256, stored.images, stored.genuine)
+
+
+def read_stored(path: Path) -> StoredBin:
+    """The bin at `path` with what is wrong with its images noted and not raised.
+
+    Raises `BinError` for what makes the file no list of labelled pairs; `OSError`.
+    """
+    kind = container_kind(path)
+    if kind is None:
+        _check_beginning(path)
     data = path.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        value = load_plain(data)
-    except PickleError as error:
-        raise BinError(f"{path}: {error}") from error
+    sha256, size = hashlib.sha256(data).hexdigest(), len(data)
+    images, labels = _unpickled(path, data) if kind is None else read_container(path, data, kind)
     del data  # the images are copies by now
-    match _elements(value):
-        case [images, labels]:
-            pass
-        case _:
-            raise BinError(
-                f"{path}: holds {_described(value)}, where a bin holds two lists, (images, labels)"
-            )
-    encoded, genuine = _checked(
-        path, _listed(path, "images", images), _listed(path, "labels", labels)
-    )
-    return VerificationSet(path.stem, path, sha256, tuple(encoded), genuine)
+    _check_counts(path, images, labels)
+    encoded, faults = _encoded_images(images)
+    genuine = _genuine(path, labels)
+    return StoredBin(path, sha256, kind or "pickle", size, tuple(encoded), genuine, faults)
 
 
 def write_bin(path: Path, images: Sequence[bytes], genuine: ArrayLike) -> None:
-    """Write a bin that `pickle.load(f, encoding="bytes")` reads as (list of bytes, list of bool).
+    """Write a bin: by the name's end a container, `.npz`, `.h5` or `.hdf5`, else a pickle.
 
-    `images` are 2n encoded images, `genuine` n labels, bool or 0 and 1. The same input gives the
-    same bytes; equal images are stored once. The file appears whole or not at all.
+    The pickle is one that `pickle.load(f, encoding="bytes")` reads as (list of bytes, list of
+    bool). `images` are 2n encoded images, `genuine` n labels, bool or 0 and 1. The same input gives
+    the same bytes; equal images are stored once. The file appears whole or not at all.
 
     Raises `BinError` where `read_bin` would, before anything is written.
     """
     labels = np.asarray(genuine).tolist()
-    encoded, checked = _checked(
-        path, list(images), labels if isinstance(labels, list) else [labels]
-    )
+    labels = labels if isinstance(labels, list) else [labels]
+    _check_counts(path, images, labels)
+    encoded, faults = _encoded_images(images)
+    for slot, cause in faults.items():
+        raise _bad_image(path, slot, cause)
+    checked = _genuine(path, labels)
+    kind = SUFFIXES.get(path.suffix.lower(), "pickle")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+            if kind == "pickle":
+                pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+            else:
+                file.write(container_bytes(kind, *distinct_images(encoded), checked))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -167,6 +212,19 @@ def _looks_like(start: bytes) -> str:
 # ---- What it holds -------------------------------------------------------------------------------
 
 
+def _unpickled(path: Path, data: bytes) -> tuple[list[object], list[object]]:
+    try:
+        value = load_plain(data)
+    except PickleError as error:
+        raise BinError(f"{path}: {error}") from error
+    match _elements(value):
+        case [images, labels]:
+            return _listed(path, "images", images), _listed(path, "labels", labels)
+    raise BinError(
+        f"{path}: holds {_described(value)}, where a bin holds two lists, (images, labels)"
+    )
+
+
 def _elements(value: object) -> list[object] | None:
     """The elements of a list, tuple or array of one dimension that matters; None for others."""
     match value:
@@ -191,9 +249,7 @@ def _is_flat(array: PickledArray) -> bool:
     return sum(size != 1 for size in array.shape) <= 1
 
 
-def _checked(
-    path: Path, images: list[object], labels: list[object]
-) -> tuple[list[bytes], NDArray[np.bool_]]:
+def _check_counts(path: Path, images: Sequence[object], labels: Sequence[object]) -> None:
     if not images:
         raise BinError(f"{path}: holds no images and so no pairs")
     if len(images) % 2:
@@ -205,23 +261,25 @@ def _checked(
             f"{path}: holds {len(images)} images, which are {len(images) // 2} pairs, but"
             f" {len(labels)} labels; a bin holds one for each pair"
         )
-    return _encoded_images(path, images), _genuine(path, labels)
 
 
-def _encoded_images(path: Path, images: list[object]) -> list[bytes]:
+def _encoded_images(images: Sequence[object]) -> tuple[list[bytes], dict[int, str]]:
+    """The images' bytes, empty where there are none, and what is wrong by slot."""
     known: dict[bytes, bytes] = {}
+    faults: dict[int, str] = {}
     encoded = []
     for slot, image in enumerate(images):
         data = _image_bytes(image)
         if data is None:
-            raise _bad_image(path, slot, f"is {_described(image)}, not the bytes of an image file")
-        if data not in known:
-            if image_format(data) is None:
-                start = f"it starts with {data[:8]!r}" if data else "it is empty"
-                raise _bad_image(path, slot, f"is no JPEG, PNG, BMP, WebP or GIF: {start}")
-            known[data] = data
-        encoded.append(known[data])
-    return encoded
+            faults[slot] = f"is {_described(image)}, not the bytes of an image file"
+            data = b""
+        elif data not in known and image_format(data) is None:
+            start = f"it starts with {data[:8]!r}" if data else "it is empty"
+            faults[slot] = f"is no JPEG, PNG, BMP, WebP or GIF: {start}"
+        else:
+            data = known.setdefault(data, data)
+        encoded.append(data)
+    return encoded, faults
 
 
 def _image_bytes(image: object) -> bytes | None:
@@ -240,7 +298,7 @@ def _bad_image(path: Path, slot: int, cause: str) -> BinError:
     )
 
 
-def _genuine(path: Path, labels: list[object]) -> NDArray[np.bool_]:
+def _genuine(path: Path, labels: Sequence[object]) -> NDArray[np.bool_]:
     for pair, label in enumerate(labels):
         if not isinstance(label, int) or label not in (0, 1):
             raise BinError(

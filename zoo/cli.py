@@ -11,7 +11,10 @@ import typer
 
 from evaluator.errors import InputError
 from zoo.commands import (
+    align,
+    bins,
     compare,
+    data,
     demo,
     evaluate,
     export,
@@ -69,6 +72,9 @@ app.command("probe")(probe.probe)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("pull")(pull.pull)
+app.command("align")(align.align)
+app.add_typer(bins.app, name="bins")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

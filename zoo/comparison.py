@@ -122,7 +122,7 @@ def _on_bin(
         genuine,
         correct_a=folds[0].correct,
         correct_b=folds[1].correct,
-        images=_ends(a, b, both),
+        images=_ends(pair[0], a, both),
         replicates=replicates,
         seed=seed,
     )
@@ -140,12 +140,13 @@ def _scores(stored: Stored, cache: dict[str, Scores]) -> Scores:
 Ends = tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.int64]]]
 
 
-def _ends(a: Scores, b: Scores, pairs: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Ends | None:
-    """The image numbers of either side of the pairs; None where neither result knows them."""
-    for each in (a, b):
-        if len(each.images) and each.images.min() >= 0:
-            return each.images[0::2][pairs], each.images[1::2][pairs]
-    return None
+def _ends(
+    stored: Stored, scores: Scores, pairs: np.ndarray[tuple[int], np.dtype[np.intp]]
+) -> Ends | None:
+    """The image numbers of either side of the pairs; None where they are not known."""
+    if not stored.result.bin.unique_images:
+        return None
+    return scores.images[0::2][pairs], scores.images[1::2][pairs]
 
 
 def _labels(models: Sequence[Chosen]) -> list[str]:

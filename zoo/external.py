@@ -4,7 +4,7 @@ Such a system is known by its name alone: the model's record has ``format`` "sco
 "embeddings", as ``sha256`` that of "external NAME", so that its files for several bins are one row,
 and the file's own hash as ``input.file_sha256``. Settings and input are "unknown". Without a bin
 the file is its own bin, and its figures stand in a column of their own; with one, they are paired
-with those of every model on that bin.
+with those of every model on that bin. ``bin.unique_images`` is 0 where the images are not known.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ def store_external(
     without a score out; "fail" stores a result without figures. Raises InputError, or OSError.
     """
     start = time.perf_counter()
-    images = pairs.images
+    known = pairs.images
     if verification_set is not None:
         _check_pairs_are(path, pairs, verification_set)
-        images = distinct_images(verification_set.images)[1].astype(np.int64)
+        known = distinct_images(verification_set.images)[1].astype(np.int64)
+    # Unknown images count as all different, which claims no more than that pairs are independent.
+    images = np.arange(2 * len(pairs.genuine)) if known is None else known
     scored = np.isfinite(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
     own_sha256 = file_sha256(path)
@@ -66,7 +68,7 @@ def store_external(
         format=pairs.format,
         embedding_size=pairs.embedding_size,
         input={
-            "size": None,
+            "size": [],
             "range": UNKNOWN,
             "channels": UNKNOWN,
             "layout": UNKNOWN,
@@ -81,7 +83,7 @@ def store_external(
         genuine=int(pairs.genuine.sum()),
         impostor=int((~pairs.genuine).sum()),
         images=len(images),
-        unique_images=int(images.max()) + 1,
+        unique_images=0 if known is None else int(known.max()) + 1,
     )
     block = figures(pairs.scores[scored], pairs.genuine[scored]) if usable else None
     result = Result(

@@ -28,7 +28,7 @@ _LABELS = {
 @dataclass(frozen=True, eq=False)
 class ExternalPairs:
     """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
-    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, all -1 where that is not known;
+    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
     ``unusable`` lists the slots that leave their pair without a score; of a pair that came
     without one, the first slot.
     """
@@ -36,7 +36,7 @@ class ExternalPairs:
     format: str
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
-    images: NDArray[np.int64]
+    images: NDArray[np.int64] | None
     unusable: NDArray[np.intp]
     embedding_size: int
 
@@ -62,7 +62,7 @@ def read_scores(path: Path) -> ExternalPairs:
     _check_not_empty(path, len(scores))
     bad = np.flatnonzero(~np.isfinite(scores))
     values = np.where(np.isfinite(scores), scores, np.nan)
-    return ExternalPairs("scores", values, genuine, np.full(2 * len(scores), -1), 2 * bad, 0)
+    return ExternalPairs("scores", values, genuine, None, 2 * bad, 0)
 
 
 def read_embeddings(path: Path, verification_set: VerificationSet | None) -> ExternalPairs:

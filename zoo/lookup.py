@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.bins import is_pickle
+from evaluator.bins import is_bin
 from evaluator.errors import InputError
 from evaluator.models import model_format
 from zoo.registry import Entry, unknown_name
@@ -50,7 +50,7 @@ def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
             f"no model {value!r}: it is no path, and no entry of models.yaml; "
             f"{unknown_name(value, entries)}"
         )
-    if path.is_file() and model_format(path) is None and is_pickle(path):
+    if path.is_file() and model_format(path) is None and is_bin(path):
         raise InputError(f"{value}: this is a bin, not a model; put it after --bins")
     if path.is_dir() and model_format(path) is None:
         raise InputError(

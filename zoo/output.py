@@ -37,8 +37,8 @@ class _ImagesPerSecond(ProgressColumn):
 class Progress:
     """A progress bar on stderr with images/s and time left; silent where stderr is no terminal."""
 
-    def __init__(self, title: str, total: int) -> None:
-        """A bar that ends at ``total``."""
+    def __init__(self, title: str, total: int | None) -> None:
+        """A bar that ends at ``total``; None for an end that is not known."""
         console = Console(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from evaluator.comparison import SIGNIFICANCE
 from evaluator.errors import ResultError
+from evaluator.resampling import pair_sharing
 from evaluator.results import Scores, load_scores
 from zoo.figure_choice import Figure
 from zoo.separability import (
     Differences,
     corrected_p_values,
     differences_on_bin,
-    known_sharing,
     neighbours_luck,
 )
 from zoo.stored import Stored
@@ -78,5 +78,6 @@ def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
         contributions = np.zeros(len(each.scores))
         contributions[scored] = of_scored.contributions
         influences.append(replace(of_scored, contributions=contributions))
+    images = scores[0].images  # of one bin, and so the same for all
     luck = neighbours_luck(scores) if figure.fits_threshold else 1.0
-    return differences_on_bin(influences, known_sharing(scores), luck)
+    return differences_on_bin(influences, pair_sharing(images[0::2], images[1::2]), luck)

@@ -113,11 +113,11 @@ def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Cho
     path = Path(value)
     if path.suffix == ".json" and path.is_file():
         return _one_variant(value, [Stored(path, load_result(path))], selection)
+    if _can_be_measured(value, entries):
+        return _find_file(value, selection, entries)
     if path.is_dir() and any(path.glob("*.json")):
         stored = [Stored(each, load_result(each)) for each in sorted(path.glob("*.json"))]
         return _one_variant(value, stored, selection)
-    if _can_be_measured(value, entries):
-        return _find_file(value, selection, entries)
     stored = results_named(selection.results, value)
     if not stored and is_hash_prefix(value):
         stored = results_hashed(selection.results, value)

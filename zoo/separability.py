@@ -20,7 +20,7 @@ from scipy.special import stdtr
 
 from evaluator.metrics import best_accuracy, eer, sweep
 from evaluator.protocols import kfold
-from evaluator.resampling import Sharing, pair_sharing
+from evaluator.resampling import Sharing
 from evaluator.results import Scores
 from evaluator.statistics import delong_test, holm_p_values
 from evaluator.threshold_luck import threshold_luck
@@ -122,14 +122,6 @@ def tar_influence(scores: FloatArray, genuine: BoolArray, *, far: float) -> Infl
     contributions[genuine] = (true_accepts - true_accepts.mean()) / genuines
     contributions[~genuine] = -slope * (false_accepts - false_accepts.mean()) / impostors
     return Influence(contributions, math.hypot(1 / genuines, slope / impostors))
-
-
-def known_sharing(scores: Sequence[Scores]) -> Sharing | None:
-    """How the pairs of a bin hang together, from the first result that knows its images."""
-    for each in scores:
-        if len(each.images) and each.images.min() >= 0:
-            return pair_sharing(each.images[0::2], each.images[1::2])
-    return None
 
 
 def neighbours_luck(scores: Sequence[Scores]) -> float:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from evaluator.errors import ResultError
@@ -128,6 +129,14 @@ def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex. Raises OSError."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified: int) -> str:
+    # Size and time are in the key: a bin is asked for once for each stored result.
+    del size, modified
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models.wire import WireError, fields
@@ -66,7 +67,7 @@ def model_format(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(_HDF5):
-        return "keras-h5"
+        return None if container_kind(path) else "keras-h5"  # a bin may be an HDF5 file too
     if head.startswith(_ZIP) and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return "keras" if "config.json" in archive.namelist() else None

@@ -146,13 +146,13 @@ def test_embeddings_of_a_bin_take_order_and_labels_from_it(zoo: Zoo, bins: Path)
 
 def test_an_embedding_that_is_not_finite_fails_or_drops_its_pair(zoo: Zoo) -> None:
     embeddings = np.random.default_rng(0).normal(size=(60, 8))
-    embeddings[7, 0], embeddings[20] = np.nan, 0.0
+    embeddings[6, 0], embeddings[21] = np.nan, 0.0
     np.savez("e.npz", embeddings=embeddings, genuine=labels(30))
     failed = zoo("eval", "--embeddings", "e.npz", "--json", "-")
     assert failed.code == 1
     (result,) = json.loads(failed.out)
     assert (result["status"], result["figures"]) == ("non_finite", None)
-    assert result["non_finite"]["images"] == [7, 20]
+    assert result["non_finite"]["images"] == [6, 21]
     dropped = stored(zoo, "--embeddings", "e.npz", "--nan", "drop")
     assert dropped["non_finite"]["dropped_pairs"] == 2
 
@@ -178,7 +178,8 @@ def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, mod
     assert done.code == 0, done.err
     (duel,) = json.loads(done.out)["comparisons"]
     assert duel["bins"][0]["pairs"] == of_bin.pairs
-    assert "share images" in duel["bins"][0]["basis"]
+    # The images are the bin's: the scores file knows none.
+    assert "30 images" in duel["bins"][0]["basis"]
     assert any("vendor was scored elsewhere" in note for note in duel["notes"])
     board = json.loads(zoo("leaderboard", "--format", "json").out)
     assert {row["label"] for row in board["rows"]} == {"a", "vendor (scores)"}
@@ -229,6 +230,25 @@ def test_insightface_is_undefined_for_scores_that_are_no_cosines(zoo: Zoo) -> No
     assert inside["figures"]["insightface"] is not None
     assert outside["figures"]["insightface"] is None
     assert outside["figures"]["kfold"]["accuracy"] == inside["figures"]["kfold"]["accuracy"]
+
+
+def test_pairs_of_unknown_images_are_compared_as_if_none_were_shared(zoo: Zoo) -> None:
+    np.savez("e.npz", score=cosines(400, noise=1, seed=1), label=labels(400))
+    for name in ("one", "two"):
+        stored(zoo, "--scores", "e.npz", "--name", name)
+    done = zoo("compare", "one", "two", "--format", "json")
+    (duel,) = json.loads(done.out)["comparisons"]
+    assert duel["bins"][0]["basis"] == "bootstrap over pairs, as if none shared an image"
+    assert duel["bins"][0]["design_effect"] == 1
+
+
+def test_a_report_is_written_of_scores_from_elsewhere(zoo: Zoo) -> None:
+    for seed in (1, 2):
+        scores = cosines(400, noise=1, seed=seed)
+        stored(zoo, "--scores", write_scores(Path(f"s{seed}.csv"), scores, labels(400)))
+    done = zoo("report", "-o", "report.html")
+    assert done.code == 0, done.err
+    assert "s1" in Path("report.html").read_text()
 
 
 def test_distances_are_noticed(zoo: Zoo) -> None:

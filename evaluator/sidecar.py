@@ -1,0 +1,130 @@
+"""The pairs file beside a bin: which images and which people its pairs are of.
+
+`lfw.bin` has `lfw.pairs.csv`: a header, then one row a pair in the bin's order: `left,right,
+label` and, where the people are known, `left_person,right_person`. A bin has no room for either.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins import VerificationSet
+from evaluator.errors import BinError
+
+HEADER = ("left", "right", "label")
+PEOPLE = ("left_person", "right_person")
+LABELS = {
+    **dict.fromkeys(("1", "true", "genuine", "same"), True),
+    **dict.fromkeys(("0", "false", "impostor", "different"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two images by name, whether they show one person, and who they show where that is known."""
+
+    left: str
+    right: str
+    genuine: bool
+    people: tuple[str, str] | None = None
+
+
+def sidecar_path(bin_path: Path) -> Path:
+    """Where the pairs file of a bin stands."""
+    return bin_path.with_suffix(".pairs.csv")
+
+
+def write_sidecar(path: Path, pairs: Sequence[Pair]) -> None:
+    """Write pairs as CSV, whole or not at all; with people if every pair knows them."""
+    named = all(pair.people for pair in pairs)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER + (PEOPLE if named else ()))
+    for pair in pairs:
+        people = pair.people if named and pair.people else ()
+        writer.writerow((pair.left, pair.right, int(pair.genuine), *people))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_pairs_csv(path: Path) -> list[Pair]:
+    """The pairs of a CSV of `left,right,label`, or five columns with both people.
+
+    A first row whose third value is no label is a header. Labels are 1 and 0, true and false,
+    genuine and impostor, or same and different, in any case.
+
+    Raises `BinError` naming the line; OSError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise BinError(f"{path}: expected a CSV in UTF-8, found other bytes") from None
+    pairs = []
+    reader = csv.reader(io.StringIO(text, newline=""))
+    for cells in reader:
+        row = [cell.strip() for cell in cells]
+        where = f"{path}, line {reader.line_num}"
+        if not any(row):
+            continue
+        if len(row) not in (3, 5) or not all(row):
+            raise BinError(
+                f"{where}: expected left,right,label or those and both people, found"
+                f" {len(row)} values, {sum(map(bool, row))} of them not empty"
+            )
+        label = LABELS.get(row[2].lower())
+        if label is None:
+            if reader.line_num == 1:
+                continue
+            raise BinError(f"{where}: expected 1 or 0 as the label, found {row[2][:40]!r}")
+        people = (row[3], row[4]) if len(row) == 5 else None
+        if people and (people[0] == people[1]) != label:
+            raise BinError(
+                f"{where}: the label is {row[2]}, but the people are {people[0]!r} and"
+                f" {people[1]!r}; mend the label or the names"
+            )
+        pairs.append(Pair(row[0], row[1], label, people))
+    if not pairs:
+        raise BinError(f"{path}: holds no pairs; expected lines of left,right,label")
+    return pairs
+
+
+def read_people(
+    verification_set: VerificationSet,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Numbers of the people on the left and right of every pair, each of shape (pairs,).
+
+    They count from 0 in the order of their names. None where no pairs file stands beside the bin,
+    or it names no people. Raises `BinError` for a pairs file of another bin.
+    """
+    path = sidecar_path(verification_set.path)
+    if not os.path.lexists(path):
+        return None
+    pairs = read_pairs_csv(path)
+    check_sidecar(path, pairs, verification_set.genuine)
+    named = [pair.people for pair in pairs if pair.people]
+    if len(named) != len(pairs):
+        return None
+    numbers = np.unique(np.array(named), return_inverse=True)[1].reshape(-1, 2).astype(np.int64)
+    return numbers[:, 0], numbers[:, 1]
+
+
+def check_sidecar(path: Path, pairs: Sequence[Pair], genuine: NDArray[np.bool_]) -> None:
+    """Raises `BinError` unless the pairs have the bin's number and labels."""
+    if [pair.genuine for pair in pairs] != genuine.tolist():
+        raise BinError(
+            f"{path}: its {len(pairs)} pairs are not the {len(genuine)} of the bin beside it, by"
+            " number or labels; remove it or make the bin again"
+        )

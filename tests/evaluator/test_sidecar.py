@@ -1,0 +1,85 @@
+"""The pairs file beside a bin."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluator.bins import read_bin, write_bin
+from evaluator.errors import BinError
+from evaluator.sidecar import Pair, read_pairs_csv, read_people, sidecar_path, write_sidecar
+
+PAIRS = [
+    Pair("a/1.jpg", "a/2.jpg", True, ("a", "a")),
+    Pair("a/1.jpg", "b/1.jpg", False, ("a", "b")),
+    Pair('c, "x"/1.jpg', "b/1.jpg", False, ('c, "x"', "b")),
+]
+
+
+def _bin(path: Path, labels: list[bool]) -> Path:
+    images = []
+    for level in range(2 * len(labels)):
+        buffer = io.BytesIO()
+        Image.new("L", (2, 2), level).save(buffer, "PNG")
+        images.append(buffer.getvalue())
+    write_bin(path, images, labels)
+    return path
+
+
+def test_pairs_survive_the_way_through_the_file(tmp_path: Path) -> None:
+    for pairs in (PAIRS, [Pair(p.left, p.right, p.genuine) for p in PAIRS]):
+        write_sidecar(tmp_path / "a.pairs.csv", pairs)
+        assert read_pairs_csv(tmp_path / "a.pairs.csv") == pairs
+
+
+def test_people_are_numbers_in_the_order_of_their_names(tmp_path: Path) -> None:
+    path = _bin(tmp_path / "lfw.bin", [True, False, False])
+    assert read_people(read_bin(path)) is None
+    assert sidecar_path(path) == tmp_path / "lfw.pairs.csv"
+    write_sidecar(sidecar_path(path), PAIRS)
+    people = read_people(read_bin(path))
+    assert people is not None
+    assert [side.tolist() for side in people] == [[0, 0, 2], [0, 1, 1]]
+    assert people[0].dtype == np.int64
+
+
+def test_pairs_without_people_tell_nothing(tmp_path: Path) -> None:
+    path = _bin(tmp_path / "a.bin", [True])
+    write_sidecar(sidecar_path(path), [Pair("x", "y", True)])
+    assert read_people(read_bin(path)) is None
+
+
+@pytest.mark.parametrize("labels", [[True, False], [True, True, False]])
+def test_the_pairs_file_of_another_bin_is_refused(tmp_path: Path, labels: list[bool]) -> None:
+    path = _bin(tmp_path / "a.bin", labels)
+    write_sidecar(sidecar_path(path), PAIRS)
+    with pytest.raises(BinError, match=r"a\.pairs\.csv: its 3 pairs are not"):
+        read_people(read_bin(path))
+
+
+@pytest.mark.parametrize("label", ["1", "TRUE", "genuine", " same "])
+def test_labels_are_read_in_several_words(tmp_path: Path, label: str) -> None:
+    (tmp_path / "a.csv").write_text(f"one,two,label\na.jpg,b.jpg,{label}\nc.jpg,d.jpg,0\n")
+    assert [pair.genuine for pair in read_pairs_csv(tmp_path / "a.csv")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b,1\na,c,maybe\n", "line 2: expected 1 or 0 as the label, found 'maybe'"),
+        ("a,b\n", "line 1: expected left,right,label"),
+        ("a,,1\n", "line 1: expected left,right,label"),
+        ("a,b,1,x,y\n", "line 1: the label is 1, but the people are 'x' and 'y'"),
+        ("a,b,0,x,x\n", "the label is 0"),
+        ("left,right,label\n", "holds no pairs"),
+        ("", "holds no pairs"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(BinError, match=words):
+        read_pairs_csv(tmp_path / "a.csv")

@@ -1,0 +1,1 @@
+"""Bins: looked into, made from faces, fetched and converted."""

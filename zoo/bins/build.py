@@ -1,0 +1,110 @@
+"""From pairs of names to a bin: the images read, checked, and written with the pairs file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluator.bins import write_bin
+from evaluator.decode import DecodeError, decode_image
+from evaluator.errors import InputError
+from evaluator.sidecar import Pair, sidecar_path, write_sidecar
+from training.data.convert import in_order
+
+Read = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written: file and its SHA-256, pairs, genuine ones, distinct images, people."""
+
+    path: Path
+    sha256: str
+    pairs: int
+    genuine: int
+    images: int
+    people: int | None
+
+
+def image_names(pairs: Sequence[Pair]) -> list[str]:
+    """The distinct images of the pairs, in the order they first appear."""
+    return list(dict.fromkeys(name for pair in pairs for name in (pair.left, pair.right)))
+
+
+def read_images(
+    names: Sequence[str], read: Read, *, progress: Callable[[int], None] | None = None
+) -> dict[str, bytes]:
+    """The images' bytes by name, each decoded once to know that it is whole.
+
+    Raises InputError for one that is not, by name; OSError.
+    """
+
+    def checked(name: str) -> bytes:
+        data = read(name)
+        try:
+            decode_image(data)
+        except DecodeError as error:
+            raise InputError(f"{name}: the image {error}; remove it or get it again") from None
+        return data
+
+    images = {}
+    for name, data in zip(names, in_order(checked, names), strict=True):
+        images[name] = data
+        if progress:
+            progress(1)
+    return images
+
+
+def resized(data: bytes, side: int) -> bytes:
+    """An image as a PNG of ``side`` x ``side`` pixels; its very bytes if it is of that size."""
+    from zoo.alignment import png_bytes
+
+    pixels = decode_image(data)
+    if pixels.shape[:2] == (side, side):
+        return data
+    return png_bytes(decode_image(data, size=(side, side)))
+
+
+def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -> Built:
+    """Writes the bin, and beside it the pairs file.
+
+    Raises InputError for a pair with equal bytes on both sides, whose score says nothing.
+    """
+    for pair in pairs:
+        if images[pair.left] == images[pair.right]:
+            raise InputError(
+                f"{pair.left} and {pair.right}: both sides of a pair, and the same image byte for"
+                " byte; remove one of them"
+            )
+    slots = [images[name] for pair in pairs for name in (pair.left, pair.right)]
+    genuine = np.array([pair.genuine for pair in pairs])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bin(out, slots, genuine)
+    write_sidecar(sidecar_path(out), pairs)
+    people = {name for pair in pairs for name in pair.people or ()}
+    with out.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return Built(
+        out,
+        digest.hexdigest(),
+        len(pairs),
+        int(genuine.sum()),
+        len(set(slots)),
+        len(people) or None,
+    )
+
+
+def check_new(out: Path, *, force: bool) -> None:
+    """Raises InputError for an output that exists without ``force``, or of an unknown suffix."""
+    from evaluator.bins import SUFFIXES
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{out}: expected a name ending in {', '.join(SUFFIXES)}")
+    if out.is_dir() or (out.exists() and not force):
+        raise InputError(f"{out}: is already there; name another file, or pass --force to replace")

@@ -1,0 +1,240 @@
+"""What is in a bin and what is wrong with it: every image decoded, every pair compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins import StoredBin, VerificationSet, distinct_images, read_stored
+from evaluator.decode import DecodeError, decode_image, image_format
+from evaluator.errors import BinError
+from evaluator.sidecar import read_people
+from training.data.convert import in_order
+
+FOLDS = 10
+
+#: Bins whose bytes were hashed here; other files of these names differ and score differently.
+KNOWN = {
+    "1ca73282b165bae35fe85d1c1009bfff3a931969b591e36390de4ef7cbf4c6be": (
+        "insightface's test data small_lfw.bin"
+    ),
+    "075744cfaf3f649e676544015a2852916c2cadf8c5897df358d91209e7b1e124": (
+        "lfw_devtest.bin: LFW's pairsDevTest.txt, funneled, MTCNN, dlib's template"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BinReport:
+    """A bin's content. Numbers of pairs and slots count from 0, in the file's order.
+
+    ``sizes`` ("height x width") and ``formats`` count distinct images. ``folds`` are genuine and
+    impostor pairs of the ten contiguous parts that evaluators cut, empty below ten pairs.
+    ``repeated`` are [first, again]: pairs of the same two images and label; ``contradicting`` the
+    same with another label; ``linked`` other impostor pairs whose images genuine pairs join to one
+    person; ``same_image`` pairs with equal bytes on both sides; ``undecodable`` slots and causes.
+    ``people`` are how many there are and how many appear in several folds, where a pairs file
+    tells. ``problems`` make a bin wrong; ``notes`` are worth knowing.
+    """
+
+    path: str
+    name: str
+    sha256: str
+    known: str | None
+    layout: str
+    bytes: int
+    pairs: int
+    genuine: int
+    impostor: int
+    images: int
+    unique_images: int
+    sizes: dict[str, int]
+    formats: dict[str, int]
+    folds: list[list[int]]
+    repeated: list[list[int]]
+    contradicting: list[list[int]]
+    linked: list[int]
+    same_image: list[int]
+    undecodable: dict[int, str]
+    people: dict[str, int] | None
+    notes: list[str]
+    problems: list[str]
+
+
+def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) -> BinReport:
+    """The report of one bin. Raises BinError for what is no list of labelled pairs; OSError."""
+    stored = read_stored(path)
+    distinct, slots = distinct_images(stored.images)
+    kinds = _decoded(distinct, progress)
+    causes = {i: kind for i, kind in enumerate(kinds) if isinstance(kind, str)}
+    undecodable = {
+        slot: stored.faults.get(slot, causes[image])
+        for slot, image in enumerate(slots.tolist())
+        if image in causes
+    }
+    whole = [kind for kind in kinds if not isinstance(kind, str)]
+    repeated, contradicting = _compared(slots, stored.genuine)
+    direct = {pair for pairs in contradicting for pair in pairs}
+    linked = [pair for pair in _linked(slots, stored.genuine) if pair not in direct]
+    genuine = int(stored.genuine.sum())
+    people, people_problem = _people(stored)
+    facts = BinReport(
+        path=str(path),
+        name=path.stem,
+        sha256=stored.sha256,
+        known=KNOWN.get(stored.sha256),
+        layout=stored.layout,
+        bytes=stored.size,
+        pairs=len(stored.genuine),
+        genuine=genuine,
+        impostor=len(stored.genuine) - genuine,
+        images=len(slots),
+        unique_images=len(distinct),
+        sizes=dict(Counter(size for _, size in whole).most_common()),
+        formats=dict(Counter(name for name, _ in whole).most_common()),
+        folds=_folds(stored.genuine),
+        repeated=repeated,
+        contradicting=contradicting,
+        linked=linked,
+        same_image=np.flatnonzero(slots[0::2] == slots[1::2]).tolist(),
+        undecodable=undecodable,
+        people=people,
+        notes=[],
+        problems=people_problem,
+    )
+    facts.problems.extend(_problems(facts))
+    facts.notes.extend(_notes(facts))
+    return facts
+
+
+def _decoded(
+    images: Sequence[bytes], progress: Callable[[int], None] | None
+) -> list[tuple[str, str] | str]:
+    """Format and size of each image, or what is wrong with it."""
+
+    def look(image: bytes) -> tuple[str, str] | str:
+        try:
+            height, width, _ = decode_image(image).shape
+        except DecodeError as error:
+            return str(error)
+        return image_format(image) or "", f"{height}x{width}"
+
+    kinds = []
+    for kind in in_order(look, images):
+        kinds.append(kind)
+        if progress:
+            progress(1)
+    return kinds
+
+
+def _folds(genuine: NDArray[np.bool_]) -> list[list[int]]:
+    if len(genuine) < FOLDS:
+        return []
+    return [
+        [int(part.sum()), int((~part).sum())]
+        for part in np.array_split(genuine, FOLDS)  # the parts of scikit-learn's KFold
+    ]
+
+
+def _compared(
+    slots: NDArray[np.intp], genuine: NDArray[np.bool_]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Pairs of the same two images as an earlier pair, by whether the label is the same too."""
+    first: dict[tuple[int, int], int] = {}
+    repeated: list[list[int]] = []
+    contradicting: list[list[int]] = []
+    ends = np.sort(slots.reshape(-1, 2), axis=1)
+    for pair, (a, b) in enumerate(ends.tolist()):
+        earlier = first.setdefault((a, b), pair)
+        if earlier != pair:
+            same = genuine[earlier] == genuine[pair]
+            (repeated if same else contradicting).append([earlier, pair])
+    return repeated, contradicting
+
+
+def _linked(slots: NDArray[np.intp], genuine: NDArray[np.bool_]) -> list[int]:
+    """Impostor pairs of two images that a chain of genuine pairs says are one person's."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = slots.reshape(-1, 2)
+    left, right = ends[genuine].T
+    count = int(slots.max()) + 1
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(count, count))
+    person = connected_components(graph, directed=False)[1]
+    found = ~genuine & (person[ends[:, 0]] == person[ends[:, 1]]) & (ends[:, 0] != ends[:, 1])
+    pairs: list[int] = np.flatnonzero(found).tolist()
+    return pairs
+
+
+def _people(stored: StoredBin) -> tuple[dict[str, int] | None, list[str]]:
+    """People by the pairs file, and what is wrong with that file."""
+    bin_set = VerificationSet("", stored.path, stored.sha256, stored.images, stored.genuine)
+    try:
+        ends = read_people(bin_set)
+    except BinError as error:
+        return None, [str(error)]
+    if ends is None:
+        return None, []
+    count = int(max(ends[0].max(), ends[1].max())) + 1
+    seen = np.zeros((FOLDS, count), np.bool_)
+    for fold, part in enumerate(np.array_split(np.stack(ends, axis=1), FOLDS)):
+        seen[fold, part.ravel()] = True
+    return {"count": count, "in_several_folds": int((seen.sum(axis=0) > 1).sum())}, []
+
+
+def _problems(report: BinReport) -> list[str]:
+    found = []
+    if report.undecodable:
+        broken = next(iter(report.undecodable.items()))
+        found.append(
+            f"{len(report.undecodable)} images do not decode: {_some(list(report.undecodable))};"
+            f" image {broken[0]} {broken[1]}"
+        )
+    if report.contradicting:
+        found.append(
+            f"{len(report.contradicting)} pairs have the images of an earlier pair and the other"
+            f" label: {_some([pair for _, pair in report.contradicting])}"
+        )
+    if report.linked:
+        found.append(
+            f"{len(report.linked)} impostor pairs have images that genuine pairs join to one"
+            f" person: {_some(report.linked)}"
+        )
+    if report.same_image:
+        found.append(
+            f"{len(report.same_image)} pairs have the same image on both sides:"
+            f" {_some(report.same_image)}"
+        )
+    for kind, count in (("genuine", report.genuine), ("impostor", report.impostor)):
+        if not count:
+            found.append(f"no {kind} pairs: accuracy and every error rate are undefined")
+    if report.genuine and report.impostor and any(0 in fold for fold in report.folds):
+        found.append("a tenth of the pairs has one label only: k-fold figures are distorted")
+    return found
+
+
+def _notes(report: BinReport) -> list[str]:
+    found = []
+    if report.repeated:
+        pairs = [pair for _, pair in report.repeated]
+        found.append(f"{len(pairs)} pairs are repeated and count again: {_some(pairs)}")
+    if len(report.sizes) > 1:
+        found.append("images of several sizes: were all of them aligned?")
+    elif report.sizes and "112x112" not in report.sizes:
+        found.append(f"images are {next(iter(report.sizes))}; aligned bins are usually 112x112")
+    if report.people and report.people["in_several_folds"]:
+        found.append(
+            f"{report.people['in_several_folds']} people are in several folds: the k-fold mean"
+            " tests on people that its thresholds have seen"
+        )
+    return found
+
+
+def _some(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")

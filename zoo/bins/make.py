@@ -1,0 +1,221 @@
+"""The straight lines of `zoo bins make` and `zoo bins fetch`: pairs, images, faces, bin."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evaluator.errors import InputError
+from evaluator.inputs import PROFILES, check_choice
+from evaluator.sidecar import Pair
+from training.data.folders import open_folder
+from zoo.bins import fetch
+from zoo.bins.build import Built, Read, check_new, image_names, read_images, resized, write_pairs
+from zoo.bins.hard import hardest, model_embeddings
+from zoo.bins.lists import dealt, find_images, read_pair_list
+from zoo.bins.sampling import Sampling, sample_pairs
+from zoo.faces import AlignOptions, align_images
+from zoo.output import Progress
+
+
+@dataclass(frozen=True)
+class MakeRequest:
+    """One call of `zoo bins make`; None is an option not given. InputError for a wrong mix."""
+
+    out: Path
+    folder: Path | None = None
+    pairs: Path | None = None
+    images: Path | None = None
+    pairs_per_person: int | None = None
+    impostors: int | None = None
+    folds: int = 10
+    seed: int | None = None
+    negatives: str | None = None
+    model: Path | None = None
+    profile: str | None = None
+    singles: str | None = None
+    align: bool = False
+    landmarks: Path | None = None
+    missing: str | None = None
+    size: int | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses options that do not go together: none is silently ignored."""
+        if (self.folder is None) == (self.pairs is None):
+            raise InputError("make: give a FOLDER with one folder a person, or --pairs FILE")
+        if self.pairs is not None:
+            for name in ("pairs_per_person", "impostors", "seed", "negatives", "singles"):
+                if getattr(self, name) is not None:
+                    option = "--" + name.replace("_", "-")
+                    raise InputError(f"{option}: goes with a FOLDER; --pairs names its own pairs")
+            if self.images is None and self.pairs.suffix.lower() != ".csv":
+                raise InputError(f"--pairs {self.pairs}: needs --images DIR, where its images lie")
+        elif self.images is not None:
+            raise InputError("--images: goes with --pairs; the FOLDER holds the images")
+        check_choice("--negatives", self.negatives or "random", ("random", "hard"))
+        if (self.negatives == "hard") != (self.model is not None):
+            raise InputError("--negatives hard needs --model FILE, and --model goes with it only")
+        if self.profile is not None:
+            check_choice("--input", self.profile, tuple(PROFILES))
+        if not self.align and (self.landmarks or self.missing):
+            raise InputError("--landmarks and --missing: go with --align")
+        if self.align and self.size is not None:
+            raise InputError("--size: aligned faces are 112x112; give --align or --size")
+
+
+@dataclass(frozen=True)
+class FetchRequest:
+    """One call of `zoo bins fetch`."""
+
+    name: str
+    output: Path | None
+    landmarks: Path | None
+    missing: str | None
+    download: bool
+    force: bool
+
+
+def make_bin(request: MakeRequest) -> str:
+    """Makes the bin and returns a line on it. Raises InputError and OSError."""
+    check_new(request.out, force=request.force)
+    options = AlignOptions(request.landmarks, request.missing or "fail")
+    root, pairs, folds = _listed(request) if request.pairs else _sampled(request)
+
+    def read(name: str) -> bytes:
+        return (root / name).read_bytes()
+
+    if request.align:
+        return _aligned(request.out, pairs, read, options, folds)
+    names = image_names(pairs)
+    with Progress("reading", len(names)) as progress:
+        images = read_images(names, read, progress=progress.advance)
+    if request.size is not None:
+        side = request.size
+        images = {name: resized(data, side) for name, data in images.items()}
+    return _said(write_pairs(request.out, pairs, images), folds)
+
+
+def fetch_bin(request: FetchRequest) -> str:
+    """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
+    check_choice("data set", request.name, ("lfw", "olivetti"))
+    out = request.output or Path("datasets") / f"{request.name}.bin"
+    check_new(out, force=request.force)
+    if request.name == "olivetti":
+        if request.landmarks or request.missing:
+            raise InputError("--landmarks and --missing: go with lfw; Olivetti faces are cropped")
+        source = fetch.olivetti(download=request.download)
+        print(f"faces: {source.origin}", file=sys.stderr)
+        images = read_images(image_names(source.pairs), source.read)
+        return _said(write_pairs(out, source.pairs, images), source.folds)
+    options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
+    source = fetch.lfw(download=request.download)
+    print(f"faces: {source.origin}", file=sys.stderr)
+    return _aligned(out, source.pairs, source.read, options, source.folds)
+
+
+def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+    """The image folder and the pairs of a list in balanced folds, and how many these are."""
+    path = request.pairs
+    if path is None:
+        raise InputError("make: give --pairs FILE")
+    listed = read_pair_list(path)
+    root = request.images or path.parent
+    pairs = find_images(listed.pairs, root, path)
+    if listed.folds is not None:
+        if request.folds not in (10, listed.folds):
+            raise InputError(f"--folds {request.folds}: {path} itself says {listed.folds}")
+        return root, pairs, listed.folds
+    ordered = dealt(pairs, request.folds)
+    if ordered != pairs:
+        print(f"{path}: its pairs were dealt into {request.folds} balanced folds", file=sys.stderr)
+    return root, ordered, request.folds
+
+
+def _sampled(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+    """The folder, pairs drawn from it, and their folds."""
+    root = request.folder
+    if root is None:
+        raise InputError("make: give a FOLDER")
+    usual = Sampling()
+    sampling = Sampling(
+        pairs_per_person=(
+            usual.pairs_per_person if request.pairs_per_person is None else request.pairs_per_person
+        ),
+        impostors=request.impostors,
+        folds=request.folds,
+        seed=request.seed or 0,
+        singles=request.singles or usual.singles,
+    )
+    folder = open_folder(root)
+    people: dict[str, list[str]] = {name: [] for name in folder.names}
+    for file, label in zip(folder.files, folder.labels.tolist(), strict=True):
+        people[folder.names[label]].append(file)
+    if request.model is None:
+        return root, sample_pairs(people, sampling), request.folds
+    sample_pairs(people, sampling)  # too few people is said before a model is loaded
+    with Progress("embedding", len(folder.files)) as progress:
+        embeddings = model_embeddings(
+            people,
+            lambda name: (root / name).read_bytes(),
+            request.model,
+            profile=request.profile,
+            progress=progress.advance,
+        )
+    print(
+        f"the impostors are hard for {request.model.name} itself: compare other models on them,"
+        " not this one",
+        file=sys.stderr,
+    )
+    return root, sample_pairs(people, sampling, hard=hardest(people, embeddings)), request.folds
+
+
+def _aligned(
+    out: Path, pairs: Sequence[Pair], read: Read, options: AlignOptions, folds: int
+) -> str:
+    """Aligns the images, leaves out pairs that lack one, and writes the bin."""
+    names = image_names(pairs)
+    log = out.with_suffix(".landmarks.csv")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with Progress("finding faces", len(names)) as progress:
+        images, missing = align_images(names, read, options, log=log, progress=progress.advance)
+    for name in missing:
+        done = "left out" if options.missing == "skip" else "its centre is taken"
+        print(f"no face found in {name}: {done}", file=sys.stderr)
+    kept = trimmed([p.left in images and p.right in images for p in pairs], pairs, folds)
+    if len(kept) < len(pairs):
+        print(f"{len(pairs) - len(kept)} pairs left out, folds kept equal", file=sys.stderr)
+    if {pair.genuine for pair in kept} != {pair.genuine for pair in pairs}:
+        raise InputError(
+            f"{out}: a fold has no genuine or no impostor pair left, so none would; fill in the"
+            f" landmarks in {options.landmarks or log}, or choose --missing crop"
+        )
+    return _said(write_pairs(out, kept, images), folds)
+
+
+def trimmed(usable: Sequence[bool], pairs: Sequence[Pair], folds: int) -> list[Pair]:
+    """The usable pairs, of each fold and label only as many as the fold with the fewest has."""
+    if all(usable):
+        return list(pairs)
+    size = len(pairs) / folds
+    groups = [(int(place / size), pair.genuine) for place, pair in enumerate(pairs)]
+    left = Counter(group for group, is_usable in zip(groups, usable, strict=True) if is_usable)
+    share = {kind: min(left[fold, kind] for fold in range(folds)) for kind in (True, False)}
+    taken: Counter[tuple[int, bool]] = Counter()
+    kept = []
+    for group, is_usable, pair in zip(groups, usable, pairs, strict=True):
+        if is_usable and taken[group] < share[group[1]]:
+            taken[group] += 1
+            kept.append(replace(pair))
+    return kept
+
+
+def _said(built: Built, folds: int) -> str:
+    people = f" of {built.people:,} people" if built.people else ""
+    return (
+        f"{built.path}: {built.pairs:,} pairs ({built.genuine:,} genuine) in {folds} folds,"
+        f" {built.images:,} distinct images{people}\nsha256 {built.sha256}"
+    )

@@ -1,0 +1,42 @@
+"""``zoo align``: a folder of faces onto the template that face models are trained with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def align(
+    indir: Annotated[Path, typer.Argument(help="A folder of images, at any depth.")],
+    outdir: Annotated[Path, typer.Argument(help="The folder to make, the same tree of PNGs.")],
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="File and x, y of both eyes, nose, both corners of the mouth. "
+            "Default: found by the mtcnn package.",
+        ),
+    ] = None,
+    missing: Annotated[
+        str, typer.Option(help="A face not found: fail at the end, skip it, or crop the centre.")
+    ] = "fail",
+) -> None:
+    """Align faces by five landmarks to ArcFace's 112x112; run it again to go on after a stop."""
+    from zoo.align_folder import LOG, align_folder, image_files
+    from zoo.faces import AlignOptions
+    from zoo.output import Progress
+
+    options = AlignOptions(landmarks, missing)
+    with Progress("finding faces", len(image_files(indir))) as progress:
+        done = align_folder(indir, outdir, options, progress=progress.advance)
+    for name in done.missing:
+        taken = "its centre is taken" if missing == "crop" else "skipped"
+        print(f"no face found in {name}: {taken}", file=sys.stderr)
+    kept = f", {done.kept} of them from an earlier run" if done.kept else ""
+    typer.echo(
+        f"{done.out}: {done.images} images of 112x112{kept}; {len(done.missing)} without a face;"
+        f" landmarks in {done.out / LOG}"
+    )

@@ -1,0 +1,273 @@
+"""``zoo bins``: look into verification bins, make them from faces, fetch and convert them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.bins.inspection import BinReport
+
+app = typer.Typer(help="Verification bins: info, make, fetch, convert.", no_args_is_help=True)
+
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="With --align: file and x, y of both eyes, nose, both corners of the mouth. "
+        "Default: found by the mtcnn package.",
+    ),
+]
+
+
+@app.command()
+def info(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bins.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list alone.")] = False,
+    faces: Annotated[
+        Path | None,
+        typer.Option(metavar="PNG", help="Draw pairs of the (one) bin as a contact sheet."),
+    ] = None,
+) -> None:
+    """Say what is in bins and what is wrong with them (exit code 1 if something is)."""
+    from dataclasses import asdict
+
+    from evaluator.bins import read_stored
+    from evaluator.errors import InputError
+    from zoo.bins.inspection import inspect_bin
+    from zoo.bins.sheet import write_sheet
+    from zoo.output import Progress
+
+    if faces is not None and len(files) > 1:
+        raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")
+    reports = []
+    failed = False
+    for path in files:
+        try:
+            with Progress(f"{path.name}: decoding", None) as progress:
+                reports.append(inspect_bin(path, progress=progress.advance))
+        except (InputError, OSError) as error:
+            if len(files) == 1:
+                raise
+            print(f"zoo: error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        if not as_json:
+            _print_report(reports[-1])
+    if as_json:
+        typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
+    if faces is not None:
+        shown = write_sheet(faces, read_stored(files[0]))
+        print(f"{faces}: {len(shown)} of {reports[0].pairs} pairs", file=sys.stderr)
+    if failed:
+        raise typer.Exit(2)
+    if any(report.problems for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Argument(help="The bin to make: .bin, or .npz or .h5.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder per person.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="LFW's pairs format, or a .csv of path,path,label."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the images of --pairs lie. CSV: its own folder."),
+    ] = None,
+    pairs_per_person: Annotated[
+        int | None, typer.Option(help="At most so many genuine pairs of each person. Default: 3.")
+    ] = None,
+    impostors: Annotated[
+        int | None, typer.Option(help="Impostor pairs in all. Default: as many as genuine ones.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of equal size.")] = 10,
+    seed: Annotated[int | None, typer.Option(help="Another draw. Default: 0.")] = None,
+    negatives: Annotated[
+        str | None,
+        typer.Option(help="random (default), or hard: the impostors that --model finds alike."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The model of --negatives hard.")
+    ] = None,
+    input: Annotated[
+        str | None, typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval.")
+    ] = None,
+    singles: Annotated[
+        str | None,
+        typer.Option(help="People with one image: fail (default), impostors, or skip."),
+    ] = None,
+    align: Annotated[
+        bool, typer.Option("--align", help="Align each face to 112x112 by five landmarks.")
+    ] = False,
+    landmarks: Landmarks = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=4096, help="Resize to SIZE x SIZE instead.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Make a bin of your own faces; JPEG and PNG bytes stay as they are.
+
+    zoo bins make own.bin FOLDER
+
+    zoo bins make own.bin --pairs pairs.txt --images FOLDER
+    """
+    from zoo.bins.make import MakeRequest, make_bin
+
+    made = make_bin(
+        MakeRequest(
+            out=out,
+            folder=folder,
+            pairs=pairs,
+            images=images,
+            pairs_per_person=pairs_per_person,
+            impostors=impostors,
+            folds=folds,
+            seed=seed,
+            negatives=negatives,
+            model=model,
+            profile=input,
+            singles=singles,
+            align=align,
+            landmarks=landmarks,
+            missing=missing,
+            size=size,
+            force=force,
+        )
+    )
+    typer.echo(made)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="lfw|olivetti", help="The data set.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT", help="Default: datasets/NAME.bin."),
+    ] = None,
+    landmarks: Landmarks = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(help="LFW, a face not found: crop the centre (default), fail, or skip."),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option(help="Let scikit-learn download what is not there.")
+    ] = True,
+    force: Force = False,
+) -> None:
+    """Make the bin of a public data set from scikit-learn's download ($SCIKIT_LEARN_DATA)."""
+    from zoo.bins.make import FetchRequest, fetch_bin
+
+    request = FetchRequest(name, output, landmarks, missing, download, force)
+    typer.echo(fetch_bin(request))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A bin of any layout.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="The bin to write: .bin, .npz or .h5.")
+    ] = None,
+    drop_bad: Annotated[
+        bool, typer.Option("--drop-bad", help="Leave out pairs whose images do not decode.")
+    ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace IN itself; it stays beside it as .bak.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Rewrite a bin, its images' bytes as they are: clean pickle, or .npz or .h5 without any."""
+    from evaluator.errors import InputError
+    from zoo.bins.convert import convert_bin
+
+    if out is None and not in_place:
+        raise InputError("convert: give the bin to write as OUT, or --in-place")
+    done = convert_bin(
+        source, source if out is None else out, drop_bad=drop_bad, in_place=in_place, force=force
+    )
+    for pair, cause in done.dropped.items():
+        print(f"left out pair {pair}: {cause}", file=sys.stderr)
+    if done.backup is not None:
+        print(f"the former file is {done.backup}", file=sys.stderr)
+    typer.echo(f"{done.path}: {done.pairs} pairs" + _left_out(len(done.dropped)))
+
+
+def _left_out(count: int) -> str:
+    return f", {count} left out" if count else ""
+
+
+def _print_report(report: BinReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in _rows(report):
+        table.add_row(label, Text(value))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to fold long paths to
+        console.width = 10_000
+    console.print(table)
+    for note in report.notes:
+        console.print(Text(f"note: {note}"), soft_wrap=True)
+    for problem in report.problems:
+        console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
+
+
+def _rows(report: BinReport) -> list[tuple[str, str]]:
+    rows = [
+        ("bin", report.path),
+        ("sha256", report.sha256),
+        ("known as", report.known or "not known"),
+        ("layout", f"{report.layout}, {report.bytes:,} bytes"),
+        (
+            "pairs",
+            f"{report.pairs:,}: {report.genuine:,} genuine, {report.impostor:,} impostor",
+        ),
+        ("images", f"{report.images:,}, {report.unique_images:,} distinct"),
+        ("sizes", _counts(report.sizes)),
+        ("formats", _counts(report.formats)),
+        ("ten folds", _folds(report.folds)),
+    ]
+    if report.people:
+        several = report.people["in_several_folds"]
+        shared = f"{several:,} in several folds" if several else "each in one fold"
+        rows.append(("people", f"{report.people['count']:,}, {shared}"))
+    checks: dict[str, Sized] = {
+        "repeated pairs": report.repeated,
+        "contradicting": [*report.contradicting, *report.linked],
+        "same image twice": report.same_image,
+        "undecodable": report.undecodable,
+    }
+    rows += [(label, f"{len(found):,}" if found else "none") for label, found in checks.items()]
+    return rows
+
+
+def _counts(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:6]]
+    more = [f"and {len(counts) - 6} more"] if len(counts) > 6 else []
+    return ", ".join(shown + more) or "none"
+
+
+def _folds(folds: list[list[int]]) -> str:
+    if not folds:
+        return "fewer than ten pairs"
+    if all(fold == folds[0] for fold in folds):
+        return f"balanced: {folds[0][0]} genuine and {folds[0][1]} impostor in each"
+    return "genuine/impostor " + " ".join(f"{a}/{b}" for a, b in folds)

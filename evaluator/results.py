@@ -188,6 +188,8 @@ def result_path(
     settings: Settings,
     profile: str,
     channels: str,
+    output: str | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Path:
     """Where the result of a model and bin, each (name, SHA-256), with these settings stands.
 
@@ -197,6 +199,8 @@ def result_path(
     default = Settings()
     named = [profile] if profile != "unit" else []
     named += ["bgr"] if channels == "bgr" else []
+    named += [f"size-{size[0]}x{size[1]}"] if size is not None else []
+    named += [f"output-{_file_name(output)}"] if output is not None else []
     named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
     named += [
         value

@@ -17,10 +17,14 @@ from zoo.commands import (
     data,
     demo,
     evaluate,
+    export,
     leaderboard,
+    probe,
+    pull,
     report,
     show,
     threshold,
+    verify,
 )
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
@@ -64,6 +68,10 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+app.command("probe")(probe.probe)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("pull")(pull.pull)
 app.command("align")(align.align)
 app.add_typer(bins.app, name="bins")
 app.add_typer(data.app, name="data")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from evaluator.bins import VerificationSet, read_bin
+from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
 from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import PROFILES, check_choice
 from evaluator.models import LoadOptions, check_model, load_embedder, model_sha256
+from evaluator.models.sidecar import noted_input
 from evaluator.results import (
     Result,
     Scores,
@@ -44,6 +46,9 @@ class Request:
     nan: str = "fail"
     profile: str | None = None
     channels: str | None = None
+    size: tuple[int, int] | None = None
+    output: str | None = None
+    custom: tuple[str, ...] = ()
     batch_size: int = 64
     results: Path = Path("results")
     fresh: bool = False
@@ -82,13 +87,13 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     All that can be told to be wrong before TensorFlow is imported raises InputError or OSError
     first; a model that fails later leaves the others' results, and its own on earlier bins.
     """
-    hashes = [_checked_sha256(choice, request) for choice in request.models]
+    checked = [checked_model(choice, request) for choice in request.models]
     sets = [read_bin(path) for path in request.bins]
     for verification_set in sets:
         read_people(verification_set)  # a pairs file that is not the bin's is said before the work
     tasks = [
-        _task(choice, sha256, sets, request)
-        for choice, sha256 in zip(request.models, hashes, strict=True)
+        _task(choice, sha256, options, sets=sets, request=request)
+        for choice, (sha256, options) in zip(request.models, checked, strict=True)
     ]
     known = sum(len(task.stored) for task in tasks)
     asked = len(tasks) * len(sets)
@@ -113,9 +118,13 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
 
 
 def _task(
-    choice: ModelChoice, sha256: str, sets: Sequence[VerificationSet], request: Request
+    choice: ModelChoice,
+    sha256: str,
+    options: LoadOptions,
+    *,
+    sets: Sequence[VerificationSet],
+    request: Request,
 ) -> _Task:
-    options = _load_options(choice, request)
     stored = {}
     for verification_set in sets if not request.fresh else ():
         path = _path(choice, sha256, options, verification_set, request)
@@ -125,8 +134,12 @@ def _task(
     return _Task(choice, sha256, options, stored)
 
 
-def _checked_sha256(choice: ModelChoice, request: Request) -> str:
-    check_model(choice.path, _load_options(choice, request))
+def checked_model(choice: ModelChoice, request: Request) -> tuple[str, LoadOptions]:
+    """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
+    stated beside it. Raises InputError for all that can be told without TensorFlow.
+    """
+    options = _load_options(choice, request)
+    check_model(choice.path, options)
     found = model_sha256(choice.path)
     entry = choice.entry
     if entry is not None and entry.sha256 not in (None, found):
@@ -134,16 +147,29 @@ def _checked_sha256(choice: ModelChoice, request: Request) -> str:
             f"{choice.path}: its SHA-256 is {found}, but entry {entry.name!r} states "
             f"{entry.sha256}: this is another file than the entry's"
         )
-    return found
+    if options.profile is None and (noted := noted_input(choice.path, found)) is not None:
+        profile, channels = noted
+        options = replace(options, profile=profile, channels=request.channels or channels)
+    return found, options
 
 
 def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
     entry = choice.entry
+    custom = request.custom
+    if entry is not None and entry.custom and not custom:
+        if not request.trust:
+            raise InputError(
+                f"entry {entry.name!r} imports {', '.join(entry.custom)} to load its model; "
+                "if you know that code, repeat with --trust"
+            )
+        custom = entry.custom
     return LoadOptions(
         profile=request.profile or (entry.profile if entry else None),
         channels=request.channels or (entry.channels if entry else "rgb"),
-        size=entry.size if entry else None,
+        size=request.size or (entry.size if entry else None),
+        output=request.output or (entry.output if entry else None),
         precision=request.precision,
+        custom=custom,
         trust=request.trust,
     )
 
@@ -162,6 +188,9 @@ def _path(
         settings=request.settings,
         profile=options.profile or "unit",
         channels=options.channels,
+        output=options.output,
+        # An entry's own size is the usual one of its model, and is held against the result's.
+        size=request.size,
     )
 
 
@@ -225,8 +254,27 @@ def _measure(
                 input_spec=embedder.input,
                 settings=request.settings,
             )
+            _warn_of_collapse(task.model, measurement)
             path = _path(task.model, task.sha256, task.options, measurement.bin, request)
             yield measurement.bin.path, save_result(path, result, _scores(measurement))
+
+
+def _warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
+    """Says on stderr where embeddings look as if the input were prepared wrongly."""
+    cause = None
+    if len(measurement.unusable):
+        cause = "some embeddings cannot be scored"
+    elif measurement.scores is not None and looks_collapsed(
+        measurement.scores, measurement.genuine
+    ):
+        cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
+    if cause is not None:
+        print(
+            f"{model.name} on {measurement.bin.name}: {cause}. If the input profile may be wrong: "
+            f"zoo probe {model.entry.name if model.entry else model.path} "
+            f"--bins {measurement.bin.path}",
+            file=sys.stderr,
+        )
 
 
 def _scores(measurement: Measurement) -> Scores | None:

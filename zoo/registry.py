@@ -19,6 +19,7 @@ T = TypeVar("T")
 PROTOCOLS = ("seed", "seed300", "kfold", "insightface")
 _PROFILES = ("unit", "symmetric", "insightface", "raw")
 _CHANNELS = ("rgb", "bgr")
+_FLIPS = ("none", "sum")
 
 
 class RegistryError(InputError):
@@ -35,7 +36,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the zoo. ``published`` maps a bin's name to its figure under ``protocol``."""
+    """One model of the zoo. ``published`` maps a bin's name to its figure under ``protocol``,
+    measured with ``flip``. ``url`` is where the weights are; ``output`` and ``custom`` are those of
+    LoadOptions.
+    """
 
     name: str
     file: Path
@@ -48,6 +52,10 @@ class Entry:
     protocol: str | None
     published: Mapping[str, Published]
     notes: str
+    flip: str = "none"
+    url: str | None = None
+    output: str | None = None
+    custom: tuple[str, ...] = ()
 
 
 def registry_path(given: Path | None = None) -> Path:
@@ -149,7 +157,15 @@ class _Reader:
             node,
             what,
             required=("file", "input", "source"),
-            optional=("sha256", "embedding_size", "published", "notes"),
+            optional=(
+                "sha256",
+                "url",
+                "output",
+                "custom",
+                "embedding_size",
+                "published",
+                "notes",
+            ),
         )
         settings = self.mapping(
             keys["input"],
@@ -157,7 +173,7 @@ class _Reader:
             required=("profile",),
             optional=("size", "channels"),
         )
-        protocol, published = self.published(keys.get("published"), what)
+        protocol, flip, published = self.published(keys.get("published"), what)
         size = settings.get("size")
         return Entry(
             name=name,
@@ -179,7 +195,19 @@ class _Reader:
             notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
             if "notes" in keys
             else "",
+            flip=flip,
+            url=self.value(keys["url"], f"{what}: url", _url, "an address that starts with http")
+            if "url" in keys
+            else None,
+            output=self.value(keys["output"], f"{what}: output", _text, "a name")
+            if "output" in keys
+            else None,
+            custom=self.names(keys["custom"], f"{what}: custom") if "custom" in keys else (),
         )
+
+    def names(self, node: yaml.Node, what: str) -> tuple[str, ...]:
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        return tuple(self.value(each, what, _text, "module:Class") for each in nodes)
 
     def sha256(self, node: yaml.Node | None, what: str) -> str | None:
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
@@ -198,13 +226,15 @@ class _Reader:
 
     def published(
         self, node: yaml.Node | None, what: str
-    ) -> tuple[str | None, dict[str, Published]]:
+    ) -> tuple[str | None, str, dict[str, Published]]:
         if node is None:
-            return None, {}
+            return None, "none", {}
         keys = self.mapping(node, f"{what}: published")
         if "protocol" not in keys:
             raise self.error(node, f"{what}: published: missing key 'protocol'")
         protocol = self.choice(keys.pop("protocol"), f"{what}: protocol", PROTOCOLS)
+        flip = keys.pop("flip", None)
+        mirrored = "none" if flip is None else self.choice(flip, f"{what}: flip", _FLIPS)
         rows = {}
         for name, row in keys.items():
             where = f"{what}: published: {name}"
@@ -215,7 +245,7 @@ class _Reader:
                 if "threshold" in values
                 else None,
             )
-        return protocol, rows
+        return protocol, mirrored, rows
 
 
 def _describe(node: yaml.Node) -> str:
@@ -228,6 +258,10 @@ def _describe(node: yaml.Node) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _url(value: object) -> str | None:
+    return value if isinstance(value, str) and re.match("https?://[^/]", value) else None
 
 
 def _count(value: object) -> int | None:

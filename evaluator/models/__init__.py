@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import mmap
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import cast
 from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
+from evaluator.models.wire import WireError, fields
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
@@ -21,15 +23,23 @@ _ZIP = b"PK\x03\x04"
 @dataclass(frozen=True)
 class LoadOptions:
     """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
-    ``size`` (height, width) for models that leave it free, ``precision`` (float32 or bfloat16)
+    ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
+    use, ``precision`` (float32 or bfloat16), ``custom``, ``module:Class`` names of Keras layers,
     and ``trust``, which lets code inside the file run.
     """
 
     profile: str | None = None
     channels: str = "rgb"
     size: tuple[int, int] | None = None
+    output: str | None = None
     precision: str = "float32"
+    custom: tuple[str, ...] = ()
     trust: bool = False
+
+    @property
+    def trusted(self) -> bool:
+        """Whether code may run: asked for, or implied by naming a class to be imported."""
+        return self.trust or bool(self.custom)
 
 
 # Format -> the module with check(path, options) and load(path, options). Modules, not functions:
@@ -37,7 +47,14 @@ class LoadOptions:
 _MODULES = {
     "keras-h5": "evaluator.models.keras",
     "keras": "evaluator.models.keras",
+    "savedmodel": "evaluator.models.savedmodel",
+    "tflite": "evaluator.models.tflite",
+    "onnx": "evaluator.models.onnx",
 }
+_EXPECTED = "Expected .h5, .keras, .tflite, .onnx or a SavedModel folder"
+
+# Fields of onnx.ModelProto, by number: ir_version is 1, the graph 7, operator sets 8.
+_ONNX_FIELDS = frozenset({*range(1, 9), 14, 20, 25, 26})
 
 
 def model_format(path: Path) -> str | None:
@@ -54,7 +71,27 @@ def model_format(path: Path) -> str | None:
     if head.startswith(_ZIP) and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return "keras" if "config.json" in archive.namelist() else None
-    return "tflite" if head[4:8] == b"TFL3" else None
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    return "onnx" if head[:1] == b"\x08" and _is_onnx(path) else None
+
+
+def _is_onnx(path: Path) -> bool:
+    """Whether a file is a protocol-buffer message with the fields of an ONNX model.
+
+    ONNX has no signature; the numbers and lengths of the outermost fields tell it well enough.
+    """
+    with path.open("rb") as file:
+        # Closed when the views on it are gone.
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found = set()
+    try:
+        for number, _ in fields(memoryview(data)):
+            found.add(number)
+    except WireError as error:
+        # A truncated model is one still, if its graph has begun.
+        found |= {7} if str(error).startswith("field 7 ") else set()
+    return {1, 7} <= found <= _ONNX_FIELDS
 
 
 def check_model(path: Path, options: LoadOptions) -> None:
@@ -94,9 +131,7 @@ def _digest(data: bytes) -> str:
 def _function(path: Path, name: str) -> Callable[[Path, LoadOptions], Embedder | None]:
     found = model_format(path)
     if found is None:
-        raise ModelError(f"{path}: not a model: {_appearance(path)}. Expected .h5 or .keras")
-    if found not in _MODULES:
-        raise ModelError(f"{path}: {found} models cannot be read yet. Expected .h5 or .keras")
+        raise ModelError(f"{path}: not a model: {_appearance(path)}. {_EXPECTED}")
     module = importlib.import_module(_MODULES[found])
     return cast("Callable[[Path, LoadOptions], Embedder | None]", getattr(module, name))
 

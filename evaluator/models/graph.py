@@ -28,7 +28,9 @@ def compiled_forward(
     def embed(batch: Any) -> Any:
         return tf.cast(call(batch), tf.float32)
 
-    function = _in_bfloat16(embed.get_concrete_function()) if precision == "bfloat16" else embed
+    function = embed.get_concrete_function()
+    if precision == "bfloat16":
+        function = _in_bfloat16(function)
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
@@ -45,11 +47,10 @@ def _in_bfloat16(function: Any) -> Any:
     """
     import tensorflow as tf
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
     from tensorflow.python.grappler import tf_optimizer
     from tensorflow.python.training import saver
 
-    frozen = convert_variables_to_constants_v2(function)
+    frozen = frozen_function(function)
     image, embedding = frozen.inputs[0].name, frozen.outputs[0].name
     config = config_pb2.ConfigProto()
     rewrites = config.graph_options.rewrite_options
@@ -66,3 +67,10 @@ def _in_bfloat16(function: Any) -> Any:
         )
     whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(optimized, name=""), [])
     return whole.prune(image, embedding)
+
+
+def frozen_function(function: Any) -> Any:
+    """A concrete function with its variables' values in its graph."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function)

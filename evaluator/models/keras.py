@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +12,57 @@ from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
 from evaluator.models.graph import compiled_forward
+from evaluator.models.keras_build import build_model
 from evaluator.models.keras_code import refuse_code
-from evaluator.models.keras_config import read_config
-from evaluator.models.runtime import import_keras
-
-# What Keras raises, by version and file, for a config or weights it cannot use.
-_LOAD_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    NotImplementedError,
-    ImportError,
-    RuntimeError,
-    OSError,
+from evaluator.models.keras_config import check_weights, read_config
+from evaluator.models.shapes import (
+    EMBEDDING,
+    check_embedding_shape,
+    check_image_shape,
+    check_one_input,
+    chosen_output,
+    input_spec,
 )
-
-# A size for fully convolutional models that leave it open: the one of every public face bin.
-_FREE_SIZE = (112, 112)
 
 
 def check(path: Path, options: LoadOptions) -> None:
     """Raises ModelError for what the file's own description shows to be unusable."""
-    config = read_config(path, _format(path))
-    if not options.trust:
+    file_format = _format(path)
+    config = read_config(path, file_format)
+    if not options.trusted:
         refuse_code(path, config)
+    check_weights(path, file_format, config)
     shapes = _declared_input_shapes(config)
-    if len(shapes) > 1:
-        raise ModelError(f"{path}: the model takes {len(shapes)} inputs; expected one image")
-    if shapes:
-        _check_input_shape(path, shapes[0])
+    images = [shape for shape in shapes if len(shape) == 4]
+    if len(shapes) > 1 and len(images) != 1:
+        check_one_input(path, shapes)
+    elif shapes:
+        check_image_shape(path, (images or shapes)[0])
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
-    check(path, options)
-    model, notes = _load_model(path, options)
-    if len(model.inputs) != 1:
-        raise ModelError(f"{path}: the model takes {len(model.inputs)} inputs; expected one image")
-    model, output_notes = _embedding_model(path, model)
+    model, notes = embedding_model(path, options)
     shape = tuple(model.inputs[0].shape)
-    _check_input_shape(path, shape)
-    spec, input_notes = input_spec(shape[1:], options)
+    spec, input_notes = input_spec(path, shape, options)
     fixed = shape[0] if isinstance(shape[0], int) else None
     return Embedder(
         forward=_compiled(path, model, spec, options.precision),
         input=spec,
         format=_format(path),
         fixed_batch=fixed,
-        notes=(*notes, *output_notes, *input_notes),
+        notes=(*notes, *input_notes),
     )
 
 
-def input_spec(
-    shape: Sequence[int | None], options: LoadOptions
-) -> tuple[InputSpec, tuple[str, ...]]:
-    """The InputSpec of an image input (three axes, no batch), and notes on what was assumed."""
-    notes = []
-    first, second, third = shape
-    channels_first = first in (1, 3) and third not in (1, 3)
-    height, width = (second, third) if channels_first else (first, second)
-    depth = first if channels_first else third
-    if options.profile is None:
-        notes.append("no --input given: assuming 'unit', RGB in [0, 1]")
-    channels = options.channels
-    if depth == 1:
-        if channels == "bgr":
-            raise ModelError("the model takes one channel: --channels bgr does not apply to it")
-        channels = "gray"
-        notes.append("the model takes one channel: images are turned to gray")
-    if height is None or width is None:
-        height, width = options.size or _FREE_SIZE
-        if options.size is None:
-            notes.append(f"the model takes any image size: using {height}x{width}")
-    profile = options.profile or "unit"
-    layout = "NCHW" if channels_first else "NHWC"
-    return InputSpec(height, width, profile, channels, layout), tuple(notes)
+def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
+    """The Keras 3 or tf_keras model from image to embedding, and notes. Raises ModelError."""
+    check(path, options)
+    model, notes = build_model(path, _format(path), options)
+    model, output_notes = _embedding_part(path, model, options)
+    check_one_input(path, [tuple(tensor.shape) for tensor in model.inputs])
+    check_embedding_shape(path, tuple(model.outputs[0].shape))
+    return model, (*notes, *output_notes)
 
 
 def _format(path: Path) -> str:
@@ -117,145 +88,49 @@ def _declared_input_shapes(config: dict[str, Any]) -> list[tuple[int | None, ...
     return found
 
 
-def _check_input_shape(path: Path, shape: Sequence[int | None]) -> None:
-    if len(shape) == 2:
-        raise ModelError(
-            f"{path}: the model takes a vector of {shape[1]} numbers, not an image; "
-            "expected (height, width, channels)"
-        )
-    if len(shape) != 4:
-        raise ModelError(f"{path}: the model's input has shape {shape}; expected one image")
-    if not {shape[1], shape[3]} & {1, 3}:
-        raise ModelError(
-            f"{path}: the model's input has shape {shape}; expected 1 or 3 channels, first or last"
-        )
-
-
-def _load_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
-    """The model built by Keras 3, or by tf_keras where Keras 3 cannot."""
-    keras = import_keras()
-    suffix = ".h5" if _format(path) == "keras-h5" else ".keras"
-    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        # Keras goes by the file's name; we go by its content.
-        named = path if path.suffix == suffix else Path(folder) / f"model{suffix}"
-        if named != path:
-            named.symlink_to(path.resolve())
-        try:
-            return _load_with(keras, named, options), ()
-        except _LOAD_ERRORS as error:
-            first = _cause(error)
-        if importlib.util.find_spec("tf_keras") is None:
-            raise ModelError(
-                f"{path}: Keras {keras.__version__} cannot load it ({first}). It may be a Keras 2 "
-                "file: install the extra that reads those: pip install 'face-zoo[legacy]'"
-            )
-        import tf_keras
-
-        try:
-            model = _load_with(tf_keras, named, options)
-        except _LOAD_ERRORS as error:
-            raise ModelError(
-                f"{path}: neither Keras {keras.__version__} ({first}) "
-                f"nor tf_keras {tf_keras.__version__} ({_cause(error)}) can load it"
-            ) from None
-    return model, (f"loaded with tf_keras, since Keras {keras.__version__} cannot: {first}",)
-
-
-def _load_with(package: Any, path: Path, options: LoadOptions) -> Any:
-    norm_dense = _norm_dense(package)
-    return package.models.load_model(
-        path if package.__name__ == "keras" else str(path),
-        compile=False,
-        safe_mode=not options.trust,
-        custom_objects={"NormDense": norm_dense, "Custom>NormDense": norm_dense},
-    )
-
-
-def _norm_dense(package: Any) -> Any:
-    """The weight-normalised head of training checkpoints, for Keras 3 or tf_keras.
-
-    Accepts both names under which its width has been saved, ``classes`` and ``output_dim``.
-    """
-
-    class NormDense(package.layers.Layer):  # type: ignore[misc]
-        def __init__(
-            self, classes: int | None = None, output_dim: int | None = None, **kwargs: Any
-        ) -> None:
-            super().__init__(**kwargs)
-            self.classes = classes or output_dim
-
-        def build(self, input_shape: Any) -> None:
-            self.w = self.add_weight(
-                name="norm_dense_w", shape=(input_shape[-1], self.classes), trainable=True
-            )
-            super().build(input_shape)
-
-        def call(self, inputs: Any) -> Any:
-            if package.__name__ == "keras":
-                return package.ops.matmul(inputs, package.ops.normalize(self.w, axis=0))
-            import tensorflow as tf
-
-            return tf.matmul(inputs, tf.nn.l2_normalize(self.w, axis=0))
-
-        def compute_output_shape(self, input_shape: Any) -> Any:
-            return (*input_shape[:-1], self.classes)
-
-        def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "classes": self.classes}
-
-    return NormDense
-
-
-@dataclass(frozen=True)
-class _Output:
-    """One tensor that could be the embedding: the layer it comes from and its shape."""
-
-    layer: str
-    tensor: Any
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        return tuple(self.tensor.shape)
-
-
-def _embedding_model(path: Path, model: Any) -> tuple[Any, tuple[str, ...]]:
+def _embedding_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
     """The part of the model that ends in the embedding, and a note where that is a part."""
-    names = list(model.output_names) if hasattr(model, "output_names") else []
-    outputs = [
-        _Output(names[i] if i < len(names) else f"output {i}", tensor)
-        for i, tensor in enumerate(model.outputs)
-    ]
-    notes: tuple[str, ...] = ()
-    if len(outputs) > 1:
-        chosen = [output for output in outputs if output.layer == "embedding"]
-        if not chosen:
-            listed = ", ".join(f"{output.layer} {output.shape}" for output in outputs)
-            raise ModelError(
-                f"{path}: the model has {len(outputs)} outputs ({listed}) and none is named "
-                "'embedding'; save a model that ends in the embedding alone"
-            )
-        notes = (f"of {len(outputs)} outputs, the one named 'embedding' is used",)
-        model = _submodel(model, chosen[0].tensor)
-    elif (part := _before_concatenated_logits(model)) is not None:
-        notes = (
+    outputs = _outputs(model)
+    wanted = options.output
+    images = [tensor for tensor in model.inputs if len(tensor.shape) == 4]
+    layers = {layer.name: layer for layer in model.layers}
+    if wanted is not None and wanted not in outputs and wanted in layers:
+        # Not an output of the whole, but a layer of it: the network up to there.
+        return _submodel(path, model, images, layers[wanted].output), ()
+    if len(model.inputs) > 1 and len(images) == 1 and EMBEDDING in layers and wanted is None:
+        # Training code hands the labels to its head as a second input.
+        part = _submodel(path, model, images, layers[EMBEDDING].output)
+        return part, (f"of a model with {len(model.inputs)} inputs, its layer 'embedding' is used",)
+    if wanted is None and (part := _before_concatenated_logits(model)) is not None:
+        note = (
             "a training checkpoint (embedding and logits concatenated): "
-            f"the embedding, its first {part.shape[-1]} values, is used",
+            f"the embedding, its first {part.shape[-1]} values, is used"
         )
-        model = _submodel(model, part)
-    shape = tuple(model.outputs[0].shape)
-    if len(shape) != 2:
-        raise ModelError(
-            f"{path}: the model's output has shape {shape}; expected one embedding an image, "
-            "(batch, size). Is it a detector, or a backbone without its pooling layer?"
-        )
-    if shape[1] is not None and shape[1] < 2:
-        raise ModelError(f"{path}: the model's output is one number an image, not an embedding")
-    return model, notes
+        return _submodel(path, model, model.inputs, part), (note,)
+    shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+    name, notes = chosen_output(path, shapes, wanted)
+    if len(outputs) == 1:
+        return model, notes
+    return _submodel(path, model, model.inputs, outputs[name]), notes
 
 
-def _submodel(model: Any, tensor: Any) -> Any:
+def _outputs(model: Any) -> dict[str, Any]:
+    """Output name -> tensor; the keys of a model that returns a dict, else its layers' names."""
+    whole = model.output
+    if isinstance(whole, dict):
+        return dict(whole)
+    names = list(getattr(model, "output_names", None) or [])
+    if len(set(names)) != len(model.outputs):
+        names = [f"output_{i}" for i in range(len(model.outputs))]
+    return dict(zip(names, model.outputs, strict=True))
+
+
+def _submodel(path: Path, model: Any, inputs: Any, tensor: Any) -> Any:
     package = importlib.import_module(type(model).__module__.split(".")[0])
-    return package.Model(model.inputs, tensor)
+    try:
+        return package.Model(inputs, tensor)
+    except ValueError:
+        raise ModelError(f"{path}: its embedding cannot be computed from the image alone") from None
 
 
 def _before_concatenated_logits(model: Any) -> Any | None:
@@ -288,9 +163,3 @@ def _compiled(path: Path, model: Any, spec: InputSpec, precision: str) -> Forwar
         (model.inputs[0].shape[0], *spec.batch_shape),
         precision=precision,
     )
-
-
-def _cause(error: Exception) -> str:
-    """The first telling line of a Keras error, short enough for one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:160].rstrip(".:")

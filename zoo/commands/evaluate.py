@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,21 @@ def evaluate(
         ),
     ] = None,
     channels: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="PIXELS", help="Input size of a model that takes any: 112 or 112x96."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which output, or layer, of a model is the embedding."),
+    ] = None,
+    custom: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:CLASS",
+            help="A layer of the model's own, imported from here; implies --trust.",
+        ),
+    ] = None,
     decoder: Annotated[
         str, typer.Option(help="accurate (libjpeg's pixels), or fast (approximate).")
     ] = "accurate",
@@ -134,6 +150,9 @@ def evaluate(
         nan=nan,
         profile=input,
         channels=channels,
+        size=image_size(size),
+        output=output,
+        custom=tuple(custom or ()),
         batch_size=batch_size,
         results=results,
         fresh=fresh,
@@ -218,6 +237,18 @@ def _not_finite(result: Result) -> str:
         f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
         f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
     )
+
+
+def image_size(value: str | None) -> tuple[int, int] | None:
+    """(height, width) of a --size: 112, or 112x96, height first."""
+    from evaluator.errors import InputError
+
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", value.strip())
+    if found is None:
+        raise InputError(f"--size {value}: expected pixels, as 112 or 112x96 (height x width)")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def _bin_names(values: list[str]) -> list[str]:

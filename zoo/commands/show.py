@@ -102,12 +102,16 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         ("sha256", entry.sha256 or "not known"),
         ("input", f"{size}, {entry.profile}, {entry.channels}"),
         ("embedding", str(entry.embedding_size) if entry.embedding_size else "not stated"),
+        *([("output", entry.output)] if entry.output else []),
+        *([("custom", ", ".join(entry.custom))] if entry.custom else []),
         ("source", entry.source),
+        *([("url", entry.url)] if entry.url else []),
     ]
     for bin_name, row in entry.published.items():
         at = "" if row.threshold is None else f" @ {row.threshold:.6f}"
+        protocol = f"{entry.protocol}, flip sum" if entry.flip == "sum" else entry.protocol
         facts.append(
-            ("published", f"{bin_name} {100 * row.accuracy:.4f} %{at} (protocol {entry.protocol})")
+            ("published", f"{bin_name} {100 * row.accuracy:.4f} %{at} (protocol {protocol})")
         )
     if entry.notes:
         facts.append(("notes", " ".join(entry.notes.split())))

@@ -1,15 +1,18 @@
 """Keras files of both generations: what loads, what it gives, and what is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
+from evaluator.models.keras_build import named_objects
 from tests.evaluator.models.networks import SIZE, network, trunk
 
 UNIT = LoadOptions(profile="unit")
@@ -173,6 +176,128 @@ def test_two_outputs_without_that_name_are_listed(keras: Any, saved: Callable[..
     message = refusal(saved(model))
     assert "features" in message
     assert "age" in message
+
+
+def test_output_names_one_of_several_outputs_or_a_layer(
+    keras: Any, saved: Callable[..., Path], images: np.ndarray
+) -> None:
+    image = keras.Input((*SIZE, 3))
+    features = trunk(keras, image, name="features")
+    model = keras.Model(image, [features, keras.layers.Dense(9, name="age")(features)])
+    path = saved(model)
+    both = model(images, training=False)
+    for name, expected in zip(("features", "age"), both, strict=True):
+        got = load(path, output=name).forward(images)
+        np.testing.assert_allclose(got, expected.numpy(), atol=1e-6)
+    assert load(path, output="pool").forward(images).shape == (5, 4)
+    assert "no output is named 'nose'" in refusal(path, output="nose")
+
+
+def test_an_output_of_a_dict_is_named_by_its_key(
+    package: Any, saved: Callable[..., Path], images: np.ndarray
+) -> None:
+    image = package.Input((*SIZE, 3))
+    vector = trunk(package, image, name="vector")
+    outputs = {"age": package.layers.Dense(9)(vector), "embedding": vector}
+    model = package.Model(image, outputs)
+    got = load(saved(model, "m.keras")).forward(images)
+    np.testing.assert_allclose(got, model(images, training=False)["embedding"].numpy(), atol=1e-6)
+
+
+def test_labels_as_a_second_input_are_left_out(
+    keras: Any, saved: Callable[..., Path], images: np.ndarray
+) -> None:
+    image, label = keras.Input((*SIZE, 3)), keras.Input((1,))
+    embedding = trunk(keras, image)
+    head = keras.layers.Concatenate()([embedding, label])
+    embedder = load(saved(keras.Model([image, label], keras.layers.Dense(9)(head))))
+    expected = keras.Model(image, embedding)(images, training=False).numpy()
+    np.testing.assert_allclose(embedder.forward(images), expected, atol=1e-6)
+    assert any("2 inputs" in note for note in embedder.notes)
+
+
+def test_an_embedding_that_needs_the_labels_is_refused(
+    keras: Any, saved: Callable[..., Path]
+) -> None:
+    image, label = keras.Input((*SIZE, 3)), keras.Input((6,))
+    mixed = keras.layers.Add(name="embedding")([trunk(keras, image, name="before"), label])
+    message = refusal(saved(keras.Model([image, label], keras.layers.Dense(9)(mixed))))
+    assert "from the image alone" in message
+
+
+def test_a_size_that_the_model_does_not_take_is_refused(
+    keras: Any, saved: Callable[..., Path]
+) -> None:
+    path = saved(network(keras))
+    assert load(path, size=SIZE).input.height == SIZE[0]
+    assert "images of 16x12, not the 112x112" in refusal(path, size=(112, 112))
+
+
+CUSTOM_LAYER = """
+import {package} as keras
+
+class Scale(keras.layers.Layer):
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+    def get_config(self):
+        return {{**super().get_config(), "factor": self.factor}}
+"""
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_a_custom_layer_loads_when_the_user_names_it(
+    package: Any,
+    saved: Callable[..., Path],
+    images: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    module = f"layers_of_{package.__name__}_{name.partition('.')[2]}"
+    (tmp_path / f"{module}.py").write_text(CUSTOM_LAYER.format(package=package.__name__))
+    monkeypatch.chdir(tmp_path)
+    (scale,) = named_objects([f"{module}:Scale"]).values()
+    image = package.Input((*SIZE, 3))
+    model = package.Model(image, scale(factor=3.0)(trunk(package, image)))
+    path = saved(model, name)
+    refusal(path)
+    got = load(path, custom=(f"{module}:Scale",)).forward(images)
+    np.testing.assert_allclose(got, model(images, training=False).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("Scale", "expected module:Class"),
+        ("nowhere_to_be_found:Scale", "No module named"),
+        ("json:Scale", "has no Scale"),
+    ],
+)
+def test_a_custom_class_that_is_not_there_is_named(name: str, cause: str) -> None:
+    with pytest.raises(ModelError, match=cause):
+        named_objects([name])
+
+
+def test_a_keras_2_depthwise_convolution_with_groups_loads(
+    tf_keras: Any, saved: Callable[..., Path], images: np.ndarray
+) -> None:
+    image = tf_keras.Input((*SIZE, 3))
+    deep = tf_keras.layers.DepthwiseConv2D(3, name="deep")(image)
+    model = tf_keras.Model(image, tf_keras.layers.GlobalAveragePooling2D()(deep))
+    path = saved(model)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            if layer["class_name"] == "DepthwiseConv2D":
+                layer["config"]["groups"] = 1  # as Keras 2.3 to 2.12 saved it
+        file.attrs["model_config"] = json.dumps(config)
+    got = load(path).forward(images)
+    np.testing.assert_allclose(got, model(images, training=False).numpy(), atol=1e-6)
 
 
 def norm_dense(package: Any, key: str) -> Any:

@@ -262,6 +262,103 @@ def test_a_config_of_odd_types_is_no_crash(tmp_path: Path, config: Any) -> None:
         load_embedder(path, LoadOptions())
 
 
+# ---- Weights that are elsewhere, or larger than the file ----------------------------------------
+
+
+def with_weights(path: Path, write: Any) -> Path:
+    """A model file whose weights ``write`` fills; inside an archive for a .keras name."""
+    if path.suffix == ".h5":
+        h5_model(path, functional(ACTIVATION))
+        with h5py.File(path, "a") as file:
+            write(file)
+        return path
+    weights = path.with_name("weights")
+    with h5py.File(weights, "w") as file:
+        write(file)
+    keras_archive(path, functional(ACTIVATION))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(weights, "model.weights.h5")
+    return path
+
+
+def external_link(file: h5py.File) -> None:
+    file["layers"] = h5py.ExternalLink("/etc/hostname", "/w")
+
+
+def external_storage(file: h5py.File) -> None:
+    file.create_dataset("w", (4,), "u1", external=[("/etc/hostname", 0, 4)])
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "w", (4,))
+    file.create_virtual_dataset("a/b/w", layout)
+
+
+def enormous(file: h5py.File) -> None:
+    file.create_dataset("a/w", (2**40,), "f4", chunks=(2**10,))
+
+
+def compressed_zeros(file: h5py.File) -> None:
+    zeros = np.zeros(2**26, np.float32)
+    file.create_dataset("w", data=zeros, chunks=(2**20,), compression="gzip")
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+@pytest.mark.parametrize(
+    ("write", "cause"),
+    [
+        (external_link, "link to another file, '/etc/hostname'"),
+        (external_storage, "from another file"),
+        (virtual, "from another file"),
+        (enormous, "declares 4,398,046,511,104 bytes"),
+        (compressed_zeros, "bytes of weights, in a file of"),
+    ],
+)
+def test_weights_elsewhere_or_too_large_are_refused(
+    tmp_path: Path, name: str, write: Any, cause: str
+) -> None:
+    assert cause in refusal(with_weights(tmp_path / name, write))
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_weights_in_the_file_itself_pass(tmp_path: Path, name: str) -> None:
+    def write(file: h5py.File) -> None:
+        file.create_dataset("a/w", data=np.ones((100, 100), np.float32))
+        file["again"] = h5py.SoftLink("/a/w")
+        file["loop"] = file["a"]
+
+    check_model(with_weights(tmp_path / name, write), LoadOptions())
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    path = keras_archive(tmp_path / "m", functional(ACTIVATION))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(200 * 2**20))
+    assert "unpacks to 209," in refusal(path)
+
+
+@pytest.mark.parametrize("member", ["../../evil", "/evil", "assets/../../evil"])
+def test_an_archive_member_outside_its_folder_is_refused(tmp_path: Path, member: str) -> None:
+    path = keras_archive(tmp_path / "m", functional(ACTIVATION))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member, "x")
+    assert "outside its folder" in refusal(path)
+
+
+def test_a_config_larger_than_any_network_s_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * (65 * 2**20))
+    assert "no model needs that" in refusal(path)
+
+
+def test_a_layer_wider_than_the_file_could_hold_is_refused(tmp_path: Path) -> None:
+    layer = {"class_name": "Dense", "config": {"name": "bomb", "units": 10**12}}
+    message = refusal(h5_model(tmp_path / "m", functional(layer)))
+    assert "'bomb' declares 1,000,000,000,000 units" in message
+
+
 def test_checking_imports_no_tensorflow(tmp_path: Path) -> None:
     path = h5_model(tmp_path / "m", functional(ACTIVATION))
     program = (

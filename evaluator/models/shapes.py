@@ -1,0 +1,110 @@
+"""Input and output shapes, whatever the format: which are an image and an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from evaluator.errors import ModelError
+from evaluator.inputs import InputSpec
+from evaluator.models import LoadOptions
+
+# None is a size that the model leaves open; so is the first axis, the batch, nearly always.
+Shape = Sequence[int | None]
+
+# A size for fully convolutional models that leave it open: the one of every public face bin.
+_FREE_SIZE = (112, 112)
+
+# The name that training code gives the embedding, and the output preferred among several.
+EMBEDDING = "embedding"
+
+
+def check_image_shape(path: Path, shape: Shape) -> None:
+    """Raises ModelError unless a shape, batch first, is that of an image."""
+    if len(shape) == 2:
+        raise ModelError(
+            f"{path}: the model takes a vector of {shape[1]} numbers, not an image; "
+            "expected (height, width, channels)"
+        )
+    if len(shape) != 4:
+        raise ModelError(f"{path}: the model's input has shape {tuple(shape)}; expected one image")
+    if not {shape[1], shape[3]} & {1, 3}:
+        raise ModelError(
+            f"{path}: the model's input has shape {tuple(shape)}; "
+            "expected 1 or 3 channels, first or last"
+        )
+
+
+def check_one_input(path: Path, shapes: Sequence[Shape]) -> None:
+    """Raises ModelError unless there is one input and it is an image."""
+    if len(shapes) != 1:
+        raise ModelError(f"{path}: the model takes {len(shapes)} inputs; expected one image")
+    check_image_shape(path, shapes[0])
+
+
+def input_spec(path: Path, shape: Shape, options: LoadOptions) -> tuple[InputSpec, tuple[str, ...]]:
+    """The InputSpec of an image input, batch axis first, and notes on what was assumed."""
+    check_image_shape(path, shape)
+    notes = []
+    _, first, second, third = shape
+    channels_first = first in (1, 3) and third not in (1, 3)
+    height, width = (second, third) if channels_first else (first, second)
+    depth = first if channels_first else third
+    if options.profile is None:
+        notes.append("no --input given: assuming 'unit', RGB in [0, 1]")
+    channels = options.channels
+    if depth == 1:
+        if channels == "bgr":
+            raise ModelError(
+                f"{path}: the model takes one channel: --channels bgr does not apply to it"
+            )
+        channels = "gray"
+        notes.append("the model takes one channel: images are turned to gray")
+    if options.size is not None and not _fits((height, width), options.size):
+        raise ModelError(
+            f"{path}: the model takes images of {height}x{width}, "
+            f"not the {options.size[0]}x{options.size[1]} asked for; leave the size out"
+        )
+    if height is None or width is None:
+        if options.size is None:
+            chosen = (height or width or _FREE_SIZE[0], width or height or _FREE_SIZE[1])
+            notes.append(f"the model takes any image size: using {chosen[0]}x{chosen[1]}")
+        height, width = options.size or chosen
+    layout = "NCHW" if channels_first else "NHWC"
+    return InputSpec(height, width, options.profile or "unit", channels, layout), tuple(notes)
+
+
+def _fits(own: tuple[int | None, int | None], asked: tuple[int, int]) -> bool:
+    return all(mine in (None, other) for mine, other in zip(own, asked, strict=True))
+
+
+def chosen_output(
+    path: Path, shapes: Mapping[str, Shape], wanted: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The output to use, and a note if it is one of several: the one wanted, the one named
+    ``embedding``, or the only one. Raises ModelError.
+    """
+    listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    if wanted is not None:
+        if wanted not in shapes:
+            raise ModelError(f"{path}: no output is named {wanted!r} (--output); it has {listed}")
+        return wanted, ()
+    if len(shapes) == 1:
+        return next(iter(shapes)), ()
+    if EMBEDDING in shapes:
+        return EMBEDDING, (f"of {len(shapes)} outputs, the one named 'embedding' is used",)
+    raise ModelError(
+        f"{path}: the model has {len(shapes)} outputs ({listed}) and none is named 'embedding'; "
+        "say which one is the embedding with --output NAME"
+    )
+
+
+def check_embedding_shape(path: Path, shape: Shape) -> None:
+    """Raises ModelError unless a shape, batch first, is one vector an image."""
+    if len(shape) != 2:
+        raise ModelError(
+            f"{path}: the model's output has shape {tuple(shape)}; expected one embedding an "
+            "image, (batch, size). Is it a detector, or a backbone without its pooling layer?"
+        )
+    if shape[1] is not None and shape[1] < 2:
+        raise ModelError(f"{path}: the model's output is one number an image, not an embedding")

@@ -1,0 +1,44 @@
+"""`zoo pull`: an entry's weights, downloaded and checked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="ENTRY", help="An entry with a url.")],
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How long a silent server is borne.")
+    ] = 30.0,
+    registry: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another models.yaml.")
+    ] = None,
+) -> None:
+    """Download an entry's weights to where the entry has its file, checked against its SHA-256.
+
+    zoo pull r50_glint360k
+    """
+    from evaluator.errors import InputError
+    from zoo.download import download
+    from zoo.registry import read_registry, registry_path, unknown_name
+
+    path = registry_path(registry)
+    entries = read_registry(path)
+    if name not in entries:
+        raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
+    entry = entries[name]
+    if entry.url is None:
+        raise InputError(f"entry {name!r} states no url; its source: {entry.source}")
+    found = download(entry.url, entry.file, entry.sha256, timeout=timeout)
+    print(entry.file)
+    if entry.sha256 is None:
+        print(
+            f"its SHA-256 was not known; to hold later downloads against it, add to entry "
+            f"{name!r} of {path}:",
+            file=sys.stderr,
+        )
+        print(f"    sha256: {found}", file=sys.stderr)

@@ -1,0 +1,181 @@
+"""`zoo verify`: an entry's file against the figures published for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from evaluator.results import Result
+    from zoo.registry import Entry
+
+
+@dataclass(frozen=True)
+class Check:
+    """A published accuracy beside the measured one, with its 95 % interval; None: not measured."""
+
+    entry: str
+    bin: str
+    protocol: str
+    published: float
+    measured: float | None
+    interval: tuple[float, float] | None
+
+    @property
+    def within(self) -> bool:
+        """Whether the published figure lies in the interval of the measured one."""
+        if self.interval is None:
+            return False
+        return self.interval[0] <= self.published <= self.interval[1]
+
+
+def verify(
+    names: Annotated[
+        list[str], typer.Argument(metavar="ENTRY...", help="Entries with published figures.")
+    ],
+    data: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Where the bins are looked for.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=4096, help="Images in one forward pass.")
+    ] = 64,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
+        "results"
+    ),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again, whatever is stored.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code inside a model file run.")
+    ] = False,
+    registry: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another models.yaml.")
+    ] = None,
+) -> None:
+    """Evaluate entries under their published protocol and compare; exit 1 where they differ.
+
+    zoo verify arc_8 --data datasets
+    """
+    from evaluator.errors import InputError
+    from zoo.evaluation import Request, run_request
+    from zoo.lookup import all_bins, bin_folders, resolve_models
+    from zoo.registry import read_registry, registry_path, unknown_name
+
+    entries = read_registry(registry_path(registry))
+    there = {path.stem: path for path in all_bins(bin_folders(data or []))}
+    checks = []
+    failures = []
+    for name in dict.fromkeys(names):
+        if name not in entries:
+            raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
+        entry = entries[name]
+        bins = _published_bins(entry, there)
+        request = Request(
+            models=resolve_models([name], {name: entry}),
+            bins=list(bins.values()),
+            flip=entry.flip,
+            batch_size=batch_size,
+            results=results,
+            fresh=fresh,
+            trust=trust,
+        )
+        found, failed = run_request(request)
+        failures += failed
+        checks += [checked(entry, result, results) for result in found]
+    if checks:
+        _print(checks)
+    for failure in failures:
+        print(f"zoo: error: {failure}", file=sys.stderr)
+    raise typer.Exit(2 if failures else 0 if all(check.within for check in checks) else 1)
+
+
+def _published_bins(entry: Entry, there: Mapping[str, Path]) -> dict[str, Path]:
+    """The bins that an entry has published figures on, and that are here."""
+    from evaluator.errors import InputError
+
+    if not entry.published:
+        raise InputError(f"entry {entry.name!r} has no published figures to compare with")
+    found = {name: there[name] for name in entry.published if name in there}
+    missing = [name for name in entry.published if name not in there]
+    if not found:
+        raise InputError(
+            f"entry {entry.name!r} has figures on {', '.join(missing)}, and none of these bins is "
+            "here; name their folder with --data DIR"
+        )
+    if missing:
+        print(f"{entry.name}: not here, left out: {', '.join(missing)}", file=sys.stderr)
+    return found
+
+
+def checked(entry: Entry, result: Result, store: Path) -> Check:
+    """A result beside what is published for its bin. Raises ResultError."""
+    from evaluator.statistics import wilson_interval
+
+    measured = _accuracy(entry, result, store)
+    pairs = result.bin.pairs - int(result.non_finite["dropped_pairs"])
+    return Check(
+        entry=entry.name,
+        bin=result.bin.name,
+        protocol=(entry.protocol or "seed") + (", flip sum" if entry.flip == "sum" else ""),
+        published=entry.published[result.bin.name].accuracy,
+        measured=measured,
+        interval=None if measured is None else wilson_interval(round(measured * pairs), pairs),
+    )
+
+
+def _accuracy(entry: Entry, result: Result, store: Path) -> float | None:
+    """The accuracy under the entry's protocol; None if undefined or not finite."""
+    if result.figures is None:
+        return None
+    if entry.protocol in ("kfold", "insightface"):
+        block = result.figures[entry.protocol]
+        return None if block is None else float(block["accuracy"])
+    if entry.protocol == "seed300":
+        from evaluator.protocols import seed300
+        from evaluator.results import load_scores, stored_results
+
+        for path in stored_results(store):
+            if result.scores is not None and path.with_name(result.scores).is_file():
+                scores = load_scores(path, result)
+                best = seed300(scores.scores, scores.genuine)
+                return None if best is None else best.accuracy
+        return None
+    accuracy: float | None = result.figures["accuracy"]
+    return accuracy
+
+
+def _print(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    # In a pipe, one line a row however long.
+    console = console if console.is_terminal else Console(width=200)
+    table = Table(header_style="bold", box=Table().box if console.is_terminal else None)
+    for name in ("entry", "bin", "protocol"):
+        table.add_column(name)
+    for name in ("published", "measured", "difference", "95 % interval"):
+        table.add_column(name, justify="right")
+    table.add_column("within")
+    for check in checks:
+        measured, difference, interval = "not finite", "-", "-"
+        if check.measured is not None and check.interval is not None:
+            measured = f"{100 * check.measured:.2f}"
+            difference = f"{100 * (check.measured - check.published):+.2f}"
+            interval = f"{100 * check.interval[0]:.2f}-{100 * check.interval[1]:.2f}"
+        table.add_row(
+            check.entry,
+            check.bin,
+            check.protocol,
+            f"{100 * check.published:.2f}",
+            measured,
+            difference,
+            interval,
+            "yes" if check.within else "NO",
+        )
+    console.print(table)

@@ -20,9 +20,35 @@ from evaluator.errors import InputError
 LARGEST_COSINE = 1 - 1e-7
 
 
-def cross_entropy(logits: Any, target: Any) -> Any:
-    """-log softmax at each row's label, (batch,): ``target`` is the logit there, (batch, 1)."""
-    return ops.logsumexp(logits, axis=-1) - ops.squeeze(target, axis=-1)
+def cross_entropy(scores: Any, labels: Any, *, scale: float, target: Any, slope: Any) -> Any:
+    """-log softmax at each row's label, (batch,), of ``scale * scores`` with ``target`` put there.
+
+    ``scores`` are (batch, classes), ``labels``, ``target`` and ``slope`` (batch, 1). ``slope`` is
+    the derivative of ``target`` by the score it stands for. The gradient is written out because
+    the one that Keras derives for a gather is as large as ``scores``, twice: this keeps two arrays
+    of that size beside ``scores``, and one of them is the gradient.
+    """
+    rows = ops.expand_dims(ops.arange(ops.shape(labels)[0], dtype="int32"), 1)
+    places = ops.concatenate([rows, labels], axis=1)
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def losses(scores: Any) -> Any:
+        logits = ops.scatter_update(scale * scores, places, ops.squeeze(target, axis=-1))
+        largest = ops.max(logits, axis=-1, keepdims=True)
+        terms = ops.exp(logits - largest)
+        total = ops.sum(terms, axis=-1, keepdims=True)
+
+        def gradient(*upstreams: Any, upstream: Any = None) -> Any:
+            (upstream,) = upstreams or (upstream,)
+            upstream = ops.expand_dims(upstream, 1)
+            at_label = (ops.exp(target - largest) / total - 1.0) * upstream * slope
+            return ops.scatter_update(
+                terms * (scale * upstream / total), places, ops.squeeze(at_label, axis=-1)
+            )
+
+        return ops.squeeze(ops.log(total) + largest - target, axis=-1), gradient
+
+    return losses(scores)
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
@@ -42,7 +68,9 @@ class SoftmaxLoss(keras.losses.Loss):  # type: ignore[misc]
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch,) losses."""
         labels = label_column(y_true)
-        return cross_entropy(y_pred, ops.take_along_axis(y_pred, labels, axis=-1))
+        target = ops.take_along_axis(ops.stop_gradient(y_pred), labels, axis=-1)
+        slope = ops.ones_like(target)
+        return cross_entropy(y_pred, labels, scale=1.0, target=target, slope=slope)
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
@@ -56,7 +84,7 @@ class MarginSoftmax(keras.losses.Loss):  # type: ignore[misc]
 
     Where ``angular_mul * theta + angular_add`` passes pi, the cosine would rise again, and
     ``fallback`` says what stands there instead:
-        "linear": cosine - angular_add * sin(angular_add) - cosine_sub, which falls on with theta;
+        "linear": cosine - angular_add * sin(angular_add) - cosine_sub, which goes on falling;
         "cosine": the cosine itself, without any margin;
         "none": nothing; the formula above goes on.
 
@@ -95,33 +123,40 @@ class MarginSoftmax(keras.losses.Loss):  # type: ignore[misc]
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch,) losses."""
         labels = label_column(y_true)
-        target = self.scale * self.target_cosine(ops.take_along_axis(y_pred, labels, axis=-1))
-        rows = ops.expand_dims(ops.arange(ops.shape(labels)[0], dtype="int32"), 1)
-        places = ops.concatenate([rows, labels], axis=1)
-        logits = ops.scatter_update(self.scale * y_pred, places, ops.squeeze(target, axis=-1))
-        return cross_entropy(logits, target)
-
-    def target_cosine(self, cosine: Any) -> Any:
-        """The target's logit before ``scale``, elementwise."""
-        cosine = ops.clip(cosine, -LARGEST_COSINE, LARGEST_COSINE)
-        angle = self.angular_mul * ops.arccos(cosine) + self.angular_add
-        with_margin = ops.cos(angle) - self.cosine_sub
-        return ops.where(
-            angle > math.pi, FALLBACKS[self.fallback](self, cosine, with_margin), with_margin
+        cosine = ops.take_along_axis(ops.stop_gradient(y_pred), labels, axis=-1)
+        target, slope = self.target_and_slope(cosine)
+        return cross_entropy(
+            y_pred,
+            labels,
+            scale=self.scale,
+            target=self.scale * target,
+            slope=self.scale * slope,
         )
+
+    def target_and_slope(self, cosine: Any) -> tuple[Any, Any]:
+        """The target's logit before ``scale`` and its derivative by the cosine, elementwise."""
+        clipped = ops.clip(cosine, -LARGEST_COSINE, LARGEST_COSINE)
+        angle = self.angular_mul * ops.arccos(clipped) + self.angular_add
+        target = ops.cos(angle) - self.cosine_sub
+        slope = self.angular_mul * ops.sin(angle) * ops.rsqrt(1.0 - ops.square(clipped))
+        slope = ops.where(clipped == cosine, slope, 0.0)
+        less = FALLBACKS[self.fallback](self.angular_add, self.cosine_sub)
+        if less is None:
+            return target, slope
+        beyond = angle > math.pi
+        return ops.where(beyond, cosine - less, target), ops.where(beyond, 1.0, slope)
 
     def get_config(self) -> dict[str, Any]:
         names = ("angular_mul", "angular_add", "cosine_sub", "scale", "fallback")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-FALLBACKS: Mapping[str, Callable[[MarginSoftmax, Any, Any], Any]] = MappingProxyType(
+# What is taken off the plain cosine beyond pi, from angular_add and cosine_sub.
+FALLBACKS: Mapping[str, Callable[[float, float], float | None]] = MappingProxyType(
     {
-        "linear": lambda loss, cosine, _: (
-            cosine - loss.angular_add * math.sin(loss.angular_add) - loss.cosine_sub
-        ),
-        "cosine": lambda _, cosine, __: cosine,
-        "none": lambda _, __, with_margin: with_margin,
+        "linear": lambda add, sub: add * math.sin(add) + sub,
+        "cosine": lambda _, __: 0.0,
+        "none": lambda _, __: None,
     }
 )
 

@@ -2,6 +2,7 @@
 
     python benchmarks/figures.py            # 6,000 pairs; 10,000,000 and 15,000,000 scores
     python benchmarks/figures.py --quick    # seconds: 600 pairs; 1,000,000 scores
+    python benchmarks/figures.py --alternatives   # what evaluator/metrics.py does not do, and why
 
 Both sides of a row run in turn in one process; the row gives the median of each and the median of
 the rounds' ratios, which holds on a busy machine where the times themselves do not.
@@ -20,13 +21,18 @@ from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
 from evaluator.figures import figures
+from evaluator.metrics import scored_pairs, sweep_of
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the figures beside a peer and a sort.")
     parser.add_argument("--quick", action="store_true", help="small sizes, a few seconds")
     parser.add_argument("--rounds", type=int, default=5, help="rounds a row (default: 5)")
+    parser.add_argument("--alternatives", action="store_true", help="ways to sweep, by np.sort")
     args = parser.parse_args()
+    if args.alternatives:
+        print_alternatives(1_000_000 if args.quick else 15_000_000, rounds=args.rounds)
+        return
 
     pairs = 600 if args.quick else 6000
     embeddings, genuine = unit_embeddings(pairs)
@@ -47,6 +53,25 @@ def main() -> None:
             )
 
 
+def print_alternatives(count: int, *, rounds: int) -> None:
+    """Ways to sort two classes together, each beside one np.sort of all scores."""
+    scores, genuine = random_scores(count, 0.5)
+    order, pairs = np.argsort(scores), scored_pairs(scores, genuine)
+    matches, others = np.sort(pairs.genuine), np.sort(pairs.impostor)
+    ways: dict[str, Callable[[], object]] = {
+        "argsort": lambda: np.argsort(scores),
+        "scores[order], genuine[order]": lambda: (scores[order], genuine[order]),
+        "boolean index a class": lambda: (scores[genuine], scores[~genuine]),
+        "scored_pairs (check, split in pieces)": lambda: scored_pairs(scores, genuine),
+        "searchsorted of all genuine scores": lambda: np.searchsorted(others, matches),
+        "sweep_of (two sorts, search in pieces)": lambda: sweep_of(pairs),
+    }
+    for name, way in ways.items():
+        print_row(
+            f"{count:,} scores: {name} / np.sort", way, lambda: np.sort(scores), rounds=rounds
+        )
+
+
 def print_row(
     name: str, first: Callable[[], object], second: Callable[[], object], *, rounds: int
 ) -> None:
@@ -55,7 +80,7 @@ def print_row(
     times = [(seconds_of(first), seconds_of(second)) for _ in range(rounds)]
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     ratio = statistics.median(a / b for a, b in times)
-    print(f"{name:62}  {medians[0]:9.4f} s  {medians[1]:9.4f} s  ratio {ratio:7.1f}", flush=True)
+    print(f"{name:68}  {medians[0]:9.4f} s  {medians[1]:9.4f} s  ratio {ratio:7.1f}", flush=True)
 
 
 def seconds_of(function: Callable[[], object]) -> float:

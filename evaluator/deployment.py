@@ -23,7 +23,7 @@ class TooFewImpostorsError(InputError):
         super().__init__(
             f"FAR {far:g} takes at least {self.needed:,} impostor pairs for a threshold and "
             f"{impostors_to_bound(far):,} for its interval; got {impostors:,}: bring more, or ask "
-            f"for FAR {1 / impostors:.2g} or higher"
+            f"for FAR {_least_rate(impostors):g} or higher"
             if impostors
             else f"FAR {far:g} takes at least {self.needed:,} impostor pairs; got none"
         )
@@ -135,6 +135,12 @@ def _order_statistic_ranks(far: float, impostors: int) -> tuple[int, int | None]
     return min(low, impostors - 1), high if high >= 0 else None
 
 
+def _least_rate(impostors: int) -> float:
+    """1 / impostors, rounded up to two digits so that asking for it is not refused again."""
+    digits = 10.0 ** (math.floor(math.log10(1 / impostors)) - 1)
+    return math.ceil(1 / impostors / digits - 1e-9) * digits
+
+
 def _finite_scores(
     scores: npt.ArrayLike, genuine: npt.ArrayLike
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -146,6 +152,6 @@ def _finite_scores(
         )
     if not np.isfinite(checked).all():
         raise ValueError(
-            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores not finite"
+            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores are not finite"
         )
     return checked, labels

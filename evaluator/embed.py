@@ -41,24 +41,41 @@ def embed_images(
     options: EmbedOptions,
     describe: Callable[[int], str] = "image {}".format,
     on_progress: Callable[[int], None] | None = None,
+    on_resize: Callable[[tuple[int, int]], None] | None = None,
 ) -> NDArray[np.float32]:
     """Embeddings (images, embedding size) as the model gives them: not normalised.
 
     ``describe(i)`` names image i in errors; ``on_progress`` is called with the number of images
-    done since the last call. Raises BinError for an image that does not decode.
+    done since the last call, ``on_resize`` once for each (height, width) of images that is not the
+    model's, both in the caller's thread. Raises BinError for an image that does not decode.
     """
     size = embedder.fixed_batch or options.batch_size
-    rows: list[NDArray[np.float32]] = []
-    for batch, count in _prepared_batches(embedder, images, size, options.decoder, describe):
+    found = np.zeros((0, 0), np.float32)
+    done = 0
+    met = {(embedder.input.height, embedder.input.width)}
+    for batch, count, sizes in _prepared_batches(embedder, images, size, options.decoder, describe):
+        if on_resize is not None:
+            for other in sorted(sizes - met):
+                on_resize(other)
+        met |= sizes
         embeddings = embedder.forward(batch)
         if options.flip == "sum":
             embeddings = embeddings + embedder.forward(
                 np.ascontiguousarray(mirrored(batch, embedder.input))
             )
-        rows.append(embeddings[:count])
+        if not done:
+            found = np.empty((len(images), embeddings.shape[1]), np.float32)
+        # Copied: what a model returns may be a view that keeps its whole batch alive.
+        found[done : done + count] = embeddings[:count]
+        done += count
         if on_progress is not None:
             on_progress(count)
-    return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+    return found
+
+
+# A batch of model input, how many of its rows are images, and the sizes that these had.
+_Batch = tuple[NDArray[np.float32], int, set[tuple[int, int]]]
+_Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
 
 
 def _prepared_batches(
@@ -67,19 +84,22 @@ def _prepared_batches(
     size: int,
     decoder: str,
     describe: Callable[[int], str],
-) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Batches of model input with the number of images in each, decoded by threads."""
+) -> Iterator[_Batch]:
+    """Batches in order, decoded by threads ahead of their use."""
     spec = embedder.input
 
-    def prepare(start: int, stop: int, out: NDArray[np.float32]) -> None:
+    def prepare(start: int, stop: int, out: NDArray[np.float32]) -> set[tuple[int, int]]:
+        sizes = set()
         for i in range(start, stop):
             try:
                 pixels = decode_image(images[i], decoder=decoder)
             except DecodeError as error:
                 raise BinError(f"{describe(i)}: {error}") from None
             write_model_input(pixels, spec, out[i - start])
+            sizes.add((pixels.shape[0], pixels.shape[1]))
+        return sizes
 
-    def submit(start: int) -> tuple[NDArray[np.float32], int, list[Future[None]]]:
+    def submit(start: int) -> _Pending:
         stop = min(start + size, len(images))
         # A model of fixed batch size gets zeros after the last image.
         length = size if embedder.fixed_batch else stop - start
@@ -93,9 +113,8 @@ def _prepared_batches(
 
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[tuple[NDArray[np.float32], int, list[Future[None]]]] = deque()
-        starts = iter(range(0, len(images), size))
-        for start in starts:
+        pending: deque[_Pending] = deque()
+        for start in range(0, len(images), size):
             pending.append(submit(start))
             if len(pending) <= _AHEAD:
                 continue
@@ -104,13 +123,9 @@ def _prepared_batches(
             yield _finished(pending.popleft())
 
 
-def _finished(
-    item: tuple[NDArray[np.float32], int, list[Future[None]]],
-) -> tuple[NDArray[np.float32], int]:
+def _finished(item: _Pending) -> _Batch:
     batch, count, parts = item
-    for part in parts:
-        part.result()
-    return batch, count
+    return batch, count, set().union(*(part.result() for part in parts))
 
 
 def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -45,11 +45,13 @@ def evaluate_bins(
     options: EmbedOptions,
     nan: str = "fail",
     on_progress: Callable[[int], None] | None = None,
+    on_resize: Callable[[tuple[int, int]], None] | None = None,
 ) -> Iterator[Measurement]:
     """One Measurement a bin, in order. Images of equal bytes are embedded once for all bins.
 
     ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the
-    pairs out that have one. Raises BinError for an image that does not decode.
+    pairs out that have one. ``on_progress`` and ``on_resize`` are those of ``embed_images``.
+    Raises BinError for an image that does not decode.
     """
     row_of: dict[bytes, int] = {}
     rows: list[NDArray[np.float32]] = []
@@ -65,6 +67,7 @@ def evaluate_bins(
                     options=options,
                     describe=_describer(verification_set, new),
                     on_progress=on_progress,
+                    on_resize=on_resize,
                 )
             )
             row_of.update(zip(new, range(len(row_of), len(row_of) + len(new)), strict=True))

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.statistics import wilson_interval
 
-# Large arrays are split and searched in pieces that stay in cache. Splitting 15,000,000 scores by
-# class: 0.03 s so, 0.15 s with one boolean index a class.
+# Large arrays are split and searched in pieces that stay in cache: a third of the time of one
+# boolean index a class, two thirds of one search (benchmarks/figures.py --alternatives).
 _SPLIT_PIECE = 1 << 18
 _SEARCH_PIECE = 1 << 12
 
@@ -148,35 +148,35 @@ def _classes(
 
 def sweep_of(pairs: ScoredPairs) -> Sweep:
     """The sorted sweep over checked pairs."""
-    # Measured on 15,000,000 float64 scores, seconds: np.sort 0.12 (SIMD), argsort 0.87 and the
-    # gathers it needs 0.53. So the classes are sorted apart, which needs no argsort, and joined by
-    # searching the sorted genuine scores among the impostor scores (0.08). Packing the label into
-    # a bit of the score would merge scores that differ in that bit.
+    # np.sort is SIMD, np.argsort costs 7 times as much and its gathers 2 more sorts. So the classes
+    # are sorted apart, which needs no argsort, and joined by searching the sorted genuine scores
+    # among the impostor scores (15,000,000 scores, benchmarks/figures.py --alternatives). Packing
+    # the label into a bit of the score would merge scores that differ in that bit.
     genuine, impostor = np.sort(pairs.genuine), np.sort(pairs.impostor)
-    below = _counts_below(impostor, genuine)
-    correct = np.empty(len(genuine) + 1, dtype=np.int64)
-    # Equal genuine scores: the first cut among them is a threshold below them all, the later ones
-    # count fewer and so never win against it.
-    np.subtract(below, np.arange(len(genuine)), out=correct[:-1])
-    correct[:-1] += len(genuine)
-    correct[-1] = len(impostor)
-    return Sweep(genuine, impostor, below, correct)
+    return Sweep(genuine, impostor, *_cuts(genuine, impostor))
 
 
-def _counts_below(
-    ascending: NDArray[np.float64], queries: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """How many values lie strictly below each query; both arrays are ascending."""
-    # The queries of a piece fall between those of its ends, so each piece searches a few thousand
-    # values that are in cache: 0.08 s instead of 0.13 for 7,500,000 in 7,500,000.
-    counts = np.empty(len(queries), dtype=np.int64)
-    ends = np.searchsorted(ascending, queries[_SEARCH_PIECE::_SEARCH_PIECE], side="left").tolist()
+def _cuts(
+    genuine: NDArray[np.float64], impostor: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``impostors_below`` and ``correct`` of a Sweep, from both classes ascending."""
+    size = len(genuine)
+    below = np.empty(size, dtype=np.int64)
+    correct = np.empty(size + 1, dtype=np.int64)
+    # The genuine scores of a piece fall between those at its ends, so a piece searches only the
+    # impostor scores between them, which are in cache.
+    ends = np.searchsorted(impostor, genuine[_SEARCH_PIECE::_SEARCH_PIECE], side="left").tolist()
     low = 0
-    for piece, high in enumerate([*ends, len(ascending)]):
-        part = slice(piece * _SEARCH_PIECE, (piece + 1) * _SEARCH_PIECE)
-        np.add(np.searchsorted(ascending[low:high], queries[part]), low, out=counts[part])
+    for start, high in zip(range(0, size, _SEARCH_PIECE), [*ends, len(impostor)], strict=False):
+        part = slice(start, min(start + _SEARCH_PIECE, size))
+        counts = np.searchsorted(impostor[low:high], genuine[part], side="left") + low
+        below[part] = counts
+        # Equal genuine scores: the first cut among them is a threshold below them all; the later
+        # ones count fewer and so never win against it.
+        correct[part] = counts + np.arange(size - start, size - part.stop, -1)
         low = high
-    return counts
+    correct[size] = len(impostor)
+    return below, correct
 
 
 def last_argmax(values: NDArray[np.int64]) -> int:

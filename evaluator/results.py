@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import io
 import json
 import os
 import platform
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -200,25 +200,37 @@ def result_path(
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".") or "_"
+    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     """Stores a result and its scores; returns it with the name of its scores file.
 
-    Each file is written under a temporary name and renamed, the JSON last, and the scores file
-    carries its own hash in its name: a reader never sees half a file, and two writers leave one
-    of their two results, never a mixture. Raises OSError.
+    Each file is written under a temporary name and renamed, the JSON last. The scores file's name
+    is new at every call: a reader never sees half a file, and of two writers one's result stands
+    with that one's scores, never a mixture. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = _stored_scores_name(path)
     name = None
     if scores is not None:
-        data = _scores_bytes(scores)
-        name = f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.h5"
-        _write_atomically(path.with_name(name), data)
+        # Never a name used before: another writer may be about to remove that one as outdated.
+        name = f"{path.stem}.{secrets.token_hex(6)}.h5"
+        _write_atomically(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
-    _write_atomically(path, (json.dumps(to_dict(stored), indent=2) + "\n").encode())
+    _write_atomically(
+        path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
+    )
     if before is not None and before != name:
         path.with_name(before).unlink(missing_ok=True)
     return stored
@@ -233,7 +245,7 @@ def _stored_scores_name(path: Path) -> str | None:
 
 def _scores_bytes(scores: Scores) -> bytes:
     buffer = io.BytesIO()
-    # libver and track_times: equal scores give equal bytes, and so one name.
+    # libver and track_times: equal scores give equal bytes.
     with h5py.File(buffer, "w", libver="v110") as file:
         for name, values in (
             ("scores", scores.scores),
@@ -278,31 +290,67 @@ def load_result(path: Path) -> Result:
         fields["model"] = ModelRecord(**fields["model"])
         fields["bin"] = BinRecord(**fields["bin"])
         fields["settings"] = Settings(**fields["settings"])
-        return Result(**fields)
+        result = Result(**fields)
     except (TypeError, KeyError) as error:
         raise ResultError(f"{path}: not a whole result ({error}); remove it") from None
+    wrong = _wrong_part(result)
+    if wrong:
+        raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
+    return result
+
+
+def _wrong_part(result: Result) -> str | None:
+    """Which part of a result that was read is not what its readers rely on."""
+    kinds: dict[str, type] = {"ok": dict, "non_finite": type(None)}
+    if result.status not in kinds:
+        return f"unknown status {result.status!r}"
+    if not isinstance(result.figures, kinds[result.status]):
+        return f"figures that do not belong to status {result.status!r}"
+    counts = result.non_finite if isinstance(result.non_finite, dict) else {}
+    for name, value in (
+        ("non_finite: count", counts.get("count")),
+        ("non_finite: dropped_pairs", counts.get("dropped_pairs")),
+        ("bin: pairs", result.bin.pairs),
+    ):
+        if not isinstance(value, int) or value < 0:
+            return f"{name} is {value!r}"
+    texts = (result.model.name, result.model.sha256, result.bin.name, result.bin.sha256)
+    if not all(isinstance(text, str) for text in texts):
+        return "a name or SHA-256 is no text"
+    return None
 
 
 def load_scores(path: Path, result: Result) -> Scores:
     """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
-    if result.scores is None or Path(result.scores).name != result.scores:
+    name = result.scores
+    if name is None or re.fullmatch(r"[\w.+-]+\.h5", name, re.ASCII) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
-    file_path = path.with_name(result.scores)
+    file_path = path.with_name(name)
     try:
-        with h5py.File(file_path, "r") as file:
-            scores = Scores(
+        # Read at once: another writer may replace the result while this one is looked at.
+        data = file_path.read_bytes()
+    except FileNotFoundError:
+        raise ResultError(
+            f"{file_path}: the scores of a result are gone; if it was not just measured again "
+            "elsewhere, use --fresh"
+        ) from None
+    pairs = result.bin.pairs
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            lengths = [file[key].shape for key in ("scores", "genuine", "images")]
+            if lengths != [(pairs,), (pairs,), (2 * pairs,)]:
+                raise ResultError(
+                    f"{file_path}: the scores do not belong to {path.name}; use --fresh"
+                )
+            return Scores(
                 scores=file["scores"][:].astype(np.float64),
                 genuine=file["genuine"][:].astype(np.bool_),
                 images=file["images"][:].astype(np.int64),
             )
-    except FileNotFoundError:
-        raise ResultError(f"{file_path}: the scores of a result are gone; use --fresh") from None
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except ResultError:
+        raise
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ResultError(f"{file_path}: damaged scores ({error}); use --fresh") from None
-    pairs = result.bin.pairs
-    if not (len(scores.scores) == len(scores.genuine) == pairs and len(scores.images) == 2 * pairs):
-        raise ResultError(f"{file_path}: the scores do not belong to {path.name}; use --fresh")
-    return scores
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

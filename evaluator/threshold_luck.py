@@ -2,8 +2,8 @@
 
 A k-fold accuracy rests on thresholds that were themselves fitted to a few thousand pairs. Two
 copies of one model get different thresholds by luck, so their accuracies differ by more than their
-discordant pairs explain: McNemar's test and any bootstrap of the finished decisions call 6 to 9 %
-of equal models different at a nominal 5 %. What is missing is measured here by swapping.
+discordant pairs explain, and McNemar's test or a bootstrap of the finished decisions calls equal
+models different too often. What is missing is measured here by swapping.
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
 MANY_VALUED = frozenset({"--bins", "--set"})
 
+# 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="zoo",
     help="Which of these face models is better, by how much, and is the difference real?",
@@ -66,8 +69,9 @@ def run(arguments: Sequence[str]) -> int:
     except (InputError, OSError) as error:
         return _fail(_message(error))
     except (KeyboardInterrupt, typer.Abort):
-        print("zoo: interrupted", file=sys.stderr)
-        return 130
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        print("zoo: interrupted; what was finished is kept", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import urllib.error
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,9 @@ _COMPONENTS = 100
 
 @dataclass(frozen=True)
 class Faces:
-    """Gray faces: ``images`` (n, height, width) in [0, 1], ``people`` (n,), and their origin."""
+    """Gray faces: ``images`` (n, height, width) in [0, 1], ``people`` (n,), name and origin."""
 
+    name: str
     images: NDArray[np.float32]
     people: NDArray[np.int64]
     origin: str
@@ -48,7 +50,7 @@ def prepare(folder: Path) -> DemoFiles:
     print(f"faces: {faces.origin}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     training = faces.people < _TRAIN_PEOPLE
-    bin_path = folder / "olivetti.bin"
+    bin_path = folder / f"{faces.name}.bin"
     images, genuine = verification_pairs(faces.images[~training], faces.people[~training])
     write_bin(bin_path, images, genuine)
     print(f"bin: {bin_path}, {len(genuine)} pairs of 10 people", file=sys.stderr)
@@ -73,11 +75,15 @@ def load_faces() -> Faces:
     from sklearn.datasets import fetch_olivetti_faces
 
     try:
-        data = fetch_olivetti_faces()
+        with warnings.catch_warnings():
+            # scikit-learn warns at each retry; the answer is said once, below.
+            warnings.simplefilter("ignore", UserWarning)
+            data = fetch_olivetti_faces()
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         return synthetic_faces(f"the Olivetti faces could not be downloaded: {reason}")
     return Faces(
+        "olivetti",
         data.images.astype(np.float32),
         data.target.astype(np.int64),
         "Olivetti (AT&T Laboratories Cambridge), 40 people x 10 photographs, 64x64",
@@ -103,6 +109,7 @@ def synthetic_faces(reason: str) -> Faces:
     drawn = mean + ((person + step) * scale).reshape(400, -1) @ axes[:40]
     images = np.stack([resize(face.reshape(25, 25), (64, 64), order=1) for face in drawn])
     return Faces(
+        "synthetic",
         np.clip(images, 0, 1).astype(np.float32),
         np.repeat(np.arange(40), 10),
         f"synthetic, drawn from the PCA space of scikit-image's lfw_subset ({reason})",

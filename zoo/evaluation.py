@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.embed import EmbedOptions
-from evaluator.errors import InputError, ModelError, ResultError
+from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import PROFILES, check_choice
 from evaluator.models import LoadOptions, check_model, load_embedder, model_sha256
@@ -16,6 +17,7 @@ from evaluator.results import (
     Result,
     Scores,
     Settings,
+    check_writable,
     load_result,
     make_result,
     result_path,
@@ -63,54 +65,59 @@ class Request:
 
 @dataclass(frozen=True)
 class _Task:
-    """A model with its hash and load options, and the bins it has no stored result on."""
+    """A model with its hash and load options, and what is stored of it, by the path of the bin."""
 
     model: ModelChoice
     sha256: str
     options: LoadOptions
-    missing: list[VerificationSet]
+    stored: dict[Path, Result]
 
 
 def run_request(request: Request) -> tuple[list[Result], list[str]]:
     """Results, by model and bin in the order asked for, and a line for each model that failed.
 
-    All that can be told to be wrong before TensorFlow is imported raises InputError first; a
-    model that fails later leaves the others' results standing.
+    All that can be told to be wrong before TensorFlow is imported raises InputError or OSError
+    first; a model that fails later leaves the others' results, and its own on earlier bins.
     """
-    hashes = {choice: _checked_sha256(choice, request) for choice in request.models}
+    hashes = [_checked_sha256(choice, request) for choice in request.models]
     sets = [read_bin(path) for path in request.bins]
-    stored: dict[tuple[Path, str], Result] = {}
-    tasks = []
-    for choice, sha256 in hashes.items():
-        options = _load_options(choice, request)
-        missing = []
-        for verification_set in sets:
-            known = None
-            if not request.fresh:
-                known = _stored(_path(choice, sha256, options, verification_set, request), request)
-            if known is None:
-                missing.append(verification_set)
-            else:
-                stored[choice.path, verification_set.sha256] = known
-        tasks.append(_Task(choice, sha256, options, missing))
-    if stored:
-        _say_stored(len(stored), len(hashes) * len(sets))
-    failures = []
-    for task in tasks:
-        if not task.missing:
-            continue
-        try:
-            for result in _measure(task, request):
-                stored[task.model.path, result.bin.sha256] = result
-        except ModelError as error:
-            failures.append(" ".join(str(error).split()))
-    ordered = [
-        stored[task.model.path, verification_set.sha256]
-        for task in tasks
-        for verification_set in sets
-        if (task.model.path, verification_set.sha256) in stored
+    tasks = [
+        _task(choice, sha256, sets, request)
+        for choice, sha256 in zip(request.models, hashes, strict=True)
     ]
-    return ordered, failures
+    known = sum(len(task.stored) for task in tasks)
+    asked = len(tasks) * len(sets)
+    if known:
+        _say_stored(known, asked)
+    if known < asked:
+        check_writable(request.results)
+    results = []
+    failures = []
+    said: set[str] = set()
+    for task in tasks:
+        measured = {}
+        try:
+            missing = [each for each in sets if each.path not in task.stored]
+            for path, result in _measure(task, missing, request, said) if missing else ():
+                measured[path] = result
+        except (ModelError, BinError) as error:
+            failures.append(" ".join(str(error).split()))
+        found = {**task.stored, **measured}
+        results += [found[each.path] for each in sets if each.path in found]
+    return results, list(dict.fromkeys(failures))
+
+
+def _task(
+    choice: ModelChoice, sha256: str, sets: Sequence[VerificationSet], request: Request
+) -> _Task:
+    options = _load_options(choice, request)
+    stored = {}
+    for verification_set in sets if not request.fresh else ():
+        path = _path(choice, sha256, options, verification_set, request)
+        result = _stored(path, choice, options, request)
+        if result is not None:
+            stored[verification_set.path] = result
+    return _Task(choice, sha256, options, stored)
 
 
 def _checked_sha256(choice: ModelChoice, request: Request) -> str:
@@ -153,8 +160,10 @@ def _path(
     )
 
 
-def _stored(path: Path, request: Request) -> Result | None:
-    """The result stored at a path if it is whole and of these settings."""
+def _stored(
+    path: Path, choice: ModelChoice, options: LoadOptions, request: Request
+) -> Result | None:
+    """The result stored at a path if it is whole, and of this name, size and these settings."""
     try:
         result = load_result(path)
     except FileNotFoundError:
@@ -163,7 +172,10 @@ def _stored(path: Path, request: Request) -> Result | None:
         print(f"zoo: measured again: {error}", file=sys.stderr)
         return None
     whole = result.scores is None or path.with_name(result.scores).is_file()
-    return result if result.settings == request.settings and whole else None
+    # The path names neither: an entry's size may have been edited, and names are shortened in it.
+    same_size = options.size is None or result.model.input.get("size") == list(options.size)
+    asked = whole and same_size and result.model.name == choice.name
+    return result if asked and result.settings == request.settings else None
 
 
 def _say_stored(found: int, asked: int) -> None:
@@ -171,21 +183,33 @@ def _say_stored(found: int, asked: int) -> None:
     print(f"{which} answered from the store; --fresh measures again", file=sys.stderr)
 
 
-def _measure(task: _Task, request: Request) -> list[Result]:
-    """Measures and stores what is missing for one model, bin by bin."""
+def _measure(
+    task: _Task, missing: Sequence[VerificationSet], request: Request, said: set[str]
+) -> Iterator[tuple[Path, Result]]:
+    """Measures one model on bins and stores each result as soon as it is there."""
     embedder = load_embedder(task.model.path, task.options)
     for note in embedder.notes:
         print(f"{task.model.name}: {note}", file=sys.stderr)
-    distinct = len({image for each in task.missing for image in each.images})
-    options = EmbedOptions(request.flip, request.decoder, request.batch_size)
-    measured = []
+
+    def say_resized(size: tuple[int, int]) -> None:
+        # Once a run, not once a model: what matters is that the network saw interpolated pixels.
+        if "resized" not in said:
+            said.add("resized")
+            wanted = f"{embedder.input.height}x{embedder.input.width}"
+            print(
+                f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input",
+                file=sys.stderr,
+            )
+
+    distinct = len({image for each in missing for image in each.images})
     with Progress(f"{task.model.name}: embedding", distinct) as progress:
         for measurement in evaluate_bins(
             embedder,
-            task.missing,
-            options=options,
+            missing,
+            options=EmbedOptions(request.flip, request.decoder, request.batch_size),
             nan=request.nan,
             on_progress=progress.advance,
+            on_resize=say_resized,
         ):
             result = make_result(
                 measurement,
@@ -197,8 +221,7 @@ def _measure(task: _Task, request: Request) -> list[Result]:
                 settings=request.settings,
             )
             path = _path(task.model, task.sha256, task.options, measurement.bin, request)
-            measured.append(save_result(path, result, _scores(measurement)))
-    return measured
+            yield measurement.bin.path, save_result(path, result, _scores(measurement))
 
 
 def _scores(measurement: Measurement) -> Scores | None:

@@ -28,11 +28,16 @@ class ModelChoice:
 
 def resolve_models(values: Sequence[str], entries: Mapping[str, Entry]) -> list[ModelChoice]:
     """Models in the order given, each once. Raises InputError for what is neither."""
-    choices = [_resolve_model(value, entries) for value in values]
-    return list({choice.path.resolve(): choice for choice in choices}.values())
+    chosen: dict[Path, ModelChoice] = {}
+    for value in values:
+        choice = _resolve_model(value, entries)
+        chosen.setdefault(choice.path.resolve(), choice)
+    return list(chosen.values())
 
 
 def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
+    if not value.strip():
+        raise InputError("a MODEL is empty; expected an entry of the zoo or a model file")
     entry = entries.get(value)
     path = Path(value)
     if entry is not None and not path.is_file():

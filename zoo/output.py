@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from evaluator.errors import InputError
 from evaluator.results import Result, to_dict
 
 
@@ -68,6 +69,15 @@ class Progress:
     def advance(self, images: int) -> None:
         """Adds images to what is done."""
         self._bar.advance(self._task, images)
+
+
+def check_json_target(target: str) -> None:
+    """Raises InputError for a --json target that cannot be written, before the work begins."""
+    path = Path(target)
+    if target != "-" and path.is_dir():
+        raise InputError(f"--json {target}: a folder; expected a file, or - for stdout")
+    if target != "-" and not path.parent.is_dir():
+        raise InputError(f"--json {target}: there is no folder {path.parent}; make it first")
 
 
 def write_json(results: Sequence[Result], target: str) -> None:

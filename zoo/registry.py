@@ -49,7 +49,6 @@ class Entry:
     protocol: str | None
     published: Mapping[str, Published]
     notes: str
-    line: int
     recipe: Recipe | None = None
     recipe_source: RecipeSource | None = None
 
@@ -183,7 +182,10 @@ class _Reader:
     def value(self, node: yaml.Node, what: str, kind: Callable[[Any], T | None], name: str) -> T:
         """A scalar turned by ``kind``, which gives None for what it cannot take."""
         if isinstance(node, yaml.ScalarNode):
-            loaded = kind(yaml.safe_load(yaml.serialize(node)))
+            try:
+                loaded = kind(yaml.safe_load(yaml.serialize(node)))
+            except (yaml.YAMLError, ValueError):  # a tag like !!python, a date like 2026-99-99
+                loaded = None
             if loaded is not None:
                 return loaded
         raise self.error(node, f"{what}: expected {name}; found {_describe(node)}")
@@ -231,7 +233,6 @@ class _Reader:
             notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
             if "notes" in keys
             else "",
-            line=node.start_mark.line,
             recipe=None if source is None else recipe_with(source, {}),
             recipe_source=source,
         )
@@ -338,4 +339,6 @@ def _cosine(value: object) -> float | None:
 
 
 def _sha256(value: object) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else None
+    if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value):
+        return value.lower()
+    return None

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluator.results import Result
+from zoo.columns import plain_columns
 
 # A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
 _CELL_WIDTH = 19
@@ -48,24 +49,28 @@ def evaluation_text(results: Sequence[Result]) -> str:
 
 def _grid(results: Sequence[Result]) -> _Grid:
     models = _labels([(_model_key(result), result.model.name) for result in results])
-    bins = _labels([(result.bin.sha256, result.bin.name) for result in results])
-    by_cell = {(_model_key(result), result.bin.sha256): result for result in results}
+    bins = _labels([(_bin_key(result), result.bin.name) for result in results])
+    by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
     best = {}
     if len(models) > 1:
-        for sha256 in bins:
+        for key in bins:
             found = [
                 result.figures["accuracy"]
                 for result in results
-                if result.bin.sha256 == sha256 and result.figures is not None
+                if _bin_key(result) == key and result.figures is not None
             ]
             known = [accuracy for accuracy in found if accuracy is not None]
             if known:
-                best[sha256] = max(known)
+                best[key] = max(known)
     return _Grid(models, bins, by_cell, best)
 
 
 def _model_key(result: Result) -> str:
     return f"{result.model.sha256} {result.model.name}"
+
+
+def _bin_key(result: Result) -> str:
+    return f"{result.bin.sha256} {result.bin.name}"
 
 
 def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -84,10 +89,12 @@ def _print_rich(grid: _Grid, console: Console) -> None:
         table.add_column("model", overflow="fold", max_width=_MAX_NAME_WIDTH)
         for key in keys[start : start + per_table]:
             pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
-            table.add_column(f"{grid.bins[key]}\n[dim]{pairs:,} pairs[/dim]", overflow="fold")
+            # Text, because Rich would take a name like "[red]" for markup.
+            header = Text(grid.bins[key]).append(f"\n{pairs:,} pairs", style="dim")
+            table.add_column(header, overflow="fold")
         for model, name in grid.models.items():
             cells = [_rich_cell(grid, model, key) for key in keys[start : start + per_table]]
-            table.add_row(name, *cells)
+            table.add_row(Text(name), *cells)
         console.print(table)
     console.print(
         "accuracy % @ threshold (cosine), best on these very pairs; "
@@ -103,17 +110,17 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
         return Text("failed", style="red")
     if result.figures is None:
         return Text(f"not finite:\n{_images(result)}", style="red")
-    if result.figures["accuracy"] is None:
-        missing = "impostor" if result.bin.impostor == 0 else "genuine"
-        return Text(f"undefined: no\n{missing} pairs", style="yellow")
-    best = _is_best(grid, result)
     cell = Text()
-    cell.append(
-        f"{_percent(result.figures['accuracy'])} @ {_cosine(result.figures['threshold'])}",
-        style="bold green" if best else "bold" if not grid.best else "",
-    )
-    cell.append(" *" if best else "")
-    cell.append(f"\n{_kfold(result)}", style="dim")
+    if result.figures["accuracy"] is None:
+        cell.append(f"undefined: no\n{_missing(result)} pairs", style="yellow")
+    else:
+        best = _is_best(grid, result)
+        cell.append(
+            f"{_percent(result.figures['accuracy'])} @ {_cosine(result.figures['threshold'])}",
+            style="bold green" if best else "bold" if not grid.best else "",
+        )
+        cell.append(" *" if best else "")
+        cell.append(f"\n{_kfold(result)}", style="dim")
     dropped = result.non_finite["dropped_pairs"]
     if dropped:
         cell.append(f"\n{dropped:,} pairs dropped", style="yellow")
@@ -124,19 +131,14 @@ def plain_table(grid: _Grid) -> str:
     """One line a model and fixed columns, for grep, awk and files."""
     header = ["model"]
     for name in grid.bins.values():
-        header += [name, "threshold", "10-fold", "note"]
+        header += ["_".join(name.split()), "threshold", "10-fold", "note"]
     rows = [header]
     for model, model_name in grid.models.items():
-        row = [model_name.replace(" ", "_")]
+        row = ["_".join(model_name.split())]
         for key in grid.bins:
             row += _plain_cells(grid, grid.results.get((model, key)))
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"
+    return plain_columns(rows)
 
 
 def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
@@ -144,21 +146,29 @@ def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
         return ["-", "-", "-", "failed"]
     if result.figures is None:
         return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
+    count = result.non_finite["dropped_pairs"]
+    dropped = [f"dropped:{count}"] if count else []
     if result.figures["accuracy"] is None:
-        return ["-", "-", "-", "undefined"]
-    dropped = result.non_finite["dropped_pairs"]
-    note = f"dropped:{dropped}" if dropped else "best" if _is_best(grid, result) else "-"
+        return ["-", "-", "-", ",".join(["undefined", *dropped])]
+    notes = [*(["best"] if _is_best(grid, result) else []), *dropped]
     return [
         _percent(result.figures["accuracy"]),
         _cosine(result.figures["threshold"]),
         _kfold(result).replace(" ", ""),
-        note,
+        ",".join(notes) or "-",
     ]
 
 
 def _is_best(grid: _Grid, result: Result) -> bool:
-    best = grid.best.get(result.bin.sha256)
+    best = grid.best.get(_bin_key(result))
     return best is not None and result.figures is not None and result.figures["accuracy"] == best
+
+
+def _missing(result: Result) -> str:
+    """Which pairs a result lacks, so that its accuracy is undefined."""
+    if result.non_finite["dropped_pairs"]:
+        return "usable"
+    return "impostor" if result.bin.impostor == 0 else "genuine"
 
 
 def _images(result: Result) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
-from evaluator.models.keras_config import read_config, refuse_code
+from evaluator.models.graph import compiled_forward
+from evaluator.models.keras_code import refuse_code
+from evaluator.models.keras_config import read_config
 from evaluator.models.runtime import import_keras
 
 # What Keras raises, by version and file, for a config or weights it cannot use.
@@ -59,7 +60,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     spec, input_notes = input_spec(shape[1:], options)
     fixed = shape[0] if isinstance(shape[0], int) else None
     return Embedder(
-        forward=_compiled(model, spec, options.precision),
+        forward=_compiled(path, model, spec, options.precision),
         input=spec,
         format=_format(path),
         fixed_batch=fixed,
@@ -106,8 +107,10 @@ def _declared_input_shapes(config: dict[str, Any]) -> list[tuple[int | None, ...
     layers = layers.get("layers", []) if isinstance(layers, dict) else layers
     found = []
     for layer in layers if isinstance(layers, list) else []:
-        settings = layer.get("config", {}) if isinstance(layer, dict) else {}
-        if layer.get("class_name") == "InputLayer" and isinstance(settings, dict):
+        if not isinstance(layer, dict) or layer.get("class_name") != "InputLayer":
+            continue
+        settings = layer.get("config")
+        if isinstance(settings, dict):
             shape = settings.get("batch_shape") or settings.get("batch_input_shape")
             if isinstance(shape, list):
                 found.append(tuple(shape))
@@ -269,30 +272,22 @@ def _before_concatenated_logits(model: Any) -> Any | None:
     return embedding
 
 
-def _compiled(model: Any, spec: InputSpec, precision: str) -> Forward:
+def _compiled(path: Path, model: Any, spec: InputSpec, precision: str) -> Forward:
     """The forward pass as one compiled graph, float32 in and out."""
     import keras
 
     if keras.backend.backend() != "tensorflow" and isinstance(model, keras.Model):
+        if precision != "float32":
+            raise ModelError(
+                f"{path}: --precision {precision} needs the TensorFlow backend; "
+                f"Keras runs on {keras.backend.backend()}"
+            )
         return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
-    import tensorflow as tf
-
-    # On CPUs that have it, oneDNN runs float32 graphs with bfloat16 matrix products. The switch is
-    # read when a graph is first run, so it is set for either precision.
-    tf.config.optimizer.set_experimental_options(
-        {"auto_mixed_precision_onednn_bfloat16": precision == "bfloat16"}
+    return compiled_forward(
+        lambda batch: model(batch, training=False),
+        (model.inputs[0].shape[0], *spec.batch_shape),
+        precision=precision,
     )
-    signature = tf.TensorSpec([model.inputs[0].shape[0], *spec.batch_shape], tf.float32)
-
-    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]
-    def embed(batch: Any) -> Any:
-        return tf.cast(model(batch, training=False), tf.float32)
-
-    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        embeddings: NDArray[np.float32] = embed(tf.constant(batch)).numpy()
-        return embeddings
-
-    return forward
 
 
 def _cause(error: Exception) -> str:

@@ -128,6 +128,17 @@ def test_seed300_equals_the_loop_of_the_seed(pairs: int, decimals: int, separati
     assert (found.accuracy, found.threshold) == seed_loop(scores, genuine)
 
 
+def test_seed300_tries_the_300th_highest_impostor_and_not_the_301st() -> None:
+    impostor, labels = np.arange(400) / 1000, np.arange(1400) >= 400
+    above_300th = np.concatenate([impostor, np.full(1000, impostor[-300] + 0.0005)])
+    above_301st = np.concatenate([impostor, np.full(1000, impostor[-301] + 0.0005)])
+    found, missed = seed300(above_300th, labels), seed300(above_301st, labels)
+    assert found is not None
+    assert missed is not None
+    assert (found.correct, found.threshold) == (1000 + 101, impostor[-300])
+    assert (missed.correct, missed.threshold) == (400, impostor[-1])  # every genuine pair rejected
+
+
 def test_seed300_misses_an_optimum_below_the_300_highest_impostors() -> None:
     scores, genuine = random_scores(0, 20_000, separation=0.2)
     exact, limited = seed(scores, genuine), seed300(scores, genuine)
@@ -259,7 +270,13 @@ def test_kfold_of_many_pairs_equals_a_sort_and_cumulative_counts_a_fold(separati
 
 @pytest.mark.parametrize(
     ("pairs", "size", "noise"),
-    [(600, 512, 1.0), (603, 16, 1.0), (607, 4, 2.0), (6000, 512, 3.5), (101, 2, 0.5)],
+    [
+        (600, 512, 1.0),
+        (603, 16, 1.0),
+        (607, 4, 2.0),
+        (101, 2, 0.5),
+        pytest.param(6000, 512, 3.5, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("seed_", range(3))
 def test_insightface_equals_its_formulas_on_the_same_embeddings(
@@ -278,6 +295,7 @@ def test_insightface_equals_its_formulas_on_the_same_embeddings(
     )
 
 
+@pytest.mark.slow
 def test_insightface_agrees_where_the_far_meets_its_target_exactly() -> None:
     # Nine folds hold 9,000 impostors, so 9 of them are a FAR of exactly 1e-3 over many thresholds.
     source, labels = unit_embeddings(7, 21_000, size=16, noise=1.0)

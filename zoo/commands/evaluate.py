@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Entries of the zoo, or model files.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", help="Entries of the zoo, or model files."),
+    ] = None,
     bins: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,17 +77,28 @@ def evaluate(
 
     zoo eval model.h5 --bins lfw agedb_30 cfp_fp
     """
-    from zoo.evaluation import Request, run_request
+    from evaluator.errors import InputError
     from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
+    from zoo.output import check_json_target
     from zoo.registry import read_registry, registry_path
 
-    # The shell's own list of files may come back as one value: `--bins a,b`.
-    names = [part for value in bins or [] for part in value.split(",") if part]
     folders = bin_folders(data or [])
     entries = read_registry(registry_path(registry))
+    # Bins first: a model typed after --bins is told from a model that is missing.
+    named = resolve_bins(_bin_names(bins), folders, entries) if bins else None
+    if not models:
+        raise InputError("no MODEL given; expected zoo eval MODEL... --bins NAME...")
+    if json is not None:
+        check_json_target(json)
+    choices = resolve_models(models, entries)
+    chosen = _every_bin(all_bins(folders)) if named is None else named
+
+    # Imported when the names are known to be right: SciPy alone doubles the time of an error.
+    from zoo.evaluation import Request, run_request
+
     request = Request(
-        models=resolve_models(models, entries),
-        bins=resolve_bins(names, folders, entries) if bins else _every_bin(all_bins(folders)),
+        models=choices,
+        bins=chosen,
         flip=flip,
         decoder=decoder,
         precision=precision,
@@ -111,11 +123,35 @@ def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str 
         write_json(found, json)
     if json != "-" and found:
         print_evaluation(found, show_store=request.results)
+    for result in found:
+        if result.status != "ok":
+            print(f"zoo: {_not_finite(result)}", file=sys.stderr)
     for failure in failures:
         print(f"zoo: error: {failure}", file=sys.stderr)
     if failures:
         return 2
     return 1 if any(result.status != "ok" for result in found) else 0
+
+
+def _not_finite(result: Result) -> str:
+    """Which images of a result cannot be scored, and what to do."""
+    count, slots = result.non_finite["count"], result.non_finite["images"]
+    named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
+    return (
+        f"{result.model.name} on {result.bin.name}: {count:,} "
+        f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
+        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
+    )
+
+
+def _bin_names(values: list[str]) -> list[str]:
+    """The names in the values of --bins; a value may hold several, as in `--bins a,b`."""
+    from evaluator.errors import InputError
+
+    names = [part for value in values for part in value.split(",") if part.strip()]
+    if not names:
+        raise InputError("--bins: names no bin; expected --bins NAME...")
+    return names
 
 
 def _every_bin(paths: list[Path]) -> list[Path]:

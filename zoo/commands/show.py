@@ -20,31 +20,48 @@ Registry = Annotated[
 
 def list_entries(registry: Registry = None) -> None:
     """List the zoo: each entry with its published accuracies, and whether its weights are here."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from zoo.registry import read_registry, registry_path
 
     path = registry_path(registry)
-    entries = read_registry(path)
+    rows = _rows(read_registry(path))
+    console = Console()
+    if not console.is_terminal:
+        print(_plain(rows), end="")
+        return
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for i, title in enumerate(rows[0]):
+        table.add_column(
+            Text(title), justify="right" if 0 < i < len(rows[0]) - 2 else "left", overflow="fold"
+        )
+    for row in rows[1:]:
+        table.add_row(*(Text(cell) for cell in row))  # not markup: names may hold brackets
+    console.print(table)
+    console.print(f"published accuracy in %; entries of {path}", style="dim", highlight=False)
+
+
+def _rows(entries: dict[str, Entry]) -> list[list[str]]:
+    """The header and one row an entry."""
     bins = list(dict.fromkeys(name for entry in entries.values() for name in entry.published))
-    table = Table(header_style="bold", box=None if not Console().is_terminal else Table().box)
-    table.add_column("entry")
-    for name in bins:
-        table.add_column(name, justify="right")
-    table.add_column("protocol")
-    table.add_column("weights", overflow="fold")
+    rows = [["entry", *bins, "protocol", "weights"]]
     for entry in entries.values():
         cells = [
             f"{100 * entry.published[name].accuracy:.2f}" if name in entry.published else "-"
             for name in bins
         ]
-        weights = "here" if entry.file.exists() else "not here"
-        table.add_row(entry.name, *cells, entry.protocol or "-", weights)
-    console = Console()
-    console.print(table)
-    if console.is_terminal:
-        console.print(f"published accuracy in %; entries of {path}", style="dim", highlight=False)
+        weights = "here" if entry.file.exists() else "missing"
+        rows.append([entry.name, *cells, entry.protocol or "-", weights])
+    return rows
+
+
+def _plain(rows: list[list[str]]) -> str:
+    from zoo.columns import plain_columns
+
+    return plain_columns([["_".join(cell.split()) for cell in row] for row in rows])
 
 
 def show_entry(
@@ -54,6 +71,7 @@ def show_entry(
     """Show one entry: file, input, published figures, source and notes."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from evaluator.errors import InputError
     from zoo.registry import read_registry, registry_path, unknown_name
@@ -61,16 +79,22 @@ def show_entry(
     entries = read_registry(registry_path(registry))
     if name not in entries:
         raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
+    facts = _facts(entries[name])
+    console = Console()
+    if not console.is_terminal:
+        for label, value in facts:
+            print(f"{label:<10} {value}")
+        return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in _facts(entries[name]):
-        table.add_row(label, value)
-    Console().print(table, highlight=False)
+    for label, value in facts:
+        table.add_row(label, Text(value))  # not markup: notes hold brackets
+    console.print(table, highlight=False)
 
 
 def _facts(entry: Entry) -> list[tuple[str, str]]:
-    here = "" if entry.file.exists() else " (not here)"
+    here = "" if entry.file.exists() else " (missing)"
     size = "the model's own" if entry.size is None else f"{entry.size[0]}x{entry.size[1]}"
     facts = [
         ("entry", entry.name),

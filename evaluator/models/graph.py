@@ -1,0 +1,68 @@
+"""TensorFlow graphs: compiled forward passes, in float32 or bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import ModelError
+from evaluator.inputs import Forward
+
+
+def compiled_forward(
+    call: Callable[[Any], Any], shape: tuple[int | None, ...], *, precision: str
+) -> Forward:
+    """``call``, from a tensor of ``shape`` to embeddings, as one graph; float32 in and out.
+
+    ``precision="bfloat16"`` computes convolutions and matrix products in bfloat16. Raises
+    ModelError where TensorFlow has none on this machine.
+    """
+    import tensorflow as tf
+
+    signature = tf.TensorSpec(shape, tf.float32)
+
+    @tf.function(input_signature=[signature], autograph=False)  # type: ignore[untyped-decorator]
+    def embed(batch: Any) -> Any:
+        return tf.cast(call(batch), tf.float32)
+
+    function = _in_bfloat16(embed.get_concrete_function()) if precision == "bfloat16" else embed
+
+    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
+        return embeddings
+
+    return forward
+
+
+def _in_bfloat16(function: Any) -> Any:
+    """The function with its variables frozen and Grappler's oneDNN bfloat16 pass applied.
+
+    The pass is run here because as a session option it has no effect once TensorFlow has started.
+    Freezing comes first: the pass leaves variables in float32, and each use would be cast.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+    from tensorflow.python.grappler import tf_optimizer
+    from tensorflow.python.training import saver
+
+    frozen = convert_variables_to_constants_v2(function)
+    image, embedding = frozen.inputs[0].name, frozen.outputs[0].name
+    config = config_pb2.ConfigProto()
+    rewrites = config.graph_options.rewrite_options
+    rewrites.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
+    rewrites.min_graph_nodes = -1  # else graphs of fewer than four nodes are left as they are
+    graph = saver.export_meta_graph(graph_def=frozen.graph.as_graph_def(), graph=frozen.graph)
+    graph.collection_def["train_op"].node_list.value.append(embedding)
+    optimized = tf_optimizer.OptimizeGraph(config, graph)
+    half = tf.bfloat16.as_datatype_enum
+    if not any(node.attr["T"].type == half for node in optimized.node if "T" in node.attr):
+        raise ModelError(
+            "--precision bfloat16: TensorFlow has no bfloat16 arithmetic on this machine for this "
+            "model; use --precision float32"
+        )
+    whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(optimized, name=""), [])
+    return whole.prune(image, embedding)

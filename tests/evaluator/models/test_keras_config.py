@@ -1,0 +1,272 @@
+"""What a Keras file says about itself is checked without TensorFlow."""
+
+import base64
+import json
+import marshal
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from evaluator.errors import ModelError
+from evaluator.models import LoadOptions, check_model, load_embedder, model_format
+from evaluator.models.keras_code import code_in_config
+
+
+def functional(*layers: dict[str, Any]) -> dict[str, Any]:
+    """A functional model's config: an image input and these layers."""
+    image = {"class_name": "InputLayer", "config": {"batch_shape": [None, 16, 16, 3]}}
+    return {"class_name": "Functional", "config": {"name": "m", "layers": [image, *layers]}}
+
+
+def h5_model(path: Path, config: object) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = config if isinstance(config, str) else json.dumps(config)
+        file.create_group("model_weights")
+    return path
+
+
+def keras_archive(path: Path, config: object) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+    return path
+
+
+def refusal(path: Path, **options: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        check_model(path, LoadOptions(**options))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+# ---- Code ---------------------------------------------------------------------------------------
+
+LAMBDA = {"class_name": "Lambda", "config": {"name": "evil", "function": "whatever"}}
+ACTIVATION = {"class_name": "Activation", "config": {"name": "act", "activation": "relu"}}
+
+
+def wrapped(layer: dict[str, Any]) -> dict[str, Any]:
+    return {"class_name": "TimeDistributed", "config": {"name": "each", "layer": layer}}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        functional(LAMBDA),
+        functional(functional(functional(LAMBDA))),
+        functional(wrapped(LAMBDA)),
+        {"class_name": "Sequential", "config": [LAMBDA]},
+        {"class_name": "Sequential", "config": {"name": "s", "layers": [LAMBDA]}},
+    ],
+    ids=["plain", "nested", "TimeDistributed", "oldest Sequential", "Sequential"],
+)
+@pytest.mark.parametrize("write", [h5_model, keras_archive])
+def test_a_lambda_is_refused_wherever_it_stands(tmp_path: Path, config: Any, write: Any) -> None:
+    message = refusal(write(tmp_path / "m", config))
+    assert "Lambda layer 'evil'" in message
+    assert "--trust" in message
+
+
+def function(module: str, name: str) -> dict[str, Any]:
+    return {"class_name": "function", "module": module, "config": name, "registered_name": name}
+
+
+def activation(value: object) -> dict[str, Any]:
+    return {"class_name": "Activation", "config": {"name": "act", "activation": value}}
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        ({"class_name": "Thing", "module": "os", "config": {}}, "os.Thing"),
+        ({"class_name": "Popen", "module": "subprocess", "config": {}}, "subprocess.Popen"),
+        ({"class_name": "exec", "module": "builtins", "config": {}}, "builtins.exec"),
+        (activation(function("os", "system")), "os.system"),
+        (activation(function("builtins", "eval")), "builtins.eval"),
+        (activation(function("keras.utils", "get_file")), "keras.utils.get_file"),
+        (activation(function("tf_keras.utils", "get_file")), "tf_keras.utils.get_file"),
+        (activation(function("keras.models", "load_model")), "keras.models.load_model"),
+        (
+            {"class_name": "get_file", "module": "keras.src.utils.file_utils", "config": {}},
+            "keras.src.utils.file_utils.get_file",
+        ),
+        ({"class_name": "X", "module": "keras.layersx", "config": {}}, "keras.layersx.X"),
+        ({"class_name": "NormDense", "module": "os", "config": {}}, "os.NormDense"),
+        ({"class_name": "TFSMLayer", "config": {"name": "t"}}, "TFSMLayer layer 't'"),
+        (
+            {"class_name": "StringLookup", "module": "keras.layers", "config": {"name": "v"}},
+            "StringLookup layer 'v'",
+        ),
+        (
+            {"class_name": "TFOpLambda", "config": {"name": "w", "function": "io.write_file"}},
+            "'io.write_file' in layer 'w'",
+        ),
+        (
+            {"class_name": "SlicingOpLambda", "config": {"name": "w", "function": "py_function"}},
+            "'py_function' in layer 'w'",
+        ),
+        ({"class_name": "ClassMethod", "config": {"name": "c"}}, "ClassMethod layer 'c'"),
+        (activation({"class_name": "__lambda__", "config": {"value": "eA=="}}), "Lambda"),
+    ],
+)
+@pytest.mark.parametrize("write", [h5_model, keras_archive])
+def test_what_would_be_imported_or_called_by_name_is_refused(
+    tmp_path: Path, layer: dict[str, Any], named: str, write: Any
+) -> None:
+    assert named in refusal(write(tmp_path / "m", functional(layer)))
+
+
+def test_marshalled_code_is_found_in_any_string(tmp_path: Path) -> None:
+    code = base64.b64encode(marshal.dumps(compile("import os", "x", "exec"))).decode()
+    layer = {"class_name": "Dense", "config": {"name": "d", "units": 2, "extra": [code, None]}}
+    assert "marshalled Python code in Dense 'd'" in refusal(
+        h5_model(tmp_path / "m", functional(layer))
+    )
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ACTIVATION,
+        activation(function("builtins", "tanh")),
+        activation(function("keras.activations", "relu6")),
+        {"class_name": "TFOpLambda", "config": {"name": "n", "function": "math.l2_normalize"}},
+        {"class_name": "SlicingOpLambda", "config": {"function": "__operators__.getitem"}},
+        {"class_name": "GlorotUniform", "module": "keras.initializers", "config": {}},
+        {"class_name": "NotEqual", "module": "keras.src.ops.numpy", "config": {"name": "n"}},
+        {"class_name": "Zeros", "module": "tf_keras.initializers", "config": {}},
+        {"class_name": "__slice__", "module": "builtins", "config": {"start": None}},
+        {"class_name": "NormDense", "module": "__main__", "config": {"classes": 9}},
+        {"class_name": "DTypePolicy", "module": "keras", "config": {"name": "mixed_float16"}},
+    ],
+)
+def test_what_keras_has_itself_is_no_code(layer: dict[str, Any]) -> None:
+    assert code_in_config(functional(layer)) == []
+
+
+def test_the_compile_config_is_never_built_and_not_looked_at() -> None:
+    loss = {"class_name": "function", "module": "my.losses", "config": "arcface"}
+    config = functional(ACTIVATION)
+    assert code_in_config({**config, "compile_config": {"loss": loss}}) == []
+    assert code_in_config(functional({**config, "compile_config": {"loss": loss}})) != []
+
+
+def test_many_findings_are_counted(tmp_path: Path) -> None:
+    layers = [{"class_name": "Lambda", "config": {"name": f"l{i}"}} for i in range(8)]
+    assert "and 3 more" in refusal(h5_model(tmp_path / "m", functional(*layers)))
+
+
+def test_trust_skips_the_refusal(tmp_path: Path) -> None:
+    check_model(h5_model(tmp_path / "m", functional(LAMBDA)), LoadOptions(trust=True))
+
+
+def test_a_config_nested_deeper_than_python_recurses_is_handled(tmp_path: Path) -> None:
+    deep = '{"class_name":"M","config":' + "[" * 20_000 + "]" * 20_000 + "}"
+    assert "config" in refusal(keras_archive_text(tmp_path / "m", deep))
+
+
+def keras_archive_text(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", text)
+    return path
+
+
+# ---- Files that are no whole model --------------------------------------------------------------
+
+
+def test_weights_only_files_say_what_is_missing(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.h5", tmp_path / "new.weights.h5"
+    with h5py.File(old, "w") as file:
+        file.attrs["layer_names"] = ["dense"]
+        file.create_group("dense")
+    with h5py.File(new, "w") as file:
+        file.create_group("layers/dense/vars")
+    for path in (old, new):
+        assert "weights only" in refusal(path)
+        assert "model.save" in refusal(path)
+
+
+def test_an_hdf5_file_of_other_data_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(3)
+    assert "no Keras model" in refusal(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("write", [h5_model, keras_archive])
+def test_a_truncated_file_is_damaged(tmp_path: Path, write: Any, share: float) -> None:
+    path = write(tmp_path / "m", functional(ACTIVATION))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    message = refusal(path)
+    assert "damaged" in message or "truncated" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"", "empty"),
+        (b"not a model at all\n", "text"),
+        (pickle.dumps({"state_dict": [1, 2]}), "pickle"),
+        (bytes(range(200, 256)), "first bytes"),
+    ],
+    ids=["zero bytes", "text", "pickle", "noise"],
+)
+def test_other_files_are_named_by_their_content(tmp_path: Path, content: bytes, cause: str) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(content)
+    assert model_format(path) is None
+    assert cause in refusal(path)
+
+
+def test_a_pytorch_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    assert "PyTorch" in refusal(path)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    assert "saved_model.pb" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["{", "[1]", '{"config": 1}', '"text"'])
+def test_a_config_that_describes_no_model_is_damaged(tmp_path: Path, config: str) -> None:
+    assert "damaged" in refusal(h5_model(tmp_path / "m", config))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": 3, "config": 4},
+        {"class_name": "Functional", "config": "text"},
+        {"class_name": "Functional", "config": {"layers": ["text", None, 3]}},
+        {"class_name": "Functional", "config": {"layers": [{"class_name": "InputLayer"}]}},
+        functional({"class_name": ["Lambda"], "config": {"name": ["x"]}}),
+    ],
+)
+def test_a_config_of_odd_types_is_no_crash(tmp_path: Path, config: Any) -> None:
+    path = h5_model(tmp_path / "m", config)
+    check_model(path, LoadOptions())
+    with pytest.raises(ModelError):
+        load_embedder(path, LoadOptions())
+
+
+def test_checking_imports_no_tensorflow(tmp_path: Path) -> None:
+    path = h5_model(tmp_path / "m", functional(ACTIVATION))
+    program = (
+        "import sys; from pathlib import Path; from evaluator.models import *; "
+        f"check_model(Path({str(path)!r}), LoadOptions()); "
+        "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'tf_keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

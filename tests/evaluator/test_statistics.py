@@ -1,0 +1,164 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from evaluator.statistics import (
+    clopper_pearson_interval,
+    delong_test,
+    delong_variance,
+    holm_p_values,
+    mcnemar_p_value,
+    wilson_interval,
+)
+
+COUNTS = [(0, 1), (1, 1), (0, 30), (30, 30), (3, 3000), (2990, 3000), (5990, 6000), (7, 20)]
+
+
+@pytest.mark.parametrize(("successes", "trials"), COUNTS)
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_binomial_intervals_are_scipys(successes, trials, confidence):
+    witness = stats.binomtest(successes, trials)
+    for interval, method in [(wilson_interval, "wilson"), (clopper_pearson_interval, "exact")]:
+        expected = witness.proportion_ci(confidence, method=method)
+        assert interval(successes, trials, confidence=confidence) == pytest.approx(
+            (expected.low, expected.high), abs=1e-12
+        )
+
+
+def test_no_trials_have_no_interval_and_bad_counts_are_refused():
+    assert wilson_interval(0, 0) is None
+    assert clopper_pearson_interval(0, 0) is None
+    for interval in (wilson_interval, clopper_pearson_interval):
+        with pytest.raises(ValueError, match=r"0\.\.trials; got 4 of 3"):
+            interval(4, 3)
+        with pytest.raises(ValueError, match="confidence"):
+            interval(1, 3, confidence=1.0)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b"), [(5, 15), (15, 5), (7, 7), (0, 4), (1, 0), (90, 131)]
+)
+def test_mcnemar_is_the_two_sided_binomial_test(only_a, only_b):
+    witness = stats.binomtest(only_a, only_a + only_b, 0.5)
+    assert mcnemar_p_value(only_a, only_b) == pytest.approx(witness.pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(5, 15), (7, 7), (0, 4), (3, 4), (90, 131)])
+def test_mid_p_mcnemar_counts_the_observed_table_half(only_a, only_b):
+    discordant, fewer = only_a + only_b, min(only_a, only_b)
+    observed = stats.binom.pmf(fewer, discordant, 0.5)
+    expected = 2 * (stats.binom.cdf(fewer, discordant, 0.5) - observed / 2)
+    assert mcnemar_p_value(only_a, only_b, mid_p=True) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_without_discordant_pairs_is_1_and_refuses_negative_counts():
+    assert mcnemar_p_value(0, 0) == 1.0
+    assert mcnemar_p_value(0, 0, mid_p=True) == 1.0
+    with pytest.raises(ValueError, match="negative"):
+        mcnemar_p_value(-1, 3)
+
+
+def delong_by_all_couples(scores_a, scores_b, genuine):
+    """DeLong 1988, equations 3 to 6, with every genuine score held against every impostor score."""
+    above, below = [], []
+    for scores in (scores_a, scores_b):
+        couples = scores[genuine][:, None] - scores[~genuine][None, :]
+        wins = (couples > 0) + 0.5 * (couples == 0)
+        above.append(wins.mean(axis=1))
+        below.append(wins.mean(axis=0))
+    areas = [each.mean() for each in above]
+    covariance = np.cov(above) / genuine.sum() + np.cov(below) / (~genuine).sum()
+    contrast = np.array([1, -1])
+    return areas, covariance[0, 0], contrast @ covariance @ contrast
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 25), st.integers(2, 25), st.integers(2, 12))
+def test_delong_equals_its_definition_with_ties(seed, genuine_pairs, impostor_pairs, levels):
+    generator = np.random.default_rng(seed)
+    genuine = generator.permutation(np.arange(genuine_pairs + impostor_pairs) < genuine_pairs)
+    scores_a = generator.integers(0, levels, len(genuine)).astype(float)
+    scores_b = np.round(scores_a + generator.normal(size=len(genuine)) + genuine)
+    areas, variance_a, variance = delong_by_all_couples(scores_a, scores_b, genuine)
+    found = delong_test(scores_a, scores_b, genuine)
+    assert (found.auc_a, found.auc_b) == pytest.approx(areas, abs=1e-12)
+    assert found.difference == pytest.approx(areas[0] - areas[1], abs=1e-12)
+    assert found.variance == pytest.approx(variance, abs=1e-12)
+    assert delong_variance(scores_a, genuine) == pytest.approx((areas[0], variance_a), abs=1e-12)
+    assert found.auc_a == pytest.approx(roc_auc_score(genuine, scores_a), abs=1e-12)
+    if found.difference != 0 and variance > 1e-9:
+        expected = 2 * stats.norm.sf(abs(areas[0] - areas[1]) / np.sqrt(variance))
+        assert found.p_value == pytest.approx(expected, rel=1e-6)
+
+
+def test_delong_variance_is_the_bootstraps():
+    generator = np.random.default_rng(1)
+    genuine = np.arange(400) < 150
+    scores_a = generator.normal(size=400) + genuine
+    scores_b = scores_a + 0.7 * generator.normal(size=400)
+    found = delong_test(scores_a, scores_b, genuine)
+    drawn = []
+    for _ in range(1500):
+        rows = np.concatenate([generator.integers(0, 150, 150), generator.integers(150, 400, 250)])
+        areas = [roc_auc_score(genuine[rows], scores[rows]) for scores in (scores_a, scores_b)]
+        drawn.append(areas[0] - areas[1])
+    assert np.var(drawn) == pytest.approx(found.variance, rel=0.15)
+
+
+def test_delong_is_defined_where_nothing_varies():
+    genuine = np.array([True, True, False, False])
+    perfect, inverted = np.array([4.0, 3, 2, 1]), np.array([1.0, 2, 3, 4])
+    assert delong_test(perfect, perfect, genuine).p_value == 1.0
+    assert delong_test(perfect, inverted, genuine).difference == 1.0
+    assert delong_test(perfect, inverted, genuine).p_value == 2 / 2**4
+    assert delong_test([1.0, 0.0], [0.0, 1.0], [True, False]).p_value == 1.0
+    assert delong_test([1.0, 0.0], [0.0, 1.0], [True, True]) is None
+    assert delong_variance([1.0, 1.0, 1.0], [True, False, False]) == (0.5, 0.0)
+    assert delong_variance([1.0], [False]) is None
+
+
+def test_delong_contributions_sum_to_nothing_and_carry_the_variance():
+    generator = np.random.default_rng(3)
+    genuine = np.arange(2000) % 2 == 0
+    scores = generator.normal(size=(2, 2000)) + genuine
+    found = delong_test(*scores, genuine)
+    assert found.contributions.sum() == pytest.approx(0, abs=1e-12)
+    assert (found.contributions**2).sum() == pytest.approx(found.variance, rel=2e-3)
+
+
+def test_scores_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
+        delong_test([1.0, 2.0], [1.0, 2.0], [True, False, True])
+    with pytest.raises(ValueError, match="1 of 2 are not"):
+        delong_variance([1.0, np.nan], [True, False])
+
+
+def test_holm_by_hand():
+    # 4 x 0.005, 3 x 0.01, then 2 x 0.03 which 1 x 0.04 may not undercut.
+    assert holm_p_values([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_p_values([0.6, 0.7]) == [1.0, 1.0]
+    assert holm_p_values([]) == []
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        holm_p_values([1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_formula(p_values):
+    ordered = sorted(p_values)
+    steps = [(len(p_values) - rank) * p for rank, p in enumerate(ordered)]
+    expected = [min(1, max(steps[: len(p_values) - ordered[::-1].index(p)])) for p in p_values]
+    assert holm_p_values(p_values) == pytest.approx(expected)
+
+
+def test_importing_the_statistics_does_not_import_scipy_stats():
+    code = (
+        "import sys, evaluator.comparison, evaluator.deployment;"
+        "sys.exit(any(name in sys.modules for name in ('scipy.stats', 'scipy.sparse', 'keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,217 @@
+"""Which package imports which, and what starting a command may not import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluator.bins import write_bin
+
+ROOT = Path(__file__).parents[1]
+OURS = {"evaluator", "training", "zoo"}
+MAY_IMPORT = {
+    "evaluator": {"evaluator"},
+    "training": {"evaluator", "training"},
+    "zoo": OURS,
+}
+
+# Runs a command as `zoo` does and prints, last, what of sys.modules costs time to import.
+PROBE = """
+import json, sys
+from zoo.cli import run
+code = run(sys.argv[1:])
+roots = {name.partition(".")[0] for name in sys.modules}
+names = {"tensorflow", "keras", "tf_keras", "jax", "sklearn", "scipy", "skimage", "numpy", "h5py"}
+heavy = sorted(names & roots)
+print(json.dumps({"code": code, "heavy": heavy}))
+"""
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_imports_point_one_way(package: str) -> None:
+    modules = sorted((ROOT / package).rglob("*.py"))
+    assert modules
+    for path in modules:
+        wrong = (imported(path) & OURS) - MAY_IMPORT[package]
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def probe(folder: Path, *arguments: str) -> tuple[int, set[str]]:
+    """Exit code of a command in a process of its own, and the heavy packages it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    return said["code"], set(said["heavy"])
+
+
+def environment() -> dict[str, str]:
+    found = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
+    return {**found, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["eval", "--help"],
+        ["list", "--help"],
+        ["show", "--help"],
+        ["demo", "--help"],
+        ["--version"],
+        ["unheard-of"],
+        ["eval", "--unheard-of"],
+        ["show"],
+        ["list"],
+        ["show", "arc"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported_to_answer(tmp_path: Path, arguments: list[str]) -> None:
+    _, heavy = probe(tmp_path, *arguments)
+    # show's errors are evaluator's, which costs nothing; NumPy alone would be 0.1 s.
+    assert heavy == set()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A Keras .h5 by its description alone: enough for all that happens before TensorFlow."""
+    import h5py
+
+    path = tmp_path / "model.h5"
+    layers = [{"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 8, 3]}}]
+    config = {"class_name": "Functional", "config": {"layers": layers}}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    import io
+
+    images = []
+    for level in range(4):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((8, 8, 3), 60 * level, np.uint8)).save(buffer, "PNG")
+        images.append(buffer.getvalue())
+    write_bin(tmp_path / "faces.bin", images, [True, False])
+    return tmp_path / "faces.bin"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "eval",
+        "eval missing.h5 --bins faces",
+        "eval model.h5 --bins unheard-of",
+        "eval model.h5 --bins cut.bin",
+        "eval model.h5 --bins model.h5",
+        "eval faces.bin --bins faces",
+        "eval text.h5 --bins faces",
+        "eval lambda.h5 --bins faces",
+        "eval model.h5 --bins faces --flip summ",
+        "eval model.h5 --bins faces --input unti",
+        "eval model.h5 --bins faces --json no/folder.json",
+        "eval model.h5 --bins faces --results text.h5",
+        "eval arc --bins faces",
+    ],
+)
+def test_no_input_error_imports_a_framework(
+    tmp_path: Path, model: Path, faces: Path, arguments: str
+) -> None:
+    import h5py
+
+    (tmp_path / "text.h5").write_text("not a model")
+    (tmp_path / "cut.bin").write_bytes(faces.read_bytes()[:-40])
+    layers = [{"class_name": "Lambda", "config": {"name": "evil"}}]
+    with h5py.File(tmp_path / "lambda.h5", "w") as file:
+        config = {"class_name": "Functional", "config": {"layers": layers}}
+        file.attrs["model_config"] = json.dumps(config)
+    code, heavy = probe(tmp_path, *arguments.split())
+    assert code == 2
+    assert heavy <= {"numpy", "h5py", "scipy"}
+
+
+def test_a_stored_result_is_answered_without_a_framework(
+    tmp_path: Path, model: Path, faces: Path
+) -> None:
+    from evaluator.bins import read_bin
+    from evaluator.embed import EmbedOptions
+    from evaluator.evaluation import evaluate_bins
+    from evaluator.inputs import Embedder, InputSpec
+    from evaluator.models import model_sha256
+    from evaluator.results import Settings, make_result, result_path, save_result
+
+    spec = InputSpec(8, 8)
+    embedder = Embedder(lambda batch: batch.reshape(len(batch), -1) + 1, spec)
+    verification_set = read_bin(faces)
+    (measurement,) = evaluate_bins(embedder, [verification_set], options=EmbedOptions())
+    sha256 = model_sha256(model)
+    result = make_result(
+        measurement,
+        name="model",
+        path=model,
+        sha256=sha256,
+        model_format="keras-h5",
+        input_spec=spec,
+        settings=Settings(),
+    )
+    path = result_path(
+        tmp_path / "results",
+        model=("model", sha256),
+        bin=("faces", verification_set.sha256),
+        settings=Settings(),
+        profile="unit",
+        channels="rgb",
+    )
+    save_result(path, result, None)
+    code, heavy = probe(tmp_path, "eval", "model.h5", "--bins", "faces")
+    assert code == 0
+    assert heavy <= {"numpy", "h5py", "scipy"}
+
+
+def cpu_seconds_of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def test_help_takes_less_than_0_3_seconds(tmp_path: Path) -> None:
+    # Of CPU, which other processes on the machine do not stretch; nothing in it waits.
+    seconds = []
+    for _ in range(5):
+        start = cpu_seconds_of_children()
+        subprocess.run(
+            [sys.executable, "-m", "zoo", "--help"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            check=True,
+        )
+        seconds.append(cpu_seconds_of_children() - start)
+    assert min(seconds) < 0.3, seconds

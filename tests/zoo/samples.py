@@ -1,0 +1,128 @@
+"""What the tests of the command line are run on: small bins and tiny Keras models."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evaluator.bins import write_bin
+
+SIZE = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command left: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error_lines(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("zoo: error: ")]
+
+
+Zoo = Callable[..., Outcome]
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def face(person: int, shot: int, size: int = SIZE) -> NDArray[np.uint8]:
+    """A blot that is mostly the person's and a little the photograph's."""
+    own = np.random.default_rng(person).uniform(0, 255, (size, size, 3))
+    noise = np.random.default_rng((person, shot)).uniform(0, 255, (size, size, 3))
+    return np.round(0.7 * own + 0.3 * noise).astype(np.uint8)
+
+
+def write_pairs(path: Path, *, people: int = 10, first: int = 0, size: int = SIZE) -> Path:
+    """A bin of three genuine and three impostor pairs a person."""
+    images: list[bytes] = []
+    genuine: list[bool] = []
+    for person in range(first, first + people):
+        other = first + (person + 1 - first) % people
+        for shot in range(3):
+            images += [png(face(person, shot, size)), png(face(person, (shot + 1) % 3, size))]
+            images += [png(face(person, shot, size)), png(face(other, shot, size))]
+            genuine += [True, False]
+    write_bin(path, images, genuine)
+    return path
+
+
+def save(model: Any, path: Path) -> None:
+    """Saves a Keras model past a deprecation of NumPy's that Keras itself runs into."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept a copy")
+        model.save(str(path))
+
+
+def save_dense(
+    path: Path, *, size: int = SIZE, units: int = 16, seed: int = 0, bad: float | None = None
+) -> Path:
+    """A random projection of an image in Keras's own format; ``bad`` fills its first bias."""
+    from evaluator.models.runtime import import_keras
+
+    keras = import_keras()
+    random = np.random.default_rng(seed)
+    image = keras.Input((size, size, 3))
+    dense = keras.layers.Dense(units)
+    model = keras.Model(image, dense(keras.layers.Flatten()(image)))
+    bias = np.zeros(units, np.float32)
+    if bad is not None:
+        bias[0] = bad
+    dense.set_weights([random.normal(size=(size * size * 3, units)).astype(np.float32), bias])
+    save(model, path)
+    return path
+
+
+def save_any_size(path: Path) -> Path:
+    """A convolution and a global mean: a model that leaves the image's size open."""
+    from evaluator.models.runtime import import_keras
+
+    keras = import_keras()
+    image = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(16, 3, activation="tanh")(image)
+    save(keras.Model(image, keras.layers.GlobalAveragePooling2D()(features)), path)
+    return path
+
+
+def save_dark_is_nan(path: Path) -> Path:
+    """A model whose embedding is NaN for an image with a black first pixel, finite for others."""
+    from evaluator.models.runtime import import_keras
+
+    keras = import_keras()
+    image = keras.Input((SIZE, SIZE, 3))
+    flat = keras.layers.Flatten()(image)
+    random = np.random.default_rng(3)
+    first = keras.layers.Dense(16)
+    rest = keras.layers.Dense(16)
+    # x / x is 1 where the first pixel is lit and NaN where it is black.
+    ratio = keras.ops.divide(first(flat), first(flat))
+    model = keras.Model(image, keras.layers.Multiply()([rest(flat), ratio]))
+    pick = np.zeros((SIZE * SIZE * 3, 16), np.float32)
+    pick[0] = 1
+    first.set_weights([pick, np.zeros(16, np.float32)])
+    rest.set_weights([random.normal(size=pick.shape).astype(np.float32), np.zeros(16, np.float32)])
+    save(model, path)
+    return path
+
+
+def save_without_weights(source: Path, path: Path) -> None:
+    """A .keras file whose description is whole and whose weights are missing."""
+    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(path, "w") as torn:
+        for name in whole.namelist():
+            if not name.endswith(".h5"):
+                torn.writestr(name, whole.read(name))

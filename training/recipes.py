@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from evaluator.errors import InputError
-from evaluator.inputs import CHANNELS, PROFILES
 from training.schedules import SCHEDULES, Schedule, make_schedule
 
 Place = tuple[str | int, ...]
@@ -26,6 +25,10 @@ T = TypeVar("T")
 BACKBONES = ("resnet50v2", "resnet101v2", "mobilenetv2", "mobilefacenet", "iresnet50")
 POOLINGS = ("gap", "gdc", "e")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Those of `evaluator.inputs`, which imports NumPy; reading models.yaml must not. A test holds the
+# two together.
+PROFILES = ("unit", "symmetric", "insightface", "raw")
+CHANNELS = ("rgb", "bgr", "gray")
 # The names in `training.losses.MARGINS`, which imports Keras; a test holds the two together.
 MARGIN_PRESETS = ("arcface", "cosface", "combined", "seed", "seed_swapped", "seed_threshold")
 # Schedules that the founding systems change between epochs; the others change with every step.

@@ -167,7 +167,7 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest() if run.model.is_file() else None
     content = {
         "file": run.model.name,
-        "sha256": sha256,
+        **({"sha256": sha256} if sha256 else {}),
         "input": given,
         "embedding_size": recipe.model.embedding_size,
         "source": entry.source,

@@ -152,10 +152,15 @@ def train_batches(data: TrainingData, epoch: int, start: int = 0) -> Iterator[Ba
 
 
 def validation_batches(data: TrainingData) -> Iterator[Batch]:
-    """The held-back images once, unchanged, in order; the last batch may be smaller."""
+    """The held-back images, unchanged, in order; the last batch is filled up with the first ones:
+    several devices, and compiled graphs, want batches of one size.
+    """
     numbers = data.held_back
     part = data.batch // data.shard[1]
-    chunks = [numbers[at : at + part] for at in range(0, len(numbers), part)]
+    chunks = [
+        _places(numbers, at + data.shard[0] * part, part)
+        for at in range(0, len(numbers), data.batch)
+    ]
     yield from _ahead(data, chunks, lambda number: _pixels(data, number), numbers)
 
 

@@ -40,12 +40,12 @@ def save_checkpoint(path: Path, variables: Sequence[Any], state: Mapping[str, An
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            arrays = {
+            arrays: dict[str, Any] = {
                 f"{number:05d}": keras.ops.convert_to_numpy(variable)
                 for number, variable in enumerate(variables)
             }
-            text = np.frombuffer(json.dumps(state).encode(), np.uint8)
-            np.savez(file, **{_STATE: text}, **arrays)
+            arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp lets only the owner read

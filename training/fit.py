@@ -7,23 +7,19 @@ calls all state lies still and is saved as a whole, on any backend.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
 from evaluator.bins import VerificationSet
-from evaluator.errors import InputError
 from evaluator.figures import to_json
 from training.assembly import embedding_model, float32_copy, shared_weights, stage_model
 from training.callbacks import (
-    Diverged,
+    DivergedError,
     PlateauState,
     StepWatch,
     Verified,
@@ -33,7 +29,8 @@ from training.callbacks import (
 )
 from training.checkpoints import all_finite, load_checkpoint, read_state, save_checkpoint
 from training.curves import draw_curves
-from training.data.pipeline import Batch, TrainingData, train_batches, validation_batches
+from training.data.feed import Feed
+from training.data.pipeline import TrainingData, train_batches, validation_batches
 from training.events import append_events
 from training.recipes import Recipe, Stage
 from training.runs import (
@@ -137,7 +134,7 @@ def train(
 ) -> Outcome:
     """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
 
-    Raises Diverged where the loss stops being a number, InputError for data that cannot be read,
+    Raises DivergedError where the loss stops being a number, InputError for data that cannot be read,
     OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes on
     from it.
     """
@@ -147,9 +144,7 @@ def train(
         position = Position(**read_state(run.last))
     cut_to(run.log, position.log_bytes)
     cut_to(run.verification, position.verification_bytes)
-    session = _Session(
-        recipe, data, run, entry, sets, report, position, embedding_model(recipe)
-    )
+    session = _Session(recipe, data, run, entry, sets, report, position, embedding_model(recipe))
     if not position.finished:
         _train_stages(session)
     if not run.model.exists() or recipe.export == "last":
@@ -192,17 +187,11 @@ def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     position, data = session.position, session.data
     if not stage.learning_rate.by_step:
         model.optimizer.learning_rate = _rate(session, stage)
-    batches = train_batches(data, position.epochs_done, position.step)
-    try:
-        while position.step < data.steps:
-            steps = _next_event(session) - position.step
-            _train_segment(session, model, stage, itertools.islice(batches, steps), steps)
-            if position.step == data.steps:
-                break
+    while position.step < data.steps:
+        _train_segment(session, model, stage, _next_event(session))
+        if position.step < data.steps:
             verified = _verified(session) if _verification_due(session) else None
             _checkpoint(session, model, best=_improved(session, verified))
-    finally:
-        batches.close()
     _end_epoch(session, model, stage)
 
 
@@ -222,17 +211,19 @@ def _verification_due(session: _Session) -> bool:
     return bool(every and session.sets and session.position.steps_done % every == 0)
 
 
-def _train_segment(
-    session: _Session, model: keras.Model, stage: Stage, batches: Iterator[Batch], steps: int
-) -> None:
-    """So many steps, and their loss added to the epoch's. Raises Diverged."""
-    position = session.position
-    feed = _Feed(batches, session.recipe)
+def _train_segment(session: _Session, model: keras.Model, stage: Stage, stop: int) -> None:
+    """The steps of this epoch up to ``stop``, and their loss added to the epoch's.
+
+    Raises DivergedError.
+    """
+    position, data = session.position, session.data
+    start, epoch, steps = position.step, position.epochs_done, stop - position.step
+    feed = Feed(data, lambda: train_batches(data, epoch, start, stop), session.recipe)
     watch = StepWatch(_progress(session, stage))
     begin = time.perf_counter()
     try:
         model.fit(
-            feed.batches(),
+            feed.source(),
             steps_per_epoch=steps,
             epochs=1,
             verbose=0,
@@ -245,7 +236,9 @@ def _train_segment(
             raise feed.failure from None
         raise
     if watch.bad_step is not None:
-        raise Diverged(_diverged(session, position.steps_done + watch.bad_step + 1))
+        raise DivergedError(_diverged(session, position.steps_done + watch.bad_step + 1))
+    if watch.steps != steps:
+        raise RuntimeError(f"fit was given {steps} steps and did {watch.steps}")
     position.epoch_seconds += time.perf_counter() - begin
     position.loss_sum += watch.logs["loss"] * steps
     position.accuracy_sum += watch.logs["accuracy"] * steps
@@ -254,26 +247,6 @@ def _train_segment(
     if session.started is None:
         # The first segment compiles; the rate is counted from its end.
         session.started, session.started_steps = time.perf_counter(), position.steps_done
-
-
-class _Feed:
-    """Batches in the form that fit takes; keeps the error that reading them raised."""
-
-    def __init__(self, batches: Iterator[Batch], recipe: Recipe) -> None:
-        self._batches = batches
-        self._with_labels = recipe.center is not None
-        self._weighted = recipe.data.class_weights != "none"
-        self.failure: InputError | OSError | None = None
-
-    def batches(self) -> Iterator[tuple[Any, ...]]:
-        try:
-            for batch in self._batches:
-                inputs = (batch.images, batch.labels) if self._with_labels else batch.images
-                row = (inputs, batch.labels)
-                yield (*row, batch.weights) if self._weighted else row
-        except (InputError, OSError) as error:
-            self.failure = error
-            raise
 
 
 def _progress(session: _Session, stage: Stage) -> Callable[[int, float, float], None]:
@@ -345,9 +318,9 @@ def _validated(session: _Session, model: keras.Model) -> dict[str, float]:
     """Loss and accuracy on the images held back; nothing if there are none."""
     if not len(session.data.held_back):
         return {}
-    feed = _Feed(validation_batches(session.data), session.recipe)
+    feed = Feed(session.data, lambda: validation_batches(session.data), session.recipe)
     steps = -(-len(session.data.held_back) // session.data.batch)
-    logs = model.evaluate(feed.batches(), steps=steps, verbose=0, return_dict=True)
+    logs = model.evaluate(feed.source(), steps=steps, verbose=0, return_dict=True)
     return {"val_loss": float(logs["loss"]), "val_accuracy": float(logs["accuracy"])}
 
 
@@ -393,11 +366,11 @@ def _improved(session: _Session, verified: Verified | None) -> bool:
 def _checkpoint(session: _Session, model: keras.Model, *, best: bool) -> None:
     """Saves everything as the last checkpoint, and as the best one if it is that.
 
-    Raises Diverged instead where a weight is not finite: the checkpoint before stays the last.
+    Raises DivergedError instead where a weight is not finite: the checkpoint before stays the last.
     """
     variables = _variables(model)
     if not all_finite(variables):
-        raise Diverged(_diverged(session, session.position.steps_done, what="a weight"))
+        raise DivergedError(_diverged(session, session.position.steps_done, what="a weight"))
     position, run = session.position, session.run
     position.log_bytes = size_of(run.log)
     position.verification_bytes = size_of(run.verification)

@@ -103,9 +103,7 @@ def _activation_bytes(embedding: keras.Model, recipe: Recipe) -> int:
     return values * (4 if recipe.precision == "float32" else 2)
 
 
-def _seconds_a_step(
-    recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool
-) -> float:
+def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool) -> float:
     """A training step of the last stage that trains all, timed on random images."""
     stage = next(
         (each for each in reversed(recipe.stages) if each.freeze == "none"), recipe.stages[-1]
@@ -126,6 +124,7 @@ def _seconds_a_step(
 
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            del batch
             float((logs or {})["loss"])  # waits for the step
             ends.append(time.perf_counter())
 

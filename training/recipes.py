@@ -70,8 +70,9 @@ class DataRecipe:
     """How images are split, ordered and kept.
 
     ``validation``: share of the images held back; each person keeps at least one for training.
-    ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory`` keeps decoded pixels, ``auto`` does so below 4 GB.
-    ``class_weights``: ``balanced`` weighs an image by the inverse of how many its person has.
+    ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory``
+    keeps decoded pixels, ``auto`` does so below 4 GB. ``class_weights``: ``balanced`` weighs an
+    image by the inverse of how many its person has.
     """
 
     validation: float = _number(0, 0.9, default=0.05)
@@ -171,10 +172,10 @@ class Stage:
     model (the seed's ``basic_model.trainable = False``), batch norms at inference.
     """
 
+    loss: LossRecipe
+    optimizer: OptimizerRecipe
+    learning_rate: RateRecipe
     epochs: int = _number(1)
-    loss: LossRecipe = field()
-    optimizer: OptimizerRecipe = field()
-    learning_rate: RateRecipe = field()
     head: str = _one_of("norm_dense", "dense", default="norm_dense")
     freeze: str = _one_of("none", "backbone", "embedding", default="none")
     plateau: Plateau | None = None
@@ -352,9 +353,7 @@ def _scalar(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail
             raise fail(place, f"expected a name; found {_shown(value)}")
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint_text = f"; did you mean {near[0]!r}?" if near else ""
-        raise fail(
-            place, f"expected one of {', '.join(choices)}; found {_shown(value)}{hint_text}"
-        )
+        raise fail(place, f"expected one of {', '.join(choices)}; found {_shown(value)}{hint_text}")
     low, high = limits.get("low", -float("inf")), limits.get("high", float("inf"))
     number = _as_number(value)
     fits = number is not None and low <= number <= high
@@ -382,9 +381,7 @@ def _rate(value: Any, place: Place, fail: Fail) -> RateRecipe:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = {"name": "constant", "learning_rate": value}
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise fail(
-            place, f"expected a rate, or {{name: ...}} of a schedule; found {_shown(value)}"
-        )
+        raise fail(place, f"expected a rate, or {{name: ...}} of a schedule; found {_shown(value)}")
     if value["name"] not in SCHEDULES:
         raise fail(
             (*place, "name"),
@@ -400,7 +397,9 @@ def _rate(value: Any, place: Place, fail: Fail) -> RateRecipe:
         options[key] = number
     warmup = options.pop("warmup_epochs", 0.0)
     try:
-        make_schedule(value["name"], warmup_epochs=warmup, **_with_epochs(value["name"], options, 1))
+        make_schedule(
+            value["name"], warmup_epochs=warmup, **_with_epochs(value["name"], options, 1)
+        )
     except InputError as error:
         raise fail(place, str(error)) from None
     return RateRecipe(value["name"], types.MappingProxyType(options), warmup)
@@ -427,7 +426,8 @@ def _check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None
         raise fail((*place, "optimizer", "momentum"), f"{stage.optimizer.name} has no momentum")
     if stage.plateau and stage.learning_rate.by_step:
         raise fail(
-            (*place, "plateau"), "expected a rate that changes by epoch: constant or seed, no warmup"
+            (*place, "plateau"),
+            "expected a rate that changes by epoch: constant or seed, no warmup",
         )
     if stage.plateau and stage.plateau.monitor.startswith("val_") and not recipe.data.validation:
         raise fail((*place, "plateau", "monitor"), "data.validation is 0: there is no val_ figure")
@@ -436,4 +436,6 @@ def _check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "keys with values"
-    return "a list" if isinstance(value, list | tuple) else "nothing" if value is None else repr(value)
+    return (
+        "a list" if isinstance(value, list | tuple) else "nothing" if value is None else repr(value)
+    )

@@ -175,7 +175,9 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
         "recipe": to_plain(recipe),
     }
     text = yaml.safe_dump({"models": {entry.name: content}}, sort_keys=False, width=100)
-    write_whole(run.entry, f"# A run of the recipe of {entry.base!r}. See docs/training.md.\n{text}")
+    write_whole(
+        run.entry, f"# A run of the recipe of {entry.base!r}. See docs/training.md.\n{text}"
+    )
 
 
 @contextmanager

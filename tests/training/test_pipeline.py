@@ -97,9 +97,7 @@ def test_about_half_of_the_images_are_mirrored_and_others_in_the_next_epoch() ->
 
     def mirrored(epoch: int) -> dict[int, bool]:
         (batch,) = train_batches(many, epoch)
-        return {
-            int(image.max()) - 1: bool(image[0, 0, 0]) for image in batch.images
-        }
+        return {int(image.max()) - 1: bool(image[0, 0, 0]) for image in batch.images}
 
     first, second = mirrored(0), mirrored(1)
     assert 70 < sum(first.values()) < 130

@@ -90,7 +90,12 @@ def prepare_data(
     batch: int,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainingData:
-    """The training data of a recipe. Raises InputError for a batch that n processes cannot share."""
+    """The training data of a recipe.
+
+    Raises InputError for a batch that n processes cannot share, and for fewer than two people.
+    """
+    if len(faces.names) < 2:
+        raise InputError(f"{faces.source}: expected at least 2 people, found {len(faces.names)}")
     if batch % shard[1]:
         raise InputError(f"batch: expected a multiple of {shard[1]} processes; found {batch}")
     train, held_back = split_images(faces.labels, recipe.validation, recipe.seed)
@@ -131,8 +136,11 @@ def epoch_order(data: TrainingData, epoch: int) -> NDArray[np.int64]:
     return _generator(data.recipe.seed, _ORDER, epoch).permutation(data.train)
 
 
-def train_batches(data: TrainingData, epoch: int, start: int = 0) -> Iterator[Batch]:
-    """The batches of an epoch from step ``start`` on, made ahead by threads.
+def train_batches(
+    data: TrainingData, epoch: int, start: int = 0, stop: int | None = None
+) -> Iterator[Batch]:
+    """The batches of an epoch from step ``start`` up to ``stop`` (or its end), made ahead by
+    threads.
 
     Images that cannot be read are noted in ``data.broken`` and replaced by the next in order.
     Raises InputError where no image around can be read.
@@ -144,7 +152,7 @@ def train_batches(data: TrainingData, epoch: int, start: int = 0) -> Iterator[Ba
         data,
         [
             _places(order, step * data.batch + data.shard[0] * part, part)
-            for step in range(start, data.steps)
+            for step in range(start, data.steps if stop is None else stop)
         ],
         lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
         order,
@@ -162,6 +170,16 @@ def validation_batches(data: TrainingData) -> Iterator[Batch]:
         for at in range(0, len(numbers), data.batch)
     ]
     yield from _ahead(data, chunks, lambda number: _pixels(data, number), numbers)
+
+
+def empty_batch(data: TrainingData) -> Batch:
+    """A batch (this process's part) whose values are still to be written."""
+    size = data.batch // data.shard[1]
+    return Batch(
+        np.empty((size, *data.input.batch_shape), np.float32),
+        np.empty(size, np.int32),
+        np.empty(size, np.float32),
+    )
 
 
 def _places(order: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
@@ -209,11 +227,7 @@ def _ahead(
 
     def submit(numbers: NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
         size = len(numbers)
-        batch = Batch(
-            np.empty((size, *data.input.batch_shape), np.float32),
-            np.empty(size, np.int32),
-            np.empty(size, np.float32),
-        )
+        batch = empty_batch(data)
         stride = -(-size // workers)
         parts = [range(at, min(at + stride, size)) for at in range(0, size, stride)]
         return batch, [pool.submit(fill, batch, numbers, part) for part in parts]
@@ -255,9 +269,7 @@ def _training_pixels(data: TrainingData, number: int, epoch: int, flip: bool) ->
     if flip:
         pixels = pixels[:, ::-1]
     if augment.randaugment_ops or augment.crop_px or augment.cutout_px:
-        pixels = changed(
-            pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number)
-        )
+        pixels = changed(pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number))
     return pixels
 
 

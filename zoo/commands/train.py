@@ -90,7 +90,9 @@ def train_entry(
     if plan:
         _print_plan(recipe, faces, kind, folder)
         return
-    raise typer.Exit(_train(entry, recipe, faces, sets, folder, devices, resumed=stored is not None))
+    raise typer.Exit(
+        _train(entry, recipe, faces, sets, folder, devices, resumed=stored is not None)
+    )
 
 
 def _known_source(folder: RunFolder) -> Path:
@@ -127,7 +129,7 @@ def _train(
 
     from evaluator.inputs import InputSpec
     from evaluator.models.runtime import import_keras
-    from training.callbacks import Diverged
+    from training.callbacks import DivergedError
     from training.data.pipeline import prepare_data
     from training.devices import opened_devices
     from training.runs import RunEntry, create_run, locked
@@ -154,12 +156,14 @@ def _train(
             report = Reporter(progress.say, progress.step)
             try:
                 outcome = train(recipe, data, folder, entry=about, sets=sets, report=report)
-            except Diverged as error:
+            except DivergedError as error:
                 print(f"zoo: error: {error}", file=sys.stderr)
                 return 1
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
     best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
-    print(f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there", file=sys.stderr)
+    print(
+        f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there", file=sys.stderr
+    )
     return _evaluated(folder, sets) if sets else 0
 
 

@@ -134,9 +134,9 @@ def train(
 ) -> Outcome:
     """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
 
-    Raises DivergedError where the loss stops being a number, InputError for data that cannot be read,
-    OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes on
-    from it.
+    Raises DivergedError where the loss stops being a number, InputError for data that cannot be
+    read, OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes
+    on from it.
     """
     keras.utils.set_random_seed(recipe.data.seed)
     position = Position()

@@ -268,7 +268,9 @@ def _put(node: Any, parts: list[str], setting: Any, key: str, fail: Fail) -> Non
         if isinstance(node, dict) and not isinstance(node.get(place), dict | list):
             # A shorthand ("softmax" for {name: softmax}) becomes what it stands for.
             held = node.get(place)
-            node[place] = {"name": held} if isinstance(held, str) else {}
+            if held is not None and not isinstance(held, str):
+                raise fail((key,), f"there is nothing below the value {held!r} to set")
+            node[place] = {"name": held} if held is not None else {}
         _put(node[place], rest, setting, key, fail)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from evaluator.inputs import InputSpec
 from training.assembly import embedding_model, stage_model
 from training.data.faces import FaceSet
 from training.data.pipeline import split_images
-from training.recipes import OptimizerRecipe, Recipe
+from training.recipes import OptimizerRecipe, Recipe, summary
 
 # Extra copies of the weights that an optimizer keeps.
 _SLOTS = {"adamax": 2, "adam": 2, "sgd": 1}
@@ -34,6 +35,8 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     train, held_back = split_images(faces.labels, recipe.data.validation, recipe.data.seed)
     steps = -(-len(train) // recipe.batch)
     epochs = sum(stage.epochs for stage in recipe.stages)
+    # Where the weights begin changes nothing here, and ImageNet's need a network.
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, weights="none"))
     embedding = embedding_model(recipe)
     size = recipe.model.embedding_size
     head, center = classes * size, classes * size if recipe.center else 0
@@ -48,11 +51,8 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
         f"steps         {steps:,} an epoch x {epochs} epochs = {steps * epochs:,} "
         f"(batch {recipe.batch})",
         *(
-            f"  stage {number}     {stage.epochs} epochs, {stage.loss.name}"
-            f"{' ' + stage.loss.preset if stage.loss.preset else ''}, {stage.optimizer.name}, "
-            f"rate {stage.learning_rate.over(stage.epochs)(0):g} ({stage.learning_rate.name})"
-            + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")
-            for number, stage in enumerate(recipe.stages, start=1)
+            f"  stage {number}     {line}"
+            for number, line in enumerate(summary(recipe)[1:], start=1)
         ),
         f"parameters    {embedding.count_params():,} embedding model + {head:,} head"
         + (f" + {center:,} centers" if center else ""),

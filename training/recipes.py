@@ -239,6 +239,25 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     return typing.cast(dict[str, Any], _plain(recipe))
 
 
+def summary(recipe: Recipe) -> list[str]:
+    """The recipe in a line for the model and one for each stage."""
+    model = recipe.model
+    lines = [
+        f"{model.backbone} (weights {model.weights}), {model.pooling}, {model.embedding_size}; "
+        f"batch {recipe.batch}, {recipe.precision}, held back {100 * recipe.data.validation:g} %"
+        + (f"; center loss x {recipe.center.factor:g}" if recipe.center else "")
+    ]
+    for stage in recipe.stages:
+        loss = stage.loss.preset or stage.loss.name
+        lines.append(
+            f"{stage.epochs} epochs of {loss if loss == 'softmax' else 'margin ' + loss}, "
+            f"{stage.optimizer.name}, rate {stage.learning_rate.over(stage.epochs)(0):g} "
+            f"({stage.learning_rate.name})"
+            + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")
+        )
+    return lines
+
+
 def with_settings(value: Any, settings: Mapping[str, Any], fail: Fail) -> Any:
     """A copy of plain recipe data with ``{"model.backbone": "mobilefacenet"}`` put into it.
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from face_samples import SIDE, write_faces, write_pairs
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -88,6 +87,10 @@ def arrays(checkpoint: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files if name != "state"}
 
 
+def _lines(folder: Path) -> list[str]:
+    return (folder / "verification.jsonl").read_text().splitlines()
+
+
 def log_rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -135,7 +138,7 @@ def test_a_run_leaves_a_whole_folder(world: Path) -> None:
 @pytest.mark.slow
 def test_verification_is_said_in_the_seeds_line_and_kept(world: Path) -> None:
     lines = [line for line in (world / "whole.out").read_text().splitlines() if ">>>>" in line]
-    kept = [json.loads(line) for line in (world / "whole/verification.jsonl").open()]
+    kept = [json.loads(line) for line in _lines(world / "whole")]
     rows = log_rows(world / "whole")
     assert len(lines) == len(kept) == len(rows) == 3
     for line, record, row in zip(lines, kept, rows, strict=True):

@@ -19,12 +19,12 @@ from training.recipes import (
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What `fail` gives: the place and the message."""
 
 
-def fail(place: Any, message: str) -> Refused:
-    return Refused(place, message)
+def fail(place: Any, message: str) -> RefusedError:
+    return RefusedError(place, message)
 
 
 STAGE = {"epochs": 2, "loss": "softmax", "optimizer": "adamax", "learning_rate": "seed"}
@@ -43,7 +43,7 @@ def staged(**changes: Any) -> Recipe:
 
 
 def refusal(value: Any) -> tuple[Any, str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         parse_recipe(value, fail)
     return caught.value.args
 
@@ -178,7 +178,7 @@ def test_set_changes_a_copy_at_any_depth() -> None:
 
 @pytest.mark.parametrize("key", ["stages.2.epochs", "stages.x", "batch.size"])
 def test_set_refuses_a_place_that_is_not_there(key: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         with_settings(plain(batch=4), {key: 1}, fail)
     assert caught.value.args[0] == (key,)
 

@@ -1,9 +1,10 @@
 """Images/s of a training step with an 85,742-class head, from synthetic data.
 
-    KERAS_BACKEND=jax python benchmarks/gpu.py [--backbones resnet50v2 iresnet50] [--batches 128 512]
+    KERAS_BACKEND=jax python benchmarks/gpu.py [--backbones resnet50v2 iresnet50]
 
-Prints a Markdown table with the hardware. Needs a GPU to mean anything, and no TensorFlow on the JAX
-backend. The founding system recorded 640 images/s (200 ms a step of 128) on a GPU it does not name.
+Prints a Markdown table with the hardware. Needs a GPU to mean anything, and no TensorFlow on the
+JAX backend. The founding system recorded 640 images/s (200 ms a step of 128) on a GPU it does not
+name.
 """
 
 from __future__ import annotations

@@ -139,6 +139,10 @@ def train(
     on from it.
     """
     keras.utils.set_random_seed(recipe.data.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     position = Position()
     if run.last.exists():
         position = Position(**read_state(run.last))

@@ -212,3 +212,26 @@ def test_a_resume_without_a_run_is_refused(zoo: Zoo) -> None:
     done = zoo("train", "arc", "--resume", "--run", "nowhere")
     assert done.code == 2
     assert "no run to resume" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_devices_train_as_one(tmp_path: Path, faces: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    # Head and centers train on a frozen network: batch norm over half a batch is another thing.
+    frozen = ["stages.0.freeze=embedding", "model.dropout=0", "preprocess.profile=raw"]
+    checkpoints = []
+    for devices in ("cpu", "cpu:2"):
+        run = tmp_path / devices.replace(":", "")
+        asked = ["train", "centsoft", "--data", faces, *SMALL, *frozen, "--run", run]
+        done = command(tmp_path, *asked, "--devices", devices, backend=backend)
+        assert done.returncode == 0, done.stderr
+        with np.load(run / "checkpoints" / "last.npz") as file:
+            checkpoints.append({name: file[name] for name in file.files if name != "state"})
+    one, two = checkpoints
+    assert one.keys() == two.keys()
+    # The head's and the centers' shapes; both start elsewhere and have moved.
+    trained = [name for name in one if one[name].shape in ((8, 3), (3, 8))]
+    assert len(trained) >= 3
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-4, atol=1e-6)

@@ -64,7 +64,7 @@ def train_entry(
     """
     from evaluator.bins import read_bin
     from evaluator.errors import InputError
-    from training.data.faces import open_faces
+    from training.data.shards import open_training_faces
     from training.devices import check_devices
     from training.runs import RunFolder, check_new_run, check_resumable
     from zoo.registry import read_registry, registry_path
@@ -82,7 +82,7 @@ def train_entry(
         data = _known_source(folder)
     if stored is None and not plan:
         check_new_run(folder.path)
-    faces = open_faces(data)
+    faces = open_training_faces(data)
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)
     sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]

@@ -24,6 +24,7 @@ from zoo.commands import (
     report,
     show,
     threshold,
+    train,
     verify,
 )
 
@@ -34,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--models"})
+MANY_VALUED = frozenset({"--bins", "--models", "--set"})
 
 # 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
 _INTERRUPTED = 130
@@ -68,6 +69,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+app.command("train")(train.train_entry)
 app.command("probe")(probe.probe)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)

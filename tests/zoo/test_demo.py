@@ -117,7 +117,7 @@ def test_the_demo_prints_the_table_and_leaves_its_files(zoo: Zoo, olivetti: None
     assert 75 < accuracy["eigenfaces"] < accuracy["fisherfaces"] < 95
     assert "Olivetti" in done.err
     left = {path.name for path in Path("demo").iterdir()}
-    assert left == {"olivetti.bin", "eigenfaces.h5", "fisherfaces.h5", "results"}
+    assert left == {"olivetti.bin", "eigenfaces.h5", "fisherfaces.h5", "results", "report.html"}
     assert read_bin(Path("demo/olivetti.bin")).pairs == 900
     commands = [line for line in done.out.splitlines() if line.startswith("  zoo ")]
     assert len(commands) == 3

@@ -67,8 +67,8 @@ class Scored:
     pairs: NDArray[np.int64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
-    people: Ends | None
     kfold: KFoldAccuracy | None
+    people: Ends | None = None
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,12 @@ def test_the_demo_prints_the_table_and_leaves_its_files(zoo: Zoo, olivetti: None
     assert read_bin(Path("demo/olivetti.bin")).pairs == 900
     commands = [line for line in done.out.splitlines() if line.startswith("  zoo ")]
     assert len(commands) == 3
-    again = zoo(*commands[1].split()[1:])
+    suggested = zoo(*commands[1].split()[1:])
+    assert suggested.code == 0
+    assert suggested.out.startswith("# fisherfaces ")
+    assert "fisherfaces is better: +14" in done.out
+    again = zoo("eval", "demo/fisherfaces.h5", "--bins", "demo/olivetti.bin",
+                "--results", "demo/results", "--json", "-")  # fmt: skip
     assert "answered from the store" in again.err
     (result,) = json.loads(again.out)
     assert result["figures"]["accuracy"] == pytest.approx(accuracy["fisherfaces"] / 100, abs=1e-4)

@@ -1,0 +1,94 @@
+"""Learning rates by epoch, as pure functions from an epoch to a rate.
+
+An epoch counts from 0 and may be a fraction, for a rate that changes with every step; the seed's
+own schedule was called with whole epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from evaluator.errors import InputError
+
+Schedule = Callable[[float], float]
+
+
+def constant(learning_rate: float) -> Schedule:
+    """The same rate at every epoch."""
+    positive("learning_rate", learning_rate)
+    return lambda _: learning_rate
+
+
+def seed(learning_rate: float = 0.001, *, hold: float = 10, rate: float = 0.2) -> Schedule:
+    """``learning_rate`` for the first ``hold`` epochs, then x exp(rate * (hold - epoch))."""
+    positive("learning_rate", learning_rate)
+    return lambda epoch: learning_rate * math.exp(min(0.0, rate * (hold - epoch)))
+
+
+def polynomial(
+    learning_rate: float, *, epochs: float, power: float = 2.0, end: float = 0.0
+) -> Schedule:
+    """From ``learning_rate`` at 0 to ``end`` at ``epochs`` and after: (1 - epoch/epochs)^power."""
+    positive("learning_rate", learning_rate)
+    positive("epochs", epochs)
+    positive("power", power)
+
+    def at(epoch: float) -> float:
+        left = 1.0 - min(max(epoch / epochs, 0.0), 1.0)
+        return float(end + (learning_rate - end) * left**power)
+
+    return at
+
+
+def cosine(learning_rate: float, *, epochs: float, end: float = 0.0) -> Schedule:
+    """From ``learning_rate`` at 0 to ``end`` at ``epochs`` and after, along half a cosine."""
+    positive("learning_rate", learning_rate)
+    positive("epochs", epochs)
+
+    def at(epoch: float) -> float:
+        done = min(max(epoch / epochs, 0.0), 1.0)
+        return end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return at
+
+
+def warmup(schedule: Schedule, epochs: float) -> Schedule:
+    """A line from 0 to ``schedule(epochs)``, then ``schedule`` itself, unshifted."""
+    positive("epochs", epochs)
+    return lambda epoch: (
+        schedule(epochs) * max(epoch, 0.0) / epochs if epoch < epochs else schedule(epoch)
+    )
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = MappingProxyType(
+    {"constant": constant, "seed": seed, "polynomial": polynomial, "cosine": cosine}
+)
+
+
+def make_schedule(name: str, *, warmup_epochs: float = 0.0, **options: Any) -> Schedule:
+    """The schedule of that name with its options, after ``warmup_epochs`` of warm-up.
+
+    Raises:
+        InputError: an unknown name, an option the schedule does not have or lacks, a value out of
+            range.
+    """
+    if name not in SCHEDULES:
+        raise InputError(f"schedule: expected one of {', '.join(SCHEDULES)}; found {name}")
+    try:
+        schedule = SCHEDULES[name](**options)
+    except TypeError as error:
+        raise InputError(f"schedule {name}: {error}") from error
+    return warmup(schedule, warmup_epochs) if warmup_epochs else schedule
+
+
+def positive(name: str, value: float) -> None:
+    """Nothing.
+
+    Raises:
+        InputError: ``value`` is not a finite number above 0.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"schedule: {name}: expected a finite number above 0, found {value!r}")

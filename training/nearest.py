@@ -114,7 +114,11 @@ def fastest_product(units: NDArray[np.float32]) -> Product:
             return lambda rows, out: np.copyto(
                 out, tf.matmul(tf.gather(held, rows), held, transpose_b=True).numpy()
             )
-    return lambda rows, out: np.matmul(units[rows], units.T, out=out)
+    return lambda rows, out: _multiply(units, rows, out)
+
+
+def _multiply(units: NDArray[np.float32], rows: NDArray[np.intp], out: NDArray[np.float32]) -> None:
+    np.matmul(units[rows], units.T, out=out)
 
 
 def hardest_negatives(

@@ -267,7 +267,8 @@ def _candidate_rows(
 
 def _violates(likeness: Any, cosines: Floats, alpha: float) -> NDArray[np.bool_]:
     """The margin as the founding system rounds it: a difference of float32, then one comparison."""
-    return likeness - cosines < np.float32(alpha)
+    violated: NDArray[np.bool_] = likeness - cosines < np.float32(alpha)
+    return violated
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ from pathlib import Path
 from evaluator.bins import is_pickle
 from evaluator.errors import InputError
 from evaluator.models import model_format
-from zoo.registry import Entry, unknown_name
+from zoo.registry import Entry, read_registry, unknown_name
+
+# The file in a run's folder that makes it an entry of the zoo.
+RUN_ENTRY = "models.yaml"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
             f"no model {value!r}: it is no path, and no entry of models.yaml; "
             f"{unknown_name(value, entries)}"
         )
+    if (path / RUN_ENTRY).is_file():
+        return _resolve_run(path)
     if path.is_file() and model_format(path) is None and is_pickle(path):
         raise InputError(f"{value}: this is a bin, not a model; put it after --bins")
     if path.is_dir() and model_format(path) is None:
@@ -56,6 +61,17 @@ def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
             f"{value}: a folder, but not a SavedModel; give the model files in it: {value}/*.h5"
         )
     return ModelChoice(path.stem or path.name, path)
+
+
+def _resolve_run(folder: Path) -> ModelChoice:
+    """The embedding model of a training run's folder, which holds its own entry."""
+    [entry] = read_registry(folder / RUN_ENTRY).values()
+    if not entry.file.exists():
+        raise InputError(
+            f"{folder}: a training run that has no {entry.file.name} yet; "
+            "it is written at the first evaluation, or at the end"
+        )
+    return ModelChoice(entry.name, entry.file, entry)
 
 
 def bin_folders(given: Sequence[Path]) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from evaluator.errors import InputError
+from training.recipes import Place, Recipe, RecipeError, parse_recipe, with_settings
 
 T = TypeVar("T")
 
@@ -48,6 +49,17 @@ class Entry:
     protocol: str | None
     published: Mapping[str, Published]
     notes: str
+    recipe: Recipe | None = None
+    recipe_source: RecipeSource | None = None
+
+
+@dataclass(frozen=True)
+class RecipeSource:
+    """A recipe as its file has it: plain data, and the line of each key and list member."""
+
+    path: Path
+    plain: Mapping[str, Any]
+    lines: Mapping[Place, int]
 
 
 def registry_path(given: Path | None = None) -> Path:
@@ -79,6 +91,47 @@ def read_registry(path: Path) -> dict[str, Entry]:
     top = reader.mapping(root, "the file", required=("models",))
     entries = reader.mapping(top["models"], "models")
     return {name: reader.entry(name, node) for name, node in entries.items()}
+
+
+def entry_named(name: str, entries: Mapping[str, Entry]) -> Entry:
+    """The entry of that name. Raises InputError with the nearest one."""
+    if name not in entries:
+        raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
+    return entries[name]
+
+
+def recipe_with(source: RecipeSource, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with ``--set`` values put in, checked anew.
+
+    Raises RecipeError that names the option, or else the line, that is wrong.
+    """
+
+    def fail(place: Place, message: str) -> RecipeError:
+        key = next((key for key in settings if _touches(key, place)), None)
+        if key is not None:
+            return RecipeError(f"--set {key}={settings[key]}: {message}")
+        return RecipeError(f"{source.path}:{_line(source, place)}: {_dotted(place)}: {message}")
+
+    return parse_recipe(with_settings(source.plain, settings, fail), fail)
+
+
+def _touches(key: str, place: Place) -> bool:
+    """Whether a setting's key leads to the place, or below it."""
+    parts = key.split(".")
+    return all(
+        part in ("*", str(step)) for part, step in zip(parts, place, strict=False)
+    ) and bool(place)
+
+
+def _line(source: RecipeSource, place: Place) -> int:
+    """The line of the place, or of the nearest thing around it."""
+    while place and place not in source.lines:
+        place = place[:-1]
+    return source.lines[place]
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(["recipe", *map(str, place)])
 
 
 def unknown_name(name: str, known: Mapping[str, object]) -> str:
@@ -149,7 +202,7 @@ class _Reader:
             node,
             what,
             required=("file", "input", "source"),
-            optional=("sha256", "embedding_size", "published", "notes"),
+            optional=("sha256", "embedding_size", "published", "notes", "recipe"),
         )
         settings = self.mapping(
             keys["input"],
@@ -159,6 +212,7 @@ class _Reader:
         )
         protocol, published = self.published(keys.get("published"), what)
         size = settings.get("size")
+        source = self.recipe(keys.get("recipe"), keys["input"], what)
         return Entry(
             name=name,
             file=self.path.parent / self.value(keys["file"], f"{what}: file", _text, "a path"),
@@ -179,7 +233,42 @@ class _Reader:
             notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
             if "notes" in keys
             else "",
+            recipe=None if source is None else recipe_with(source, {}),
+            recipe_source=source,
         )
+
+    def recipe(self, node: yaml.Node | None, given: yaml.Node, what: str) -> RecipeSource | None:
+        """The recipe's plain data; its preprocess is the entry's input unless it has its own."""
+        if node is None:
+            return None
+        lines: dict[Place, int] = {(): node.start_mark.line + 1}
+        plain = self.plain(node, (), f"{what}: recipe", lines)
+        if not isinstance(plain, dict):
+            raise self.error(node, f"{what}: recipe: expected keys with values")
+        if "preprocess" not in plain:
+            lines["preprocess",] = given.start_mark.line + 1
+            plain["preprocess"] = self.plain(given, ("preprocess",), f"{what}: input", lines)
+        return RecipeSource(self.path, plain, lines)
+
+    def plain(self, node: yaml.Node, place: Place, what: str, lines: dict[Place, int]) -> Any:
+        """A node as plain data, noting where each part of it stands."""
+        if isinstance(node, yaml.MappingNode):
+            nodes = self.mapping(node, what)
+            keys = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+            for name, value in nodes.items():
+                lines[*place, name] = keys[name]
+            return {
+                name: self.plain(value, (*place, name), f"{what}: {name}", lines)
+                for name, value in nodes.items()
+            }
+        if isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[*place, number] = value.start_mark.line + 1
+            return [
+                self.plain(value, (*place, number), what, lines)
+                for number, value in enumerate(node.value)
+            ]
+        return yaml.safe_load(yaml.serialize(node))
 
     def sha256(self, node: yaml.Node | None, what: str) -> str | None:
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):

@@ -1,0 +1,181 @@
+"""A recipe's model: embedding, head, centers, loss and optimizer, put together for one stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from training.backbones import build_embedding_model
+from training.centers import CenterLoss
+from training.heads import NormDense
+from training.losses import MARGINS, MarginSoftmax, SoftmaxLoss
+from training.recipes import LossRecipe, OptimizerRecipe, Recipe, Stage
+
+# Knots of a rate that changes with every step; between two of them it runs straight. A quadratic
+# decay is met within 2e-8 of its first value.
+_KNOTS = 4096
+
+
+def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Model:
+    """The recipe's embedding model, its weights fresh (or from ImageNet), at its precision.
+
+    Raises InputError for what `build_embedding_model` refuses.
+    """
+    height, width = recipe.preprocess.size
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision or recipe.precision)
+    try:
+        return build_embedding_model(
+            recipe.model.backbone,
+            input_shape=(height, width, 1 if recipe.preprocess.channels == "gray" else 3),
+            embedding_size=recipe.model.embedding_size,
+            weights=None if recipe.model.weights == "none" else recipe.model.weights,
+            head=recipe.model.pooling,
+            dropout=recipe.model.dropout,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def float32_copy(recipe: Recipe, model: keras.Model) -> keras.Model:
+    """The embedding model with the same weights, computing in float32: what is exported."""
+    plain = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, weights="none"))
+    copy = embedding_model(plain, precision="float32")
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def stage_model(
+    recipe: Recipe, stage: Stage, embedding: keras.Model, *, classes: int, steps_per_epoch: int
+) -> keras.Model:
+    """A compiled model from images (with a center: [images, labels]) to logits (batch, classes).
+
+    ``loss`` is the stage's, plus the center's; the metric ``accuracy`` is that of the logits
+    without the margin. What the stage freezes does not train.
+    """
+    _freeze(embedding, stage.freeze)
+    images = keras.Input(embedding.input_shape[1:], name="images")
+    inputs: Any = images
+    features = embedding(images)
+    if recipe.center is not None:
+        labels = keras.Input((), dtype="int32", name="labels")
+        center = CenterLoss(
+            classes, alpha=recipe.center.alpha, factor=recipe.center.factor, name="center"
+        )
+        features = center(features, labels)
+        inputs = [images, labels]
+    model = keras.Model(inputs, _head(stage, classes)(features))
+    model.compile(
+        optimizer=_optimizer(stage, steps_per_epoch),
+        loss=_loss(stage.loss),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # JAX without jit would run one operation after another from Python.
+        jit_compile=recipe.xla or keras.backend.backend() == "jax",
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def shared_weights(model: keras.Model) -> list[Any]:
+    """What outlives a stage besides the embedding model: the head's weight, then the centers."""
+    layers = {layer.name: layer for layer in model.layers}
+    found = [layers["head"].weights[0]]
+    return [*found, layers["center"].centers] if "center" in layers else found
+
+
+def backbone_end(embedding: keras.Model) -> int:
+    """How many of the model's layers belong to the backbone: up to its last feature map, which is
+    the last output of more than one position.
+    """
+    ends = [
+        number
+        for number, layer in enumerate(embedding.layers)
+        if len(layer.output.shape) == 4 and layer.output.shape[1] * layer.output.shape[2] > 1
+    ]
+    return ends[-1] + 1
+
+
+def _freeze(embedding: keras.Model, what: str) -> None:
+    embedding.trainable = True
+    if what == "embedding":
+        embedding.trainable = False
+    elif what == "backbone":
+        for layer in embedding.layers[: backbone_end(embedding)]:
+            layer.trainable = False
+
+
+def _head(stage: Stage, classes: int) -> keras.layers.Layer:
+    if stage.head == "norm_dense":
+        return NormDense(classes, cosine=stage.loss.name == "margin", name="head")
+    return keras.layers.Dense(classes, use_bias=False, dtype="float32", name="head")
+
+
+def _loss(recipe: LossRecipe) -> keras.losses.Loss:
+    if recipe.name == "softmax":
+        return SoftmaxLoss()
+    names = ("angular_mul", "angular_add", "cosine_sub", "scale", "fallback")
+    own = {name: getattr(recipe, name) for name in names if getattr(recipe, name) is not None}
+    return MarginSoftmax(**{**(MARGINS[recipe.preset] if recipe.preset else {}), **own})
+
+
+def _optimizer(stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    schedule = stage.learning_rate.over(stage.epochs)
+    rate: Any = schedule(0)
+    if stage.learning_rate.by_step:
+        knots = np.linspace(0, stage.epochs, _KNOTS + 1)
+        rates = np.array([schedule(float(epoch)) for epoch in knots], np.float32)
+        rate = StepRates(rates.tolist(), stage.epochs * steps_per_epoch)
+    recipe: OptimizerRecipe = stage.optimizer
+    options: dict[str, Any] = {"learning_rate": rate}
+    if recipe.clip_norm:
+        options["global_clipnorm"] = recipe.clip_norm
+    if recipe.name == "sgd":
+        return L2SGD(l2=recipe.weight_decay, momentum=recipe.momentum, **options)
+    kind = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}[recipe.name]
+    return kind(weight_decay=recipe.weight_decay or None, **options)
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class StepRates(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """The rate at each of ``steps`` steps, read off knots that lie evenly over them."""
+
+    def __init__(self, rates: list[float], steps: int) -> None:
+        self.rates = rates
+        self.steps = steps
+
+    def __call__(self, step: Any) -> Any:
+        last = len(self.rates) - 1
+        place = ops.clip(ops.cast(step, "float32") * (last / self.steps), 0.0, float(last))
+        below = ops.minimum(ops.floor(place), float(last - 1))
+        share = place - below
+        number = ops.cast(below, "int32")
+        rates = ops.convert_to_tensor(self.rates, dtype="float32")
+        return (1.0 - share) * ops.take(rates, number) + share * ops.take(rates, number + 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rates": self.rates, "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class L2SGD(keras.optimizers.SGD):  # type: ignore[misc]
+    """SGD whose weight decay is part of the gradient, and so of the momentum, as in PyTorch.
+
+    Keras's own ``weight_decay`` is decoupled: with momentum 0.9 it is a tenth as strong.
+    """
+
+    def __init__(self, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.l2 = l2
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One variable's step."""
+        if self.l2:
+            gradient = ops.add(gradient, ops.multiply(ops.cast(variable, gradient.dtype), self.l2))
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "l2": self.l2}

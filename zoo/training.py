@@ -1,0 +1,129 @@
+"""What `zoo train` puts together: entry and settings -> recipe, data, bins, run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from evaluator.errors import InputError
+from training.recipes import Recipe
+from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins
+from zoo.registry import Entry, RegistryError, entry_named, read_registry, recipe_with
+
+
+def parse_settings(values: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` options as a mapping, each value read as YAML. Raises InputError."""
+    settings = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {value}: expected key=value, as in model.backbone=iresnet50")
+        try:
+            settings[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {value}: the value is not YAML; quote it") from None
+    return settings
+
+
+def entry_recipe(entry: Entry, settings: dict[str, Any]) -> Recipe:
+    """The entry's recipe with the settings. Raises InputError."""
+    if entry.recipe_source is None:
+        raise InputError(f"entry {entry.name!r} has no recipe: its models.yaml says how to add one")
+    return recipe_with(entry.recipe_source, settings)
+
+
+def run_entry(folder: Path) -> Entry:
+    """The entry in a run's folder. Raises InputError if there is none."""
+    path = folder / RUN_ENTRY
+    if not path.is_file():
+        raise InputError(f"{folder}: no run to resume: it has no {RUN_ENTRY}; start it first")
+    entries = read_registry(path)
+    if len(entries) != 1:
+        raise RegistryError(f"{path}: expected the one entry of a run; found {len(entries)}")
+    return next(iter(entries.values()))
+
+
+def named_entry(name: str, entries: dict[str, Entry]) -> Entry:
+    """The entry to train. Raises InputError with the nearest name."""
+    return entry_named(name, entries)
+
+
+def training_bins(asked: Sequence[str], recipe: Recipe, data: Path) -> list[Path]:
+    """The bins to verify on: those asked for, which must be there, or those of the recipe that
+    are, with a line about the others. Bins are also looked for beside the training data.
+    """
+    beside = data if data.is_dir() else data.parent
+    folders = bin_folders([beside] if beside.is_dir() else [])
+    names = [part for value in asked for part in value.split(",") if part]
+    if names:
+        return resolve_bins(names, folders, {})
+    found, missing = [], []
+    for name in recipe.verification.bins:
+        try:
+            found += resolve_bins([name], folders, {})
+        except InputError:
+            missing.append(name)
+    if missing:
+        looked = ", ".join(str(folder) for folder in folders)
+        print(
+            f"not verified on {', '.join(missing)}: no such bin in {looked}; "
+            "name bins with --bins, or their folder in $ZOO_DATA",
+            file=sys.stderr,
+        )
+    return found
+
+
+class TrainingProgress:
+    """One line on stderr with loss, accuracy, images/s and time left; silent without a terminal."""
+
+    def __init__(self) -> None:
+        """A line that appears with the first step."""
+        console = Console(stderr=True)
+        self._terminal = console.is_terminal
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> TrainingProgress:
+        """Shows the line."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Takes the line away."""
+        self._bar.stop()
+
+    def step(self, step: Any) -> None:
+        """What is shown after a step (a ``training.fit.Step``)."""
+        if not self._terminal:
+            return
+        minutes, seconds = divmod(int(step.seconds_left), 60)
+        hours, minutes = divmod(minutes, 60)
+        figures = (
+            f"step {step.done}/{step.total}  loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  "
+            f"{step.images_per_second:,.0f} images/s  {hours}:{minutes:02d}:{seconds:02d} left"
+        )
+        title = f"stage {step.stage + 1}, epoch {step.epoch + 1}/{step.epochs}"
+        if self._task is None:
+            self._task = self._bar.add_task(title, total=step.total, figures=figures)
+        self._bar.update(self._task, description=title, completed=step.done, figures=figures)
+
+    def say(self, line: str) -> None:
+        """A whole line, above the bar; markup in it is not read."""
+        if self._terminal:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
 from evaluator.errors import InputError
@@ -35,7 +37,7 @@ from training.checkpoints import all_finite, load_checkpoint, read_state, save_c
 from training.curves import draw_curves
 from training.data.pipeline import Batch, TrainingData, train_batches, validation_batches
 from training.events import append_events
-from training.recipes import Recipe, Stage
+from training.recipes import TRIPLET_LOSSES, Recipe, Stage
 from training.runs import (
     RunEntry,
     RunFolder,
@@ -45,6 +47,13 @@ from training.runs import (
     read_log,
     size_of,
     write_entry,
+)
+from training.triplet_stage import (
+    collapse_alarm,
+    epoch_images,
+    held_back_figures,
+    load_order,
+    save_order,
 )
 
 
@@ -63,6 +72,8 @@ class Position:
     steps_done: int = 0
     loss_sum: float = 0.0
     accuracy_sum: float = 0.0
+    active_sum: float = 0.0
+    spread_sum: float = 0.0
     epoch_seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
@@ -120,6 +131,7 @@ class _Session:
     exported: keras.Model | None = None
     started: float | None = None
     started_steps: int = 0
+    epoch_steps: int = 0
 
     @property
     def total_steps(self) -> int:
@@ -147,9 +159,7 @@ def train(
         position = Position(**read_state(run.last))
     cut_to(run.log, position.log_bytes)
     cut_to(run.verification, position.verification_bytes)
-    session = _Session(
-        recipe, data, run, entry, sets, report, position, embedding_model(recipe)
-    )
+    session = _Session(recipe, data, run, entry, sets, report, position, embedding_model(recipe))
     if not position.finished:
         _train_stages(session)
     if not run.model.exists() or recipe.export == "last":
@@ -192,12 +202,14 @@ def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     position, data = session.position, session.data
     if not stage.learning_rate.by_step:
         model.optimizer.learning_rate = _rate(session, stage)
-    batches = train_batches(data, position.epochs_done, position.step)
+    order = _order(session, stage)
+    session.epoch_steps = data.steps if order is None else -(-len(order) // data.batch)
+    batches = train_batches(data, position.epochs_done, position.step, order)
     try:
-        while position.step < data.steps:
+        while position.step < session.epoch_steps:
             steps = _next_event(session) - position.step
             _train_segment(session, model, stage, itertools.islice(batches, steps), steps)
-            if position.step == data.steps:
+            if position.step == session.epoch_steps:
                 break
             verified = _verified(session) if _verification_due(session) else None
             _checkpoint(session, model, best=_improved(session, verified))
@@ -206,11 +218,32 @@ def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     _end_epoch(session, model, stage)
 
 
+def _order(session: _Session, stage: Stage) -> NDArray[np.int64] | None:
+    """The images of this epoch in order where triplets decide it; None elsewhere.
+
+    Mined ones depend on the weights at the epoch's begin: a run that goes on within an epoch reads
+    them from where they were written.
+    """
+    position, path = session.position, session.run.path / "triplets.npz"
+    if stage.triplets is None:
+        return None
+    if stage.triplets.sampler == "mined" and position.step:
+        return load_order(path, position.epochs_done)
+    order, line = epoch_images(
+        stage.triplets, session.data, session.embedding, position.epochs_done
+    )
+    if line:
+        session.report.say(line)
+    if stage.triplets.sampler == "mined":
+        save_order(path, order, position.epochs_done)
+    return order
+
+
 def _next_event(session: _Session) -> int:
     """The step of this epoch before which something is due besides training."""
     position, recipe = session.position, session.recipe
     before = position.steps_done - position.step
-    ends = [session.data.steps]
+    ends = [session.epoch_steps]
     for every in (recipe.checkpoint_steps, recipe.verification.every_steps if session.sets else 0):
         if every:
             ends.append((position.steps_done // every + 1) * every - before)
@@ -249,6 +282,8 @@ def _train_segment(
     position.epoch_seconds += time.perf_counter() - begin
     position.loss_sum += watch.logs["loss"] * steps
     position.accuracy_sum += watch.logs["accuracy"] * steps
+    position.active_sum += watch.logs.get("active", 0.0) * steps
+    position.spread_sum += watch.logs.get("spread", 0.0) * steps
     position.step += steps
     position.steps_done += steps
     if session.started is None:
@@ -309,18 +344,21 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     between any two of them leaves a checkpoint from which the epoch's end is done again.
     """
     position, data = session.position, session.data
+    steps = session.epoch_steps
     row: dict[str, Any] = {
         "stage": position.stage,
         "epoch": position.epochs_done,
         "step": position.steps_done,
         "learning_rate": _rate(session, stage),
-        "loss": position.loss_sum / data.steps,
-        "accuracy": position.accuracy_sum / data.steps,
-        "images_per_second": data.batch * data.steps / max(position.epoch_seconds, 1e-9),
+        "loss": position.loss_sum / steps,
+        "accuracy": position.accuracy_sum / steps,
+        "images_per_second": data.batch * steps / max(position.epoch_seconds, 1e-9),
         "seconds": position.epoch_seconds,
-        **_validated(session, model),
+        **_validated(session, model, stage),
     }
     session.report.say(_epoch_line(row, session))
+    if stage.loss.name in TRIPLET_LOSSES:
+        _look_at_triplets(session, row, model)
     verified = _verified(session) if session.sets else None
     if stage.plateau is not None:
         state = after_epoch(
@@ -330,6 +368,7 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     position.epoch += 1
     position.epochs_done += 1
     position.step, position.loss_sum, position.accuracy_sum = 0, 0.0, 0.0
+    position.active_sum, position.spread_sum = 0.0, 0.0
     position.epoch_seconds = 0.0
     improved = _improved(session, verified)
     row |= bin_row(verified.measurements) if verified else {}
@@ -341,9 +380,42 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     _checkpoint(session, model, best=improved)
 
 
-def _validated(session: _Session, model: keras.Model) -> dict[str, float]:
-    """Loss and accuracy on the images held back; nothing if there are none."""
+def _look_at_triplets(session: _Session, row: dict[str, Any], model: keras.Model) -> None:
+    """Says how many triplets are active and how far embeddings lie apart, and what is wrong."""
+    position, steps = session.position, session.epoch_steps
+    active, spread = position.active_sum / steps, position.spread_sum / steps
+    session.report.say(f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1")
+    losses = [
+        float(each["loss"])
+        for each in read_log(session.run)
+        if int(each["stage"]) == position.stage
+    ]
+    alarm = collapse_alarm(
+        [*losses, row["loss"]], margin=model.loss.margin, spread=spread, active=active
+    )
+    if alarm:
+        session.report.say(f"warning: {alarm}")
+
+
+def _validated(session: _Session, model: keras.Model, stage: Stage) -> dict[str, float]:
+    """Loss and accuracy on the images held back; nothing if there are none.
+
+    Of triplets drawn from them where the stage's own come from a sliding window, with the founding
+    system's two lines; nothing for other triplet losses, whose held-back images are people's single
+    ones.
+    """
     if not len(session.data.held_back):
+        return {}
+    if stage.triplets is not None and stage.triplets.sampler == "sliding_window":
+        loss, right, total = held_back_figures(
+            session.embedding, session.data, model.loss.distance, model.loss.margin
+        )
+        position = session.position
+        mean = position.loss_sum / session.epoch_steps
+        session.report.say(f"Epoch: {position.epoch}, Triplet Loss: {mean:.8g}")
+        session.report.say(f"准确率: {right / total:.4f} ({right} / {total})")
+        return {"val_loss": loss, "val_accuracy": right / total}
+    if stage.loss.name in TRIPLET_LOSSES:
         return {}
     feed = _Feed(validation_batches(session.data), session.recipe)
     steps = -(-len(session.data.held_back) // session.data.batch)
@@ -438,7 +510,7 @@ def _rate(session: _Session, stage: Stage) -> float:
     """The learning rate where the position is (at an epoch's end: at its last step)."""
     position = session.position
     if stage.learning_rate.by_step:
-        at = position.epoch + max(position.step - 1, 0) / session.data.steps
+        at = position.epoch + max(position.step - 1, 0) / session.epoch_steps
     else:
         at = float(position.epoch)
     rate = stage.learning_rate.over(stage.epochs)(at)

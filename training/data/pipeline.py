@@ -131,20 +131,23 @@ def epoch_order(data: TrainingData, epoch: int) -> NDArray[np.int64]:
     return _generator(data.recipe.seed, _ORDER, epoch).permutation(data.train)
 
 
-def train_batches(data: TrainingData, epoch: int, start: int = 0) -> Iterator[Batch]:
+def train_batches(
+    data: TrainingData, epoch: int, start: int = 0, order: NDArray[np.int64] | None = None
+) -> Iterator[Batch]:
     """The batches of an epoch from step ``start`` on, made ahead by threads.
 
+    ``order`` are the image numbers of an epoch that has its own, as triplets have.
     Images that cannot be read are noted in ``data.broken`` and replaced by the next in order.
     Raises InputError where no image around can be read.
     """
-    order = epoch_order(data, epoch)
+    order = epoch_order(data, epoch) if order is None else order
     flips = _flips(data, epoch)
     part = data.batch // data.shard[1]
     yield from _ahead(
         data,
         [
             _places(order, step * data.batch + data.shard[0] * part, part)
-            for step in range(start, data.steps)
+            for step in range(start, -(-len(order) // data.batch))
         ],
         lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
         order,
@@ -153,7 +156,11 @@ def train_batches(data: TrainingData, epoch: int, start: int = 0) -> Iterator[Ba
 
 def validation_batches(data: TrainingData) -> Iterator[Batch]:
     """The held-back images once, unchanged, in order; the last batch may be smaller."""
-    numbers = data.held_back
+    return still_batches(data, data.held_back)
+
+
+def still_batches(data: TrainingData, numbers: NDArray[np.int64]) -> Iterator[Batch]:
+    """Some images once, unchanged, in order; the last batch may be smaller."""
     part = data.batch // data.shard[1]
     chunks = [numbers[at : at + part] for at in range(0, len(numbers), part)]
     yield from _ahead(data, chunks, lambda number: _pixels(data, number), numbers)
@@ -250,9 +257,7 @@ def _training_pixels(data: TrainingData, number: int, epoch: int, flip: bool) ->
     if flip:
         pixels = pixels[:, ::-1]
     if augment.randaugment_ops or augment.crop_px or augment.cutout_px:
-        pixels = changed(
-            pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number)
-        )
+        pixels = changed(pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number))
     return pixels
 
 

@@ -66,6 +66,7 @@ def train_entry(
     from evaluator.errors import InputError
     from training.data.faces import open_faces
     from training.devices import check_devices
+    from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
     from zoo.registry import read_registry, registry_path
     from zoo.training import entry_recipe, named_entry, parse_settings, run_entry, training_bins
@@ -77,12 +78,12 @@ def train_entry(
     stored = run_entry(folder.path) if resume else None
     recipe = entry_recipe(stored or entry, settings)
     if data is None:
-        if stored is None:
+        if stored is None and recipe.data.source == "none":
             raise InputError("missing --data DIR: a folder per person, or a .rec file")
-        data = _known_source(folder)
+        data = Path(recipe.data.source) if stored is None else _known_source(folder)
     if stored is None and not plan:
         check_new_run(folder.path)
-    faces = open_faces(data)
+    faces = open_faces(data) if recipe.data.source == "none" else digit_faces(recipe.data.source)
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)
     sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]
@@ -90,7 +91,9 @@ def train_entry(
     if plan:
         _print_plan(recipe, faces, kind, folder)
         return
-    raise typer.Exit(_train(entry, recipe, faces, sets, folder, devices, resumed=stored is not None))
+    raise typer.Exit(
+        _train(entry, recipe, faces, sets, folder, devices, resumed=stored is not None)
+    )
 
 
 def _known_source(folder: RunFolder) -> Path:
@@ -159,7 +162,9 @@ def _train(
                 return 1
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
     best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
-    print(f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there", file=sys.stderr)
+    print(
+        f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there", file=sys.stderr
+    )
     return _evaluated(folder, sets) if sets else 0
 
 

@@ -408,7 +408,11 @@ def _validated(session: _Session, model: keras.Model, stage: Stage) -> dict[str,
         return {}
     if stage.triplets is not None and stage.triplets.sampler == "sliding_window":
         loss, right, total = held_back_figures(
-            session.embedding, session.data, model.loss.distance, model.loss.margin
+            session.embedding,
+            session.data,
+            model.loss.distance,
+            model.loss.margin,
+            stage.triplets.rounds,
         )
         position = session.position
         mean = position.loss_sum / session.epoch_steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,12 +51,12 @@ def balanced_order(
     return np.array(order, np.int64)
 
 
-def sliding_window_order(labels: Numbers, *, seed: int) -> Numbers:
+def sliding_window_order(labels: Numbers, *, seed: int, rounds: int = 1) -> Numbers:
     """Image numbers of triplets, anchor, positive, negative, anchor, ...: the founding MLP's.
 
     Each person gets as many triplets as the smallest has images less one: neighbours i and i + 1
     of its images, which are shuffled anew for each i, and image i of another person, whose own
-    order is as it was shuffled last. Any of the others is as likely.
+    order is as it was shuffled last. Any of the others is as likely. All that ``rounds`` times.
 
     Raises:
         TripletError: one person only, or one with a single image.
@@ -69,11 +71,10 @@ def sliding_window_order(labels: Numbers, *, seed: int) -> Numbers:
     if not window:
         raise TripletError("expected two images or more of each person; found one of some")
     order: list[int] = []
-    for person, images in enumerate(own):
-        for i in range(window):
-            random.shuffle(images)
-            other = (person + int(random.integers(1, len(own)))) % len(own)
-            order += [int(images[i]), int(images[i + 1]), int(own[other][i])]
+    for _, (person, images), i in itertools.product(range(rounds), enumerate(own), range(window)):
+        random.shuffle(images)
+        other = (person + int(random.integers(1, len(own)))) % len(own)
+        order += [int(images[i]), int(images[i + 1]), int(own[other][i])]
     return np.array(order, np.int64)
 
 

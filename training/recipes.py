@@ -185,13 +185,14 @@ class Triplets:
     ``sampler``: ``mined``: each epoch, ``images`` of up to ``people`` people are embedded and each
     violated pair gets a negative by ``choice`` (`mine_triplets`, whose ``alpha_cosine``,
     ``candidates`` and ``index`` these are; ``memory_mb`` bounds its block of cosines);
-    ``sliding_window``: neighbours of each person's shuffled images and any other's image, the same
-    triplets in every epoch; ``balanced``: batches of ``people`` people with ``images`` each.
+    ``sliding_window``: neighbours of each person's shuffled images and any other's image, drawn
+    anew for each epoch, ``rounds`` times over all people; ``balanced``: batches of ``people`` people with ``images`` each.
     """
 
     sampler: str = _one_of("mined", "sliding_window", "balanced")
     people: int = _number(1, default=10000)
     images: int = _number(1, 1000, default=5)
+    rounds: int = _number(1, 10000, default=1)
     choice: str = _one_of("random", "semi_hard", "hardest", "distance_weighted", default="random")
     alpha_cosine: float = _number(1e-6, 2, default=0.2)
     candidates: int = _number(0, 100000, default=0)

@@ -51,7 +51,9 @@ def epoch_images(
         )
         return data.train[order], ""
     if recipe.sampler == "sliding_window":
-        order = sliding_window_order(labels, seed=_seed(seed, _WINDOW))
+        order = sliding_window_order(
+            labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds
+        )
         return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
     return _mined(recipe, data, model, epoch)
 
@@ -107,15 +109,15 @@ def embed_numbers(
 
 
 def held_back_figures(
-    model: keras.Model, data: TrainingData, distance: str, margin: float
+    model: keras.Model, data: TrainingData, distance: str, margin: float, rounds: int
 ) -> tuple[float, int, int]:
-    """Loss, right triplets and all triplets of the images held back, drawn once by the sliding
-    window. A triplet is right if its positive is nearer than its negative (a margin of 0).
+    """Loss, right triplets and all triplets of the images held back, drawn by the sliding window,
+    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a margin of 0).
 
     Distances are of the embeddings as they come, or of unit-length ones for ``cosine``.
     """
     labels = data.faces.labels[data.held_back]
-    order = sliding_window_order(labels, seed=_seed(data.recipe.seed, _TEST))
+    order = sliding_window_order(labels, seed=_seed(data.recipe.seed, _TEST), rounds=rounds)
     embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
     if distance == "cosine":
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -51,9 +51,7 @@ def epoch_images(
         )
         return data.train[order], ""
     if recipe.sampler == "sliding_window":
-        order = sliding_window_order(
-            labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds
-        )
+        order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
         return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
     return _mined(recipe, data, model, epoch)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import demo, evaluate, show, train
+from zoo.commands import demo, evaluate, project, report, show, train
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--set"})
+MANY_VALUED = frozenset({"--bins", "--models", "--set"})
 
 # 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
 _INTERRUPTED = 130
@@ -50,6 +50,8 @@ app.command("list")(show.list_entries)
 app.command("show")(show.show_entry)
 app.command("demo")(demo.demo)
 app.command("train")(train.train_entry)
+app.command("report")(report.report)
+app.command("project")(project.project)
 
 
 def main() -> None:

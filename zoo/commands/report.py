@@ -1,0 +1,59 @@
+"""`zoo report`: stored results as one HTML file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the report goes.")
+    ] = Path("report.html"),
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="Only these models, by name or the beginning of their hash; takes every value "
+            "up to the next option.",
+        ),
+    ] = None,
+    bins: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="Only these bins, likewise.",
+        ),
+    ] = None,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
+        "results"
+    ),
+    title: Annotated[str, typer.Option(help="What stands on top.")] = "Face verification report",
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Leave the faces of the pairs out.")
+    ] = False,
+) -> None:
+    """Write stored results as one HTML file: leaderboard, curves, errors with faces; opens offline.
+
+    zoo report -o report.html --bins lfw agedb_30
+    """
+    from zoo.report.page import render_report, size_in_words, write_report
+    from zoo.report.selection import select
+
+    selection = select(results, models=_parts(models), bins=_parts(bins))
+    if output.is_dir():
+        raise IsADirectoryError(21, "is a folder; -o takes the name of the report", str(output))
+    html = render_report(selection, title=title, faces=not no_faces)
+    write_report(output, html)
+    for each in selection.left_out:
+        print(f"not ranked: {each.model} on {each.bin}: {each.reason}", file=sys.stderr)
+    counts = f"{len(selection.contestants)} models, {len(selection.columns)} bins"
+    print(f"{output}: {counts}, {size_in_words(html)}", file=sys.stderr)
+
+
+def _parts(values: list[str] | None) -> list[str]:
+    # The shell's own list of names may come as one value: `--bins a,b`.
+    return [part for value in values or [] for part in value.split(",") if part]

@@ -1,0 +1,1 @@
+"""`zoo report`: stored results as one HTML file that opens offline."""

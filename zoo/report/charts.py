@@ -1,0 +1,269 @@
+"""Curves and histograms as inline SVG: drawn here, so they print and need no script to be seen.
+
+Plotly would bring zoom for 4.8 MB a file. These charts are read, not explored: as SVG a report has
+a hundredth of that, follows the page's colours in light and dark, prints as lines, and the script
+beside it gives what is needed, a cursor by pointer or arrow keys that names the operating points.
+
+Vertex i of a curve's path is point i of its data, so the script reads positions off the path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+from numpy.typing import NDArray
+
+from evaluator.metrics import fmr_fnmr, scored_pairs, sweep_of
+from zoo.report.selection import Scored
+
+FloatArray = NDArray[np.float64]
+
+WIDTH, HEIGHT = 480, 340
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 300, 130
+HISTOGRAM_BINS = 48
+# A vertex less than this far from the last, in units of the drawing, is not drawn.
+_GRAIN = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One model's operating points: thresholds ascending, FMR falling, FNMR rising."""
+
+    slot: int
+    label: str
+    thresholds: FloatArray
+    fmr: FloatArray
+    fnmr: FloatArray
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range of values laid over a range of the drawing, linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool
+
+    def place(self, values: FloatArray) -> FloatArray:
+        """Where values lie in the drawing; values outside the range lie outside too."""
+        low, high = self.low, self.high
+        if self.logarithmic:
+            low, high, values = math.log10(low), math.log10(high), np.log10(values)
+        placed: FloatArray = self.start + (values - low) / (high - low) * (self.end - self.start)
+        return placed
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """A drawing and what its cursor tells, for the script."""
+
+    svg: Markup
+    data: dict[str, Any]
+
+
+def curve(slot: int, label: str, scored: Scored) -> Curve | None:
+    """The error curve of a result, None if its bin lacks a class."""
+    found = fmr_fnmr(sweep_of(scored_pairs(scored.scores, scored.genuine)))
+    if found is None:
+        return None
+    return Curve(slot, label, found.thresholds, found.fmr, found.fnmr)
+
+
+def roc_chart(curves: Sequence[Curve], impostors: int) -> Chart:
+    """TAR over FMR on a logarithmic axis that ends where one impostor is the whole rate."""
+    x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
+    lowest = min((1 - each.fnmr[_measurable(each)][-1] for each in curves), default=0.0)
+    floor = math.floor(min(lowest, 0.99) * 20) / 20
+    floor = floor if floor > 0.5 else 0.0
+    y = Axis(floor, 1.0, HEIGHT - BOTTOM, TOP, logarithmic=False)
+    drawn = [(each, *_points(each, _measurable(each), x, y, 1 - each.fnmr)) for each in curves]
+    steps = [floor + (1 - floor) * i / 5 for i in range(6)]
+    y_ticks = [(value, _percent(value)) for value in steps]
+    return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "TAR: genuine accepted"))
+
+
+def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
+    """FNMR over FMR, both logarithmic, as NIST draws it: small differences of good models show."""
+    x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
+    y = _rate_axis(genuine, HEIGHT - BOTTOM, TOP)
+    drawn = [
+        (each, *_points(each, _measurable(each) & (each.fnmr > 0), x, y, each.fnmr))
+        for each in curves
+    ]
+    y_ticks = [(value, _percent(value)) for value in _decades(y)]
+    return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "FNMR: genuine rejected"))
+
+
+def histogram_chart(label: str, scored: Scored) -> Chart:
+    """Share of each class by score, genuine above the line and impostor below, with the threshold.
+
+    Both classes are scaled to their own number of pairs; the higher peak fills its half.
+    """
+    low, high = float(scored.scores.min()), float(scored.scores.max())
+    if low == high:
+        low, high = low - 0.01, high + 0.01
+    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    counts = [np.histogram(scored.scores[scored.genuine == side], edges)[0] for side in (1, 0)]
+    shares = [count / max(1, count.sum()) for count in counts]
+    x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8, logarithmic=False)
+    base, reach = 56.0, 48.0
+    peak = max(float(share.max()) for share in shares)
+    places = x.place(edges)
+    shapes = [
+        _steps(places, base + sign * share / peak * reach, base)
+        for share, sign in zip(shares, (-1, 1), strict=True)
+    ]
+    threshold = (scored.result.figures or {}).get("threshold")
+    parts = [
+        f'<path class="genuine" d="{shapes[0]}"/><path class="impostor" d="{shapes[1]}"/>',
+        f'<path class="axis" d="M8,{base:.0f}H{HISTOGRAM_WIDTH - 8}"/>',
+    ]
+    right = HISTOGRAM_WIDTH - 8
+    at = None if threshold is None else float(x.place(np.array([threshold]))[0])
+    if at is not None:
+        parts.append(
+            f'<path class="threshold" d="M{at:.1f},4V108"/>'
+            f'<text class="at" x="{min(max(at, 22), right - 14):.1f}" y="122" '
+            f'text-anchor="middle">{threshold:.3f}</text>'
+        )
+    # The ends of the axis give way to the threshold's own figure.
+    for place, anchor, value in ((8.0, "start", low), (float(right), "end", high)):
+        if at is None or abs(at - place) > 50:
+            parts.append(
+                f'<text x="{place:.0f}" y="122" text-anchor="{anchor}">{_signed(value)}</text>'
+            )
+    parts.append('<path class="cursor" d="M0,4V108"/>')
+    box = f"0 0 {HISTOGRAM_WIDTH} {HISTOGRAM_HEIGHT}"
+    name = f"Score histogram of {label}: genuine above, impostor below the line"
+    data = {
+        "kind": "histogram",
+        "left": 8,
+        "right": HISTOGRAM_WIDTH - 8,
+        "edges": [float(f"{edge:.4f}") for edge in edges],
+        "genuine": counts[0].tolist(),
+        "impostor": counts[1].tolist(),
+    }
+    return Chart(_svg("histogram", box, name, parts), data)
+
+
+def _rate_axis(pairs: int, start: float, end: float) -> Axis:
+    lowest = 10.0 ** min(-1, math.floor(math.log10(1 / max(pairs, 1)) + 1e-9))
+    return Axis(lowest, 1.0, start, end, logarithmic=True)
+
+
+def _decades(axis: Axis) -> list[float]:
+    return [10.0**power for power in range(round(math.log10(axis.low)), 1)]
+
+
+def _measurable(each: Curve) -> NDArray[np.bool_]:
+    """The operating points with a false accept, up to the first at the lowest such rate.
+
+    From there the curve only falls, on its way to a rate that the bin cannot measure.
+    """
+    accepting = each.fmr > 0
+    return accepting & (np.cumsum(accepting & (each.fmr == each.fmr[accepting][-1])) <= 1)
+
+
+def _points(
+    each: Curve, keep: NDArray[np.bool_], x: Axis, y: Axis, values: FloatArray
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Vertices (n, 2) of a curve in the drawing, and which operating points they are."""
+    indices = np.flatnonzero(keep)
+    if not len(indices):
+        return np.empty((0, 2)), indices
+    vertices = np.column_stack([x.place(each.fmr[indices]), y.place(values[indices])])
+    cells = np.round(vertices / _GRAIN)
+    moved = np.concatenate([[True], (cells[1:] != cells[:-1]).any(axis=1)])
+    moved[-1] = True
+    # A corner of a step is kept with the vertex that leaves its place.
+    moved[:-1] |= moved[1:]
+    return vertices[moved], indices[moved]
+
+
+def _chart(
+    drawn: Sequence[tuple[Curve, FloatArray, NDArray[np.int64]]],
+    axes: tuple[Axis, Axis],
+    y_ticks: Sequence[tuple[float, str]],
+    titles: tuple[str, str],
+) -> Chart:
+    x, y = axes
+    parts = [_grid(x, y, y_ticks, titles)]
+    data: list[dict[str, Any]] = []
+    for each, vertices, indices in drawn:
+        if not len(vertices):
+            continue
+        path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in vertices)
+        parts.append(
+            f'<path class="curve s{each.slot}" data-model="{each.slot}" '
+            f'data-curve="{len(data)}" d="{path}"/>'
+        )
+        data.append(
+            {
+                "model": each.label,
+                "slot": each.slot,
+                "fmr": _short(each.fmr[indices]),
+                "fnmr": _short(each.fnmr[indices]),
+                "threshold": _short(each.thresholds[indices]),
+            }
+        )
+    parts.append(f'<path class="cursor" d="M0,{TOP}V{HEIGHT - BOTTOM}"/><g class="marks"></g>')
+    name = f"{titles[1]} over {titles[0]}; arrow keys move a cursor"
+    chart_data = {"kind": "curves", "left": x.start, "right": x.end, "curves": data}
+    return Chart(_svg("curves", f"0 0 {WIDTH} {HEIGHT}", name, parts), chart_data)
+
+
+def _grid(x: Axis, y: Axis, y_ticks: Sequence[tuple[float, str]], titles: tuple[str, str]) -> str:
+    lines, words = [], []
+    for value in _decades(x):
+        at = float(x.place(np.array([value]))[0])
+        lines.append(f"M{at:.1f},{TOP}V{HEIGHT - BOTTOM}")
+        words.append(
+            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+            f"{_percent(value)}</text>"
+        )
+    for value, label in y_ticks:
+        at = float(y.place(np.array([value]))[0])
+        lines.append(f"M{LEFT},{at:.1f}H{WIDTH - RIGHT}")
+        words.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    words.append(
+        f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" '
+        f'text-anchor="middle">{escape(titles[0])}</text>'
+        f'<text class="title" transform="translate(12 {middle:.0f}) rotate(-90)" '
+        f'text-anchor="middle">{escape(titles[1])}</text>'
+    )
+    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(words)}'
+
+
+def _svg(kind: str, box: str, name: str, parts: Sequence[str]) -> Markup:
+    return Markup(  # the parts are numbers and our own words; the name is escaped here
+        f'<svg class="chart {kind}" viewBox="{box}" role="img" tabindex="0" '
+        f'aria-label="{escape(name)}">{"".join(parts)}</svg>'
+    )
+
+
+def _steps(places: FloatArray, tops: FloatArray, base: float) -> str:
+    path = [f"M{places[0]:.1f},{base:.1f}"]
+    for right, top in zip(places[1:], tops, strict=True):
+        path.append(f"V{top:.1f}H{right:.1f}")
+    return "".join([*path, f"V{base:.1f}Z"])
+
+
+def _short(values: FloatArray) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.6g} %"

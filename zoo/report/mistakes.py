@@ -1,0 +1,202 @@
+"""Pairs worth looking at: hardest errors, disagreements, and what a borrowed threshold costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """A pair by its position in the bin, with each model's score in the order of the models."""
+
+    pair: int
+    genuine: bool
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class HardPairs:
+    """A model's errors on a bin at ``threshold``, the most mistaken first; the counts are whole."""
+
+    contestant: Contestant
+    column: Column
+    threshold: float
+    false_accepts: int
+    false_rejects: int
+    accepted: tuple[ShownPair, ...]
+    rejected: tuple[ShownPair, ...]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Pairs of a bin that only ``a`` or only ``b`` gets right in k-fold decisions."""
+
+    a: Contestant
+    b: Contestant
+    column: Column
+    only_a: int
+    only_b: int
+    shown_a: tuple[ShownPair, ...]
+    shown_b: tuple[ShownPair, ...]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What using a threshold on a bin does: rates in [0, 1], ``lost`` accuracy in points, >= 0."""
+
+    lost: float
+    fmr: float
+    fnmr: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """For one model, ``cells[i][j]``: the best threshold of bin i used on bin j."""
+
+    contestant: Contestant
+    columns: tuple[Column, ...]
+    thresholds: tuple[float, ...]
+    cells: tuple[tuple[Transfer, ...], ...]
+
+
+def hard_pairs(
+    contestant: Contestant, column: Column, scored: Scored, *, shown: int
+) -> HardPairs | None:
+    """The errors at the threshold that is best on the bin; None where that is undefined.
+
+    False accepts come from the highest impostor score down, false rejects from the lowest genuine
+    score up; equal scores in file order.
+    """
+    threshold = (scored.result.figures or {}).get("threshold")
+    if threshold is None:
+        return None
+    accepted = scored.scores > threshold
+    wrong_accepts = np.flatnonzero(accepted & ~scored.genuine)
+    wrong_rejects = np.flatnonzero(~accepted & scored.genuine)
+    highest = wrong_accepts[np.argsort(-scored.scores[wrong_accepts], kind="stable")][:shown]
+    lowest = wrong_rejects[np.argsort(scored.scores[wrong_rejects], kind="stable")][:shown]
+    return HardPairs(
+        contestant,
+        column,
+        threshold,
+        len(wrong_accepts),
+        len(wrong_rejects),
+        tuple(_shown(scored, int(i)) for i in highest),
+        tuple(_shown(scored, int(i)) for i in lowest),
+    )
+
+
+def disagreement(
+    models: tuple[Contestant, Contestant],
+    column: Column,
+    scored: tuple[Scored, Scored],
+    *,
+    shown: int,
+) -> Disagreement | None:
+    """Where two models' k-fold decisions part; None where one has none, or they share no pair.
+
+    Shown first are the pairs on which the models lie furthest apart, each score counted from its
+    fold's threshold and in standard deviations of the model's own scores.
+    """
+    one, other = scored
+    if one.kfold is None or other.kfold is None:
+        return None
+    in_one, in_other = shared_pairs(one, other)
+    if not len(in_one):
+        return None
+    right, other_right = one.kfold.correct[in_one], other.kfold.correct[in_other]
+    gap = np.abs(_margins(one)[in_one] - _margins(other)[in_other])
+
+    def furthest(mask: NDArray[np.bool_]) -> tuple[ShownPair, ...]:
+        places = np.flatnonzero(mask)
+        places = places[np.argsort(-gap[places], kind="stable")][:shown]
+        return tuple(
+            ShownPair(
+                int(one.pairs[in_one[i]]),
+                bool(one.genuine[in_one[i]]),
+                (float(one.scores[in_one[i]]), float(other.scores[in_other[i]])),
+            )
+            for i in places
+        )
+
+    only_a, only_b = right & ~other_right, other_right & ~right
+    return Disagreement(
+        *models,
+        column,
+        int(only_a.sum()),
+        int(only_b.sum()),
+        furthest(only_a),
+        furthest(only_b),
+    )
+
+
+def calibration(contestant: Contestant, selection: Selection) -> Calibration | None:
+    """A model's best threshold of each bin used on each other; None with fewer than two bins."""
+    usable: list[tuple[Column, Scored, float]] = []
+    for column in selection.columns:
+        scored = selection.of(contestant, column)
+        threshold = (scored.result.figures or {}).get("threshold") if scored else None
+        if scored is not None and threshold is not None:
+            usable.append((column, scored, float(threshold)))
+    if len(usable) < 2:
+        return None
+    thresholds = tuple(threshold for *_, threshold in usable)
+    own = [_accuracy(scored, threshold) for _, scored, threshold in usable]
+    cells = tuple(
+        tuple(
+            _transfer(scored, threshold, best)
+            for (_, scored, _), best in zip(usable, own, strict=True)
+        )
+        for threshold in thresholds
+    )
+    return Calibration(contestant, tuple(column for column, *_ in usable), thresholds, cells)
+
+
+def shown_by_bin(
+    hard: Sequence[HardPairs], disagreements: Sequence[Disagreement]
+) -> dict[str, list[int]]:
+    """The pairs whose faces are wanted, by the SHA-256 of their bin."""
+    wanted: dict[str, dict[int, None]] = {}
+    for each in hard:
+        own = wanted.setdefault(each.column.record.sha256, {})
+        own.update({shown.pair: None for shown in (*each.accepted, *each.rejected)})
+    for disagreed in disagreements:
+        own = wanted.setdefault(disagreed.column.record.sha256, {})
+        own.update({shown.pair: None for shown in (*disagreed.shown_a, *disagreed.shown_b)})
+    return {sha256: list(pairs) for sha256, pairs in wanted.items() if pairs}
+
+
+def _shown(scored: Scored, index: int) -> ShownPair:
+    return ShownPair(
+        int(scored.pairs[index]), bool(scored.genuine[index]), (float(scored.scores[index]),)
+    )
+
+
+def _margins(scored: Scored) -> NDArray[np.float64]:
+    """Scores from their fold's threshold, in standard deviations of all scores."""
+    if scored.kfold is None:
+        raise ValueError("no k-fold decisions")
+    thresholds = np.asarray(scored.kfold.thresholds)
+    folds = np.array_split(np.arange(len(scored.scores)), len(thresholds))
+    of_pair = np.repeat(thresholds, [len(fold) for fold in folds])
+    margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(scored.scores.std()) or 1.0)
+    return margins
+
+
+def _accuracy(scored: Scored, threshold: float) -> float:
+    return float(((scored.scores > threshold) == scored.genuine).mean())
+
+
+def _transfer(scored: Scored, threshold: float, best: float) -> Transfer:
+    accepted = scored.scores > threshold
+    return Transfer(
+        lost=100 * (best - _accuracy(scored, threshold)),
+        fmr=float(accepted[~scored.genuine].mean()),
+        fnmr=float((~accepted[scored.genuine]).mean()),
+    )

@@ -1,0 +1,233 @@
+"""The report as one HTML text, and its file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from evaluator.results import versions
+from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
+from zoo.report.faces import Faces, faces_of
+from zoo.report.mistakes import (
+    Disagreement,
+    HardPairs,
+    calibration,
+    disagreement,
+    hard_pairs,
+    shown_by_bin,
+)
+from zoo.report.selection import Column, Contestant, Selection, variant_words
+from zoo.report.standings import METRICS, Figure, Metric, Standings, mean_figure, standings
+from zoo.report.summary import summary
+
+# Faces a list: whole rows on a wide screen and on a phone; 5 models x 3 bins stay under 8 MB.
+_HARDEST = 8
+_DISAGREEING = 4
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a table, and where its interval lies in its column, in percent of the width."""
+
+    figure: Figure
+    whisker: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class BinCharts:
+    """The drawings of one bin; a curve needs both classes. ``histograms`` is by model."""
+
+    column: Column
+    roc: Chart | None
+    det: Chart | None
+    histograms: tuple[tuple[Contestant, Chart], ...]
+
+
+def write_report(path: Path, html: str) -> None:
+    """Writes a report whole or not at all. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(html)
+        temporary.chmod(0o644)  # mkstemp lets only the owner read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def render_report(selection: Selection, *, title: str, faces: bool = True) -> str:
+    """The whole HTML of a report, with styles, script, data and faces in it."""
+    table = standings(selection)
+    charts = [_bin_charts(column, table, selection) for column in selection.columns]
+    hard, disagreements = _mistakes(table, selection)
+    data: list[dict[str, Any]] = []
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(share=_share, p=_p, points=_points, cosine=_cosine)
+    return environment.get_template("template.html.j2").render(
+        title=title,
+        created=datetime.now(timezone.utc),
+        summary=summary(table),
+        selection=selection,
+        table=table,
+        slots={each.key: slot for slot, each in enumerate(table.contestants)},
+        leaderboards=[
+            (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
+        ],
+        charts=charts,
+        calibrations=[
+            found
+            for each in table.contestants
+            if (found := calibration(each, selection)) is not None
+        ],
+        hard=hard,
+        disagreements=disagreements,
+        faces=_faces(selection, hard, disagreements) if faces else {},
+        with_faces=faces,
+        variant_words=variant_words,
+        versions=versions(),
+        chart_data=data,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCharts:
+    shown = [
+        (slot, each, scored)
+        for slot, each in enumerate(table.contestants)
+        if (scored := selection.of(each, column)) is not None and len(scored.scores)
+    ]
+    curves = [
+        found
+        for slot, each, scored in shown
+        if (found := curve(slot, each.label, scored)) is not None
+    ]
+    record = column.record
+    return BinCharts(
+        column,
+        roc_chart(curves, record.impostor) if curves else None,
+        det_chart(curves, record.impostor, record.genuine) if curves else None,
+        tuple((each, histogram_chart(each.label, scored)) for _, each, scored in shown),
+    )
+
+
+def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], list[Disagreement]]:
+    hard, disagreements = [], []
+    for column in selection.columns:
+        scored = {
+            each.key: found
+            for each in table.contestants
+            if (found := selection.of(each, column)) is not None
+        }
+        present = [each for each in table.contestants if each.key in scored]
+        for each in present:
+            errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
+            hard += [errors] if errors else []
+        for a, b in combinations(present, 2):
+            both = (scored[a.key], scored[b.key])
+            parted = disagreement((a, b), column, both, shown=_DISAGREEING)
+            disagreements += [parted] if parted else []
+    return hard, disagreements
+
+
+def _faces(
+    selection: Selection, hard: Sequence[HardPairs], disagreements: Sequence[Disagreement]
+) -> dict[str, Faces]:
+    wanted = shown_by_bin(hard, disagreements)
+    return {
+        column.record.sha256: faces_of(column.record, wanted[column.record.sha256])
+        for column in selection.columns
+        if column.record.sha256 in wanted
+    }
+
+
+def _leaderboard(
+    metric: Metric, table: Standings, selection: Selection
+) -> tuple[list[Column], list[tuple[Contestant, list[Cell]]]]:
+    """The columns of a metric, and a row a model: the mean first if there are several bins."""
+    columns = list(selection.columns)
+    rows: list[list[Figure]] = []
+    for each in table.contestants:
+        found = [_figure(metric, each, column, selection) for column in columns]
+        if len(columns) > 1:
+            found.insert(0, mean_figure(metric, each, table.ranked_bins, selection))
+        rows.append(found)
+    spans = [_span([row[i] for row in rows]) for i in range(len(rows[0]))]
+    cells = [
+        [Cell(figure, _whisker(figure, span)) for figure, span in zip(row, spans, strict=True)]
+        for row in rows
+    ]
+    return columns, list(zip(table.contestants, cells, strict=True))
+
+
+def _figure(metric: Metric, contestant: Contestant, column: Column, selection: Selection) -> Figure:
+    scored = selection.of(contestant, column)
+    if scored is None:
+        return Figure(None, note="no valid result")
+    figure = metric.of(scored)
+    dropped = int(scored.result.non_finite["dropped_pairs"])
+    if not dropped:
+        return figure
+    note = f"{figure.note}; {dropped:,} pairs dropped".removeprefix("; ")
+    return Figure(figure.value, figure.interval, note)
+
+
+def _span(figures: Sequence[Figure]) -> tuple[float, float]:
+    ends = [end for each in figures if each.interval is not None for end in each.interval]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
+def _whisker(figure: Figure, span: tuple[float, float]) -> tuple[float, float, float] | None:
+    if figure.value is None or figure.interval is None or span[0] == span[1]:
+        return None
+    low, value, high = (
+        round(100 * (each - span[0]) / (span[1] - span[0]), 1)
+        for each in (figure.interval[0], figure.value, figure.interval[1])
+    )
+    return low, value, high
+
+
+def _share(value: float, metric: Metric) -> str:
+    return f"{metric.scale * value:.{metric.decimals}f}"
+
+
+def _points(value: float) -> str:
+    """A difference in percentage points with its sign, a true minus and no negative zero."""
+    text = f"{100 * value:+.2f}"
+    return "0.00" if text in ("-0.00", "+0.00") else text.replace("-", "−")
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def size_in_words(html: str) -> str:
+    """The size of a text as a file, in kB or MB."""
+    size = len(html.encode())
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--models", "--set"})
+MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
 
 # 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
 _INTERRUPTED = 130

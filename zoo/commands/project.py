@@ -1,4 +1,4 @@
-"""`zoo project`: the embeddings of a bin or a folder as a picture, beside the pixels they are of."""
+"""`zoo project`: the embeddings of a bin or a folder as a picture, beside their pixels."""
 
 from __future__ import annotations
 

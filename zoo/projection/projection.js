@@ -47,14 +47,16 @@
       dot(i, radius);
     }
     pen.globalAlpha = 1;
+    if (chosen === null) return;
+    pen.fillStyle = color(chosen, dark);
+    // Few images are made large; many would only hide one another.
+    const size = radius + (counts[chosen] > 40 ? 0.6 : 2);
+    for (const [i, person] of data.people.entries()) if (person === chosen) dot(i, size);
+    if (under === null) return;
+    dot(under, size + 2);
     pen.strokeStyle = dark ? "#e7e9ec" : "#1c2024";
-    for (const [i, person] of data.people.entries()) {
-      if (person !== chosen) continue;
-      pen.fillStyle = color(person, dark);
-      dot(i, radius + 2);
-      pen.lineWidth = i === under ? 2.5 : 1;
-      pen.stroke();
-    }
+    pen.lineWidth = 2;
+    pen.stroke();
   };
   const redraw = () => maps.forEach(draw);
 

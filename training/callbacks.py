@@ -20,7 +20,7 @@ from evaluator.inputs import Embedder, InputSpec
 from training.recipes import Plateau, Verification
 
 
-class Diverged(InputError):
+class DivergedError(InputError):
     """The loss or a weight is not finite any more; the message says at which step."""
 
 

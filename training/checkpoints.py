@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from evaluator.errors import InputError
@@ -25,9 +24,7 @@ class CheckpointError(InputError):
 def all_finite(variables: Sequence[Any]) -> bool:
     """Whether no variable holds a NaN or an infinity."""
     return all(
-        np.isfinite(array).all()
-        for array in map(keras.ops.convert_to_numpy, variables)
-        if array.dtype.kind == "f"
+        np.isfinite(array).all() for array in map(_array, variables) if array.dtype.kind == "f"
     )
 
 
@@ -40,12 +37,11 @@ def save_checkpoint(path: Path, variables: Sequence[Any], state: Mapping[str, An
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            arrays = {
-                f"{number:05d}": keras.ops.convert_to_numpy(variable)
-                for number, variable in enumerate(variables)
+            arrays: dict[str, Any] = {
+                f"{number:05d}": _array(variable) for number, variable in enumerate(variables)
             }
-            text = np.frombuffer(json.dumps(state).encode(), np.uint8)
-            np.savez(file, **{_STATE: text}, **arrays)
+            arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp lets only the owner read
@@ -88,3 +84,11 @@ def load_checkpoint(path: Path, variables: Sequence[Any]) -> None:
             )
     for array, variable in zip(arrays, variables, strict=True):
         variable.assign(array)
+
+
+def _array(variable: Any) -> np.ndarray[Any, Any]:
+    # Here and not above: `zoo list --runs` reads states alone, and Keras takes seconds to import.
+    import keras
+
+    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable)
+    return array

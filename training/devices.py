@@ -82,7 +82,9 @@ def _gpus(kind: str, count: int) -> int:
     """How many GPUs the backend has; prepares the CPU if that is what is asked for."""
     import_keras()
     with native_messages_held():
-        return _tensorflow_gpus(kind, count) if _backend() == "tensorflow" else _jax_gpus(kind, count)
+        return (
+            _tensorflow_gpus(kind, count) if _backend() == "tensorflow" else _jax_gpus(kind, count)
+        )
 
 
 def _tensorflow_gpus(kind: str, count: int) -> int:
@@ -101,8 +103,10 @@ def _tensorflow_gpus(kind: str, count: int) -> int:
 
 
 def _jax_gpus(kind: str, count: int) -> int:
-    import jax
+    import importlib
 
+    # Not an import statement: with its types it would have to be installed to be checked.
+    jax: Any = importlib.import_module("jax")
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")
         if count > 1 and jax.config.jax_num_cpu_devices != count:

@@ -7,12 +7,9 @@ calls all state lies still and is saved as a whole, on any backend.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
-from evaluator.errors import InputError
 from evaluator.figures import to_json
 from training.assembly import embedding_model, float32_copy, shared_weights, stage_model
 from training.callbacks import (
-    Diverged,
+    DivergedError,
     PlateauState,
     StepWatch,
     Verified,
@@ -35,9 +31,10 @@ from training.callbacks import (
 )
 from training.checkpoints import all_finite, load_checkpoint, read_state, save_checkpoint
 from training.curves import draw_curves
-from training.data.pipeline import Batch, TrainingData, train_batches, validation_batches
+from training.data.feed import Feed
+from training.data.pipeline import TrainingData, train_batches, validation_batches
 from training.events import append_events
-from training.recipes import TRIPLET_LOSSES, Recipe, Stage
+from training.recipes import Recipe, Stage
 from training.runs import (
     RunEntry,
     RunFolder,
@@ -49,11 +46,10 @@ from training.runs import (
     write_entry,
 )
 from training.triplet_stage import (
-    collapse_alarm,
-    epoch_images,
-    held_back_figures,
-    load_order,
-    save_order,
+    epoch_order_of_triplets,
+    held_back_triplets,
+    steps_an_epoch,
+    triplet_lines,
 )
 
 
@@ -135,7 +131,8 @@ class _Session:
 
     @property
     def total_steps(self) -> int:
-        return self.data.steps * sum(stage.epochs for stage in self.recipe.stages)
+        steps = steps_an_epoch(self.recipe, self.data.faces.labels[self.data.train])
+        return sum(n * stage.epochs for n, stage in zip(steps, self.recipe.stages, strict=True))
 
 
 def train(
@@ -149,11 +146,15 @@ def train(
 ) -> Outcome:
     """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
 
-    Raises Diverged where the loss stops being a number, InputError for data that cannot be read,
-    OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes on
-    from it.
+    Raises DivergedError where the loss stops being a number, InputError for data that cannot be
+    read, OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes
+    on from it.
     """
     keras.utils.set_random_seed(recipe.data.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     position = Position()
     if run.last.exists():
         position = Position(**read_state(run.last))
@@ -204,38 +205,29 @@ def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
         model.optimizer.learning_rate = _rate(session, stage)
     order = _order(session, stage)
     session.epoch_steps = data.steps if order is None else -(-len(order) // data.batch)
-    batches = train_batches(data, position.epochs_done, position.step, order)
-    try:
-        while position.step < session.epoch_steps:
-            steps = _next_event(session) - position.step
-            _train_segment(session, model, stage, itertools.islice(batches, steps), steps)
-            if position.step == session.epoch_steps:
-                break
+    while position.step < session.epoch_steps:
+        _train_segment(session, model, order, _next_event(session))
+        if position.step < session.epoch_steps:
             verified = _verified(session) if _verification_due(session) else None
             _checkpoint(session, model, best=_improved(session, verified))
-    finally:
-        batches.close()
     _end_epoch(session, model, stage)
 
 
 def _order(session: _Session, stage: Stage) -> NDArray[np.int64] | None:
-    """The images of this epoch in order where triplets decide it; None elsewhere.
-
-    Mined ones depend on the weights at the epoch's begin: a run that goes on within an epoch reads
-    them from where they were written.
-    """
-    position, path = session.position, session.run.path / "triplets.npz"
+    """The images of this epoch in order where triplets decide it; None elsewhere."""
     if stage.triplets is None:
         return None
-    if stage.triplets.sampler == "mined" and position.step:
-        return load_order(path, position.epochs_done)
-    order, line = epoch_images(
-        stage.triplets, session.data, session.embedding, position.epochs_done
+    position = session.position
+    order, line = epoch_order_of_triplets(
+        stage.triplets,
+        session.data,
+        session.embedding,
+        epoch=position.epochs_done,
+        step=position.step,
+        saved=session.run.path / "triplets.npz",
     )
     if line:
         session.report.say(line)
-    if stage.triplets.sampler == "mined":
-        save_order(path, order, position.epochs_done)
     return order
 
 
@@ -256,16 +248,20 @@ def _verification_due(session: _Session) -> bool:
 
 
 def _train_segment(
-    session: _Session, model: keras.Model, stage: Stage, batches: Iterator[Batch], steps: int
+    session: _Session, model: keras.Model, order: NDArray[np.int64] | None, stop: int
 ) -> None:
-    """So many steps, and their loss added to the epoch's. Raises Diverged."""
-    position = session.position
-    feed = _Feed(batches, session.recipe)
-    watch = StepWatch(_progress(session, stage))
+    """The steps of this epoch up to ``stop``, and their loss added to the epoch's.
+
+    Raises DivergedError.
+    """
+    position, data = session.position, session.data
+    start, epoch, steps = position.step, position.epochs_done, stop - position.step
+    feed = Feed(data, lambda: train_batches(data, epoch, start, stop, order=order), session.recipe)
+    watch = StepWatch(_progress(session))
     begin = time.perf_counter()
     try:
         model.fit(
-            feed.batches(),
+            feed.source(),
             steps_per_epoch=steps,
             epochs=1,
             verbose=0,
@@ -278,7 +274,9 @@ def _train_segment(
             raise feed.failure from None
         raise
     if watch.bad_step is not None:
-        raise Diverged(_diverged(session, position.steps_done + watch.bad_step + 1))
+        raise DivergedError(_diverged(session, position.steps_done + watch.bad_step + 1))
+    if watch.steps != steps:
+        raise RuntimeError(f"fit was given {steps} steps and did {watch.steps}")
     position.epoch_seconds += time.perf_counter() - begin
     position.loss_sum += watch.logs["loss"] * steps
     position.accuracy_sum += watch.logs["accuracy"] * steps
@@ -291,27 +289,7 @@ def _train_segment(
         session.started, session.started_steps = time.perf_counter(), position.steps_done
 
 
-class _Feed:
-    """Batches in the form that fit takes; keeps the error that reading them raised."""
-
-    def __init__(self, batches: Iterator[Batch], recipe: Recipe) -> None:
-        self._batches = batches
-        self._with_labels = recipe.center is not None
-        self._weighted = recipe.data.class_weights != "none"
-        self.failure: InputError | OSError | None = None
-
-    def batches(self) -> Iterator[tuple[Any, ...]]:
-        try:
-            for batch in self._batches:
-                inputs = (batch.images, batch.labels) if self._with_labels else batch.images
-                row = (inputs, batch.labels)
-                yield (*row, batch.weights) if self._weighted else row
-        except (InputError, OSError) as error:
-            self.failure = error
-            raise
-
-
-def _progress(session: _Session, stage: Stage) -> Callable[[int, float, float], None]:
+def _progress(session: _Session) -> Callable[[int, float, float], None]:
     position, begin = session.position, time.perf_counter()
     base = position.step
 
@@ -326,7 +304,7 @@ def _progress(session: _Session, stage: Stage) -> Callable[[int, float, float], 
             Step(
                 stage=position.stage,
                 epoch=position.epoch,
-                epochs=stage.epochs,
+                epochs=session.recipe.stages[position.stage].epochs,
                 done=done,
                 total=session.total_steps,
                 loss=(position.loss_sum + loss * steps) / count,
@@ -357,8 +335,8 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
         **_validated(session, model, stage),
     }
     session.report.say(_epoch_line(row, session))
-    if stage.loss.name in TRIPLET_LOSSES:
-        _look_at_triplets(session, row, model)
+    if stage.triplets is not None:
+        _look_at_triplets(session, row["loss"], model)
     verified = _verified(session) if session.sets else None
     if stage.plateau is not None:
         state = after_epoch(
@@ -380,50 +358,38 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     _checkpoint(session, model, best=improved)
 
 
-def _look_at_triplets(session: _Session, row: dict[str, Any], model: keras.Model) -> None:
+def _look_at_triplets(session: _Session, loss: float, model: keras.Model) -> None:
     """Says how many triplets are active and how far embeddings lie apart, and what is wrong."""
     position, steps = session.position, session.epoch_steps
-    active, spread = position.active_sum / steps, position.spread_sum / steps
-    session.report.say(f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1")
-    losses = [
-        float(each["loss"])
-        for each in read_log(session.run)
-        if int(each["stage"]) == position.stage
-    ]
-    alarm = collapse_alarm(
-        [*losses, row["loss"]], margin=model.loss.margin, spread=spread, active=active
-    )
-    if alarm:
-        session.report.say(f"warning: {alarm}")
+    rows = [row for row in read_log(session.run) if int(row["stage"]) == position.stage]
+    for line in triplet_lines(
+        [*(float(row["loss"]) for row in rows), loss],
+        margin=model.loss.margin,
+        spread=position.spread_sum / steps,
+        active=position.active_sum / steps,
+    ):
+        session.report.say(line)
 
 
 def _validated(session: _Session, model: keras.Model, stage: Stage) -> dict[str, float]:
-    """Loss and accuracy on the images held back; nothing if there are none.
-
-    Of triplets drawn from them where the stage's own come from a sliding window, with the founding
-    system's two lines; nothing for other triplet losses, whose held-back images are people's single
-    ones.
-    """
+    """Loss and accuracy on the images held back; nothing if there are none."""
     if not len(session.data.held_back):
         return {}
-    if stage.triplets is not None and stage.triplets.sampler == "sliding_window":
-        loss, right, total = held_back_figures(
-            session.embedding,
+    if stage.triplets is not None:
+        figures, lines = held_back_triplets(
+            stage.triplets,
             session.data,
-            model.loss.distance,
-            model.loss.margin,
-            stage.triplets.rounds,
+            session.embedding,
+            model.loss,
+            epoch=session.position.epoch,
+            mean_loss=session.position.loss_sum / session.epoch_steps,
         )
-        position = session.position
-        mean = position.loss_sum / session.epoch_steps
-        session.report.say(f"Epoch: {position.epoch}, Triplet Loss: {mean:.8g}")
-        session.report.say(f"准确率: {right / total:.4f} ({right} / {total})")
-        return {"val_loss": loss, "val_accuracy": right / total}
-    if stage.loss.name in TRIPLET_LOSSES:
-        return {}
-    feed = _Feed(validation_batches(session.data), session.recipe)
+        for line in lines:
+            session.report.say(line)
+        return figures
+    feed = Feed(session.data, lambda: validation_batches(session.data), session.recipe)
     steps = -(-len(session.data.held_back) // session.data.batch)
-    logs = model.evaluate(feed.batches(), steps=steps, verbose=0, return_dict=True)
+    logs = model.evaluate(feed.source(), steps=steps, verbose=0, return_dict=True)
     return {"val_loss": float(logs["loss"]), "val_accuracy": float(logs["accuracy"])}
 
 
@@ -469,11 +435,11 @@ def _improved(session: _Session, verified: Verified | None) -> bool:
 def _checkpoint(session: _Session, model: keras.Model, *, best: bool) -> None:
     """Saves everything as the last checkpoint, and as the best one if it is that.
 
-    Raises Diverged instead where a weight is not finite: the checkpoint before stays the last.
+    Raises DivergedError instead where a weight is not finite: the checkpoint before stays the last.
     """
     variables = _variables(model)
     if not all_finite(variables):
-        raise Diverged(_diverged(session, session.position.steps_done, what="a weight"))
+        raise DivergedError(_diverged(session, session.position.steps_done, what="a weight"))
     position, run = session.position, session.run
     position.log_bytes = size_of(run.log)
     position.verification_bytes = size_of(run.verification)

@@ -75,8 +75,9 @@ class DataRecipe:
 
     ``validation``: share of the images held back; each person keeps at least one for training.
     ``source``: ``digits`` (scikit-learn's) or ``mnist`` stand where --data gives none.
-    ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory`` keeps decoded pixels, ``auto`` does so below 4 GB.
-    ``class_weights``: ``balanced`` weighs an image by the inverse of how many its person has.
+    ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory``
+    keeps decoded pixels, ``auto`` does so below 4 GB. ``class_weights``: ``balanced`` weighs an
+    image by the inverse of how many its person has.
     """
 
     source: str = _one_of("none", "digits", "mnist", default="none")
@@ -186,7 +187,8 @@ class Triplets:
     violated pair gets a negative by ``choice`` (`mine_triplets`, whose ``alpha_cosine``,
     ``candidates`` and ``index`` these are; ``memory_mb`` bounds its block of cosines);
     ``sliding_window``: neighbours of each person's shuffled images and any other's image, drawn
-    anew for each epoch, ``rounds`` times over all people; ``balanced``: batches of ``people`` people with ``images`` each.
+    anew for each epoch, ``rounds`` times over all people; ``balanced``: batches of ``people``
+    people with ``images`` each.
     """
 
     sampler: str = _one_of("mined", "sliding_window", "balanced")
@@ -208,10 +210,10 @@ class Stage:
     model (the seed's ``basic_model.trainable = False``), batch norms at inference.
     """
 
+    loss: LossRecipe
+    optimizer: OptimizerRecipe
+    learning_rate: RateRecipe
     epochs: int = _number(1)
-    loss: LossRecipe = field()
-    optimizer: OptimizerRecipe = field()
-    learning_rate: RateRecipe = field()
     head: str = _one_of("norm_dense", "dense", "none", default="norm_dense")
     freeze: str = _one_of("none", "backbone", "embedding", default="none")
     plateau: Plateau | None = None
@@ -276,6 +278,25 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     return typing.cast(dict[str, Any], _plain(recipe))
 
 
+def summary(recipe: Recipe) -> list[str]:
+    """The recipe in a line for the model and one for each stage."""
+    model = recipe.model
+    lines = [
+        f"{model.backbone} (weights {model.weights}), {model.pooling}, {model.embedding_size}; "
+        f"batch {recipe.batch}, {recipe.precision}, held back {100 * recipe.data.validation:g} %"
+        + (f"; center loss x {recipe.center.factor:g}" if recipe.center else "")
+    ]
+    for stage in recipe.stages:
+        loss = stage.loss.preset or stage.loss.name
+        lines.append(
+            f"{stage.epochs} epochs of {loss if loss == 'softmax' else 'margin ' + loss}, "
+            f"{stage.optimizer.name}, rate {stage.learning_rate.over(stage.epochs)(0):g} "
+            f"({stage.learning_rate.name})"
+            + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")
+        )
+    return lines
+
+
 def with_settings(value: Any, settings: Mapping[str, Any], fail: Fail) -> Any:
     """A copy of plain recipe data with ``{"model.backbone": "mobilefacenet"}`` put into it.
 
@@ -305,7 +326,9 @@ def _put(node: Any, parts: list[str], setting: Any, key: str, fail: Fail) -> Non
         if isinstance(node, dict) and not isinstance(node.get(place), dict | list):
             # A shorthand ("softmax" for {name: softmax}) becomes what it stands for.
             held = node.get(place)
-            node[place] = {"name": held} if isinstance(held, str) else {}
+            if held is not None and not isinstance(held, str):
+                raise fail((key,), f"there is nothing below the value {held!r} to set")
+            node[place] = {"name": held} if held is not None else {}
         _put(node[place], rest, setting, key, fail)
 
 

@@ -171,11 +171,13 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
         "input": given,
         "embedding_size": recipe.model.embedding_size,
         "source": entry.source,
-        "notes": entry.notes,
+        **({"notes": entry.notes} if entry.notes else {}),
         "recipe": to_plain(recipe),
     }
     text = yaml.safe_dump({"models": {entry.name: content}}, sort_keys=False, width=100)
-    write_whole(run.entry, f"# A run of the recipe of {entry.base!r}. See docs/training.md.\n{text}")
+    write_whole(
+        run.entry, f"# A run of the recipe of {entry.base!r}. See docs/training.md.\n{text}"
+    )
 
 
 @contextmanager

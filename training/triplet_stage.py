@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError
 from training.data.pipeline import TrainingData, still_batches
 from training.orders import balanced_order, shuffled_triplets, sliding_window_order
-from training.recipes import Triplets
-from training.triplets import choose_images, mine_triplets
+from training.recipes import Recipe, Triplets
+from training.triplets import TripletError, choose_images, mine_triplets
 
 # So many epochs in a row with the loss this near the margin are no progress any more.
 _STUCK_EPOCHS = 3
@@ -31,14 +32,35 @@ _FEW_ACTIVE = 0.01
 _CHOOSE, _MINE, _WINDOW, _SHUFFLE, _BALANCE, _TEST = range(100, 106)
 
 
-def epoch_images(
-    recipe: Triplets, data: TrainingData, model: keras.Model, epoch: int
+def epoch_order_of_triplets(
+    recipe: Triplets,
+    data: TrainingData,
+    model: keras.Model,
+    *,
+    epoch: int,
+    step: int,
+    saved: Path,
 ) -> tuple[NDArray[np.int64], str]:
     """The image numbers of an epoch in their order, and a line about how they were found ("" if
     nothing needs saying). Whole triplets, or whole batches of people.
 
-    Raises TripletError as `mine_triplets`, `choose_images` and the orders do.
+    Mined ones depend on the weights at the epoch's begin; they are written to ``saved``, from where
+    a run that goes on at a later ``step`` reads them.
+
+    Raises TripletError as `mine_triplets`, `choose_images` and the orders do, and for triplets that
+    several processes would have to mine together; InputError where ``saved`` is not the epoch's.
     """
+    if recipe.sampler != "balanced" and data.shard[1] > 1:
+        raise TripletError(
+            f"triplets.sampler: {recipe.sampler} is for one process, found {data.shard[1]}; "
+            "expected balanced, or one process with all GPUs"
+        )
+    if recipe.sampler == "mined":
+        if step:
+            return load_order(saved, epoch), ""
+        order, line = _mined(recipe, data, model, epoch)
+        save_order(saved, order, epoch)
+        return order, line
     seed = data.recipe.seed
     labels = data.faces.labels[data.train]
     if recipe.sampler == "balanced":
@@ -95,22 +117,77 @@ def embed_numbers(
     """
     parts = []
     for batch in still_batches(data, numbers):
-        size = len(batch.images)
-        # Always the same shape: each new one would be compiled.
-        filled = np.resize(batch.images, (data.batch, *batch.images.shape[1:]))
-        parts.append(np.array(model.predict_on_batch(filled)[:size], np.float32))
-    embeddings = np.concatenate(parts)
+        parts.append(np.array(model.predict_on_batch(batch.images), np.float32))
+    # The last batch was filled up.
+    embeddings = np.concatenate(parts)[: len(numbers)]
     broken = data.broken.causes
     lost = [i for i, number in enumerate(numbers) if data.faces.origin(int(number)) in broken]
     embeddings[lost] = np.nan
     return embeddings
 
 
+def most_images(recipe: Triplets, labels: NDArray[np.int64]) -> int:
+    """How many images an epoch of these labels has, at most: mining finds fewer and fewer."""
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    if recipe.sampler == "mined":
+        return 3 * min(recipe.people, len(counts)) * recipe.images * (recipe.images - 1) // 2
+    if recipe.sampler == "sliding_window":
+        return 3 * recipe.rounds * len(counts) * int(counts.min() - 1)
+    return len(labels)
+
+
+def steps_an_epoch(recipe: Recipe, labels: NDArray[np.int64]) -> list[int]:
+    """The steps of an epoch of each stage, those of mined triplets at most."""
+    return [
+        -(
+            -(len(labels) if stage.triplets is None else most_images(stage.triplets, labels))
+            // recipe.batch
+        )
+        for stage in recipe.stages
+    ]
+
+
+def held_back_triplets(
+    recipe: Triplets,
+    data: TrainingData,
+    model: keras.Model,
+    loss: Any,
+    *,
+    epoch: int,
+    mean_loss: float,
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """``val_loss`` and ``val_accuracy`` of the images held back, and the founding MLP's two lines
+    of an epoch. Nothing for other samplers than the sliding window: a tenth of a set of faces holds
+    back one image of most people, and a triplet takes two.
+    """
+    if recipe.sampler != "sliding_window" or data.shard[1] > 1:
+        return {}, ()
+    value, right, total = held_back_figures(
+        model, data, distance=loss.distance, margin=loss.margin, rounds=recipe.rounds
+    )
+    lines = (
+        f"Epoch: {epoch}, Triplet Loss: {mean_loss:.8g}",
+        f"准确率: {right / total:.4f} ({right} / {total})",
+    )
+    return {"val_loss": value, "val_accuracy": right / total}, lines
+
+
+def triplet_lines(
+    losses: Sequence[float], *, margin: float, spread: float, active: float
+) -> list[str]:
+    """How many triplets were active in an epoch, and what `collapse_alarm` says."""
+    words = f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1"
+    alarm = collapse_alarm(losses, margin=margin, spread=spread, active=active)
+    return [words, f"warning: {alarm}"] if alarm else [words]
+
+
 def held_back_figures(
-    model: keras.Model, data: TrainingData, distance: str, margin: float, rounds: int
+    model: keras.Model, data: TrainingData, *, distance: str, margin: float, rounds: int
 ) -> tuple[float, int, int]:
     """Loss, right triplets and all triplets of the images held back, drawn by the sliding window,
-    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a margin of 0).
+    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a
+    margin of 0).
 
     Distances are of the embeddings as they come, or of unit-length ones for ``cosine``.
     """

@@ -118,9 +118,9 @@ def recipe_with(source: RecipeSource, settings: Mapping[str, Any]) -> Recipe:
 def _touches(key: str, place: Place) -> bool:
     """Whether a setting's key leads to the place, or below it."""
     parts = key.split(".")
-    return all(
-        part in ("*", str(step)) for part, step in zip(parts, place, strict=False)
-    ) and bool(place)
+    return all(part in ("*", str(step)) for part, step in zip(parts, place, strict=False)) and bool(
+        place
+    )
 
 
 def _line(source: RecipeSource, place: Place) -> int:
@@ -246,7 +246,7 @@ class _Reader:
         if not isinstance(plain, dict):
             raise self.error(node, f"{what}: recipe: expected keys with values")
         if "preprocess" not in plain:
-            lines["preprocess",] = given.start_mark.line + 1
+            lines[("preprocess",)] = given.start_mark.line + 1
             plain["preprocess"] = self.plain(given, ("preprocess",), f"{what}: input", lines)
         return RecipeSource(self.path, plain, lines)
 
@@ -255,15 +255,15 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             nodes = self.mapping(node, what)
             keys = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-            for name, value in nodes.items():
-                lines[*place, name] = keys[name]
+            for name in nodes:
+                lines[(*place, name)] = keys[name]
             return {
                 name: self.plain(value, (*place, name), f"{what}: {name}", lines)
                 for name, value in nodes.items()
             }
         if isinstance(node, yaml.SequenceNode):
             for number, value in enumerate(node.value):
-                lines[*place, number] = value.start_mark.line + 1
+                lines[(*place, number)] = value.start_mark.line + 1
             return [
                 self.plain(value, (*place, number), what, lines)
                 for number, value in enumerate(node.value)

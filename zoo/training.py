@@ -49,6 +49,33 @@ def run_entry(folder: Path) -> Entry:
     return next(iter(entries.values()))
 
 
+def run_rows(folder: Path) -> list[list[str]]:
+    """A header and a row for each run in the folder: steps, state and its best verification.
+
+    Raises InputError for a folder that is not there and for a run that cannot be read.
+    """
+    from training.checkpoints import read_state
+    from training.runs import RunFolder
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; runs are where zoo train --run put them")
+    rows = [["run", "steps", "best", "at_step", "state", "model"]]
+    for path in sorted(folder.iterdir()):
+        if not (path / RUN_ENTRY).is_file():
+            continue
+        run = RunFolder(path)
+        model = "here" if run.model.is_file() else "missing"
+        if not run.last.is_file():
+            rows.append([path.name, "0", "-", "-", "started", model])
+            continue
+        state = read_state(run.last)
+        best = "-" if state["best"] is None else f"{100 * state['best']:.2f}"
+        done = "finished" if state["finished"] else "unfinished"
+        at = "-" if state["best_step"] is None else str(state["best_step"])
+        rows.append([path.name, str(state["steps_done"]), best, at, done, model])
+    return rows
+
+
 def named_entry(name: str, entries: dict[str, Entry]) -> Entry:
     """The entry to train. Raises InputError with the nearest name."""
     return entry_named(name, entries)

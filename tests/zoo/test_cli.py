@@ -148,7 +148,9 @@ def test_the_installed_command_answers(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == ("zoo: error: no entry 'nothing'; there is: centsoft, arc_8, arc, r50_arcface\n")
+    assert done.stderr == (
+        "zoo: error: no entry 'nothing'; there is: centsoft, arc_8, arc, r50_arcface\n"
+    )
 
 
 def test_a_reader_that_leaves_early_is_no_crash(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def rand_augment(
     return np.asarray(image)
 
 
-def _affine(image: Image.Image, matrix: tuple[float, float, float, float, float, float]) -> Image.Image:
+def _affine(
+    image: Image.Image, matrix: tuple[float, float, float, float, float, float]
+) -> Image.Image:
     return image.transform(
         image.size,
         Image.Transform.AFFINE,

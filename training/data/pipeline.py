@@ -90,7 +90,12 @@ def prepare_data(
     batch: int,
     shard: tuple[int, int] = (0, 1),
 ) -> TrainingData:
-    """The training data of a recipe. Raises InputError for a batch that n processes cannot share."""
+    """The training data of a recipe.
+
+    Raises InputError for a batch that n processes cannot share, and for fewer than two people.
+    """
+    if len(faces.names) < 2:
+        raise InputError(f"{faces.source}: expected at least 2 people, found {len(faces.names)}")
     if batch % shard[1]:
         raise InputError(f"batch: expected a multiple of {shard[1]} processes; found {batch}")
     train, held_back = split_images(faces.labels, recipe.validation, recipe.seed)
@@ -132,9 +137,15 @@ def epoch_order(data: TrainingData, epoch: int) -> NDArray[np.int64]:
 
 
 def train_batches(
-    data: TrainingData, epoch: int, start: int = 0, order: NDArray[np.int64] | None = None
+    data: TrainingData,
+    epoch: int,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    order: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
-    """The batches of an epoch from step ``start`` on, made ahead by threads.
+    """The batches of an epoch from step ``start`` up to ``stop`` (or its end), made ahead by
+    threads.
 
     ``order`` are the image numbers of an epoch that has its own, as triplets have.
     Images that cannot be read are noted in ``data.broken`` and replaced by the next in order.
@@ -147,7 +158,7 @@ def train_batches(
         data,
         [
             _places(order, step * data.batch + data.shard[0] * part, part)
-            for step in range(start, -(-len(order) // data.batch))
+            for step in range(start, -(-len(order) // data.batch) if stop is None else stop)
         ],
         lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
         order,
@@ -155,15 +166,30 @@ def train_batches(
 
 
 def validation_batches(data: TrainingData) -> Iterator[Batch]:
-    """The held-back images once, unchanged, in order; the last batch may be smaller."""
+    """The held-back images, unchanged, in order; the last batch is filled up with the first ones:
+    several devices, and compiled graphs, want batches of one size.
+    """
     return still_batches(data, data.held_back)
 
 
 def still_batches(data: TrainingData, numbers: NDArray[np.int64]) -> Iterator[Batch]:
-    """Some images once, unchanged, in order; the last batch may be smaller."""
+    """Some images, unchanged, in order; the last batch is filled up with the first ones."""
     part = data.batch // data.shard[1]
-    chunks = [numbers[at : at + part] for at in range(0, len(numbers), part)]
+    chunks = [
+        _places(numbers, at + data.shard[0] * part, part)
+        for at in range(0, len(numbers), data.batch)
+    ]
     yield from _ahead(data, chunks, lambda number: _pixels(data, number), numbers)
+
+
+def empty_batch(data: TrainingData) -> Batch:
+    """A batch (this process's part) whose values are still to be written."""
+    size = data.batch // data.shard[1]
+    return Batch(
+        np.empty((size, *data.input.batch_shape), np.float32),
+        np.empty(size, np.int32),
+        np.empty(size, np.float32),
+    )
 
 
 def _places(order: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
@@ -211,11 +237,7 @@ def _ahead(
 
     def submit(numbers: NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
         size = len(numbers)
-        batch = Batch(
-            np.empty((size, *data.input.batch_shape), np.float32),
-            np.empty(size, np.int32),
-            np.empty(size, np.float32),
-        )
+        batch = empty_batch(data)
         stride = -(-size // workers)
         parts = [range(at, min(at + stride, size)) for at in range(0, size, stride)]
         return batch, [pool.submit(fill, batch, numbers, part) for part in parts]

@@ -18,8 +18,22 @@ Registry = Annotated[
 ]
 
 
-def list_entries(registry: Registry = None) -> None:
+def list_entries(
+    registry: Registry = None,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="List training runs instead: the folders in ./runs.")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", help="Where --runs looks.")
+    ] = Path("runs"),
+) -> None:
     """List the zoo: each entry with its published accuracies, and whether its weights are here."""
+    if runs:
+        from zoo.columns import plain_columns
+        from zoo.training import run_rows
+
+        print(plain_columns(run_rows(folder)), end="")
+        return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -109,6 +123,10 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         facts.append(
             ("published", f"{bin_name} {100 * row.accuracy:.4f} %{at} (protocol {entry.protocol})")
         )
+    if entry.recipe is not None:
+        from training.recipes import summary
+
+        facts += [("recipe", line) for line in summary(entry.recipe)]
     if entry.notes:
         facts.append(("notes", " ".join(entry.notes.split())))
     return facts

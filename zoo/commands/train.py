@@ -64,7 +64,7 @@ def train_entry(
     """
     from evaluator.bins import read_bin
     from evaluator.errors import InputError
-    from training.data.faces import open_faces
+    from training.data.shards import open_training_faces
     from training.devices import check_devices
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
@@ -83,7 +83,8 @@ def train_entry(
         data = Path(recipe.data.source) if stored is None else _known_source(folder)
     if stored is None and not plan:
         check_new_run(folder.path)
-    faces = open_faces(data) if recipe.data.source == "none" else digit_faces(recipe.data.source)
+    bundled = recipe.data.source != "none"
+    faces = digit_faces(recipe.data.source) if bundled else open_training_faces(data)
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)
     sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]
@@ -130,7 +131,7 @@ def _train(
 
     from evaluator.inputs import InputSpec
     from evaluator.models.runtime import import_keras
-    from training.callbacks import Diverged
+    from training.callbacks import DivergedError
     from training.data.pipeline import prepare_data
     from training.devices import opened_devices
     from training.runs import RunEntry, create_run, locked
@@ -157,7 +158,7 @@ def _train(
             report = Reporter(progress.say, progress.step)
             try:
                 outcome = train(recipe, data, folder, entry=about, sets=sets, report=report)
-            except Diverged as error:
+            except DivergedError as error:
                 print(f"zoo: error: {error}", file=sys.stderr)
                 return 1
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"

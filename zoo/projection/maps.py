@@ -93,4 +93,5 @@ def in_unit_square(plane: Points) -> NDArray[np.float64]:
     wide = plane.astype(np.float64)
     low, high = wide.min(axis=0), wide.max(axis=0)
     size = float((high - low).max()) or 1.0
-    return (wide - (low + high) / 2) / size + 0.5
+    square: NDArray[np.float64] = (wide - (low + high) / 2) / size + 0.5
+    return square

@@ -288,8 +288,9 @@ def summary(recipe: Recipe) -> list[str]:
     ]
     for stage in recipe.stages:
         loss = stage.loss.preset or stage.loss.name
+        loss = f"margin {loss}" if stage.loss.name == "margin" else loss
         lines.append(
-            f"{stage.epochs} epochs of {loss if loss == 'softmax' else 'margin ' + loss}, "
+            f"{stage.epochs} epochs of {loss}, "
             f"{stage.optimizer.name}, rate {stage.learning_rate.over(stage.epochs)(0):g} "
             f"({stage.learning_rate.name})"
             + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")

@@ -26,6 +26,8 @@ def principal_components(points: Points, count: int = 2) -> Points:
     """
     from sklearn.decomposition import PCA
 
+    if np.array_equal(points, np.broadcast_to(points[:1], points.shape)):
+        return np.zeros((len(points), count), np.float32)  # no direction at all
     possible = min(count, *points.shape)
     solver = "full" if min(points.shape) <= 4 * count else "randomized"
     found = PCA(possible, svd_solver=solver, random_state=0).fit_transform(points)

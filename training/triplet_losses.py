@@ -14,11 +14,12 @@ import keras
 from keras import ops
 
 from evaluator.errors import InputError
+from training.centers import whole_batch
 from training.heads import inverse_lengths
 
 
 class Found(NamedTuple):
-    """What a batch's triplets say: the loss (scalar, or one a triplet); the share of them with a
+    """What a batch's triplets say: the loss ((1,), or one a triplet); the share of them with a
     loss, and the share whose positive is nearer than the negative (scalars, no gradient).
     """
 
@@ -112,12 +113,12 @@ class MinedTriplets(_TripletLoss):
 class _BatchLoss(_TripletLoss):
     """A loss on triplets of the batch's own people; memory grows with batch cubed, 4 bytes each.
 
-    A batch without two images of any person has the loss 0.
+    A batch without two images of any person has the loss 0. Under ``tf.distribute`` the batch is
+    that of all replicas: triplets are not found per replica.
     """
 
     def found(self, labels: Any, embeddings: Any) -> Found:
-        points = self.points(embeddings)
-        labels = ops.reshape(labels, (-1, 1))
+        points, labels = whole_batch(self.points(embeddings), ops.reshape(labels, (-1, 1)))
         same = ops.equal(labels, ops.transpose(labels))
         itself = ops.equal(*(ops.reshape(ops.arange(ops.shape(labels)[0]), s) for s in _CROSS))
         positive = ops.logical_and(same, ops.logical_not(itself))
@@ -126,7 +127,8 @@ class _BatchLoss(_TripletLoss):
         fixed = ops.stop_gradient(distances)
         triplet = ops.logical_and(positive[:, :, None], ops.logical_not(same)[:, None, :])
         right = ops.logical_and(triplet, fixed[:, :, None] < fixed[:, None, :])
-        return Found(loss, active, _share(right, triplet))
+        # Not a scalar: Keras would not scale that by the number of replicas.
+        return Found(ops.reshape(loss, (1,)), active, _share(right, triplet))
 
     def chosen(self, distances: Any, positive: Any, negative: Any) -> tuple[Any, Any]:
         """The loss and the share of active triplets, from three (batch, batch) arrays."""

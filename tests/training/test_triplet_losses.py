@@ -278,3 +278,46 @@ def test_both_backends_give_the_same_losses_and_gradients():
         assert float(loss) == pytest.approx(on_jax, rel=1e-5)
         gradient = np.asarray(tape.gradient(loss, variable))
         assert np.allclose(gradient, gradient_on_jax, atol=1e-5)
+
+
+_MIRRORED = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+from training.triplet_losses import TRIPLET_LOSSES
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+random = np.random.default_rng(0)
+images, labels = random.normal(size=(12, 6)).astype(np.float32), np.arange(12) % 4
+weights = random.normal(size=(6, 5)).astype(np.float32)
+found = {}
+for name, kind in TRIPLET_LOSSES.items():
+    if name == "triplet":
+        continue
+    for devices in (1, 2):
+        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, use_bias=False)])
+            model.set_weights([weights])
+            model.compile(keras.optimizers.SGD(0.5), kind(margin_euclidean=0.7))
+        history = model.fit(images, labels, batch_size=12, shuffle=False, verbose=0)
+        found[f"{name} {devices}"] = [history.history["loss"][0], model.get_weights()[0].tolist()]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_mirrored_replicas_find_the_triplets_of_the_whole_batch():
+    """Labels lie so that each half of the batch has other triplets than the whole."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MIRRORED],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name in ("triplet_semihard", "triplet_batch_hard", "triplet_batch_all"):
+        one, two = found[f"{name} 1"], found[f"{name} 2"]
+        assert two[0] == pytest.approx(one[0], rel=1e-5)
+        assert np.allclose(two[1], one[1], atol=1e-5)

@@ -13,7 +13,10 @@ from training.backbones import build_embedding_model
 from training.centers import CenterLoss
 from training.heads import NormDense
 from training.losses import MARGINS, MarginSoftmax, SoftmaxLoss
-from training.recipes import LossRecipe, OptimizerRecipe, Recipe, Stage
+from training.recipes import TRIPLET_LOSSES, LossRecipe, OptimizerRecipe, Recipe, Stage
+from training.start import start_weights
+from training.triplet_losses import TRIPLET_LOSSES as TRIPLET_LOSS_KINDS
+from training.triplet_losses import triplet_metrics
 
 # Knots of a rate that changes with every step; between two of them it runs straight. A quadratic
 # decay is met within 2e-8 of its first value.
@@ -21,15 +24,16 @@ _KNOTS = 4096
 
 
 def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Model:
-    """The recipe's embedding model, its weights fresh (or from ImageNet), at its precision.
+    """The recipe's embedding model, its weights fresh (or from ImageNet, or another model's), at
+    its precision.
 
-    Raises InputError for what `build_embedding_model` refuses.
+    Raises InputError for what `build_embedding_model` and `start_weights` refuse.
     """
     height, width = recipe.preprocess.size
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision or recipe.precision)
     try:
-        return build_embedding_model(
+        model = build_embedding_model(
             recipe.model.backbone,
             input_shape=(height, width, 1 if recipe.preprocess.channels == "gray" else 3),
             embedding_size=recipe.model.embedding_size,
@@ -39,11 +43,16 @@ def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Mo
         )
     finally:
         keras.config.set_dtype_policy(before)
+    if recipe.model.start is not None:
+        start_weights(model, recipe.model.start)
+    return model
 
 
 def float32_copy(recipe: Recipe, model: keras.Model) -> keras.Model:
     """The embedding model with the same weights, computing in float32: what is exported."""
-    plain = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, weights="none"))
+    plain = dataclasses.replace(
+        recipe, model=dataclasses.replace(recipe.model, weights="none", start=None)
+    )
     copy = embedding_model(plain, precision="float32")
     copy.set_weights(model.get_weights())
     return copy
@@ -55,10 +64,15 @@ def stage_model(
     """A compiled model from images (with a center: [images, labels]) to logits (batch, classes).
 
     ``loss`` is the stage's, plus the center's; the metric ``accuracy`` is that of the logits
-    without the margin. What the stage freezes does not train.
+    without the margin. What the stage freezes does not train. A triplet stage has no head: from
+    images to embeddings, with the metrics of `triplet_metrics`.
     """
     _freeze(embedding, stage.freeze)
     images = keras.Input(embedding.input_shape[1:], name="images")
+    loss = _loss(stage.loss)
+    if stage.head == "none":
+        model = keras.Model(images, embedding(images))
+        return _compiled(model, recipe, stage, loss, triplet_metrics(loss), steps_per_epoch)
     inputs: Any = images
     features = embedding(images)
     if recipe.center is not None:
@@ -69,10 +83,22 @@ def stage_model(
         features = center(features, labels)
         inputs = [images, labels]
     model = keras.Model(inputs, _head(stage, classes)(features))
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    return _compiled(model, recipe, stage, loss, metrics, steps_per_epoch)
+
+
+def _compiled(
+    model: keras.Model,
+    recipe: Recipe,
+    stage: Stage,
+    loss: keras.losses.Loss,
+    metrics: list[Any],
+    steps_per_epoch: int,
+) -> keras.Model:
     model.compile(
         optimizer=_optimizer(stage, steps_per_epoch),
-        loss=_loss(stage.loss),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=loss,
+        metrics=metrics,
         # JAX without jit would run one operation after another from Python.
         jit_compile=recipe.xla or keras.backend.backend() == "jax",
     )
@@ -83,6 +109,8 @@ def stage_model(
 def shared_weights(model: keras.Model) -> list[Any]:
     """What outlives a stage besides the embedding model: the head's weight, then the centers."""
     layers = {layer.name: layer for layer in model.layers}
+    if "head" not in layers:
+        return []
     found = [layers["head"].weights[0]]
     return [*found, layers["center"].centers] if "center" in layers else found
 
@@ -117,6 +145,12 @@ def _head(stage: Stage, classes: int) -> keras.layers.Layer:
 def _loss(recipe: LossRecipe) -> keras.losses.Loss:
     if recipe.name == "softmax":
         return SoftmaxLoss()
+    if recipe.name in TRIPLET_LOSSES:
+        options = ("margin_cosine", "margin_euclidean", "margin_squared_euclidean", "unit_length")
+        given = {name: getattr(recipe, name) for name in options}
+        return TRIPLET_LOSS_KINDS[recipe.name](
+            **{name: value for name, value in given.items() if value is not None}
+        )
     names = ("angular_mul", "angular_add", "cosine_sub", "scale", "fallback")
     own = {name: getattr(recipe, name) for name in names if getattr(recipe, name) is not None}
     return MarginSoftmax(**{**(MARGINS[recipe.preset] if recipe.preset else {}), **own})

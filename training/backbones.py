@@ -37,7 +37,8 @@ def build_embedding_model(
         "gdc": a depthwise convolution as large as the map, batch norm, dropout, a dense layer
             without bias, batch norm (Chen et al., MobileFaceNets, 2018);
         "e": batch norm, dropout, all positions flattened into a dense layer, batch norm without
-            gain (Deng et al., ArcFace, CVPR 2019, section 3.2.2, option E).
+            gain (Deng et al., ArcFace, CVPR 2019, section 3.2.2, option E);
+        "none": a dense layer with ReLU; for the backbone ``mlp`` and no other.
 
     Raises:
         InputError: an unknown backbone or head; images too small; ``weights`` other than None and
@@ -49,7 +50,10 @@ def build_embedding_model(
         raise InputError(f"weights: expected imagenet or none, found {weights!r}")
     if not 0 <= dropout < 1:
         raise InputError(f"dropout: expected a share from 0 up to 1, found {dropout!r}")
-    if min(input_shape[:2]) < SMALLEST_SIDE or input_shape[2:] != (3,):
+    if (backbone == "mlp") != (head == "none"):
+        raise InputError(f"head: expected none with backbone mlp and only there, found {head!r}")
+    small = min(input_shape[:2]) < SMALLEST_SIDE or input_shape[2:] != (3,)
+    if small and backbone != "mlp":
         raise InputError(
             f"input_shape: expected (height, width, 3) of at least {SMALLEST_SIDE} pixels a side, "
             f"found {input_shape}"
@@ -173,6 +177,13 @@ def depthwise(x: Any, kernel: int, *, strides: int = 1) -> Any:
     )(x)
 
 
+def mlp(images: Any, weights: str | None) -> Any:
+    """256 units with ReLU on all pixels: the founding triplet network, with its initial weights."""
+    no_weights("mlp", weights)
+    start = keras.initializers.RandomUniform(-0.1, 0.1)
+    return layers.Dense(256, "relu", kernel_initializer=start)(layers.Flatten()(images))
+
+
 def no_weights(backbone: str, weights: str | None) -> None:
     """Nothing.
 
@@ -204,6 +215,13 @@ def flat_head(features: Any, size: int, dropout: float) -> Any:
     return layers.BatchNormalization(**NORM, scale=False, name="embedding", dtype="float32")(x)
 
 
+def dense_head(features: Any, size: int, dropout: float) -> Any:
+    """ "none" of `build_embedding_model`."""
+    start = keras.initializers.RandomUniform(-0.1, 0.1)
+    dense = layers.Dense(size, "relu", kernel_initializer=start, name="embedding", dtype="float32")
+    return dense(dropped(features, dropout))
+
+
 def dropped(x: Any, dropout: float) -> Any:
     """``x`` after dropout; no layer where there is none."""
     return layers.Dropout(dropout)(x) if dropout else x
@@ -216,8 +234,9 @@ BACKBONES: Mapping[str, Callable[[Any, str | None], Any]] = MappingProxyType(
         "mobilenetv2": application("MobileNetV2"),
         "mobilefacenet": mobilefacenet,
         "iresnet50": iresnet50,
+        "mlp": mlp,
     }
 )
 HEADS: Mapping[str, Callable[[Any, int, float], Any]] = MappingProxyType(
-    {"gap": average_head, "gdc": depthwise_head, "e": flat_head}
+    {"gap": average_head, "gdc": depthwise_head, "e": flat_head, "none": dense_head}
 )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
 from evaluator.figures import to_json
@@ -43,6 +45,12 @@ from training.runs import (
     size_of,
     write_entry,
 )
+from training.triplet_stage import (
+    epoch_order_of_triplets,
+    held_back_triplets,
+    steps_an_epoch,
+    triplet_lines,
+)
 
 
 @dataclass
@@ -60,6 +68,8 @@ class Position:
     steps_done: int = 0
     loss_sum: float = 0.0
     accuracy_sum: float = 0.0
+    active_sum: float = 0.0
+    spread_sum: float = 0.0
     epoch_seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
@@ -117,10 +127,12 @@ class _Session:
     exported: keras.Model | None = None
     started: float | None = None
     started_steps: int = 0
+    epoch_steps: int = 0
 
     @property
     def total_steps(self) -> int:
-        return self.data.steps * sum(stage.epochs for stage in self.recipe.stages)
+        steps = steps_an_epoch(self.recipe, self.data.faces.labels[self.data.train])
+        return sum(n * stage.epochs for n, stage in zip(steps, self.recipe.stages, strict=True))
 
 
 def train(
@@ -191,19 +203,39 @@ def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     position, data = session.position, session.data
     if not stage.learning_rate.by_step:
         model.optimizer.learning_rate = _rate(session, stage)
-    while position.step < data.steps:
-        _train_segment(session, model, stage, _next_event(session))
-        if position.step < data.steps:
+    order = _order(session, stage)
+    session.epoch_steps = data.steps if order is None else -(-len(order) // data.batch)
+    while position.step < session.epoch_steps:
+        _train_segment(session, model, order, _next_event(session))
+        if position.step < session.epoch_steps:
             verified = _verified(session) if _verification_due(session) else None
             _checkpoint(session, model, best=_improved(session, verified))
     _end_epoch(session, model, stage)
+
+
+def _order(session: _Session, stage: Stage) -> NDArray[np.int64] | None:
+    """The images of this epoch in order where triplets decide it; None elsewhere."""
+    if stage.triplets is None:
+        return None
+    position = session.position
+    order, line = epoch_order_of_triplets(
+        stage.triplets,
+        session.data,
+        session.embedding,
+        epoch=position.epochs_done,
+        step=position.step,
+        saved=session.run.path / "triplets.npz",
+    )
+    if line:
+        session.report.say(line)
+    return order
 
 
 def _next_event(session: _Session) -> int:
     """The step of this epoch before which something is due besides training."""
     position, recipe = session.position, session.recipe
     before = position.steps_done - position.step
-    ends = [session.data.steps]
+    ends = [session.epoch_steps]
     for every in (recipe.checkpoint_steps, recipe.verification.every_steps if session.sets else 0):
         if every:
             ends.append((position.steps_done // every + 1) * every - before)
@@ -215,15 +247,17 @@ def _verification_due(session: _Session) -> bool:
     return bool(every and session.sets and session.position.steps_done % every == 0)
 
 
-def _train_segment(session: _Session, model: keras.Model, stage: Stage, stop: int) -> None:
+def _train_segment(
+    session: _Session, model: keras.Model, order: NDArray[np.int64] | None, stop: int
+) -> None:
     """The steps of this epoch up to ``stop``, and their loss added to the epoch's.
 
     Raises DivergedError.
     """
     position, data = session.position, session.data
     start, epoch, steps = position.step, position.epochs_done, stop - position.step
-    feed = Feed(data, lambda: train_batches(data, epoch, start, stop), session.recipe)
-    watch = StepWatch(_progress(session, stage))
+    feed = Feed(data, lambda: train_batches(data, epoch, start, stop, order=order), session.recipe)
+    watch = StepWatch(_progress(session))
     begin = time.perf_counter()
     try:
         model.fit(
@@ -246,6 +280,8 @@ def _train_segment(session: _Session, model: keras.Model, stage: Stage, stop: in
     position.epoch_seconds += time.perf_counter() - begin
     position.loss_sum += watch.logs["loss"] * steps
     position.accuracy_sum += watch.logs["accuracy"] * steps
+    position.active_sum += watch.logs.get("active", 0.0) * steps
+    position.spread_sum += watch.logs.get("spread", 0.0) * steps
     position.step += steps
     position.steps_done += steps
     if session.started is None:
@@ -253,7 +289,7 @@ def _train_segment(session: _Session, model: keras.Model, stage: Stage, stop: in
         session.started, session.started_steps = time.perf_counter(), position.steps_done
 
 
-def _progress(session: _Session, stage: Stage) -> Callable[[int, float, float], None]:
+def _progress(session: _Session) -> Callable[[int, float, float], None]:
     position, begin = session.position, time.perf_counter()
     base = position.step
 
@@ -268,7 +304,7 @@ def _progress(session: _Session, stage: Stage) -> Callable[[int, float, float], 
             Step(
                 stage=position.stage,
                 epoch=position.epoch,
-                epochs=stage.epochs,
+                epochs=session.recipe.stages[position.stage].epochs,
                 done=done,
                 total=session.total_steps,
                 loss=(position.loss_sum + loss * steps) / count,
@@ -286,18 +322,21 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     between any two of them leaves a checkpoint from which the epoch's end is done again.
     """
     position, data = session.position, session.data
+    steps = session.epoch_steps
     row: dict[str, Any] = {
         "stage": position.stage,
         "epoch": position.epochs_done,
         "step": position.steps_done,
         "learning_rate": _rate(session, stage),
-        "loss": position.loss_sum / data.steps,
-        "accuracy": position.accuracy_sum / data.steps,
-        "images_per_second": data.batch * data.steps / max(position.epoch_seconds, 1e-9),
+        "loss": position.loss_sum / steps,
+        "accuracy": position.accuracy_sum / steps,
+        "images_per_second": data.batch * steps / max(position.epoch_seconds, 1e-9),
         "seconds": position.epoch_seconds,
-        **_validated(session, model),
+        **_validated(session, model, stage),
     }
     session.report.say(_epoch_line(row, session))
+    if stage.triplets is not None:
+        _look_at_triplets(session, row["loss"], model)
     verified = _verified(session) if session.sets else None
     if stage.plateau is not None:
         state = after_epoch(
@@ -307,6 +346,7 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     position.epoch += 1
     position.epochs_done += 1
     position.step, position.loss_sum, position.accuracy_sum = 0, 0.0, 0.0
+    position.active_sum, position.spread_sum = 0.0, 0.0
     position.epoch_seconds = 0.0
     improved = _improved(session, verified)
     row |= bin_row(verified.measurements) if verified else {}
@@ -318,10 +358,35 @@ def _end_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:
     _checkpoint(session, model, best=improved)
 
 
-def _validated(session: _Session, model: keras.Model) -> dict[str, float]:
+def _look_at_triplets(session: _Session, loss: float, model: keras.Model) -> None:
+    """Says how many triplets are active and how far embeddings lie apart, and what is wrong."""
+    position, steps = session.position, session.epoch_steps
+    rows = [row for row in read_log(session.run) if int(row["stage"]) == position.stage]
+    for line in triplet_lines(
+        [*(float(row["loss"]) for row in rows), loss],
+        margin=model.loss.margin,
+        spread=position.spread_sum / steps,
+        active=position.active_sum / steps,
+    ):
+        session.report.say(line)
+
+
+def _validated(session: _Session, model: keras.Model, stage: Stage) -> dict[str, float]:
     """Loss and accuracy on the images held back; nothing if there are none."""
     if not len(session.data.held_back):
         return {}
+    if stage.triplets is not None:
+        figures, lines = held_back_triplets(
+            stage.triplets,
+            session.data,
+            session.embedding,
+            model.loss,
+            epoch=session.position.epoch,
+            mean_loss=session.position.loss_sum / session.epoch_steps,
+        )
+        for line in lines:
+            session.report.say(line)
+        return figures
     feed = Feed(session.data, lambda: validation_batches(session.data), session.recipe)
     steps = -(-len(session.data.held_back) // session.data.batch)
     logs = model.evaluate(feed.source(), steps=steps, verbose=0, return_dict=True)
@@ -415,7 +480,7 @@ def _rate(session: _Session, stage: Stage) -> float:
     """The learning rate where the position is (at an epoch's end: at its last step)."""
     position = session.position
     if stage.learning_rate.by_step:
-        at = position.epoch + max(position.step - 1, 0) / session.data.steps
+        at = position.epoch + max(position.step - 1, 0) / session.epoch_steps
     else:
         at = float(position.epoch)
     rate = stage.learning_rate.over(stage.epochs)(at)

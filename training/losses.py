@@ -117,7 +117,9 @@ class MarginSoftmax(keras.losses.Loss):  # type: ignore[misc]
         self.scale = finite("scale", scale, positive=True)
         if fallback not in FALLBACKS:
             names = ", ".join(FALLBACKS)
-            raise InputError(f"MarginSoftmax: fallback: expected one of {names}; found {fallback}")
+            raise InputError(
+                f"MarginSoftmax: fallback: expected one of {names}; found {fallback!r}"
+            )
         self.fallback = fallback
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -18,6 +18,7 @@ from training.assembly import embedding_model, stage_model
 from training.data.faces import FaceSet
 from training.data.pipeline import split_images
 from training.recipes import OptimizerRecipe, Recipe, summary
+from training.triplet_stage import steps_an_epoch
 
 # Extra copies of the weights that an optimizer keeps.
 _SLOTS = {"adamax": 2, "adam": 2, "sgd": 1}
@@ -25,21 +26,25 @@ _SLOTS = {"adamax": 2, "adam": 2, "sgd": 1}
 # Steps that are timed after one that compiles.
 _TIMED_STEPS = 2
 
-# On a CPU the timed batch is no larger than this; the time is scaled.
-_CPU_BATCH = 32
+# On a CPU the timed batch is no larger than this, whole triplets; the time is scaled.
+_CPU_BATCH = 33
 
 
 def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> list[str]:
     """The plan as lines of text. Builds the model and times a few steps on random images."""
     classes = len(faces.names)
     train, held_back = split_images(faces.labels, recipe.data.validation, recipe.data.seed)
-    steps = -(-len(train) // recipe.batch)
+    steps = steps_an_epoch(recipe, faces.labels[train])
+    total = sum(each * stage.epochs for each, stage in zip(steps, recipe.stages, strict=True))
     epochs = sum(stage.epochs for stage in recipe.stages)
+    most = " at most" if any(stage.triplets for stage in recipe.stages) else ""
     # Where the weights begin changes nothing here, and ImageNet's need a network.
-    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, weights="none"))
+    fresh = dataclasses.replace(recipe.model, weights="none", start=None)
+    recipe = dataclasses.replace(recipe, model=fresh)
     embedding = embedding_model(recipe)
     size = recipe.model.embedding_size
-    head, center = classes * size, classes * size if recipe.center else 0
+    headed = any(stage.head != "none" for stage in recipe.stages)
+    head, center = classes * size * headed, classes * size if recipe.center else 0
     optimizer = recipe.stages[-1].optimizer
     seconds = _seconds_a_step(recipe, embedding, classes, on_cpu="CPU" in devices)
     disk = _disk_bytes(recipe, classes, embedding.count_params())
@@ -48,7 +53,7 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     return [
         f"data          {len(train):,} images of {classes:,} people to train on, "
         f"{len(held_back):,} held back",
-        f"steps         {steps:,} an epoch x {epochs} epochs = {steps * epochs:,} "
+        f"steps         {max(steps):,} an epoch x {epochs} epochs = {total:,}{most} "
         f"(batch {recipe.batch})",
         *(
             f"  stage {number}     {line}"
@@ -59,13 +64,13 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
         f"memory        head {_size(head * 4 * copies)} (weight, gradient, "
         f"{copies - 2} optimizer slots)"
         + (f", centers {_size(center * 4)}" if center else "")
-        + f", logits {_size(recipe.batch * classes * 4 * 3)}",
+        + f", logits {_size(recipe.batch * classes * 4 * 3 * headed)}",
         f"              embedding model {_size(embedding.count_params() * 4 * copies)}, "
         f"its activations up to {_size(per_image * recipe.batch)} "
         f"({_size(per_image)} an image, {recipe.precision})",
         f"disk          {_size(disk)} in {run} at most, "
         f"{_size(shutil.disk_usage(_existing(run)).free)} free",
-        f"time          {_duration(seconds * steps * epochs)} on {devices}: "
+        f"time          {_duration(seconds * total)} on {devices}: "
         f"{seconds:.3f} s a step, {recipe.batch / seconds:,.0f} images/s",
     ]
 

@@ -22,8 +22,12 @@ Place = tuple[str | int, ...]
 Fail = Callable[[Place, str], Exception]
 T = TypeVar("T")
 
-BACKBONES = ("resnet50v2", "resnet101v2", "mobilenetv2", "mobilefacenet", "iresnet50")
-POOLINGS = ("gap", "gdc", "e")
+BACKBONES = ("resnet50v2", "resnet101v2", "mobilenetv2", "mobilefacenet", "iresnet50", "mlp")
+POOLINGS = ("gap", "gdc", "e", "none")
+# The losses on embeddings themselves: on triplets found before the epoch, and in each batch.
+MINED_LOSSES = ("triplet",)
+BATCH_LOSSES = ("triplet_semihard", "triplet_batch_hard", "triplet_batch_all")
+TRIPLET_LOSSES = MINED_LOSSES + BATCH_LOSSES
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Those of `evaluator.inputs`, which imports NumPy; reading models.yaml must not. A test holds the
 # two together.
@@ -70,11 +74,13 @@ class DataRecipe:
     """How images are split, ordered and kept.
 
     ``validation``: share of the images held back; each person keeps at least one for training.
+    ``source``: ``digits`` (scikit-learn's) or ``mnist`` stand where --data gives none.
     ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory``
     keeps decoded pixels, ``auto`` does so below 4 GB. ``class_weights``: ``balanced`` weighs an
     image by the inverse of how many its person has.
     """
 
+    source: str = _one_of("none", "digits", "mnist", default="none")
     validation: float = _number(0, 0.9, default=0.05)
     seed: int = _number(0, 2**31 - 1, default=0)
     cache: str = _one_of("auto", "memory", "none", default="auto")
@@ -98,7 +104,9 @@ class ModelRecipe:
     """The embedding model: backbone, where its weights start, and what follows it.
 
     ``pooling``: ``gap`` (global average, dropout, Dense), ``gdc`` (global depthwise convolution)
-    or ``e`` (insightface's batch norm, dropout, Dense, batch norm).
+    or ``e`` (insightface's batch norm, dropout, Dense, batch norm). The backbone ``mlp`` is two
+    dense layers, 256 and the embedding, with pooling ``none``. ``start``: a model file, or the
+    folder of a run, with the same layers; training goes on from its weights.
     """
 
     backbone: str = _one_of(*BACKBONES)
@@ -106,19 +114,26 @@ class ModelRecipe:
     embedding_size: int = _number(2, 65536, default=512)
     dropout: float = _number(0, 0.95, default=0.1)
     pooling: str = _one_of(*POOLINGS, default="gap")
+    start: str | None = None
 
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """``softmax``, or ``margin`` with a ``preset`` and what differs from it (`MarginSoftmax`)."""
+    """``softmax``, or ``margin`` with a ``preset`` and what differs from it (`MarginSoftmax`), or a
+    loss of ``training.triplet_losses`` with one margin, whose name says its unit.
+    """
 
-    name: str = _one_of("softmax", "margin")
+    name: str = _one_of("softmax", "margin", *TRIPLET_LOSSES)
     preset: str | None = _one_of(*MARGIN_PRESETS, default=None)
     angular_mul: float | None = _number(1e-6, 16, default=None)
     angular_add: float | None = _number(-3.2, 3.2, default=None)
     cosine_sub: float | None = _number(-2, 2, default=None)
     scale: float | None = _number(1e-6, 1e6, default=None)
     fallback: str | None = _one_of("linear", "cosine", "none", default=None)
+    margin_cosine: float | None = _number(1e-6, 2, default=None)
+    margin_euclidean: float | None = _number(1e-6, 1e6, default=None)
+    margin_squared_euclidean: float | None = _number(1e-6, 1e6, default=None)
+    unit_length: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,29 @@ class Plateau:
 
 
 @dataclass(frozen=True)
+class Triplets:
+    """Where the batches of a triplet loss come from.
+
+    ``sampler``: ``mined``: each epoch, ``images`` of up to ``people`` people are embedded and each
+    violated pair gets a negative by ``choice`` (`mine_triplets`, whose ``alpha_cosine``,
+    ``candidates`` and ``index`` these are; ``memory_mb`` bounds its block of cosines);
+    ``sliding_window``: neighbours of each person's shuffled images and any other's image, drawn
+    anew for each epoch, ``rounds`` times over all people; ``balanced``: batches of ``people``
+    people with ``images`` each.
+    """
+
+    sampler: str = _one_of("mined", "sliding_window", "balanced")
+    people: int = _number(1, default=10000)
+    images: int = _number(1, 1000, default=5)
+    rounds: int = _number(1, 10000, default=1)
+    choice: str = _one_of("random", "semi_hard", "hardest", "distance_weighted", default="random")
+    alpha_cosine: float = _number(1e-6, 2, default=0.2)
+    candidates: int = _number(0, 100000, default=0)
+    index: str = _one_of("exact", "faiss", default="exact")
+    memory_mb: int = _number(1, default=256)
+
+
+@dataclass(frozen=True)
 class Stage:
     """One compile of the seed: a loss, a fresh optimizer, and some epochs of it.
 
@@ -176,9 +214,10 @@ class Stage:
     optimizer: OptimizerRecipe
     learning_rate: RateRecipe
     epochs: int = _number(1)
-    head: str = _one_of("norm_dense", "dense", default="norm_dense")
+    head: str = _one_of("norm_dense", "dense", "none", default="norm_dense")
     freeze: str = _one_of("none", "backbone", "embedding", default="none")
     plateau: Plateau | None = None
+    triplets: Triplets | None = None
 
 
 @dataclass(frozen=True)
@@ -249,8 +288,9 @@ def summary(recipe: Recipe) -> list[str]:
     ]
     for stage in recipe.stages:
         loss = stage.loss.preset or stage.loss.name
+        loss = f"margin {loss}" if stage.loss.name == "margin" else loss
         lines.append(
-            f"{stage.epochs} epochs of {loss if loss == 'softmax' else 'margin ' + loss}, "
+            f"{stage.epochs} epochs of {loss}, "
             f"{stage.optimizer.name}, rate {stage.learning_rate.over(stage.epochs)(0):g} "
             f"({stage.learning_rate.name})"
             + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")
@@ -439,6 +479,15 @@ def _check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None
     ]
     if loss.name == "softmax" and given:
         raise fail((*place, "loss", given[0]), f"softmax takes no {given[0]!r}; use name: margin")
+    if loss.name in TRIPLET_LOSSES:
+        _check_triplets(stage, given, place, recipe, fail)
+    elif stage.triplets is not None:
+        raise fail((*place, "triplets"), f"loss {loss.name} takes no triplets")
+    elif stage.head == "none":
+        raise fail((*place, "head"), f"loss {loss.name} is on logits: expected a head")
+    triplet_options = [name for name in given if name in _TRIPLET_OPTIONS]
+    if loss.name == "margin" and triplet_options:
+        raise fail((*place, "loss", triplet_options[0]), "belongs to the triplet losses")
     if loss.name == "margin" and not given:
         raise fail((*place, "loss"), "margin: expected a preset, or angular_mul, angular_add, ...")
     if loss.name == "margin" and stage.head != "norm_dense":
@@ -452,6 +501,52 @@ def _check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None
         )
     if stage.plateau and stage.plateau.monitor.startswith("val_") and not recipe.data.validation:
         raise fail((*place, "plateau", "monitor"), "data.validation is 0: there is no val_ figure")
+
+
+_TRIPLET_OPTIONS = ("margin_cosine", "margin_euclidean", "margin_squared_euclidean", "unit_length")
+
+
+def _check_triplets(
+    stage: Stage, given: list[str], place: Place, recipe: Recipe, fail: Fail
+) -> None:
+    loss, triplets = stage.loss, stage.triplets
+    for name in given:
+        if name not in _TRIPLET_OPTIONS:
+            raise fail((*place, "loss", name), f"{loss.name} takes no {name!r}")
+    margins = [name for name in given if name.startswith("margin_")]
+    if len(margins) != 1:
+        names = ", ".join(_TRIPLET_OPTIONS[:3])
+        raise fail((*place, "loss"), f"expected one of {names}; found {len(margins)} of them")
+    if stage.head != "none":
+        raise fail((*place, "head"), f"{loss.name} is on embeddings: expected head none")
+    if recipe.center is not None:
+        raise fail((*place, "loss"), f"{loss.name} does not go with a center loss")
+    if recipe.data.class_weights != "none":
+        raise fail((*place, "loss"), f"{loss.name}: expected data.class_weights none")
+    fitting = ("mined", "sliding_window") if loss.name in MINED_LOSSES else ("balanced",)
+    if triplets is None or triplets.sampler not in fitting:
+        where = (*place, "triplets") if triplets is None else (*place, "triplets", "sampler")
+        raise fail(where, f"{loss.name}: expected triplets with sampler {' or '.join(fitting)}")
+    if triplets.sampler in ("mined", "balanced") and triplets.images < 2:
+        message = f"a pair takes 2 images of a person or more; found {triplets.images}"
+        raise fail((*place, "triplets", "images"), message)
+    if triplets.sampler in ("mined", "balanced") and triplets.people < 2:
+        message = f"a negative takes 2 people or more; found {triplets.people}"
+        raise fail((*place, "triplets", "people"), message)
+    if loss.name in MINED_LOSSES and recipe.batch % 3:
+        raise fail(("batch",), f"triplets fill it: expected a multiple of 3; found {recipe.batch}")
+    if triplets.sampler == "balanced" and recipe.batch != triplets.people * triplets.images:
+        raise fail(
+            ("batch",),
+            f"expected triplets.people x triplets.images = {triplets.people * triplets.images}; "
+            f"found {recipe.batch}",
+        )
+    if triplets.sampler == "mined" and stage.learning_rate.by_step:
+        raise fail(
+            (*place, "learning_rate"),
+            "epochs of mined triplets differ in length: expected a rate that changes by epoch: "
+            "constant or seed, no warmup",
+        )
 
 
 def _shown(value: Any) -> str:

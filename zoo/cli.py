@@ -20,6 +20,7 @@ from zoo.commands import (
     export,
     leaderboard,
     probe,
+    project,
     pull,
     report,
     show,
@@ -35,7 +36,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--models", "--set"})
+MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
 
 # 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
 _INTERRUPTED = 130
@@ -70,6 +71,7 @@ app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("train")(train.train_entry)
+app.command("project")(project.project)
 app.command("probe")(probe.probe)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)

@@ -137,22 +137,28 @@ def epoch_order(data: TrainingData, epoch: int) -> NDArray[np.int64]:
 
 
 def train_batches(
-    data: TrainingData, epoch: int, start: int = 0, stop: int | None = None
+    data: TrainingData,
+    epoch: int,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    order: NDArray[np.int64] | None = None,
 ) -> Iterator[Batch]:
     """The batches of an epoch from step ``start`` up to ``stop`` (or its end), made ahead by
     threads.
 
+    ``order`` are the image numbers of an epoch that has its own, as triplets have.
     Images that cannot be read are noted in ``data.broken`` and replaced by the next in order.
     Raises InputError where no image around can be read.
     """
-    order = epoch_order(data, epoch)
+    order = epoch_order(data, epoch) if order is None else order
     flips = _flips(data, epoch)
     part = data.batch // data.shard[1]
     yield from _ahead(
         data,
         [
             _places(order, step * data.batch + data.shard[0] * part, part)
-            for step in range(start, data.steps if stop is None else stop)
+            for step in range(start, -(-len(order) // data.batch) if stop is None else stop)
         ],
         lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
         order,
@@ -163,7 +169,11 @@ def validation_batches(data: TrainingData) -> Iterator[Batch]:
     """The held-back images, unchanged, in order; the last batch is filled up with the first ones:
     several devices, and compiled graphs, want batches of one size.
     """
-    numbers = data.held_back
+    return still_batches(data, data.held_back)
+
+
+def still_batches(data: TrainingData, numbers: NDArray[np.int64]) -> Iterator[Batch]:
+    """Some images, unchanged, in order; the last batch is filled up with the first ones."""
     part = data.batch // data.shard[1]
     chunks = [
         _places(numbers, at + data.shard[0] * part, part)

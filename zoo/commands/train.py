@@ -66,6 +66,7 @@ def train_entry(
     from evaluator.errors import InputError
     from training.data.shards import open_training_faces
     from training.devices import check_devices
+    from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
     from zoo.registry import entry_named, read_registry, registry_path
     from zoo.training import entry_recipe, parse_settings, run_entry, training_bins
@@ -77,12 +78,13 @@ def train_entry(
     stored = run_entry(folder.path) if resume else None
     recipe = entry_recipe(stored or entry, settings)
     if data is None:
-        if stored is None:
+        if stored is None and recipe.data.source == "none":
             raise InputError("missing --data DIR: a folder per person, or a .rec file")
-        data = _known_source(folder)
+        data = Path(recipe.data.source) if stored is None else _known_source(folder)
     if stored is None and not plan:
         check_new_run(folder.path)
-    faces = open_training_faces(data)
+    bundled = recipe.data.source != "none"
+    faces = digit_faces(recipe.data.source) if bundled else open_training_faces(data)
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)
     sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]

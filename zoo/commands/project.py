@@ -1,0 +1,144 @@
+"""`zoo project`: the embeddings of a bin or a folder as a picture, beside their pixels."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.projection.pictures import Pictures
+
+
+def project(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An entry, a run, or a model file.")
+    ],
+    bins: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The bin whose distinct images are shown."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Faces to show instead: a folder per person, a .rec file, or digits. With --bins, "
+            "where NAME.bin is looked for first.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the page goes.")
+    ] = Path("projection.html"),
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="pca, tsne, umap. Default: those that are installed."),
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option(min=3, max=20000, help="Images at most: whole people, those with most first."),
+    ] = 2000,
+    tsv: Annotated[
+        bool, typer.Option("--tsv", help="Write vecs.tsv and meta.tsv beside the page, too.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a log for TensorBoard's projector, too."),
+    ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE", help="unit, symmetric, insightface or raw, as in zoo eval."
+        ),
+    ] = None,
+    channels: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code inside a model file run.")
+    ] = False,
+    registry: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
+    ] = None,
+) -> None:
+    """Draw the embeddings of many faces as one HTML page: PCA, t-SNE and UMAP, faces on hover.
+
+    zoo project runs/arc --bins lfw -o lfw.html
+    """
+    from evaluator.errors import InputError
+    from evaluator.inputs import PROFILES, check_choice
+    from zoo.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.registry import read_registry, registry_path
+
+    entries = read_registry(registry_path(registry))
+    names = [part for value in bins or [] for part in value.split(",") if part]
+    if not names and data is None:
+        raise InputError("expected --bins NAME or --data DIR: the faces to show")
+    if len(names) > 1:
+        raise InputError(f"--bins: expected one bin, found {len(names)}: {', '.join(names)}")
+    [choice] = resolve_models([model], entries)
+    if input is not None:
+        check_choice("--input", input, tuple(PROFILES))
+    if channels is not None:
+        check_choice("--channels", channels, ("rgb", "bgr"))
+    chosen = _maps([part for value in maps or [] for part in value.split(",") if part])
+    if output.is_dir():
+        raise IsADirectoryError(21, "is a folder; -o takes the name of the page", str(output))
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: there is no folder {output.parent}; make it first")
+    if data is None or names:
+        [path] = resolve_bins(names, bin_folders([data] if data is not None else []), entries)
+        shown, pictures = path.stem, _bin_pictures(path, limit)
+    else:
+        shown, pictures = data.name or str(data), _face_pictures(data, limit)
+
+    from zoo.projection.run import Wanted, make_projection
+
+    wanted = Wanted(
+        choice, shown, pictures, output, chosen, tsv, tensorboard, input, channels, trust
+    )
+    for line in make_projection(wanted):
+        print(line, file=sys.stderr)
+
+
+def _maps(asked: list[str]) -> list[str]:
+    """The maps asked for, or all that are installed."""
+    import importlib.util
+
+    from evaluator.errors import InputError
+    from evaluator.inputs import check_choice
+
+    known = ("pca", "tsne", "umap")
+    for name in asked:
+        check_choice("--maps", name, known)
+    has_umap = importlib.util.find_spec("umap") is not None
+    if "umap" in asked and not has_umap:
+        raise InputError("--maps umap: needs the extra of this name: pip install 'face-zoo[umap]'")
+    if asked:
+        return list(dict.fromkeys(asked))
+    if not has_umap:
+        print(
+            "without UMAP, which is the extra umap: pip install 'face-zoo[umap]'", file=sys.stderr
+        )
+    return list(known if has_umap else known[:2])
+
+
+def _bin_pictures(path: Path, limit: int) -> Pictures:
+    from evaluator.bins import read_bin
+    from zoo.projection.pictures import check_people, fewer, pictures_of_bin
+
+    pictures = fewer(pictures_of_bin(read_bin(path)), limit)
+    check_people(pictures, str(path))
+    return pictures
+
+
+def _face_pictures(data: Path, limit: int) -> Pictures:
+    from training.data.faces import open_faces
+    from training.digits import SOURCES, digit_faces
+    from zoo.projection.pictures import check_people, pictures_of_faces
+
+    digits = str(data) in SOURCES and not data.exists()
+    faces = digit_faces(str(data)) if digits else open_faces(data)
+    pictures = pictures_of_faces(faces, limit)
+    check_people(pictures, str(data))
+    return pictures

@@ -1,0 +1,1 @@
+"""Embeddings as a picture: which images, where they come to lie, the page and the exports."""

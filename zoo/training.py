@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins
-from zoo.registry import Entry, RegistryError, entry_named, read_registry, recipe_with
+from zoo.registry import Entry, RegistryError, read_registry, recipe_with
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
@@ -74,11 +74,6 @@ def run_rows(folder: Path) -> list[list[str]]:
         at = "-" if state["best_step"] is None else str(state["best_step"])
         rows.append([path.name, str(state["steps_done"]), best, at, done, model])
     return rows
-
-
-def named_entry(name: str, entries: dict[str, Entry]) -> Entry:
-    """The entry to train. Raises InputError with the nearest name."""
-    return entry_named(name, entries)
 
 
 def training_bins(asked: Sequence[str], recipe: Recipe, data: Path) -> list[Path]:

@@ -68,11 +68,11 @@ def train_entry(
     from training.devices import check_devices
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
-    from zoo.registry import read_registry, registry_path
-    from zoo.training import entry_recipe, named_entry, parse_settings, run_entry, training_bins
+    from zoo.registry import entry_named, read_registry, registry_path
+    from zoo.training import entry_recipe, parse_settings, run_entry, training_bins
 
     entries = read_registry(registry_path(registry))
-    entry = named_entry(name, entries)
+    entry = entry_named(name, entries)
     settings = parse_settings(set or [])
     folder = RunFolder(run if run is not None else Path("runs") / name)
     stored = run_entry(folder.path) if resume else None

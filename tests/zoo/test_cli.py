@@ -117,7 +117,15 @@ def test_list_in_a_pipe_is_a_plain_line_an_entry(zoo: Zoo) -> None:
     done = zoo("list")
     header, *rows = done.out.splitlines()
     assert header.split() == ["entry", "lfw", "cfp_fp", "agedb_30", "protocol", "weights"]
-    assert [row.split()[0] for row in rows] == ["centsoft", "arc_8", "arc", "r50_arcface"]
+    assert [row.split()[0] for row in rows] == [
+        "centsoft",
+        "arc_8",
+        "arc",
+        "r50_arcface",
+        "triplet_offline",
+        "triplet_semihard",
+        "digits_triplet",
+    ]
     assert rows[0].split()[1:5] == ["99.28", "90.96", "88.75", "seed"]
     assert done.out.isascii()
 
@@ -149,7 +157,8 @@ def test_the_installed_command_answers(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "zoo: error: no entry 'nothing'; there is: centsoft, arc_8, arc, r50_arcface\n"
+        "zoo: error: no entry 'nothing'; there is: centsoft, arc_8, arc, r50_arcface, "
+        "triplet_offline, triplet_semihard, digits_triplet\n"
     )
 
 

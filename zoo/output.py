@@ -71,13 +71,12 @@ class Progress:
         self._bar.advance(self._task, images)
 
 
-def check_json_target(target: str) -> None:
-    """Raises InputError for a --json target that cannot be written, before the work begins."""
-    path = Path(target)
-    if target != "-" and path.is_dir():
-        raise InputError(f"--json {target}: a folder; expected a file, or - for stdout")
-    if target != "-" and not path.parent.is_dir():
-        raise InputError(f"--json {target}: there is no folder {path.parent}; make it first")
+def check_file_target(option: str, path: Path) -> None:
+    """Raises InputError where an option's file cannot be written, before the work begins."""
+    if path.is_dir():
+        raise InputError(f"{option} {path}: is a folder; expected the name of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
 
 
 def write_json(results: Sequence[Result], target: str) -> None:

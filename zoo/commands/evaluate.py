@@ -117,7 +117,7 @@ def evaluate(
     """
     from evaluator.errors import InputError
     from zoo.lookup import bin_folders, every_bin, resolve_bins, resolve_models
-    from zoo.output import check_json_target
+    from zoo.output import check_file_target
     from zoo.registry import read_registry, registry_path
 
     folders = bin_folders(data or [])
@@ -132,8 +132,8 @@ def evaluate(
         )
     if name is not None and not outside:
         raise InputError("--name is for --scores and --embeddings; a model has its file's name")
-    if json is not None:
-        check_json_target(json)
+    if json is not None and json != "-":
+        check_file_target("--json", Path(json))
     choices = resolve_models(models or [], entries)
     if named is None:
         named = [] if outside else every_bin(folders)

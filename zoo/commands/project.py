@@ -68,6 +68,7 @@ def project(
     from evaluator.errors import InputError
     from evaluator.inputs import PROFILES, check_choice
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.output import check_file_target
     from zoo.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))
@@ -82,10 +83,7 @@ def project(
     if channels is not None:
         check_choice("--channels", channels, ("rgb", "bgr"))
     chosen = _maps([part for value in maps or [] for part in value.split(",") if part])
-    if output.is_dir():
-        raise IsADirectoryError(21, "is a folder; -o takes the name of the page", str(output))
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output}: there is no folder {output.parent}; make it first")
+    check_file_target("-o", output)
     if data is None or names:
         [path] = resolve_bins(names, bin_folders([data] if data is not None else []), entries)
         shown, pictures = path.stem, _bin_pictures(path, limit)

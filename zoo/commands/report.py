@@ -40,12 +40,12 @@ def report(
 
     zoo report -o report.html --bins lfw agedb_30
     """
+    from zoo.output import check_file_target
     from zoo.report.page import render_report, size_in_words, write_report
     from zoo.report.selection import select
 
+    check_file_target("-o", output)
     selection = select(results, models=_parts(models), bins=_parts(bins))
-    if output.is_dir():
-        raise IsADirectoryError(21, "is a folder; -o takes the name of the report", str(output))
     html = render_report(selection, title=title, faces=not no_faces)
     write_report(output, html)
     for each in selection.left_out:

@@ -166,7 +166,9 @@ def test_many_findings_are_counted(tmp_path: Path) -> None:
 
 
 def test_trust_skips_the_refusal(tmp_path: Path) -> None:
-    check_model(h5_model(tmp_path / "m", functional(LAMBDA)), LoadOptions(trust=True))
+    path = h5_model(tmp_path / "m", functional(LAMBDA))
+    assert "Lambda" in refusal(path)
+    check_model(path, LoadOptions(trust=True))
 
 
 def test_a_config_nested_deeper_than_python_recurses_is_handled(tmp_path: Path) -> None:

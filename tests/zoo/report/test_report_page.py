@@ -201,6 +201,19 @@ def test_a_store_of_damaged_results_alone_is_refused(
     assert not target.exists()
 
 
+@pytest.mark.parametrize(("output", "said"), [("no/x.html", "there is no folder"), (".", "folder")])
+def test_a_report_that_cannot_be_written_is_said_first(
+    three_by_two: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str, said: str
+) -> None:
+    target = tmp_path / output
+    assert run(["report", "-o", str(target), "--results", str(three_by_two.folder)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"zoo: error: -o {target}: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_writes_the_file_and_says_what_is_in_it(
     three_by_two: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

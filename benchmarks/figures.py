@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
-from evaluator.figures import figures
+from evaluator.all_figures import figures
 from evaluator.metrics import scored_pairs, sweep_of
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.figures import figures, to_json
+from evaluator.all_figures import figures, to_json
 from evaluator.results import (
     BinRecord,
     ModelRecord,

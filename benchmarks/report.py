@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluator.all_figures import figures, to_json
 from evaluator.bins import write_bin
-from evaluator.figures import figures, to_json
 from evaluator.results import (
     BinRecord,
     ModelRecord,

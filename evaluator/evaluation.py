@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.all_figures import Figures, figures
 from evaluator.bins import VerificationSet, distinct_images
 from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
-from evaluator.figures import Figures, figures
 from evaluator.inputs import Embedder
 
 

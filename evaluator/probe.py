@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.all_figures import Figures, figures
 from evaluator.bins import VerificationSet, distinct_images
 from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
-from evaluator.figures import Figures, figures
 from evaluator.inputs import PROFILES, Embedder
 from evaluator.statistics import delong_test
 

@@ -20,9 +20,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.all_figures import to_json
 from evaluator.errors import ResultError
 from evaluator.evaluation import Measurement
-from evaluator.figures import to_json
 from evaluator.inputs import InputSpec
 
 SCHEMA = 1

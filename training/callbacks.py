@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.all_figures import to_json
 from evaluator.bins import VerificationSet
 from evaluator.embed import EmbedOptions
 from evaluator.errors import InputError
 from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.figures import to_json
 from evaluator.inputs import Embedder, InputSpec
 from training.recipes import Plateau, Verification
 

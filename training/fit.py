@@ -17,8 +17,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.all_figures import to_json
 from evaluator.bins import VerificationSet
-from evaluator.figures import to_json
 from training.assembly import embedding_model, float32_copy, shared_weights, stage_model
 from training.callbacks import (
     DivergedError,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.all_figures import figures, to_json
 from evaluator.bins import VerificationSet, distinct_images
 from evaluator.errors import InputError
-from evaluator.figures import figures, to_json
 from evaluator.results import (
     BinRecord,
     ModelRecord,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.all_figures import FARS
 from evaluator.errors import InputError
-from evaluator.figures import FARS
 from evaluator.inputs import check_choice
 from zoo.separability import (
     Influence,

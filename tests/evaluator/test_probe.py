@@ -87,7 +87,7 @@ def test_profiles_without_finite_embeddings_lose(faces: VerificationSet) -> None
 
 
 def trial(profile: str, scores: np.ndarray, genuine: np.ndarray, channels: str = "rgb") -> Trial:
-    from evaluator.figures import figures
+    from evaluator.all_figures import figures
 
     found = figures(scores, genuine)
     return Trial(profile, channels, scores, found, found)

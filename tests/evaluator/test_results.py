@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
+from evaluator.all_figures import figures
 from evaluator.bins import VerificationSet
 from evaluator.errors import ResultError
 from evaluator.evaluation import Measurement
-from evaluator.figures import figures
 from evaluator.inputs import InputSpec
 from evaluator.results import (
     Result,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.figures import figures, to_json
+from evaluator.all_figures import figures, to_json
 from evaluator.results import (
     BinRecord,
     ModelRecord,

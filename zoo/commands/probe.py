@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from evaluator.figures import Figures
+    from evaluator.all_figures import Figures
     from evaluator.probe import Finding
 
 

@@ -129,7 +129,7 @@ def test_the_eer_interval_holds_the_true_rate_at_least_95_times_in_100() -> None
     random = np.random.default_rng(1)
     genuine = labels(400)
     true, hits = norm.cdf(-1), 0
-    from evaluator.figures import figures, to_json
+    from evaluator.all_figures import figures, to_json
     from zoo.report.selection import Scored
 
     class Stored:

@@ -9,10 +9,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from evaluator.errors import InputError
 from training.backbones import build_embedding_model
 from training.centers import CenterLoss
 from training.heads import NormDense
-from training.losses import MARGINS, MarginSoftmax, SoftmaxLoss
+from training.losses import (
+    MARGINS,
+    CountedAccuracy,
+    CountedShare,
+    MarginSoftmax,
+    SoftmaxLoss,
+)
 from training.recipes import TRIPLET_LOSSES, LossRecipe, OptimizerRecipe, Recipe, Stage
 from training.start import start_weights
 from training.triplet_losses import TRIPLET_LOSSES as TRIPLET_LOSS_KINDS
@@ -48,24 +55,34 @@ def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Mo
     return model
 
 
-def float32_copy(recipe: Recipe, model: keras.Model) -> keras.Model:
-    """The embedding model with the same weights, computing in float32: what is exported."""
+def embedding_copy(recipe: Recipe, *, precision: str | None = None) -> keras.Model:
+    """A model with the recipe's embedding layers for another's weights, at the recipe's precision
+    or another: float32 is what is exported.
+    """
     plain = dataclasses.replace(
         recipe, model=dataclasses.replace(recipe.model, weights="none", start=None)
     )
-    copy = embedding_model(plain, precision="float32")
-    copy.set_weights(model.get_weights())
-    return copy
+    return embedding_model(plain, precision=precision)
 
 
 def stage_model(
-    recipe: Recipe, stage: Stage, embedding: keras.Model, *, classes: int, steps_per_epoch: int
+    recipe: Recipe,
+    stage: Stage,
+    embedding: keras.Model,
+    *,
+    classes: int,
+    steps_per_epoch: int,
+    head_parts: int = 1,
 ) -> keras.Model:
     """A compiled model from images (with a center: [images, labels]) to logits (batch, classes).
 
     ``loss`` is the stage's, plus the center's; the metric ``accuracy`` is that of the logits
     without the margin. What the stage freezes does not train. A triplet stage has no head: from
-    images to embeddings, with the metrics of `triplet_metrics`.
+    images to embeddings, with the metrics of `triplet_metrics`. ``head_parts``: so many devices
+    share head and centers, each an equal part, of some zeros if need be.
+
+    ``counted`` is the share of images with a label from 0 on: others only fill up a batch.
+    Raises InputError for a head that cannot be shared so.
     """
     _freeze(embedding, stage.freeze)
     images = keras.Input(embedding.input_shape[1:], name="images")
@@ -78,12 +95,16 @@ def stage_model(
     if recipe.center is not None:
         labels = keras.Input((), dtype="int32", name="labels")
         center = CenterLoss(
-            classes, alpha=recipe.center.alpha, factor=recipe.center.factor, name="center"
+            classes,
+            alpha=recipe.center.alpha,
+            factor=recipe.center.factor,
+            multiple=head_parts,
+            name="center",
         )
         features = center(features, labels)
         inputs = [images, labels]
-    model = keras.Model(inputs, _head(stage, classes)(features))
-    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    model = keras.Model(inputs, _head(stage, classes, head_parts)(features))
+    metrics = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
     return _compiled(model, recipe, stage, loss, metrics, steps_per_epoch)
 
 
@@ -115,6 +136,28 @@ def shared_weights(model: keras.Model) -> list[Any]:
     return [*found, layers["center"].centers] if "center" in layers else found
 
 
+def whole_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """The shape without shared-out zeros of each variable that has some, by its path: head, centers
+    and what the optimizer keeps of the head.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    found: dict[str, tuple[int, ...]] = {}
+    head = layers.get("head")
+    if isinstance(head, NormDense):
+        padded = tuple(head.norm_dense_w.shape)
+        columns = head.classes * head.sub_centers
+        slots = [each for each in model.optimizer.variables if "head_norm_dense_w" in each.path]
+        found = {
+            each.path: (padded[0], columns)
+            for each in (head.norm_dense_w, *slots)
+            if tuple(each.shape) == padded
+        }
+    if "center" in layers:
+        centers = layers["center"].centers
+        found[centers.path] = (layers["center"].classes, centers.shape[1])
+    return found
+
+
 def backbone_end(embedding: keras.Model) -> int:
     """How many of the model's layers belong to the backbone: up to its last feature map, which is
     the last output of more than one position.
@@ -136,9 +179,14 @@ def _freeze(embedding: keras.Model, what: str) -> None:
             layer.trainable = False
 
 
-def _head(stage: Stage, classes: int) -> keras.layers.Layer:
+def _head(stage: Stage, classes: int, parts: int) -> keras.layers.Layer:
     if stage.head == "norm_dense":
-        return NormDense(classes, cosine=stage.loss.name == "margin", name="head")
+        return NormDense(classes, cosine=stage.loss.name == "margin", multiple=parts, name="head")
+    if classes % parts:
+        raise InputError(
+            f"--shard-head: {parts} devices cannot share the {classes} classes of a dense head "
+            "equally; use head norm_dense, or another number of devices"
+        )
     return keras.layers.Dense(classes, use_bias=False, dtype="float32", name="head")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ class StepWatch(keras.callbacks.Callback):  # type: ignore[misc]
     """Looks at the loss after each step of a fit: reports it, and stops where it is not finite.
 
     ``logs`` are the means since the fit began, ``steps`` how many steps it has done, ``bad_step``
-    the step of the fit, from 0, after which the loss was no number, or None.
+    the step of the fit, from 0, after which the loss was no number, or None. ``first_end`` is when
+    the first one ended, by `time.perf_counter`.
     """
 
     def __init__(self, on_step: Callable[[int, float, float], None]) -> None:
@@ -37,11 +39,14 @@ class StepWatch(keras.callbacks.Callback):  # type: ignore[misc]
         self.logs: dict[str, float] = {}
         self.steps = 0
         self.bad_step: int | None = None
+        self.first_end = 0.0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """After step ``batch``."""
         self.logs = {key: float(value) for key, value in (logs or {}).items()}
         self.steps = batch + 1
+        if batch == 0:
+            self.first_end = time.perf_counter()
         if not math.isfinite(self.logs["loss"]):
             self.bad_step = batch
             self.model.stop_training = True

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from evaluator.errors import InputError
-from training.heads import positive_whole
+from training.heads import positive_whole, rounded_up
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
@@ -27,14 +27,24 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
 
     The centers are a non-trainable float32 weight, (classes, features), that starts at zero: the
     one form that Keras saves and resumes on TensorFlow and updates on JAX. No gradient reaches
-    them. Computes in float32 whatever the global precision, unless ``dtype`` is given.
+    them. Computes in float32 whatever the global precision, unless ``dtype`` is given. Rows of
+    zeros after the last class make their number a multiple of ``multiple``, as in `NormDense`.
+
+    A label below 0 is that of an image that only fills up a batch: its distance counts as 0.
 
     Raises:
-        InputError: ``classes`` no positive whole number, ``alpha`` or ``factor`` not above 0.
+        InputError: ``classes`` or ``multiple`` no positive whole number, ``alpha`` or ``factor``
+            not above 0.
     """
 
     def __init__(
-        self, classes: int, alpha: float = 0.5, factor: float = 1.0, **options: Any
+        self,
+        classes: int,
+        alpha: float = 0.5,
+        factor: float = 1.0,
+        *,
+        multiple: int = 1,
+        **options: Any,
     ) -> None:
         options.setdefault("dtype", "float32")
         super().__init__(**options)
@@ -44,6 +54,7 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
                 raise InputError(f"CenterLoss: {name}: expected a number above 0, found {value!r}")
         self.alpha = float(alpha)
         self.factor = float(factor)
+        self.multiple = positive_whole("CenterLoss: multiple", multiple)
 
     def build(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
@@ -51,7 +62,7 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
         del labels_shape
         self.centers = self.add_weight(
             name="centers",
-            shape=(self.classes, embedding_shape[-1]),
+            shape=(rounded_up(self.classes, self.multiple), embedding_shape[-1]),
             initializer="zeros",
             dtype="float32",
             trainable=False,
@@ -61,8 +72,9 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
     def call(self, embedding: Any, labels: Any, training: bool | None = None) -> Any:
         labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         values = ops.cast(embedding, "float32")
-        distance = values - ops.take(self.centers, labels, axis=0)
-        self.add_loss(self.factor * ops.mean(ops.square(distance)))
+        distance = values - ops.take(self.centers, ops.maximum(labels, 0), axis=0)
+        counts = ops.expand_dims(ops.cast(labels >= 0, "float32"), 1)
+        self.add_loss(self.factor * ops.mean(ops.square(distance) * counts))
         if training:
             self.move(*whole_batch(ops.stop_gradient(values), labels))
         return embedding
@@ -85,8 +97,8 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
         return embedding_shape
 
     def get_config(self) -> dict[str, Any]:
-        own = {"classes": self.classes, "alpha": self.alpha, "factor": self.factor}
-        return {**super().get_config(), **own}
+        names = ("classes", "alpha", "factor", "multiple")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def whole_batch(embeddings: Any, labels: Any) -> tuple[Any, Any]:

@@ -16,20 +16,20 @@ from evaluator.errors import InputError
 
 _STATE = "state"
 
+Array = np.ndarray[Any, Any]
+
 
 class CheckpointError(InputError):
     """A checkpoint cannot be read, or is not this run's."""
 
 
-def all_finite(variables: Sequence[Any]) -> bool:
-    """Whether no variable holds a NaN or an infinity."""
-    return all(
-        np.isfinite(array).all() for array in map(_array, variables) if array.dtype.kind == "f"
-    )
+def all_finite(arrays: Sequence[Array]) -> bool:
+    """Whether no array holds a NaN or an infinity."""
+    return all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f")
 
 
-def save_checkpoint(path: Path, variables: Sequence[Any], state: Mapping[str, Any]) -> None:
-    """Writes all variables, in order, and ``state`` (JSON); the file is there whole or not at all.
+def save_checkpoint(path: Path, arrays: Sequence[Array], state: Mapping[str, Any]) -> None:
+    """Writes all arrays, in order, and ``state`` (JSON); the file is there whole or not at all.
 
     Raises OSError, which leaves what was there before.
     """
@@ -37,11 +37,9 @@ def save_checkpoint(path: Path, variables: Sequence[Any], state: Mapping[str, An
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            arrays: dict[str, Any] = {
-                f"{number:05d}": _array(variable) for number, variable in enumerate(variables)
-            }
-            arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-            np.savez(file, **arrays)
+            named: dict[str, Any] = {f"{number:05d}": array for number, array in enumerate(arrays)}
+            named[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+            np.savez(file, **named)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp lets only the owner read
@@ -49,6 +47,14 @@ def save_checkpoint(path: Path, variables: Sequence[Any], state: Mapping[str, An
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Takes away what a killed process has left of checkpoints at ``path``; nobody else may write
+    there now.
+    """
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -61,34 +67,27 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(path: Path, variables: Sequence[Any]) -> None:
-    """Puts a checkpoint's values into the variables, which are in the order they were saved in.
-
-    Raises CheckpointError if they are not as many or not of the same shapes, or OSError.
-    """
+def read_checkpoint(path: Path) -> list[Array]:
+    """The arrays of a checkpoint, in order. Raises CheckpointError, or OSError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             names = sorted(name for name in file.files if name != _STATE)
-            arrays = [file[name] for name in names]
+            return [file[name] for name in names]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint ({error})") from None
-    if len(arrays) != len(variables):
+
+
+def check_fit(
+    path: Path, arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]], names: Sequence[str]
+) -> None:
+    """Raises CheckpointError unless a checkpoint's arrays have these shapes, in order."""
+    if len(arrays) != len(shapes):
         raise CheckpointError(
-            f"{path}: holds {len(arrays)} variables, the recipe's model has {len(variables)}"
+            f"{path}: holds {len(arrays)} variables, the recipe's model has {len(shapes)}; "
+            "resume with the backend and the version of face-zoo that wrote it"
         )
-    for array, variable in zip(arrays, variables, strict=True):
-        if array.shape != tuple(variable.shape):
+    for array, shape, name in zip(arrays, shapes, names, strict=True):
+        if array.shape != shape:
             raise CheckpointError(
-                f"{path}: holds {array.shape} where the recipe's model has "
-                f"{tuple(variable.shape)} ({variable.path})"
+                f"{path}: holds {array.shape} where the recipe's model has {shape} ({name})"
             )
-    for array, variable in zip(arrays, variables, strict=True):
-        variable.assign(array)
-
-
-def _array(variable: Any) -> np.ndarray[Any, Any]:
-    # Here and not above: `zoo list --runs` reads states alone, and Keras takes seconds to import.
-    import keras
-
-    array: np.ndarray[Any, Any] = keras.ops.convert_to_numpy(variable)
-    return array

@@ -1,29 +1,52 @@
-"""Which devices a run trains on: one, several of this machine, or processes on several."""
+"""Which devices a run trains on: one, several of this machine, or those of several processes."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
+from training.team import ALONE, Team, agree, bound_to, free_port, share
+
+# The one axis of the devices: batches are split over it, and so are classes with --shard-head.
+_AXIS = "batch"
 
 
 class DeviceError(InputError):
     """A device was asked for that is not there."""
 
 
-def check_devices(asked: str) -> str:
-    """What ``asked`` (auto, cpu, gpu, cpu:2, gpu:4) comes to, as words: "2 x GPU".
+@dataclass(frozen=True)
+class Opened:
+    """What a run trains on: ``shard`` is (this process, processes), each of which feeds its part
+    of a batch; ``devices`` counts those of all processes; ``head_parts`` is into how many parts
+    the head's classes are split.
+    """
+
+    shard: tuple[int, int] = (0, 1)
+    devices: int = 1
+    head_parts: int = 1
+
+
+def check_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) -> str:
+    """What ``asked`` (auto, cpu, gpu, cpu:2, gpu:4) comes to, as words: "2 x GPU"; of each process
+    where several train together, which meets the others' backends here.
 
     On the CPU a number makes so many logical devices. Imports the backend; must run before
-    anything else does. Raises DeviceError for words that mean no device and for a GPU that is not
-    there.
+    anything else does. Raises DeviceError for words that mean no device, for a GPU that is not
+    there, and for what only JAX can do.
     """
     kind, count = _parsed(asked)
-    found = _gpus(kind, count)
+    import_keras()
+    for option, used in (("--hosts", team.processes > 1), ("--shard-head", shard_head)):
+        if used and _backend() != "jax":
+            raise DeviceError(f"{option}: works on JAX only; set KERAS_BACKEND=jax")
+    found = _gpus(kind, count, team)
     if kind == "auto":
         kind = "gpu" if found else "cpu"
         count = count or max(found, 1)
@@ -33,36 +56,75 @@ def check_devices(asked: str) -> str:
             f"--devices {asked}: expected {wanted}, found {found} that {_backend()} can use; "
             "is its GPU build installed (pip install 'face-zoo[gpu]')?"
         )
+    if shard_head and max(count, 1) * team.processes == 1:
+        raise DeviceError("--shard-head: expected several devices, as in --devices gpu:2; found 1")
     return f"{max(count, 1)} x {kind.upper()}"
 
 
 @contextmanager
-def opened_devices(asked: str) -> Iterator[tuple[int, int]]:
-    """Builds and trains models in the block on these devices.
-
-    Gives (this process, processes), each of which feeds its part of a batch.
+def opened_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) -> Iterator[Opened]:
+    """Builds and trains models in the block on these devices. Raises as `check_devices`, and
+    TeamError for processes with other devices.
     """
-    number, kind = check_devices(asked).split(" x ")
+    words = check_devices(asked, team=team, shard_head=shard_head)
+    number, kind = words.split(" x ")
     count = int(number)
-    if count == 1:
-        yield (0, 1)
+    agree(team, "devices", [words, shard_head])
+    if count * team.processes == 1:
+        yield Opened()
         return
     if _backend() == "tensorflow":
         import tensorflow as tf
 
         names = [f"/{kind.lower()}:{index}" for index in range(count)]
         with tf.distribute.MirroredStrategy(names).scope():
-            yield (0, 1)
+            yield Opened(devices=count)
         return
     import keras
 
     before = keras.distribution.distribution()
-    devices = keras.distribution.list_devices(kind.lower())[:count]
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    keras.distribution.set_distribution(_distribution(_devices(kind.lower(), count), shard_head))
+    total = count * team.processes
     try:
-        yield (0, 1)
+        yield Opened((team.process, team.processes), total, total if shard_head else 1)
+        _part_jax(team)
     finally:
         keras.distribution.set_distribution(before)
+
+
+def check_batch(batch: int, opened: Opened) -> None:
+    """Raises DeviceError for a batch that the devices cannot share equally, as JAX wants it."""
+    if batch % opened.devices and _backend() == "jax":
+        raise DeviceError(
+            f"batch: expected a multiple of the {opened.devices} devices; found {batch}"
+        )
+
+
+@contextmanager
+def this_process_alone() -> Iterator[None]:
+    """Builds models in the block on this process's first device, whatever the others do."""
+    import keras
+
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+def whole_array(variable: Any) -> Any:
+    """A variable's value as a NumPy array, also where each process has a part of it: then all
+    processes must ask for it.
+    """
+    import keras
+
+    if _backend() != "jax":
+        return keras.ops.convert_to_numpy(variable)
+    value = variable.value
+    if value.is_fully_addressable or value.is_fully_replicated:
+        return keras.ops.convert_to_numpy(variable)
+    return _jax("jax.experimental.multihost_utils").process_allgather(value, tiled=True)
 
 
 def _parsed(asked: str) -> tuple[str, int]:
@@ -78,13 +140,12 @@ def _backend() -> str:
     return str(keras.backend.backend())
 
 
-def _gpus(kind: str, count: int) -> int:
-    """How many GPUs the backend has; prepares the CPU if that is what is asked for."""
-    import_keras()
+def _gpus(kind: str, count: int, team: Team) -> int:
+    """How many GPUs this process has; prepares the CPU if that is what is asked for."""
     with native_messages_held():
-        return (
-            _tensorflow_gpus(kind, count) if _backend() == "tensorflow" else _jax_gpus(kind, count)
-        )
+        if _backend() == "tensorflow":
+            return _tensorflow_gpus(kind, count)
+        return _jax_gpus(kind, count, team)
 
 
 def _tensorflow_gpus(kind: str, count: int) -> int:
@@ -102,14 +163,77 @@ def _tensorflow_gpus(kind: str, count: int) -> int:
     return len(found)
 
 
-def _jax_gpus(kind: str, count: int) -> int:
-    import importlib
-
-    # Not an import statement: with its types it would have to be installed to be checked.
-    jax: Any = importlib.import_module("jax")
+def _jax_gpus(kind: str, count: int, team: Team) -> int:
+    jax = _jax("jax")
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")
         if count > 1 and jax.config.jax_num_cpu_devices != count:
             jax.config.update("jax_num_cpu_devices", count)
+    if team.processes > 1:
+        _meet_jax(team)
+        # Each process waits here for the others' devices.
+        jax.local_devices()
+    if kind == "cpu":
         return 0
-    return sum(device.platform == "gpu" for device in jax.devices())
+    return sum(device.platform == "gpu" for device in jax.local_devices())
+
+
+def _meet_jax(team: Team) -> None:
+    """Makes the devices of all processes known to each; once, and before JAX does anything."""
+    jax = _jax("jax")
+    if jax.distributed.is_initialized() or team.hosts is None:
+        return
+    host = team.hosts.host
+    # Else a thread of JAX's writes about each other process's end; `training.team` does that.
+    jax.config.update("jax_enable_preemption_service", False)
+    port = share(team, free_port(host) if team.lead else None)
+    jax.distributed.initialize(
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        team.processes,
+        team.process,
+        cluster_detection_method="deactivate",
+        coordinator_bind_address=f"{bound_to(host)}:{port}" if "." in bound_to(host) else None,
+    )
+
+
+def _part_jax(team: Team) -> None:
+    """Ends what `_meet_jax` began; all processes come here."""
+    if team.processes > 1:
+        _jax("jax").distributed.shutdown()
+
+
+def _devices(kind: str, count: int) -> list[str]:
+    """The first ``count`` devices of each process, in the order of processes."""
+    by_process: dict[int, list[Any]] = {}
+    for device in sorted(_jax("jax").devices(kind), key=lambda each: int(each.id)):
+        by_process.setdefault(device.process_index, []).append(device)
+    return [
+        f"{device.platform}:{device.id}"
+        for process in sorted(by_process)
+        for device in by_process[process][:count]
+    ]
+
+
+def _distribution(devices: list[str], shard_head: bool) -> Any:
+    """Batches split over the devices and weights on each; with ``shard_head`` the head and the
+    centers are split by class over the same devices, and never gathered.
+    """
+    import keras
+
+    mesh = keras.distribution.DeviceMesh((len(devices),), [_AXIS], devices)
+    if not shard_head:
+        return keras.distribution.DataParallel(device_mesh=mesh, auto_shard_dataset=False)
+    layouts = keras.distribution.LayoutMap(mesh)
+    # The weight itself, and the optimizer's slots, which are named after it.
+    layouts["(.*[/_])?head[/_](norm_dense_w|kernel).*"] = (None, _AXIS)
+    layouts["(.*/)?center/centers"] = (_AXIS, None)
+    # Logits stay where their class vectors are.
+    layouts["(.*/)?head/output"] = (None, _AXIS)
+    return keras.distribution.ModelParallel(
+        layout_map=layouts, batch_dim_name=_AXIS, auto_shard_dataset=False
+    )
+
+
+def _jax(module: str) -> Any:
+    # Not an import statement: with its types it would have to be installed to be checked.
+    return importlib.import_module(module)

@@ -31,27 +31,39 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
     softmax goes on with a margin. With ``sub_centers`` above 1 a class has that many vectors and
     its logit is the largest of theirs (Deng et al., Sub-center ArcFace, ECCV 2020).
 
+    The weight has zero columns after the last class, as many as make its columns a multiple of
+    ``multiple``: so many devices can hold equal parts. They give no logit and get no gradient.
+
     Computes in float32 whatever the global precision, unless ``dtype`` is given. A zero embedding
     has the logit 0 for each class.
 
     Raises:
-        InputError: ``classes`` or ``sub_centers`` is no positive whole number.
+        InputError: ``classes``, ``sub_centers`` or ``multiple`` is no positive whole number.
     """
 
     def __init__(
-        self, classes: int, cosine: bool = False, *, sub_centers: int = 1, **options: Any
+        self,
+        classes: int,
+        cosine: bool = False,
+        *,
+        sub_centers: int = 1,
+        multiple: int = 1,
+        **options: Any,
     ) -> None:
         options.setdefault("dtype", "float32")
         super().__init__(**options)
         self.classes = positive_whole("NormDense: classes", classes)
         self.cosine = bool(cosine)
         self.sub_centers = positive_whole("NormDense: sub_centers", sub_centers)
+        self.multiple = positive_whole("NormDense: multiple", multiple)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        columns = self.classes * self.sub_centers
+        start = keras.initializers.RandomNormal()
         self.norm_dense_w = self.add_weight(
             name="norm_dense_w",
-            shape=(input_shape[-1], self.classes * self.sub_centers),
-            initializer="random_normal",
+            shape=(input_shape[-1], rounded_up(columns, self.multiple)),
+            initializer=start if self.multiple == 1 else PaddedColumns(start, columns),
         )
 
     def call(self, embedding: Any) -> Any:
@@ -60,6 +72,8 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
         weight = ops.convert_to_tensor(self.norm_dense_w)
         # Scaling the products costs batch x classes; scaling the weight, features x classes.
         logits = ops.matmul(embedding, weight) * inverse_lengths(weight, axis=0)
+        if self.classes * self.sub_centers < self.norm_dense_w.shape[1]:
+            logits = logits[:, : self.classes * self.sub_centers]
         if self.sub_centers > 1:
             logits = ops.max(ops.reshape(logits, (-1, self.classes, self.sub_centers)), axis=-1)
         return logits
@@ -68,8 +82,8 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
         return (*input_shape[:-1], self.classes)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"classes": self.classes, "cosine": self.cosine, "sub_centers": self.sub_centers}
-        return {**super().get_config(), **own}
+        names = ("classes", "cosine", "sub_centers", "multiple")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> NormDense:
@@ -78,6 +92,28 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
         if "output_dim" in config:
             config.setdefault("classes", config.pop("output_dim"))
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class PaddedColumns(keras.initializers.Initializer):  # type: ignore[misc]
+    """What ``start`` draws for ``columns`` columns, the same whatever the shape, then zeros."""
+
+    def __init__(self, start: Any, columns: int) -> None:
+        self.start = keras.initializers.get(start)
+        self.columns = columns
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        drawn = self.start((shape[0], self.columns), dtype=dtype)
+        return ops.pad(drawn, ((0, 0), (0, shape[1] - self.columns)))
+
+    def get_config(self) -> dict[str, Any]:
+        start = keras.initializers.serialize(self.start)
+        return {"start": start, "columns": self.columns}
+
+
+def rounded_up(count: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is no less than ``count``."""
+    return -(-count // multiple) * multiple
 
 
 def positive_whole(what: str, value: Any) -> int:

@@ -55,8 +55,9 @@ def cross_entropy(scores: Any, labels: Any, *, scale: float, target: Any, slope:
 class SoftmaxLoss(keras.losses.Loss):  # type: ignore[misc]
     """Cross-entropy of softmax: labels (batch,) or (batch, 1), logits (batch, classes).
 
-    In float32 whatever the global precision. A label outside 0..classes-1 is the caller's error:
-    it raises on TensorFlow's CPU and gives NaN or a wrong value elsewhere.
+    In float32 whatever the global precision. A label below 0 is that of an image that only fills
+    up a batch: its loss is 0. One above classes-1 is the caller's error: it raises on TensorFlow's
+    CPU and gives NaN or a wrong value elsewhere.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class SoftmaxLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch,) losses."""
-        labels = label_column(y_true)
+        given = label_column(y_true)
+        labels = ops.maximum(given, 0)
         target = ops.take_along_axis(ops.stop_gradient(y_pred), labels, axis=-1)
         slope = ops.ones_like(target)
-        return cross_entropy(y_pred, labels, scale=1.0, target=target, slope=slope)
+        losses = cross_entropy(y_pred, labels, scale=1.0, target=target, slope=slope)
+        return counted(losses, given)
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
@@ -90,7 +93,7 @@ class MarginSoftmax(keras.losses.Loss):  # type: ignore[misc]
 
     Labels (batch,) or (batch, 1), cosines (batch, classes), as `NormDense` with ``cosine`` gives
     them; a target's cosine is clipped to ±(1 - 1e-7), where its gradient ends. In float32 whatever
-    the global precision.
+    the global precision. A label below 0 has the loss 0, as in `SoftmaxLoss`.
 
     Raises:
         InputError: a parameter that is not finite, ``angular_mul`` or ``scale`` not above 0,
@@ -124,16 +127,18 @@ class MarginSoftmax(keras.losses.Loss):  # type: ignore[misc]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """(batch,) losses."""
-        labels = label_column(y_true)
+        given = label_column(y_true)
+        labels = ops.maximum(given, 0)
         cosine = ops.take_along_axis(ops.stop_gradient(y_pred), labels, axis=-1)
         target, slope = self.target_and_slope(cosine)
-        return cross_entropy(
+        losses = cross_entropy(
             y_pred,
             labels,
             scale=self.scale,
             target=self.scale * target,
             slope=self.scale * slope,
         )
+        return counted(losses, given)
 
     def target_and_slope(self, cosine: Any) -> tuple[Any, Any]:
         """The target's logit before ``scale`` and its derivative by the cosine, elementwise."""
@@ -192,6 +197,33 @@ MARGINS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "seed_threshold": margin(1.0, 0.45, 0.0, "linear"),
     }
 )
+
+
+def counted(losses: Any, labels: Any) -> Any:
+    """``losses`` (batch,), 0 where the label (batch, 1) is below 0."""
+    return ops.where(ops.squeeze(labels, axis=-1) < 0, ops.zeros_like(losses), losses)
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class CountedAccuracy(keras.metrics.Mean):  # type: ignore[misc]
+    """The share of images whose largest logit is their label's, of those with a label from 0 on."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes in a batch; weights are not looked at."""
+        del sample_weight
+        labels = ops.squeeze(label_column(y_true), axis=-1)
+        right = ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), labels)
+        super().update_state(ops.cast(right, "float32"), ops.cast(labels >= 0, "float32"))
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class CountedShare(keras.metrics.Mean):  # type: ignore[misc]
+    """The share of a batch's images that have a label from 0 on."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes in a batch; weights are not looked at."""
+        del y_pred, sample_weight
+        super().update_state(ops.cast(label_column(y_true) >= 0, "float32"))
 
 
 def label_column(labels: Any) -> Any:

@@ -102,12 +102,15 @@ def training_bins(asked: Sequence[str], recipe: Recipe, data: Path) -> list[Path
 
 
 class TrainingProgress:
-    """One line on stderr with loss, accuracy, images/s and time left; silent without a terminal."""
+    """One line on stderr with loss, accuracy, images/s and time left, in a terminal only; nothing
+    at all, not even whole lines, where it is ``silent``.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, silent: bool = False) -> None:
         """A line that appears with the first step."""
-        console = Console(stderr=True)
-        self._terminal = console.is_terminal
+        console = Console(stderr=True, quiet=silent)
+        self._silent = silent
+        self._terminal = console.is_terminal and not silent
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -115,7 +118,7 @@ class TrainingProgress:
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._terminal,
         )
         self._task: Any = None
 
@@ -147,5 +150,5 @@ class TrainingProgress:
         """A whole line, above the bar; markup in it is not read."""
         if self._terminal:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-        else:
+        elif not self._silent:
             print(line, file=sys.stderr, flush=True)

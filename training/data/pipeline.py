@@ -166,20 +166,33 @@ def train_batches(
 
 
 def validation_batches(data: TrainingData) -> Iterator[Batch]:
-    """The held-back images, unchanged, in order; the last batch is filled up with the first ones:
-    several devices, and compiled graphs, want batches of one size.
+    """The held-back images, unchanged, in order, in batches of one size, as several devices and
+    compiled graphs want them: the last one is filled up with the first images. These, and any that
+    stand for images that cannot be read, have the label -1 and are not to be counted.
     """
-    return still_batches(data, data.held_back)
+    part = data.batch // data.shard[1]
+    start = data.shard[0] * part
+    for number, batch in enumerate(still_batches(data, data.held_back, uncounted=-1)):
+        left = len(data.held_back) - (number * data.batch + start)
+        batch.labels[max(left, 0) :] = -1
+        yield batch
 
 
-def still_batches(data: TrainingData, numbers: NDArray[np.int64]) -> Iterator[Batch]:
-    """Some images, unchanged, in order; the last batch is filled up with the first ones."""
+def still_batches(
+    data: TrainingData, numbers: NDArray[np.int64], *, uncounted: int | None = None
+) -> Iterator[Batch]:
+    """Some images, unchanged, in order; the last batch is filled up with the first ones.
+
+    An image that cannot be read is replaced by the next, with that one's label or ``uncounted``.
+    """
     part = data.batch // data.shard[1]
     chunks = [
         _places(numbers, at + data.shard[0] * part, part)
         for at in range(0, len(numbers), data.batch)
     ]
-    yield from _ahead(data, chunks, lambda number: _pixels(data, number), numbers)
+    yield from _ahead(
+        data, chunks, lambda number: _pixels(data, number), numbers, uncounted=uncounted
+    )
 
 
 def empty_batch(data: TrainingData) -> Batch:
@@ -202,6 +215,8 @@ def _ahead(
     chunks: list[NDArray[np.int64]],
     pixels: Callable[[int], NDArray[np.uint8]],
     order: NDArray[np.int64],
+    *,
+    uncounted: int | None = None,
 ) -> Iterator[Batch]:
     """A batch for each chunk of image numbers, some made ahead, each by several threads."""
     workers = max(2, os.cpu_count() or 1)
@@ -233,6 +248,8 @@ def _ahead(
             write_model_input(values, data.input, batch.images[row])
             label = data.faces.labels[number]
             batch.labels[row] = label
+            if uncounted is not None and number != numbers[row]:
+                batch.labels[row] = uncounted
             batch.weights[row] = data.class_weights[label]
 
     def submit(numbers: NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:

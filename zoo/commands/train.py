@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from training.data.faces import FaceSet
     from training.recipes import Recipe
     from training.runs import RunFolder
+    from training.team import Team
     from zoo.registry import Entry
 
 
@@ -53,6 +56,25 @@ def train_entry(
     devices: Annotated[
         str, typer.Option(help="auto, cpu, gpu, or a number of them: gpu:2.")
     ] = "auto",
+    shard_head: Annotated[
+        bool,
+        typer.Option(
+            "--shard-head", help="Split head and centers over the devices by class (JAX)."
+        ),
+    ] = False,
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT[,HOST...]",
+            help="Train in several processes (JAX): where process 0 listens, or all of them.",
+        ),
+    ] = None,
+    process: Annotated[
+        int | None, typer.Option(metavar="I", help="With --hosts: this process's number, from 0.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", help="With --hosts: how many there are.")
+    ] = None,
     registry: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
@@ -62,39 +84,100 @@ def train_entry(
 
     zoo train centsoft --data faces_emore --bins lfw agedb_30 cfp_fp
     """
+    from training.hosts import parse_hosts
+    from training.team import joined
+
+    together = parse_hosts(hosts, process, processes)
+    asked = _Asked(
+        name=name,
+        data=data,
+        settings=set or [],
+        bins=bins or [],
+        folder=run if run is not None else Path("runs") / name,
+        resume=resume,
+        plan=plan,
+        devices=devices,
+        shard_head=shard_head,
+        registry=registry,
+    )
+    with joined(together) as team:
+        code, run_folder, sets = _run(asked, team)
+    if code == 0 and sets:
+        code = _evaluated(run_folder, sets)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The command's words."""
+
+    name: str
+    data: Path | None
+    settings: list[str]
+    bins: list[str]
+    folder: Path
+    resume: bool
+    plan: bool
+    devices: str
+    shard_head: bool
+    registry: Path | None
+
+
+def _run(asked: _Asked, team: Team) -> tuple[int, RunFolder, list[VerificationSet]]:
+    """Trains or plans in this process; the exit code, the run, and the bins that are left to be
+    evaluated. The lead of a team decides what is done; the others need the data alone.
+    """
     from evaluator.bins import read_bin
-    from evaluator.errors import InputError
     from training.data.shards import open_training_faces
     from training.devices import check_devices
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
+    from training.team import agree
     from zoo.registry import entry_named, read_registry, registry_path
-    from zoo.training import entry_recipe, parse_settings, run_entry, training_bins
+    from zoo.training import run_entry, training_bins
 
-    entries = read_registry(registry_path(registry))
-    entry = entry_named(name, entries)
-    settings = parse_settings(set or [])
-    folder = RunFolder(run if run is not None else Path("runs") / name)
-    stored = run_entry(folder.path) if resume else None
-    recipe = entry_recipe(stored or entry, settings)
-    if data is None:
-        if stored is None and recipe.data.source == "none":
-            raise InputError("missing --data DIR: a folder per person, or a .rec file")
-        data = Path(recipe.data.source) if stored is None else _known_source(folder)
-    if stored is None and not plan:
+    entry = entry_named(asked.name, read_registry(registry_path(asked.registry)))
+    folder = RunFolder(asked.folder)
+    stored = run_entry(folder.path) if asked.resume and team.lead else None
+    recipe, data = _recipe_and_data(asked, team, stored or entry, folder)
+    if stored is None and not asked.plan and team.lead:
         check_new_run(folder.path)
     bundled = recipe.data.source != "none"
     faces = digit_faces(recipe.data.source) if bundled else open_training_faces(data)
+    agree(team, "training faces", [len(faces), len(faces.names), faces.fingerprint])
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)
-    sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]
-    kind = check_devices(devices)
-    if plan:
-        _print_plan(recipe, faces, kind, folder)
-        return
-    raise typer.Exit(
-        _train(entry, recipe, faces, sets, folder, devices, resumed=stored is not None)
-    )
+    bins = training_bins(asked.bins, recipe, data) if team.lead else []
+    sets = [read_bin(path) for path in bins]
+    words = check_devices(asked.devices, team=team, shard_head=asked.shard_head)
+    if asked.plan:
+        if team.lead:
+            each = f"{words}, {team.processes} processes" if team.processes > 1 else words
+            _print_plan(recipe, faces, each, folder)
+        return 0, folder, []
+    code = _train(asked, entry, recipe, faces, sets, folder=folder, team=team)
+    return code, folder, sets if code == 0 else []
+
+
+def _recipe_and_data(
+    asked: _Asked, team: Team, entry: Entry, folder: RunFolder
+) -> tuple[Recipe, Path]:
+    """The lead's recipe, in each process, and where the data is, which may differ by machine."""
+    from evaluator.errors import InputError
+    from training.recipes import RecipeError, parse_recipe, to_plain
+    from training.team import share
+    from zoo.training import entry_recipe, parse_settings
+
+    recipe = entry_recipe(entry, parse_settings(asked.settings)) if team.lead else None
+    source = asked.data
+    if recipe is not None and source is None:
+        if not asked.resume and recipe.data.source == "none":
+            raise InputError("missing --data DIR: a folder per person, or a .rec file")
+        source = _known_source(folder) if asked.resume else Path(recipe.data.source)
+    plain, found = share(team, recipe and [to_plain(recipe), str(source)])
+    if recipe is None:
+        recipe = parse_recipe(plain, lambda place, words: RecipeError(f"{place}: {words}"))
+    return recipe, asked.data or Path(found)
 
 
 def _known_source(folder: RunFolder) -> Path:
@@ -117,23 +200,23 @@ def _print_plan(recipe: Recipe, faces: FaceSet, devices: str, folder: RunFolder)
 
 
 def _train(
+    asked: _Asked,
     entry: Entry,
     recipe: Recipe,
     faces: FaceSet,
     sets: list[VerificationSet],
-    folder: RunFolder,
-    devices: str,
     *,
-    resumed: bool,
+    folder: RunFolder,
+    team: Team,
 ) -> int:
-    """Trains, evaluates what came out, and returns the exit code."""
+    """Trains and returns the exit code."""
     import sys
 
     from evaluator.inputs import InputSpec
     from evaluator.models.runtime import import_keras
     from training.callbacks import DivergedError
     from training.data.pipeline import prepare_data
-    from training.devices import opened_devices
+    from training.devices import check_batch, opened_devices
     from training.runs import RunEntry, create_run, locked
     from zoo.training import TrainingProgress
 
@@ -141,7 +224,8 @@ def _train(
     from training.fit import Reporter, train
     from training.plan import check_disk
 
-    check_disk(recipe, len(faces.names), folder.path)
+    if team.lead:
+        check_disk(recipe, len(faces.names), folder.path)
     about = RunEntry(
         name=folder.path.resolve().name,
         base=entry.name,
@@ -150,23 +234,37 @@ def _train(
     )
     height, width = recipe.preprocess.size
     spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
-    with opened_devices(devices) as shard:
-        data = prepare_data(faces, recipe.data, spec, batch=recipe.batch, shard=shard)
-        if not resumed:
+    with opened_devices(asked.devices, team=team, shard_head=asked.shard_head) as opened:
+        data = prepare_data(faces, recipe.data, spec, batch=recipe.batch, shard=opened.shard)
+        check_batch(recipe.batch, opened)
+        if team.lead and not asked.resume:
             create_run(folder.path, about, recipe, faces)
-        with locked(folder), TrainingProgress() as progress:
+        lock = locked(folder) if team.lead else nullcontext()
+        with lock, TrainingProgress(silent=not team.lead) as progress:
             report = Reporter(progress.say, progress.step)
             try:
-                outcome = train(recipe, data, folder, entry=about, sets=sets, report=report)
+                outcome = train(
+                    recipe,
+                    data,
+                    folder,
+                    entry=about,
+                    sets=sets,
+                    report=report,
+                    team=team,
+                    head_parts=opened.head_parts,
+                )
             except DivergedError as error:
-                print(f"zoo: error: {error}", file=sys.stderr)
+                if team.lead:
+                    print(f"zoo: error: {error}", file=sys.stderr)
                 return 1
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
     best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
-    print(
-        f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there", file=sys.stderr
-    )
-    return _evaluated(folder, sets) if sets else 0
+    if team.lead:
+        print(
+            f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there",
+            file=sys.stderr,
+        )
+    return 0
 
 
 def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:

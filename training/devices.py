@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,8 @@ def _jax_gpus(kind: str, count: int, team: Team) -> int:
         jax.config.update("jax_platforms", "cpu")
         if count > 1 and jax.config.jax_num_cpu_devices != count:
             jax.config.update("jax_num_cpu_devices", count)
+            # XLA's threads: a device waits in one for the others, which must still find some.
+            os.environ.setdefault("NPROC", str(max(os.cpu_count() or 1, 2 * count + 2)))
     if team.processes > 1:
         _meet_jax(team)
         # Each process waits here for the others' devices.

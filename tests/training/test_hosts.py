@@ -209,7 +209,7 @@ def test_a_team_shares_what_its_lead_says_and_finds_what_differs() -> None:
 
 def test_a_process_that_never_comes_is_named() -> None:
     first, second = pair(free_port())
-    with pytest.raises(TeamError, match="waited 0.3 s for process 1 of 2"), joined(first, 0.3):
+    with pytest.raises(TeamError, match=r"waited 0\.3 s for process 1 of 2"), joined(first, 0.3):
         pass
     with pytest.raises(TeamError, match="process 0 could not be reached"), joined(second, 0.3):
         pass

@@ -14,10 +14,10 @@ from training.assembly import embedding_copy
 from training.callbacks import PlateauState, Verified, after_epoch, bin_row, verify
 from training.curves import draw_curves
 from training.data.feed import Feed
-from training.data.pipeline import validation_batches
+from training.data.pipeline import TrainingData, validation_batches
 from training.devices import this_process_alone, whole_array
 from training.events import append_events
-from training.recipes import Stage
+from training.recipes import Recipe, Stage
 from training.runs import append_lines, append_row, read_log
 from training.saving import export, save_all, write_skipped
 from training.session import Position, Session, learning_rate
@@ -173,8 +173,16 @@ def _validated(session: Session, model: keras.Model, stage: Stage) -> dict[str, 
         for line in lines:
             session.report.say(line)
         return figures
-    feed = Feed(session.data, lambda: validation_batches(session.data), session.recipe)
-    steps = -(-len(session.data.held_back) // session.data.batch)
+    return validation_figures(model, session.data, session.recipe)
+
+
+def validation_figures(model: keras.Model, data: TrainingData, recipe: Recipe) -> dict[str, float]:
+    """``val_loss`` and ``val_accuracy`` of a stage's model: means over the images held back, each
+    counted once and those that cannot be read not at all. The loss has the center's in it, and
+    class weights where the recipe has some.
+    """
+    feed = Feed(data, lambda: validation_batches(data), recipe)
+    steps = -(-len(data.held_back) // data.batch)
     logs = model.evaluate(feed.source(), steps=steps, verbose=0, return_dict=True)
     # Images that only fill up the last batch have the loss 0, and are in its mean.
     loss = float(logs["loss"]) / float(logs["counted"])

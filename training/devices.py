@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
@@ -174,8 +176,6 @@ def _jax_gpus(kind: str, count: int, team: Team) -> int:
             os.environ.setdefault("NPROC", str(max(os.cpu_count() or 1, 2 * count + 2)))
     if team.processes > 1:
         _meet_jax(team)
-        # Each process waits here for the others' devices.
-        jax.local_devices()
     if kind == "cpu":
         return 0
     return sum(device.platform == "gpu" for device in jax.local_devices())
@@ -197,6 +197,23 @@ def _meet_jax(team: Team) -> None:
         cluster_detection_method="deactivate",
         coordinator_bind_address=f"{bound_to(host)}:{port}" if "." in bound_to(host) else None,
     )
+    with _stdout_held():
+        # The first operation over all processes makes the connections, and says so on stdout.
+        _jax("jax.experimental.multihost_utils").sync_global_devices("face-zoo")
+
+
+@contextmanager
+def _stdout_held() -> Iterator[None]:
+    """Throws away what native code writes to file descriptor 1 in the block."""
+    sys.stdout.flush()
+    original = os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(original, 1)
+        os.close(original)
 
 
 def _part_jax(team: Team) -> None:

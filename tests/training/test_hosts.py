@@ -59,8 +59,9 @@ FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "pai
 def started(folder: Path, run: str, *options: str) -> subprocess.Popen[str]:
     """`zoo train tiny` on the CPU, in a process of its own."""
     words = ["train", "tiny", "--registry", "tiny.yaml", "--run", run, *options]
+    words += ["--bins", "pairs.bin"]
     if "--resume" not in options:
-        words += ["--data", "faces", "--bins", "pairs.bin"]
+        words += ["--data", "faces"]
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *words],
         cwd=folder,

@@ -14,7 +14,8 @@ from typing import Any
 
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
-from training.team import ALONE, Team, agree, bound_to, free_port, share
+from training.links import bound_to, free_port
+from training.team import ALONE, Team, agree, share
 
 # The one axis of the devices: batches are split over it, and so are classes with --shard-head.
 _AXIS = "batch"

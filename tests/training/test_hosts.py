@@ -16,7 +16,8 @@ import pytest
 from face_samples import write_faces, write_pairs
 
 from training.hosts import Hosts, HostsError, parse_hosts
-from training.team import TeamError, agree, joined, share, share_array
+from training.links import TeamError, free_port
+from training.team import agree, joined, share, share_array
 
 ROOT = Path(__file__).parents[2]
 # Three people on two devices: the head's last column and the last center are padding. Two stages,
@@ -74,7 +75,7 @@ def started(folder: Path, run: str, *options: str) -> subprocess.Popen[str]:
 
 def two_processes(folder: Path, run: str, *options: str) -> list[subprocess.Popen[str]]:
     """The same in two processes of one device each, which find each other in both ways."""
-    port = free_port()
+    port = free_port("127.0.0.1")
     return [
         started(folder, run, *options, "--devices", "cpu", *hosts)
         for hosts in (
@@ -82,12 +83,6 @@ def two_processes(folder: Path, run: str, *options: str) -> list[subprocess.Pope
             ("--hosts", f"127.0.0.1:{port}", "--processes", "2", "--process", "1"),
         )
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -172,7 +167,7 @@ def test_a_process_with_other_faces_ends_all_in_one_line(world: Path, tmp_path: 
     write_faces(tmp_path / "faces", people=2)
     for name in ("pairs.bin", "tiny.yaml"):
         shutil.copy(world / name, tmp_path / name)
-    port = free_port()
+    port = free_port("127.0.0.1")
     hosts = ("--hosts", f"127.0.0.1:{port}", "--processes", "2", "--process")
     lead, other = started(world, "odd", *hosts, "0"), started(tmp_path, "odd", *hosts, "1")
     for code, _, err in (ended(lead), ended(other)):
@@ -187,7 +182,7 @@ def pair(port: int, seconds: float = 20) -> list[Hosts]:
 
 
 def test_a_team_shares_what_its_lead_says_and_finds_what_differs() -> None:
-    first, second = pair(free_port())
+    first, second = pair(free_port("127.0.0.1"))
     heard: list[object] = []
 
     def other() -> None:
@@ -209,7 +204,7 @@ def test_a_team_shares_what_its_lead_says_and_finds_what_differs() -> None:
 
 
 def test_a_process_that_never_comes_is_named() -> None:
-    first, second = pair(free_port())
+    first, second = pair(free_port("127.0.0.1"))
     with pytest.raises(TeamError, match=r"waited 0\.3 s for process 1 of 2"), joined(first, 0.3):
         pass
     with pytest.raises(TeamError, match="process 0 could not be reached"), joined(second, 0.3):
@@ -217,7 +212,7 @@ def test_a_process_that_never_comes_is_named() -> None:
 
 
 def test_a_stranger_at_the_port_does_not_count_as_a_process() -> None:
-    first, _ = pair(free_port())
+    first, _ = pair(free_port("127.0.0.1"))
     caught: list[str] = []
 
     def lead() -> None:

@@ -84,6 +84,9 @@ def parse_recipe(value: Any, fail: Fail) -> Recipe:
     recipe = built(Recipe, value, (), fail)
     if not recipe.stages:
         raise fail(("stages",), "expected at least one stage")
+    if recipe.xla and recipe.deterministic:
+        # Keras would go on without XLA, with a warning.
+        raise fail(("xla",), "TensorFlow has no deterministic XLA: expected xla or deterministic")
     for number, stage in enumerate(recipe.stages):
         check_stage(stage, ("stages", number), recipe, fail)
     return recipe

@@ -192,3 +192,9 @@ def test_names_are_those_of_the_modules_that_have_them() -> None:
     assert set(MARGIN_PRESETS) == set(losses.MARGINS)
     assert set(BACKBONES) == set(backbones.BACKBONES)
     assert set(POOLINGS) == set(backbones.HEADS)
+
+
+def test_xla_and_determinism_exclude_each_other() -> None:
+    place, message = refusal(plain(xla=True, deterministic=True))
+    assert place == ("xla",)
+    assert "no deterministic XLA" in message

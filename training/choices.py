@@ -1,11 +1,12 @@
 """Which of the negatives that violate a pair it gets: at random, semi-hard, hardest, by distance.
 
-Each way first tries a few random numbers on all pairs at once; only for pairs that are still without
-a negative then is a list made of all that violate them.
+Each way first tries a few random numbers on all pairs at once; only for pairs that are still
+without a negative then is a list made of all that violate them.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -176,12 +177,12 @@ def _distance_weighted(size: int) -> Choice:
         return logs
 
     def tried(
-        source: Source, choice: Choice, alpha: float, numbers: Numbers, pool: ThreadPoolExecutor
+        source: Source, _: Choice, alpha: float, numbers: Numbers, pool: ThreadPoolExecutor
     ) -> Rows:
         height = max(1, _COSINES_AT_ONCE // source.cosines.shape[1])
         first, last = source.places[0], source.places[-1]
         ends = np.searchsorted(source.places, np.arange(first, last + height + 1, height))
-        spans = [slice(int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False) if a < b]
+        spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(ends) if a < b]
         parts = [
             pool.submit(_tried_by_weight, source, span, log_weights, alpha, numbers[span])
             for span in spans
@@ -255,9 +256,7 @@ def _tried_by_weight(
     return drawn
 
 
-def _envelope(
-    block: Floats, lowest: Floats, log_weights: Callable[[Floats], Floats]
-) -> _Envelope:
+def _envelope(block: Floats, lowest: Floats, log_weights: Callable[[Floats], Floats]) -> _Envelope:
     """The envelope of rows in which every violating column has a cosine above ``lowest``."""
     width = block.shape[1]
     sample = block[:, :: max(1, width // _SAMPLE)]

@@ -69,14 +69,20 @@ def train_entry(
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
     from zoo.registry import entry_named, read_registry, registry_path
-    from zoo.training import entry_recipe, parse_settings, run_entry, training_bins
+    from zoo.training import (
+        entry_recipe,
+        parse_settings,
+        run_entry,
+        training_bins,
+        with_start_found,
+    )
 
     entries = read_registry(registry_path(registry))
     entry = entry_named(name, entries)
     settings = parse_settings(set or [])
     folder = RunFolder(run if run is not None else Path("runs") / name)
     stored = run_entry(folder.path) if resume else None
-    recipe = entry_recipe(stored or entry, settings)
+    recipe = with_start_found(entry_recipe(stored or entry, settings), entries)
     if data is None:
         if stored is None and recipe.data.source == "none":
             raise InputError("missing --data DIR: a folder per person, or a .rec file")

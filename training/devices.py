@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
+from training.recipes import MINED_LOSSES, Recipe
 
 
 class DeviceError(InputError):
@@ -34,6 +35,21 @@ def check_devices(asked: str) -> str:
             "is its GPU build installed (pip install 'face-zoo[gpu]')?"
         )
     return f"{max(count, 1)} x {kind.upper()}"
+
+
+def check_triplets_fit(recipe: Recipe, devices: str) -> None:
+    """Raises DeviceError where devices ("2 x GPU") cannot share each batch in whole triplets.
+
+    Only for stages whose batches hold triplets row by row; online losses look at the whole batch,
+    whatever part of it a device has.
+    """
+    count = int(devices.split(" x ")[0])
+    mined = any(stage.loss.name in MINED_LOSSES for stage in recipe.stages)
+    if mined and recipe.batch % (3 * count):
+        raise DeviceError(
+            f"batch: {devices} share it in whole triplets: expected a multiple of {3 * count}; "
+            f"found {recipe.batch}"
+        )
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def train_entry(
     from evaluator.bins import read_bin
     from evaluator.errors import InputError
     from training.data.shards import open_training_faces
-    from training.devices import check_devices
+    from training.devices import check_devices, check_triplets_fit
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
     from zoo.registry import entry_named, read_registry, registry_path
@@ -95,6 +95,7 @@ def train_entry(
         check_resumable(folder, recipe, faces, stored.recipe)
     sets = [read_bin(path) for path in training_bins(bins or [], recipe, data)]
     kind = check_devices(devices)
+    check_triplets_fit(recipe, kind)
     if plan:
         _print_plan(recipe, faces, kind, folder)
         return

@@ -2,6 +2,9 @@
 
     python benchmarks/triplets.py            10,000 people x 5 images x 512 features
     python benchmarks/triplets.py --million  hard negatives of 50,000 among 1,000,000 x 128
+    python benchmarks/triplets.py --quick    1,000 people, in seconds: shows that it runs
+
+``--json`` prints one object instead, its ``rows`` those of the tables.
 
 The three are run in turn in one process, on the same embeddings. The loop is restated here and
 timed on the people that fit ``--loop-people``, then scaled: every person costs it the same.
@@ -10,6 +13,7 @@ timed on the people that fit ``--loop-people``, then scaled: every person costs 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Callable
@@ -18,7 +22,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.nearest import cosine_blocks, hardest_negatives, people_of, unit_rows
+from training.nearest import (
+    cosine_blocks,
+    fastest_product,
+    hardest_negatives,
+    people_of,
+    unit_rows,
+)
 from training.triplets import CHOICES, mine_triplets
 
 
@@ -75,22 +85,49 @@ def seconds(call: Callable[..., object], *arguments: object, **options: object) 
     return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def mining(arguments: argparse.Namespace) -> None:
-    """Prints a table where few negatives violate and one where nearly all do."""
+class Row(NamedTuple):
+    """A line of the table: the two ratios are of all cores' time."""
+
+    case: str
+    what: str
+    wall_seconds: float
+    cpu_seconds: float
+    loop_over_it: float
+    it_over_product: float
+
+
+def mining(arguments: argparse.Namespace) -> list[Row]:
+    """Rows where few negatives violate and where nearly all do: medians of the rounds."""
+    # Importing Keras is no part of what is timed first.
+    fastest_product(np.eye(2, dtype=np.float32))
+    rows = []
     for name, spread in (("few violate", 1.5), ("nearly all violate", 3.0)):
         units, labels = faces(arguments.people, arguments.images, arguments.size, spread)
         rounds = [timed_round(units, labels, arguments) for _ in range(arguments.repeat)]
-        print(f"{name}: {len(labels):,} x {arguments.size}, median of {arguments.repeat}")
-        print(f"  {'':18} {'wall':>18} {'all cores':>18}   loop/it it/product (all cores)")
         medians = {
-            key: Seconds(*np.median([each[key] for each in rounds], axis=0)) for key in rounds[0]
+            key: Seconds(*map(float, np.median([each[key] for each in rounds], axis=0)))
+            for key in rounds[0]
         }
+        case = f"{name}: {len(labels):,} x {arguments.size}, median of {arguments.repeat}"
         for key, each in medians.items():
-            print(
-                f"  {key:18} {each.wall:16.2f} s {each.cpu:16.2f} s   "
-                f"{medians['loop'].cpu / each.cpu:7.1f} {each.cpu / medians['product'].cpu:7.2f}"
-            )
-    print_peak()
+            loop = medians["loop"].cpu / each.cpu
+            product = each.cpu / medians["product"].cpu
+            rows.append(Row(case, key, each.wall, each.cpu, loop, product))
+    return rows
+
+
+def print_rows(rows: list[Row]) -> None:
+    """The rows as tables, and the process's peak memory."""
+    for case in dict.fromkeys(row.case for row in rows):
+        print(case)
+        print(f"  {'':18} {'wall':>18} {'all cores':>18}   loop/it it/product (all cores)")
+        for row in rows:
+            if row.case == case:
+                print(
+                    f"  {row.what:18} {row.wall_seconds:16.2f} s {row.cpu_seconds:16.2f} s   "
+                    f"{row.loop_over_it:7.1f} {row.it_over_product:7.2f}"
+                )
+    print(f"peak memory of the process {peak_mib():,.0f} MiB")
 
 
 def timed_round(
@@ -121,13 +158,12 @@ def million(arguments: argparse.Namespace) -> None:
     print(f"{len(rows):,} of {len(units):,} x 128, 16 each: {took:.0f} s")
     ends = cosines[:, 0].mean(), cosines[:, -1].mean()
     print(f"mean cosine of the hardest {ends[0]:.4f}, of the last {ends[1]:.4f}")
-    print_peak()
+    print(f"peak memory of the process {peak_mib():,.0f} MiB")
 
 
-def print_peak() -> None:
-    """Prints the process's peak memory, the embeddings and imports included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of the process {peak:,.0f} MiB")
+def peak_mib() -> float:
+    """The process's peak memory, the embeddings and imports included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -141,8 +177,20 @@ def main() -> None:
     parser.add_argument("--loop-people", type=int, default=500)
     parser.add_argument("--choices", nargs="+", default=["random"], choices=list(CHOICES))
     parser.add_argument("--million", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="1,000 people, once, every choice")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    (million if arguments.million else mining)(arguments)
+    if arguments.quick:
+        arguments.people, arguments.repeat, arguments.loop_people = 1000, 1, 5
+        arguments.choices = list(CHOICES)
+    if arguments.million:
+        million(arguments)
+        return
+    rows = mining(arguments)
+    if arguments.json:
+        print(json.dumps({"rows": [row._asdict() for row in rows], "peak_mib": peak_mib()}))
+    else:
+        print_rows(rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
 from training.links import bound_to, free_port
+from training.recipes import MINED_LOSSES, Recipe
 from training.team import ALONE, Team, agree, share
 
 # The one axis of the devices: batches are split over it, and so are classes with --shard-head.
@@ -63,6 +64,22 @@ def check_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) -
     if shard_head and max(count, 1) * team.processes == 1:
         raise DeviceError("--shard-head: expected several devices, as in --devices gpu:2; found 1")
     return f"{max(count, 1)} x {kind.upper()}"
+
+
+def check_triplets_fit(recipe: Recipe, devices: str, *, processes: int = 1) -> None:
+    """Raises DeviceError where devices ("2 x GPU") cannot share each batch in whole triplets.
+
+    ``devices`` are those of one of the ``processes``. Only for stages whose batches hold triplets
+    row by row; online losses look at the whole batch, whatever part of it a device has.
+    """
+    count = int(devices.split(" x ")[0]) * processes
+    mined = any(stage.loss.name in MINED_LOSSES for stage in recipe.stages)
+    if mined and recipe.batch % (3 * count):
+        words = f"{devices} in {processes} processes" if processes > 1 else devices
+        raise DeviceError(
+            f"batch: {words} share it in whole triplets: expected a multiple of {3 * count}; "
+            f"found {recipe.batch}"
+        )
 
 
 @contextmanager

@@ -224,9 +224,9 @@ def _faiss(
         ) from None
     size = units.shape[1]
     flat = faiss.IndexFlatIP(size)
-    if len(units) < _FAISS_CELLS_FROM:
-        searched = flat
-    else:
+    # Two classes, with types where faiss is installed and without where it is not.
+    searched: Any = flat
+    if len(units) >= _FAISS_CELLS_FROM:
         cells = 4 * int(np.sqrt(len(units)))
         searched = faiss.IndexIVFFlat(flat, size, cells, faiss.METRIC_INNER_PRODUCT)
         searched.nprobe = max(8, cells // 64)

@@ -96,8 +96,9 @@ class ModelRecipe:
 
     ``pooling``: ``gap`` (global average, dropout, Dense), ``gdc`` (global depthwise convolution)
     or ``e`` (insightface's batch norm, dropout, Dense, batch norm). The backbone ``mlp`` is two
-    dense layers, 256 and the embedding, with pooling ``none``. ``start``: a model file, or the
-    folder of a run, with the same layers; training goes on from its weights.
+    dense layers, 256 and the embedding, with pooling ``none``. ``start``: a model file or the
+    folder of a run (to `zoo train` also an entry's name) with the same layers; training goes on
+    from its weights.
     """
 
     backbone: str = _one_of(*BACKBONES)

@@ -7,12 +7,18 @@ from pathlib import Path
 import keras
 
 from evaluator.errors import InputError
-from evaluator.models import LoadOptions, check_model
+from evaluator.models import LoadOptions, check_model, model_format
+from evaluator.models.keras import embedding_model
 from training.centers import CenterLoss  # noqa: F401 - registers what a model file may hold
+
+_FORMATS = ("keras", "keras-h5")
 
 
 def start_weights(model: keras.Model, start: str) -> None:
     """Puts the weights of a model file, or of a run's folder, into a model of the same layers.
+
+    The file is ``.keras`` or ``.h5``, also one that Keras 2 wrote; of one with more outputs than
+    the embedding, as the founding checkpoints have, the part up to it.
 
     Raises:
         InputError: no such file, not a Keras model, or other layers.
@@ -21,11 +27,12 @@ def start_weights(model: keras.Model, start: str) -> None:
     if path.is_dir() and (path / "basic_model.keras").is_file():
         path = path / "basic_model.keras"
     check_model(path, LoadOptions())
-    try:
-        found = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError) as error:
-        cause = str(error).splitlines()[0]
-        raise InputError(f"{path}: Keras cannot read it as a model ({cause})") from None
+    if model_format(path) not in _FORMATS:
+        raise InputError(
+            f"model.start {path}: expected a Keras model (.keras, .h5) or a run's folder, whose "
+            f"weights can be trained on; found {model_format(path)}"
+        )
+    found, _ = embedding_model(path, LoadOptions())
     shapes = [tuple(weight.shape) for weight in model.weights]
     others = [tuple(weight.shape) for weight in found.weights]
     if shapes != others:

@@ -111,7 +111,7 @@ class MinedTriplets(_TripletLoss):
 
 
 class _BatchLoss(_TripletLoss):
-    """A loss on triplets of the batch's own people; memory grows with batch cubed, 4 bytes each.
+    """A loss on triplets of the batch's own people; memory grows with batch squared.
 
     A batch without two images of any person has the loss 0. Under ``tf.distribute`` the batch is
     that of all replicas: triplets are not found per replica.
@@ -124,11 +124,9 @@ class _BatchLoss(_TripletLoss):
         positive = ops.logical_and(same, ops.logical_not(itself))
         distances = ops.where(itself, 0.0, PAIRWISE[self.distance](points))
         loss, active = self.chosen(distances, positive, ops.logical_not(same))
-        fixed = ops.stop_gradient(distances)
-        triplet = ops.logical_and(positive[:, :, None], ops.logical_not(same)[:, None, :])
-        right = ops.logical_and(triplet, fixed[:, :, None] < fixed[:, None, :])
         # Not a scalar: Keras would not scale that by the number of replicas.
-        return Found(ops.reshape(loss, (1,)), active, _share(right, triplet))
+        accuracy = _right(ops.stop_gradient(distances), positive, ops.logical_not(same))
+        return Found(ops.reshape(loss, (1,)), active, accuracy)
 
     def chosen(self, distances: Any, positive: Any, negative: Any) -> tuple[Any, Any]:
         """The loss and the share of active triplets, from three (batch, batch) arrays."""
@@ -137,25 +135,28 @@ class _BatchLoss(_TripletLoss):
 
 @keras.saving.register_keras_serializable(package="face_zoo")
 class SemiHardTriplets(_BatchLoss):
-    """Online semi-hard triplets as TensorFlow Addons' ``TripletSemiHardLoss`` has them.
+    """Online semi-hard triplets as the code of TensorFlow Addons' ``TripletSemiHardLoss`` has them.
 
     For each two images of a person, the negative is the nearest of those farther from the anchor
-    than the positive; if there is none, the farthest of all. The loss is the mean over all such
-    pairs, active or not. A batch of one person alone: the negative counts as the anchor itself.
-    One deviation: without any pair, Addons divides by zero, and this is 0. Addons leaves bringing
-    the embeddings to unit length to the model: ``unit_length=False`` here.
+    than the positive, whether within the margin or not; if there is none, the farthest of all. The
+    loss is the mean over all such pairs, active or not. A batch of one person alone: the negative
+    counts as the anchor itself. One deviation: without any pair, Addons divides by zero, and this
+    is 0. Of negatives equally far, the first gets the gradient, where Addons shares it out. Addons
+    leaves bringing the embeddings to unit length to the model: ``unit_length=False`` here.
     """
 
     def chosen(self, distances: Any, positive: Any, negative: Any) -> tuple[Any, Any]:
         fixed = ops.stop_gradient(distances)
-        far = ops.where(negative, fixed, _INFINITY)[:, None, :]
-        outside = ops.where(far > fixed[:, :, None], far, _INFINITY)
-        nearest = ops.argmin(outside, axis=-1)
+        far = ops.where(negative, fixed, _INFINITY)
+        nearer = _counted(ops.sort(far, axis=1), fixed, "right")
+        # In the order of the negatives, the first that is not nearer than the positive.
+        place = ops.minimum(nearer, ops.shape(fixed)[1] - 1)
+        nearest = ops.take_along_axis(ops.argsort(far, axis=1), place, axis=1)
         farthest = ops.argmax(ops.where(negative, fixed, -1.0), axis=-1, keepdims=True)
         beyond = ops.take_along_axis(distances, ops.cast(nearest, "int32"), axis=1)
         inside = ops.take_along_axis(distances, ops.cast(farthest, "int32"), axis=1)
         inside = ops.where(ops.any(negative, axis=1, keepdims=True), inside, 0.0)
-        chosen = ops.where(ops.min(outside, axis=-1) < _INFINITY, beyond, inside)
+        chosen = ops.where(nearer < _number(negative), beyond, inside)
         losses = ops.where(positive, ops.relu(distances - chosen + self.margin), 0.0)
         return ops.sum(losses) / _at_least_one(positive), _share(losses > 0, positive)
 
@@ -183,15 +184,48 @@ class BatchAllTriplets(_BatchLoss):
     """
 
     def chosen(self, distances: Any, positive: Any, negative: Any) -> tuple[Any, Any]:
-        triplet = ops.logical_and(positive[:, :, None], negative[:, None, :])
-        margins = distances[:, :, None] - distances[:, None, :] + self.margin
-        losses = ops.where(triplet, ops.relu(margins), 0.0)
-        active = losses > 0
-        return ops.sum(losses) / _at_least_one(active), _share(active, triplet)
+        fixed = ops.stop_gradient(distances)
+        # How many negatives each positive has a loss with, and how many positives each negative.
+        near = ops.sort(ops.where(negative, fixed, _INFINITY), axis=1)
+        negatives = _counted(near, fixed + self.margin, "left")
+        negatives = ops.where(positive, ops.cast(negatives, "float32"), 0.0)
+        far = ops.sort(ops.where(positive, fixed, _INFINITY), axis=1)
+        without = _counted(far, fixed - self.margin, "right")
+        positives = ops.cast(_number(positive) - without, "float32")
+        positives = ops.where(negative, positives, 0.0)
+        total = ops.sum(negatives * (distances + self.margin) - positives * distances)
+        active = ops.sum(negatives)
+        triplets = ops.sum(ops.cast(_number(positive) * _number(negative), "float32"))
+        return total / ops.maximum(active, 1.0), active / ops.maximum(triplets, 1.0)
 
 
 _CROSS = ((-1, 1), (1, -1))
 _INFINITY = float("inf")
+
+
+def _counted(rows: Any, values: Any, side: str) -> Any:
+    """How many of a row's numbers, which rise, are below each of its values (``left``), or not
+    above it (``right``): two (batch, batch) arrays.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.searchsorted(rows, values, side=side)
+    return ops.vectorized_map(lambda pair: ops.searchsorted(*pair, side=side), (rows, values))
+
+
+def _number(flags: Any) -> Any:
+    """How many of each row, (batch, 1)."""
+    return ops.sum(ops.cast(flags, "int32"), axis=1, keepdims=True)
+
+
+def _right(distances: Any, positive: Any, negative: Any) -> Any:
+    """The share of all triplets whose positive is nearer than the negative."""
+    negatives = _number(negative)
+    far = ops.sort(ops.where(negative, distances, _INFINITY), axis=1)
+    right = ops.where(positive, negatives - _counted(far, distances, "right"), 0)
+    triplets = ops.sum(ops.cast(_number(positive) * negatives, "float32"))
+    return ops.sum(ops.cast(right, "float32")) / ops.maximum(triplets, 1.0)
 
 
 def _root(squared: Any) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,25 +12,11 @@ from numpy.typing import NDArray
 
 from evaluator.embed import unusable_rows
 from evaluator.errors import InputError
+from training.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns, violates
 from training.nearest import People, cosine_blocks, hardest_negatives, people_of, unit_rows
-
-# Negatives tried at random for a pair before a list of all that violate is made: when most do,
-# as in a fresh model, no list is needed.
-_TRIES = 12
 
 # Pairs whose positives' cosines are made at once where only candidates are looked at.
 _PAIRS_AT_ONCE = 65_536
-
-# Cosines of two sums of float32 products can differ by this much from their threshold's rounding;
-# what lies within it is looked at exactly.
-_ROUNDING = 1e-5
-
-# Wu et al. 2017: nearer negatives weigh no more than one at this distance, and the reference
-# implementation gives none beyond the other, where no loss would be.
-_NEAREST, _FARTHEST = 0.5, 1.4
-
-# Weights smaller than the largest by this factor's exponential are not looked at.
-_NEGLIGIBLE = 30.0
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -143,8 +127,9 @@ def mine_triplets(
     negatives = np.full(len(pairs.anchors), -1, np.intp)
     with ThreadPoolExecutor() as pool:
         for span, source in sources:
-            numbers = random.random((span.stop - span.start, _TRIES + 1))
-            _draw(source, rule, alpha_cosine, numbers, negatives[span], pool)
+            numbers = random.random((span.stop - span.start, NUMBERS_A_PAIR))
+            drawn = drawn_columns(source, rule, alpha_cosine, numbers, pool)
+            negatives[span] = source.rows(drawn)
     kept = np.flatnonzero(negatives >= 0)
     if not len(kept):
         raise TripletError(
@@ -176,24 +161,10 @@ def violating_triplets(
         for pair, place, like in zip(
             range(span.start, span.stop), source.places, source.likeness, strict=True
         ):
-            columns = np.flatnonzero(_violates(like, source.cosines[place], alpha_cosine))
+            columns = np.flatnonzero(violates(like, source.cosines[place], alpha_cosine))
             anchors = np.full(len(columns), usable[pairs.anchors[pair]])
             positives = np.full(len(columns), usable[pairs.positives[pair]])
             yield anchors, positives, usable[columns]
-
-
-class _Source(NamedTuple):
-    """Where the negatives of some pairs come from.
-
-    ``cosines`` (anchors, columns) is -inf where a column is no negative; ``columns`` says which row
-    each place is, if not itself. ``places`` and ``likeness`` are (pairs,): the pair's row of
-    ``cosines`` and the cosine of its positive; pairs of one anchor stand together.
-    """
-
-    cosines: Floats
-    columns: Rows | None
-    places: Rows
-    likeness: Floats
 
 
 def _usable(
@@ -237,7 +208,7 @@ def _pairs(people: People) -> Pairs:
 
 def _all_rows(
     units: Floats, people: People, pairs: Pairs, memory: int
-) -> Iterator[tuple[slice, _Source]]:
+) -> Iterator[tuple[slice, Source]]:
     """The pairs in order, a block of anchors at a time, against all rows."""
     first = np.flatnonzero(np.diff(pairs.anchors, prepend=-1))
     ends = np.append(first[1:], len(pairs.anchors))
@@ -247,151 +218,20 @@ def _all_rows(
         places = np.repeat(np.arange(len(anchors)), (ends - first)[at : at + len(anchors)])
         likeness = cosines[places, pairs.positives[span]]
         cosines[people.members(anchors)] = -np.inf
-        yield span, _Source(cosines, None, places, likeness)
+        yield span, Source(cosines, None, places, likeness)
         at += len(anchors)
 
 
 def _candidate_rows(
     units: Floats, people: People, pairs: Pairs, count: int, memory: int, index: str
-) -> Iterator[tuple[slice, _Source]]:
+) -> Iterator[tuple[slice, Source]]:
     """The pairs in order, against each anchor's hardest negatives."""
-    anchors, places = np.unique(pairs.anchors, return_inverse=True)
+    new = np.diff(pairs.anchors, prepend=-1) != 0
+    places = np.cumsum(new) - 1
     columns, cosines = hardest_negatives(
-        units, people, anchors, count=count, memory=memory, index=index
+        units, people, pairs.anchors[new], count=count, memory=memory, index=index
     )
     for at in range(0, len(places), _PAIRS_AT_ONCE):
         span = slice(at, min(at + _PAIRS_AT_ONCE, len(places)))
         likeness = np.einsum("ij,ij->i", units[pairs.anchors[span]], units[pairs.positives[span]])
-        yield span, _Source(cosines, columns, places[span], likeness)
-
-
-def _violates(likeness: Any, cosines: Floats, alpha: float) -> NDArray[np.bool_]:
-    """The margin as the founding system rounds it: a difference of float32, then one comparison."""
-    violated: NDArray[np.bool_] = likeness - cosines < np.float32(alpha)
-    return violated
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How a negative is picked.
-
-    ``shortlist(cosines, lowest)``: the columns of a row worth a look, all violating ones having a
-    cosine above ``lowest``; ``pick(cosines, number)``: which of the violating ones on it, for a
-    number in [0, 1); ``below``: only negatives less alike than the positive; ``alike``: all of
-    them are as likely, so that trying some at random gives the same.
-    """
-
-    shortlist: Callable[[Floats, float], Rows]
-    pick: Callable[[Floats, float], int]
-    below: bool = False
-    alike: bool = False
-
-
-def _draw(
-    source: _Source,
-    rule: _Rule,
-    alpha: float,
-    numbers: NDArray[np.float64],
-    negatives: Rows,
-    pool: ThreadPoolExecutor,
-) -> None:
-    """Fills ``negatives``, -1 so far, for the pairs of a source; ``numbers`` (pairs, tries + 1)."""
-    drawn = np.full(len(negatives), -1, np.intp)
-    if rule.alike:
-        _try_at_random(source, rule, alpha, numbers, drawn)
-    left = np.flatnonzero(drawn < 0)
-
-    def list_them(part: Rows) -> None:
-        starts = np.flatnonzero(np.diff(source.places[part], prepend=-1))
-        for begin, end in zip(starts, [*starts[1:], len(part)], strict=True):
-            own = part[begin:end]
-            row = source.cosines[source.places[own[0]]]
-            lowest = float(source.likeness[own].min()) - alpha - _ROUNDING
-            columns = rule.shortlist(row, lowest)
-            values = row[columns]
-            for pair in own:
-                valid = _valid(source.likeness[pair], values, rule, alpha)
-                fitting = np.flatnonzero(valid)
-                if len(fitting):
-                    drawn[pair] = columns[
-                        fitting[rule.pick(values[fitting], numbers[pair, _TRIES])]
-                    ]
-
-    parts = [part for part in np.array_split(left, os.cpu_count() or 1) if len(part)]
-    for done in [pool.submit(list_them, part) for part in parts]:
-        done.result()
-    found = drawn >= 0
-    if source.columns is not None:
-        drawn[found] = source.columns[source.places[found], drawn[found]]
-    negatives[found] = drawn[found]
-
-
-def _try_at_random(
-    source: _Source, rule: _Rule, alpha: float, numbers: NDArray[np.float64], drawn: Rows
-) -> None:
-    """Rejection: the first of some random columns that fits; -1 stays where none does."""
-    open_ = np.arange(len(drawn))
-    for number in range(_TRIES):
-        columns = (numbers[open_, number] * source.cosines.shape[1]).astype(np.intp)
-        values = source.cosines[source.places[open_], columns]
-        fits = _valid(source.likeness[open_], values, rule, alpha)
-        drawn[open_[fits]] = columns[fits]
-        open_ = open_[~fits]
-
-
-def _valid(likeness: Any, cosines: Floats, rule: _Rule, alpha: float) -> NDArray[np.bool_]:
-    valid = _violates(likeness, cosines, alpha)
-    return valid & (cosines < likeness) if rule.below else valid
-
-
-def _above(row: Floats, lowest: float) -> Rows:
-    return np.flatnonzero(row > np.float32(lowest))
-
-
-def _any(values: Floats, number: float) -> int:
-    return int(number * len(values))
-
-
-def _uniform(_: int) -> _Rule:
-    return _Rule(_above, _any, alike=True)
-
-
-def _semi_hard(_: int) -> _Rule:
-    return _Rule(_above, _any, below=True, alike=True)
-
-
-def _hardest(_: int) -> _Rule:
-    return _Rule(lambda row, _: np.array([row.argmax()]), lambda *_: 0)
-
-
-def _distance_weighted(size: int) -> _Rule:
-    """The rule for embeddings of ``size`` features; log weights from a table over cosines."""
-    low, high = 1 - _FARTHEST**2 / 2, 1 - _NEAREST**2 / 2
-    table = np.linspace(low, high, 4096)
-    squared = 2 - 2 * table
-    logs = -((size - 2) * np.log(squared) + (size - 3) * np.log(1 - squared / 4)) / 2
-
-    def shortlist(row: Floats, lowest: float) -> Rows:
-        least = np.interp(row.max(), table, logs) - _NEGLIGIBLE
-        # Below the table all weigh the same: none may be left out unless the table's end is.
-        cut = np.interp(least, logs, table) if least > logs[0] else -np.inf
-        return _above(row, max(lowest, float(cut)))
-
-    def pick(values: Floats, number: float) -> int:
-        own = np.interp(values, table, logs)
-        weights = np.cumsum(np.exp(own - own.max()))
-        place = int(np.searchsorted(weights, number * weights[-1], side="right"))
-        return min(place, len(values) - 1)
-
-    return _Rule(shortlist, pick)
-
-
-# How a negative is chosen, by name: the embedding's size -> rule.
-CHOICES: Mapping[str, Callable[[int], _Rule]] = MappingProxyType(
-    {
-        "random": _uniform,
-        "semi_hard": _semi_hard,
-        "hardest": _hardest,
-        "distance_weighted": _distance_weighted,
-    }
-)
+        yield span, Source(cosines, columns, places[span], likeness)

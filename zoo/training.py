@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from evaluator.errors import InputError
 from training.recipes import Recipe
-from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins
+from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins, resolve_models
 from zoo.registry import Entry, RegistryError, read_registry, recipe_with
 
 
@@ -36,6 +37,30 @@ def entry_recipe(entry: Entry, settings: dict[str, Any]) -> Recipe:
     if entry.recipe_source is None:
         raise InputError(f"entry {entry.name!r} has no recipe: its models.yaml says how to add one")
     return recipe_with(entry.recipe_source, settings)
+
+
+def with_start_found(recipe: Recipe, entries: Mapping[str, Entry]) -> Recipe:
+    """The recipe with the file of ``model.start``, which may be an entry's name, a run's folder or
+    a model file, as ``zoo eval`` takes them.
+
+    Raises InputError where it is none of these, where an entry's weights are not there, and where
+    the entry or run takes other pixels than the recipe gives it.
+    """
+    start = recipe.model.start
+    if start is None:
+        return recipe
+    try:
+        [found] = resolve_models([start], entries)
+    except InputError as error:
+        raise InputError(f"model.start: {error}") from None
+    for key in ("profile", "channels") if found.entry else ():
+        trained, given = getattr(found.entry, key), getattr(recipe.preprocess, key)
+        if trained != given:
+            raise InputError(
+                f"model.start {start}: was trained with preprocess.{key} {trained}, and the recipe "
+                f"has {given}: set preprocess.{key}={trained}"
+            )
+    return replace(recipe, model=replace(recipe.model, start=str(found.path)))
 
 
 def run_entry(folder: Path) -> Entry:

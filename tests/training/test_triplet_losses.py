@@ -128,6 +128,88 @@ def test_semi_hard_negatives_by_hand():
     assert value(loss, labels[:3], points[:3]) == pytest.approx(3.0)
 
 
+def addons_steps(labels: NDArray, embeddings: Floats, margin: float, metric: str) -> float:
+    """``triplet_semihard_loss`` of TensorFlow Addons 0.23, step by step: its distances and its
+    masked extremes, which shift a row by its own largest or least value.
+    """
+    points = embeddings.astype(np.float64)
+    if metric == "angular":
+        lengths = np.sqrt(np.maximum((points**2).sum(axis=1, keepdims=True), 1e-12))
+        between = np.maximum(1 - (points / lengths) @ (points / lengths).T, 0)
+    else:
+        squares = (points**2).sum(axis=1)
+        between = np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0)
+        between = between if metric == "squared-L2" else np.sqrt(between)
+        np.fill_diagonal(between, 0)
+    same = labels[:, None] == labels
+    total = 0.0
+    for anchor, row in enumerate(between):
+        other = ~same[anchor]
+        inside = ((row - row.min()) * other).max() + row.min()
+        for positive in np.flatnonzero(same[anchor]):
+            if positive == anchor:
+                continue
+            beyond = other & (row > row[positive])
+            outside = ((row - row.max()) * beyond).min() + row.max()
+            chosen = outside if beyond.any() else inside
+            total += max(margin + row[positive] - chosen, 0)
+    return total / (same.sum() - len(labels))
+
+
+METRICS = {"cosine": "angular", "euclidean": "L2", "squared_euclidean": "squared-L2"}
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("seed", range(3))
+def test_semi_hard_follows_addons_step_by_step(name, seed):
+    """On corners of a cube too, where most distances tie and some are 0."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, 14)
+    tied = np.concatenate([random.choice([-1.0, 1.0], (14, 3)), np.ones((14, 1))], axis=1)
+    for embeddings in (embeddings_of(14, seed), tied.astype(np.float32)):
+        loss = SemiHardTriplets(**{f"margin_{name}": 0.8}, unit_length=False)
+        expected = addons_steps(labels, embeddings, 0.8, METRICS[name])
+        assert value(loss, labels, embeddings) == pytest.approx(expected, rel=1e-5)
+
+
+def test_semi_hard_of_addons_own_example():
+    """Of its docstring: two points a right angle apart, margin 1."""
+    points = np.array([[0, 1], [1, 0]], np.float32)
+    loss = SemiHardTriplets(margin_euclidean=1.0, unit_length=False)
+    assert value(loss, [0, 0], points) == pytest.approx(2.4142137)
+
+
+def test_the_margin_has_no_say_in_which_negative_is_semi_hard():
+    """Neither the farthest within the margin nor, as Addons' docstring has it, one beyond it."""
+    points = np.array([[0], [2], [2.5], [3], [9]], np.float32)
+    labels = np.array([0, 0, 1, 2, 3])
+    loss = SemiHardTriplets(margin_euclidean=1.5, unit_length=False)
+    # Anchor 0 takes 2.5: 2 - 2.5 + 1.5 = 1, not 3 (0.5) and not 9 (0). Anchor 2 takes 9.
+    assert value(loss, labels, points) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ONLINE)
+def test_memory_grows_with_batch_squared(kind):
+    import tensorflow as tf
+
+    batch, loss = 24, kind(margin_euclidean=0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec((batch, 7))])
+    def step(embeddings):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            found = loss.found(np.arange(batch) // 4, embeddings)
+            total = tf.reduce_sum(found.loss)
+        return tape.gradient(total, embeddings), found.accuracy, found.active
+
+    tensors = [
+        each for op in step.get_concrete_function().graph.get_operations() for each in op.outputs
+    ]
+    sizes = [each.shape.num_elements() for each in tensors if each.shape.rank]
+    # Some of Keras's own index arithmetic leaves its sizes open.
+    assert max(size for size in sizes if size is not None) == batch**2
+
+
 @pytest.mark.parametrize("kind", ONLINE)
 def test_batches_without_positives_have_no_loss_and_no_gradient(kind):
     import tensorflow as tf

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
+from training import choices, triplets
 from training.nearest import hardest_negatives, people_of, unit_rows
 from training.triplets import (
     CHOICES,
@@ -161,6 +162,42 @@ def test_distance_weighted_draws_by_wus_density():
     possible = expected > 0
     assert counts[~possible].sum() == 0
     assert chisquare(counts[possible], expected[possible]).pvalue > 0.001
+
+
+@pytest.mark.parametrize("tries", [0, 12])
+@pytest.mark.parametrize("alpha", [0.6, 0.9])
+def test_distance_weighted_draws_by_wus_density_among_many(tries, alpha, monkeypatch):
+    """With tries, and off the list alone; where few violate, and where many do."""
+    monkeypatch.setattr(choices, "_TRIES", tries)
+    monkeypatch.setattr(triplets, "NUMBERS_A_PAIR", tries + 1)
+    size = 24
+    random = np.random.default_rng(5)
+    units = random.normal(size=(3000, size))
+    # 40 equal images of one person: each of the 780 pairs is another draw from the same negatives.
+    units[:40] = np.eye(size)[0]
+    units = unit_rows(units)
+    labels = np.concatenate([np.zeros(40, int), np.arange(1, 2961)])
+    # What the definition says, in float64 and without rejection.
+    cosines = units.astype(np.float64) @ units[0].astype(np.float64)
+    distance = np.sqrt(2 - 2 * cosines).clip(0.5, 1.4)
+    density = distance ** (size - 2) * (1 - distance**2 / 4) ** ((size - 3) / 2)
+    weights = np.where((labels != 0) & (1 - cosines < alpha), 1 / density, 0)
+    counts = np.zeros(3000)
+    for seed in range(8):
+        mined = mine_triplets(
+            units, labels, alpha_cosine=alpha, choice="distance_weighted", seed=seed
+        )
+        counts += np.bincount(mined.negatives, minlength=3000)
+    assert counts.sum() == 8 * 780
+    assert counts[weights == 0].sum() == 0
+    # In order of their weight, put together until each group is expected 40 times.
+    order = np.argsort(-weights)[: np.count_nonzero(weights)]
+    expected = counts.sum() * weights[order] / weights.sum()
+    group = (np.cumsum(expected) / 40).astype(int)
+    expected, found = np.bincount(group, expected), np.bincount(group, counts[order])
+    enough = expected > 0
+    assert len(expected[enough]) > 5
+    assert chisquare(found[enough], expected[enough]).pvalue > 0.001
 
 
 def test_the_same_seed_gives_the_same_triplets_in_any_memory():

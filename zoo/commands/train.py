@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,17 +130,18 @@ def _run(asked: _Asked, team: Team) -> tuple[int, RunFolder, list[VerificationSe
     """
     from evaluator.bins import read_bin
     from training.data.shards import open_training_faces
-    from training.devices import check_devices
+    from training.devices import check_devices, check_triplets_fit
     from training.digits import digit_faces
     from training.runs import RunFolder, check_new_run, check_resumable
     from training.team import agree
     from zoo.registry import entry_named, read_registry, registry_path
     from zoo.training import run_entry, training_bins
 
-    entry = entry_named(asked.name, read_registry(registry_path(asked.registry)))
+    entries = read_registry(registry_path(asked.registry))
+    entry = entry_named(asked.name, entries)
     folder = RunFolder(asked.folder)
     stored = run_entry(folder.path) if asked.resume and team.lead else None
-    recipe, data = _recipe_and_data(asked, team, stored or entry, folder)
+    recipe, data = _recipe_and_data(asked, team, stored or entry, entries, folder=folder)
     if stored is None and not asked.plan and team.lead:
         check_new_run(folder.path)
     bundled = recipe.data.source != "none"
@@ -150,6 +152,7 @@ def _run(asked: _Asked, team: Team) -> tuple[int, RunFolder, list[VerificationSe
     bins = training_bins(asked.bins, recipe, data) if team.lead else []
     sets = [read_bin(path) for path in bins]
     words = check_devices(asked.devices, team=team, shard_head=asked.shard_head)
+    check_triplets_fit(recipe, words, processes=team.processes)
     if asked.plan:
         if team.lead:
             each = f"{words}, {team.processes} processes" if team.processes > 1 else words
@@ -160,15 +163,17 @@ def _run(asked: _Asked, team: Team) -> tuple[int, RunFolder, list[VerificationSe
 
 
 def _recipe_and_data(
-    asked: _Asked, team: Team, entry: Entry, folder: RunFolder
+    asked: _Asked, team: Team, entry: Entry, entries: Mapping[str, Entry], *, folder: RunFolder
 ) -> tuple[Recipe, Path]:
     """The lead's recipe, in each process, and where the data is, which may differ by machine."""
     from evaluator.errors import InputError
     from training.recipes import RecipeError, parse_recipe, to_plain
     from training.team import share
-    from zoo.training import entry_recipe, parse_settings
+    from zoo.training import entry_recipe, parse_settings, with_start_found
 
-    recipe = entry_recipe(entry, parse_settings(asked.settings)) if team.lead else None
+    recipe = None
+    if team.lead:
+        recipe = with_start_found(entry_recipe(entry, parse_settings(asked.settings)), entries)
     source = asked.data
     if recipe is not None and source is None:
         if not asked.resume and recipe.data.source == "none":

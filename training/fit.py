@@ -161,9 +161,12 @@ def train(
     cut_to(run.log, position.log_bytes)
     cut_to(run.verification, position.verification_bytes)
     session = _Session(recipe, data, run, entry, sets, report, position, embedding_model(recipe))
-    if not position.finished:
+    whole = position.finished
+    if not whole:
         _train_stages(session)
-    if not run.model.exists() or recipe.export == "last":
+    elif not run.model.exists():
+        _restore(session)
+    if not run.model.exists() or (recipe.export == "last" and not whole):
         _export(session)
     write_entry(run, entry, recipe)
     _write_skipped(session)
@@ -196,6 +199,21 @@ def _train_stages(session: _Session) -> None:
     position.finished = True
     # The position alone changes: the variables are those of the last stage.
     _checkpoint(session, model, best=False)
+
+
+def _restore(session: _Session) -> None:
+    """Gives the embedding model of a finished run the weights that are exported."""
+    recipe, run = session.recipe, session.run
+    path = run.best if recipe.export == "best" and run.best.exists() else run.last
+    number = min(int(read_state(path)["stage"]), len(recipe.stages) - 1)
+    model = stage_model(
+        recipe,
+        recipe.stages[number],
+        session.embedding,
+        classes=len(session.data.faces.names),
+        steps_per_epoch=session.data.steps,
+    )
+    load_checkpoint(path, _variables(model))
 
 
 def _train_epoch(session: _Session, model: keras.Model, stage: Stage) -> None:

@@ -76,10 +76,10 @@ def choose_models(
 ) -> list[Chosen]:
     """The models asked for with their results, in order; what is missing is measured and stored.
 
-    A value is a stored result's JSON or its folder, an entry, a model file, a run's folder, a stored
-    name, or the beginning of a hash. Only entries, model files and runs are measured: on the bins
-    of ``selection.bins``, or else on those that the other models have results on, or else on every
-    bin found. Raises InputError for what is not known or not one model with one variant.
+    A value is a stored result's JSON or its folder, an entry, a model file, a run's folder, a
+    stored name, or the beginning of a hash. Only entries, model files and runs are measured: on
+    the bins of ``selection.bins``, or else on those that the other models have results on, or else
+    on every bin found. Raises InputError for what is not known or not one model with one variant.
     """
     found = [_find(value, selection, entries) for value in values]
     wanted = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 
@@ -22,7 +24,7 @@ def test_conv4_halves_the_map_four_times_with_the_weights_of_four_convolutions()
         (4, 3, 256),
     ]
     widths = (3, 32, 64, 128, 256)
-    counted = 9 * sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    counted = 9 * sum(a * b for a, b in itertools.pairwise(widths))
     assert sum(each.count_params() for each in convolutions) == counted == 387_936
     assert model.output_shape == (None, 16)
     assert model.layers[-1].name == "embedding"

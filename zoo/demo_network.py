@@ -93,8 +93,8 @@ def trained_network(folder: Path, faces: Faces) -> RunFolder:
     _train(run, entry, recipe, found, faces.origin)
     seconds = time.perf_counter() - begin
     print(
-        f"model: {run.path}, {recipe.model.embedding_size}-d, trained on 30 people in "
-        f"{seconds:.0f} s",
+        f"model: {run.path}, {recipe.model.embedding_size}-d, trained on {len(found.names)} people "
+        f"in {seconds:.0f} s",
         file=sys.stderr,
     )
     return run

@@ -41,7 +41,7 @@ def _norm_dense(package: Any) -> Any:
             **kwargs: Any,
         ) -> None:
             super().__init__(**kwargs)
-            self.classes = classes or output_dim
+            self.classes: Any = classes or output_dim
             self.cosine = cosine
             self.sub_centers = sub_centers
 

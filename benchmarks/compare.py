@@ -42,7 +42,7 @@ def main() -> None:
     for _ in range(repetitions):
         start = time.perf_counter()
         comparisons = [compare_pairs(**each, replicates=10_000) for each in bins]
-        overall = combine(comparisons)
+        overall = combine({f"bin {i}": each for i, each in enumerate(comparisons)})
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"3 bins x {pairs:,} pairs, 10,000 replicates: {comparisons[0].basis}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,32 +146,46 @@ def compare_pairs(
     )
 
 
-def combine(comparisons: Sequence[Comparison], *, seed: int = 0) -> Overall:
+def combine(comparisons: Mapping[str, Comparison], *, seed: int = 0) -> Overall:
     """The comparisons of the same two models on several bins, as one.
 
-    Bins are taken as independent: no pair should be in two of them. ``ValueError`` for none, or
-    for unequal numbers of replicates.
+    ``comparisons`` are by what names the bin, such as its SHA-256: the figures depend on the names
+    and not on the bins' order, which ``bin_p_values`` keep. Bins are taken as independent: no pair
+    should be in two of them. ``ValueError`` for none, or for unequal numbers of replicates.
     """
-    counts = {len(comparison.replicates) for comparison in comparisons}
+    counts = {len(comparison.replicates) for comparison in comparisons.values()}
     if len(counts) != 1:
         raise ValueError(
             f"comparisons must be at least one, with equally many replicates; got {sorted(counts)}"
         )
-    generator = np.random.default_rng(seed)
-    # Bins compared with one seed have replicates that rise and fall together; shuffling parts them.
-    replicates = np.mean([generator.permutation(each.replicates) for each in comparisons], axis=0)
-    if len(comparisons) == 1:
-        replicates = comparisons[0].replicates
-    squares = sum(each.detectable_difference**2 for each in comparisons)
+    # Sums round by their order, too.
+    ordered = [comparisons[name] for name in sorted(comparisons)]
+    if len(ordered) == 1:
+        replicates = ordered[0].replicates
+    else:
+        parts = [
+            _shuffled(comparisons[name].replicates, name, seed) for name in sorted(comparisons)
+        ]
+        replicates = np.mean(parts, axis=0)
+    squares = sum(each.detectable_difference**2 for each in ordered)
     return Overall(
-        bins=len(comparisons),
-        pairs=sum(each.pairs for each in comparisons),
-        difference=float(np.mean([each.difference for each in comparisons])),
+        bins=len(ordered),
+        pairs=sum(each.pairs for each in ordered),
+        difference=float(np.mean([each.difference for each in ordered])),
         interval=percentile_interval(replicates, confidence=1 - SIGNIFICANCE),
         p_value=percentile_p_value(replicates),
-        bin_p_values=tuple(holm_p_values([each.p_value for each in comparisons])),
-        detectable_difference=math.sqrt(squares) / len(comparisons),
+        bin_p_values=tuple(holm_p_values([each.p_value for each in comparisons.values()])),
+        detectable_difference=math.sqrt(squares) / len(ordered),
     )
+
+
+def _shuffled(replicates: FloatArray, name: str, seed: int) -> FloatArray:
+    """Replicates in an order of the bin's own.
+
+    Bins compared with one seed have replicates that rise and fall together; shuffling parts them.
+    """
+    own = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return np.random.default_rng([seed, own]).permutation(replicates)
 
 
 def verdict(

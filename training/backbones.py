@@ -161,6 +161,15 @@ def mobilefacenet(images: Any, weights: str | None) -> Any:
     return prelu(norm(conv(x, 512, 1)))
 
 
+def conv4(images: Any, weights: str | None) -> Any:
+    """Four 3x3 convolutions of stride 2, 32 to 256 channels: for a few hundred faces."""
+    no_weights("conv4", weights)
+    x = images
+    for filters in (32, 64, 128, 256):
+        x = prelu(norm(conv(x, filters, 3, strides=2)))
+    return x
+
+
 def bottleneck(x: Any, expansion: int, filters: int, strides: int) -> Any:
     """1x1 up to ``expansion`` times the input's channels, depthwise 3x3, linear 1x1 down."""
     inner = prelu(norm(conv(x, expansion * x.shape[-1], 1)))
@@ -234,6 +243,7 @@ BACKBONES: Mapping[str, Callable[[Any, str | None], Any]] = MappingProxyType(
         "mobilenetv2": application("MobileNetV2"),
         "mobilefacenet": mobilefacenet,
         "iresnet50": iresnet50,
+        "conv4": conv4,
         "mlp": mlp,
     }
 )

@@ -69,10 +69,13 @@ def train(
         bool(share(team, len(sets))),
         head_parts,
     )
-    if not position.finished:
+    whole = position.finished
+    if not whole:
         _train_stages(session)
+    elif share(team, not run.model.exists()):
+        _restore(session)
     position = session.position
-    if team.lead and (not run.model.exists() or recipe.export == "last"):
+    if team.lead and (not run.model.exists() or (recipe.export == "last" and not whole)):
         export(session)
     if team.lead:
         write_entry(run, entry, recipe)
@@ -116,7 +119,7 @@ def _train_stages(session: Session) -> None:
         for old, new in zip(shared, shared_weights(model), strict=False):
             assign(new, old)
         if resumed:
-            load_all(session, model)
+            load_all(session, model, session.run.last)
             resumed = False
         session.clock_started = None
         while position.epoch < stage.epochs:
@@ -126,6 +129,22 @@ def _train_stages(session: Session) -> None:
     position.finished = True
     # The position alone changes: the variables are those of the last stage.
     save_all(session, model, best=False)
+
+
+def _restore(session: Session) -> None:
+    """Gives the embedding model of a finished run the weights that are exported."""
+    recipe, run = session.recipe, session.run
+    path = run.best if recipe.export == "best" and run.best.exists() else run.last
+    stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
+    model = stage_model(
+        recipe,
+        recipe.stages[min(stage, len(recipe.stages) - 1)],
+        session.embedding,
+        classes=len(session.data.faces.names),
+        steps_per_epoch=session.data.steps,
+        head_parts=session.head_parts,
+    )
+    load_all(session, model, path)
 
 
 def _train_epoch(session: Session, model: keras.Model, stage: Stage) -> None:

@@ -13,7 +13,15 @@ from training.schedules import Schedule, make_schedule
 Place = tuple[str | int, ...]
 Fail = Callable[[Place, str], Exception]
 
-BACKBONES = ("resnet50v2", "resnet101v2", "mobilenetv2", "mobilefacenet", "iresnet50", "mlp")
+BACKBONES = (
+    "resnet50v2",
+    "resnet101v2",
+    "mobilenetv2",
+    "mobilefacenet",
+    "iresnet50",
+    "conv4",
+    "mlp",
+)
 POOLINGS = ("gap", "gdc", "e", "none")
 # The losses on embeddings themselves: on triplets found before the epoch, and in each batch.
 MINED_LOSSES = ("triplet",)

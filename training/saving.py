@@ -39,8 +39,8 @@ def save_all(session: Session, model: keras.Model, *, best: bool) -> None:
     wait_for_all(session.team)
 
 
-def load_all(session: Session, model: keras.Model) -> None:
-    """Puts the last checkpoint, which the lead reads, into the model of each process.
+def load_all(session: Session, model: keras.Model, path: Path) -> None:
+    """Puts a checkpoint, which the lead reads, into the model of each process.
 
     Raises CheckpointError or OSError in the lead.
     """
@@ -49,8 +49,8 @@ def load_all(session: Session, model: keras.Model) -> None:
     shapes = [held.get(each.path, tuple(each.shape)) for each in variables]
     arrays: list[Any] = [None] * len(variables)
     if session.team.lead:
-        arrays = list(read_checkpoint(session.run.last))
-        check_fit(session.run.last, arrays, shapes, [each.path for each in variables])
+        arrays = list(read_checkpoint(path))
+        check_fit(path, arrays, shapes, [each.path for each in variables])
     for array, variable in zip(arrays, variables, strict=True):
         assign(variable, share_array(session.team, array))
 

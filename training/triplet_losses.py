@@ -119,7 +119,7 @@ class _BatchLoss(_TripletLoss):
 
     def found(self, labels: Any, embeddings: Any) -> Found:
         points, labels = whole_batch(self.points(embeddings), ops.reshape(labels, (-1, 1)))
-        same = ops.equal(labels, ops.transpose(labels))
+        same = ops.equal(labels, ops.reshape(labels, (1, -1)))
         itself = ops.equal(*(ops.reshape(ops.arange(ops.shape(labels)[0]), s) for s in _CROSS))
         positive = ops.logical_and(same, ops.logical_not(itself))
         distances = ops.where(itself, 0.0, PAIRWISE[self.distance](points))

@@ -81,7 +81,7 @@ def compare_models(
                 bins.append(compared)
         if not bins:
             raise InputError(_nothing_shared(a, b, notes))
-        overall = combine([each.comparison for each in bins], seed=seed)
+        overall = combine({each.bin.sha256: each.comparison for each in bins}, seed=seed)
         duels.append(
             Duel(label_a, label_b, a, b, tuple(bins), overall, overall.p_value, tuple(notes))
         )

@@ -1,4 +1,7 @@
-"""What `zoo demo` makes: a bin of real faces and two classic models, as files like any other."""
+"""What `zoo demo` makes: a bin of real faces and two classic models, as files like any other.
+
+The network that it trains besides is made in `zoo.demo_network`.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,12 @@ class Faces:
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """The files that the demo evaluates."""
+    """The files that the demo evaluates, and the faces that its models may learn from."""
 
     folder: Path
     bin: Path
     models: tuple[Path, ...]
+    training: Faces
 
 
 def prepare(folder: Path) -> DemoFiles:
@@ -67,7 +71,8 @@ def prepare(folder: Path) -> DemoFiles:
         save_linear_model(path, mean, projection, size=(size[0], size[1]))
         print(f"model: {path}, {projection.shape[1]}-d, fitted on 30 people", file=sys.stderr)
         models.append(path)
-    return DemoFiles(folder, bin_path, tuple(models))
+    learnt = Faces(faces.name, faces.images[training], people, faces.origin)
+    return DemoFiles(folder, bin_path, tuple(models), learnt)
 
 
 def load_faces() -> Faces:
@@ -124,7 +129,7 @@ def verification_pairs(
     Every genuine pair of a person, and as many impostor pairs of that person with the others.
     """
     random = np.random.default_rng(_SEED)
-    encoded = [_png(image) for image in images]
+    encoded = [png(image) for image in images]
     slots: list[int] = []
     genuine: list[bool] = []
     for person in np.unique(people):
@@ -139,7 +144,8 @@ def verification_pairs(
     return [encoded[slot] for slot in slots], np.array(genuine)
 
 
-def _png(image: NDArray[np.float32]) -> bytes:
+def png(image: NDArray[np.float32]) -> bytes:
+    """A gray image (height, width) in [0, 1] as PNG of 8 bits."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -202,13 +208,19 @@ def save_linear_model(
         temporary.unlink(missing_ok=True)
 
 
-def next_commands(made: DemoFiles) -> str:
-    """Commands to try on the demo's files, one a line."""
+def next_commands(made: DemoFiles, *, run: Path | None) -> str:
+    """Commands to try on the demo's files, one a line; ``run`` is the network's folder."""
     folder = made.folder
+    of_run = (
+        f"  zoo list --runs --folder {run.parent}\n"
+        f"  zoo project {run} --bins {made.bin} -o {folder}/faces.html\n"
+        if run is not None
+        else ""
+    )
     return f"""
 next, try:
   open {folder}/report.html in a browser
   zoo eval {folder}/*.h5 --bins {made.bin} --flip sum --results {folder}/results
   zoo threshold fisherfaces --bins {made.bin.stem} --far 0.01 --results {folder}/results
-  zoo list
+{of_run}  zoo list
 """

@@ -77,8 +77,11 @@ def registry_path(given: Path | None = None) -> Path:
     if os.environ.get("ZOO_MODELS"):
         return Path(os.environ["ZOO_MODELS"])
     here = Path("models.yaml")
-    if here.is_file():
-        return here
+    return here if here.is_file() else own_registry()
+
+
+def own_registry() -> Path:
+    """The project's own models.yaml."""
     package = Path(__file__).parent
     checkout = package.parent / "models.yaml"
     return checkout if checkout.is_file() else package / "models.yaml"

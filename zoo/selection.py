@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluator.errors import InputError, ModelError
 from evaluator.inputs import CHANNELS, PROFILES, check_choice
 from evaluator.results import BinRecord, load_result
-from zoo.lookup import ModelChoice, bin_folders, every_bin, resolve_bins, resolve_models
+from zoo.lookup import RUN_ENTRY, ModelChoice, bin_folders, every_bin, resolve_bins, resolve_models
 from zoo.registry import Entry, unknown_name
 from zoo.stored import (
     UNKNOWN,
@@ -76,10 +76,10 @@ def choose_models(
 ) -> list[Chosen]:
     """The models asked for with their results, in order; what is missing is measured and stored.
 
-    A value is a stored result's JSON or its folder, an entry or a model file, a stored name, or
-    the beginning of a hash. Only entries and model files are measured: on the bins of
-    ``selection.bins``, or else on those that the other models have results on, or else on every
-    bin found. Raises InputError for what is not known or not one model with one variant.
+    A value is a stored result's JSON or its folder, an entry, a model file, a run's folder, a
+    stored name, or the beginning of a hash. Only entries, model files and runs are measured: on
+    the bins of ``selection.bins``, or else on those that the other models have results on, or else
+    on every bin found. Raises InputError for what is not known or not one model with one variant.
     """
     found = [_find(value, selection, entries) for value in values]
     wanted = {
@@ -135,6 +135,8 @@ def _can_be_measured(value: str, entries: Mapping[str, Entry]) -> bool:
 
     path = Path(value)
     if value in entries and entries[value].file.exists():
+        return True
+    if (path / RUN_ENTRY).is_file():
         return True
     return path.is_file() or (path.is_dir() and model_format(path) is not None)
 

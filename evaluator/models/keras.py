@@ -107,6 +107,9 @@ def _embedding_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, 
             f"the embedding, its first {part.shape[-1]} values, is used"
         )
         return _submodel(path, model, model.inputs, part), (note,)
+    if wanted is None and (part := _before_head(model)) is not None:
+        note = "a whole training model: what goes into its head, the embedding, is used"
+        return _submodel(path, model, images or model.inputs, part), (note,)
     shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
     name, notes = chosen_output(path, shapes, wanted)
     if len(outputs) == 1:
@@ -145,6 +148,24 @@ def _before_concatenated_logits(model: Any) -> Any | None:
     if len(heads) != 1 or heads[0].input is not embedding:
         return None
     return embedding
+
+
+def _before_head(model: Any) -> Any | None:
+    """The embedding tensor, if the model ends in the head that `training` puts on one.
+
+    That is NormDense, or a Dense layer called head on a nested model whose own last layer is called
+    embedding; between them CenterLoss may hand the embedding through.
+    """
+    head = model.layers[-1]
+    if len(model.outputs) != 1 or len(model.layers) < 2 or head.output is not model.outputs[0]:
+        return None
+    if type(head).__name__ != "NormDense":
+        nested = [layer.layers[-1].name for layer in model.layers if getattr(layer, "layers", None)]
+        if (type(head).__name__, head.name, nested) != ("Dense", "head", [EMBEDDING]):
+            return None
+    centers = [layer for layer in model.layers if type(layer).__name__ == "CenterLoss"]
+    handed = [layer.input[0] for layer in centers if layer.output is head.input]
+    return handed[0] if handed else head.input
 
 
 def _compiled(path: Path, model: Any, spec: InputSpec, precision: str) -> Forward:

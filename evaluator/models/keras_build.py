@@ -12,6 +12,7 @@ from typing import Any
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions
+from evaluator.models.keras_layers import training_layers
 from evaluator.models.runtime import import_keras
 
 # What Keras raises, by version and file, for a config or weights it cannot use.
@@ -87,48 +88,12 @@ def named_objects(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _load_with(package: Any, path: Path, options: LoadOptions, custom: dict[str, Any]) -> Any:
-    norm_dense = _norm_dense(package)
     return package.models.load_model(
         path if package.__name__ == "keras" else str(path),
         compile=False,
         safe_mode=not options.trusted,
-        custom_objects={"NormDense": norm_dense, "Custom>NormDense": norm_dense, **custom},
+        custom_objects={**training_layers(package), **custom},
     )
-
-
-def _norm_dense(package: Any) -> Any:
-    """The weight-normalised head of training checkpoints, for Keras 3 or tf_keras.
-
-    Accepts both names under which its width has been saved, ``classes`` and ``output_dim``.
-    """
-
-    class NormDense(package.layers.Layer):  # type: ignore[misc]
-        def __init__(
-            self, classes: int | None = None, output_dim: int | None = None, **kwargs: Any
-        ) -> None:
-            super().__init__(**kwargs)
-            self.classes = classes or output_dim
-
-        def build(self, input_shape: Any) -> None:
-            self.w = self.add_weight(
-                name="norm_dense_w", shape=(input_shape[-1], self.classes), trainable=True
-            )
-            super().build(input_shape)
-
-        def call(self, inputs: Any) -> Any:
-            if package.__name__ == "keras":
-                return package.ops.matmul(inputs, package.ops.normalize(self.w, axis=0))
-            import tensorflow as tf
-
-            return tf.matmul(inputs, tf.nn.l2_normalize(self.w, axis=0))
-
-        def compute_output_shape(self, input_shape: Any) -> Any:
-            return (*input_shape[:-1], self.classes)
-
-        def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "classes": self.classes}
-
-    return NormDense
 
 
 def _cause(error: Exception) -> str:

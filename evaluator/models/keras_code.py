@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError
+from evaluator.models.keras_layers import KNOWN_LAYERS, KNOWN_MODULES
 
 # Layers and the objects they are made of come from these modules and what lies below them.
 # Anything else would be imported by the name that the file gives.
@@ -62,10 +63,6 @@ _TF_OPS = frozenset(
         "broadcast_to l2_normalize norm tanh sigmoid"
     ).split()
 )
-
-# Our own layers: their code is here, not in the file.
-KNOWN_CUSTOM = frozenset({"NormDense"})
-_KNOWN_CUSTOM_MODULES = ("__main__", "training.heads")
 
 # Python's marshal begins a code object with "c", its high bit set or not, and then the number of
 # arguments in four bytes: "YwAAA" or "4wAAA" in base64 for a function without arguments.
@@ -139,8 +136,8 @@ def _code_of_object(part: dict[str, Any]) -> Iterator[str]:
 
 def _is_known(kind: str, module: str, part: dict[str, Any]) -> bool:
     """Whether Keras itself, or this project, has the object: nothing is imported for it."""
-    if kind in KNOWN_CUSTOM:
-        return module in _KNOWN_CUSTOM_MODULES
+    if kind in KNOWN_LAYERS:
+        return module in KNOWN_MODULES
     module = _KERAS_ROOTS.sub("keras", module)
     if kind == "function":
         if module == "builtins":

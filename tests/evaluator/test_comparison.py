@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -167,11 +169,37 @@ def test_degenerate_comparisons_are_defined(case, pairs, images):
         assert verdict(found).startswith("not separable")
 
 
+def named(bins):
+    return {f"bin {number}": each for number, each in enumerate(bins)}
+
+
+def test_the_order_of_bins_changes_nothing_and_swapped_models_only_signs():
+    bins = [decided(40, 21, 6000), decided(30, 30, 600), decided(90, 40, 7000)]
+    overall = combine(named(bins))
+    turned = combine(dict(reversed(named(bins).items())))
+    assert turned.bin_p_values == overall.bin_p_values[::-1]
+    assert asdict(replace(turned, bin_p_values=overall.bin_p_values)) == asdict(overall)
+    swapped = combine(named([decided(21, 40, 6000), decided(30, 30, 600), decided(40, 90, 7000)]))
+    assert swapped.difference == -overall.difference
+    # The bootstraps are drawn anew, so that ends agree within their noise.
+    half = (overall.interval[1] - overall.interval[0]) / 2
+    ends = (-swapped.interval[1], -swapped.interval[0])
+    assert ends == pytest.approx(overall.interval, abs=0.06 * half)
+
+
+def test_bins_of_equal_replicates_are_still_drawn_apart():
+    # The same pairs under two names: as two independent bins, their errors average.
+    one = decided(40, 21, 6000)
+    overall = combine({"a": one, "b": one})
+    width = (overall.interval[1] - overall.interval[0]) / (one.interval[1] - one.interval[0])
+    assert width == pytest.approx(1 / np.sqrt(2), abs=0.05)
+
+
 def test_bins_are_combined_as_independent_even_with_one_seed():
     alarms = []
     for counts in draws(0, 0.02, 2000, 1500, seed=2).reshape(500, 3, 3):
         bins = [decided(a, b, 2000, replicates=800) for a, b, _ in counts]
-        overall = combine(bins)
+        overall = combine(named(bins))
         alarms.append(overall.p_value < 0.05)
         assert alarms[-1] == (overall.interval[0] > 0 or overall.interval[1] < 0)
     assert 0.03 <= np.mean(alarms) <= 0.07
@@ -179,7 +207,7 @@ def test_bins_are_combined_as_independent_even_with_one_seed():
 
 def test_combined_figures_are_means_over_bins_and_holm_over_bins():
     bins = [decided(40, 21, 6000), decided(30, 30, 600), decided(90, 40, 7000)]
-    overall = combine(bins)
+    overall = combine(named(bins))
     assert overall.difference == pytest.approx((19 / 6000 + 0 + 50 / 7000) / 3)
     assert (overall.bins, overall.pairs) == (3, 13_600)
     errors = [np.std(each.replicates) for each in bins]
@@ -189,7 +217,7 @@ def test_combined_figures_are_means_over_bins_and_holm_over_bins():
     )
     p = [each.p_value for each in bins]
     assert overall.bin_p_values == pytest.approx((2 * p[0], 1.0, 3 * p[2]))
-    alone = combine(bins[:1])
+    alone = combine(named(bins[:1]))
     assert (alone.interval, alone.p_value) == (bins[0].interval, bins[0].p_value)
     assert "13,600 pairs can show" in verdict(overall, p_value=1.0)
 
@@ -203,4 +231,4 @@ def test_arrays_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="sharing is of 1 pairs"):
         compare_pairs([1.0, 0], [1.0, 0], [True, False], **good, images=([0], [1]))
     with pytest.raises(ValueError, match="at least one"):
-        combine([])
+        combine({})

@@ -1,18 +1,22 @@
-"""The demo's faces, bin and two models, against scikit-learn and by their definition."""
+"""The demo's faces, bin and three models, against scikit-learn and by their definition."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
 import urllib.error
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from samples import Zoo
+from samples import Outcome, Zoo
 
 from evaluator.bins import read_bin
 from zoo import demo
@@ -21,8 +25,9 @@ from zoo import demo
 KERAS_SAVES = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def olivetti(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scikit-learn finds the Olivetti faces without a download."""
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(shared / "scikit_learn_data"))
 
 
@@ -106,24 +111,71 @@ def test_without_a_download_faces_are_synthetic_and_said(monkeypatch: pytest.Mon
     assert 0 < within.mean() < between.mean()
 
 
+@dataclass(frozen=True)
+class Demo:
+    """One real demo: the folder that it was run in, and what it said."""
+
+    folder: Path
+    done: Outcome
+
+    def auc(self, model: str) -> float:
+        """The AUC that it stored for a model."""
+        (path,) = (self.folder / "demo" / "results").glob(f"{model}-*/olivetti-*.json")
+        return float(json.loads(path.read_text())["figures"]["auc"])
+
+    def pixels(self) -> NDArray[np.float64]:
+        """The bin's images in [0, 1], two a pair."""
+        bin_ = read_bin(self.folder / "demo" / "olivetti.bin")
+        return np.stack([np.asarray(Image.open(io.BytesIO(image))) / 255 for image in bin_.images])
+
+    def expected_auc(self, codes: NDArray[np.floating[Any]]) -> float:
+        """scikit-learn's AUC of the bin's pairs, given a code an image."""
+        from sklearn.metrics import roc_auc_score
+
+        genuine = read_bin(self.folder / "demo" / "olivetti.bin").genuine
+        unit = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+        return float(roc_auc_score(genuine, (unit[0::2] * unit[1::2]).sum(axis=1)))
+
+
+@pytest.fixture(scope="session")
+def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """`zoo demo` in an empty folder, once a session: it takes half a minute."""
+    from zoo.cli import run
+
+    folder = tmp_path_factory.mktemp("demo")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        patch.chdir(folder)
+        patch.setenv("SCIKIT_LEARN_DATA", str(shared / "scikit_learn_data"))
+        for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
+            patch.delenv(name, raising=False)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["demo"])
+    return Demo(folder, Outcome(code, out.getvalue(), err.getvalue()))
+
+
+@pytest.fixture
+def there(made: Demo, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> Demo:
+    """That demo, with its folder as the current one."""
+    monkeypatch.chdir(made.folder)
+    return made
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings(KERAS_SAVES)
-def test_the_demo_prints_the_table_and_leaves_its_files(zoo: Zoo, olivetti: None) -> None:
-    done = zoo("demo")
+def test_the_demo_prints_the_table_and_leaves_its_files(there: Demo, zoo: Zoo) -> None:
+    done = there.done
     assert done.code == 0
-    header, *rows = done.out.splitlines()[:3]
+    header, *rows = done.out.splitlines()[:4]
     assert header.split()[:2] == ["model", "olivetti"]
     accuracy = {row.split()[0]: float(row.split()[1]) for row in rows}
-    assert 75 < accuracy["eigenfaces"] < accuracy["fisherfaces"] < 95
+    assert list(accuracy) == ["eigenfaces", "fisherfaces", "network"]
+    assert 75 < accuracy["eigenfaces"] < 83 < accuracy["fisherfaces"] < 95
     assert "Olivetti" in done.err
     left = {path.name for path in Path("demo").iterdir()}
-    assert left == {"olivetti.bin", "eigenfaces.h5", "fisherfaces.h5", "results", "report.html"}
+    files = {"olivetti.bin", "eigenfaces.h5", "fisherfaces.h5", "results", "report.html"}
+    assert left == files | {"olivetti", "runs"}
     assert read_bin(Path("demo/olivetti.bin")).pairs == 900
-    commands = [line for line in done.out.splitlines() if line.startswith("  zoo ")]
-    assert len(commands) == 3
-    suggested = zoo(*commands[1].split()[1:])
-    assert suggested.code == 0
-    assert suggested.out.startswith("# fisherfaces ")
     assert "fisherfaces is better: +14" in done.out
     again = zoo("eval", "demo/fisherfaces.h5", "--bins", "demo/olivetti.bin",
                 "--results", "demo/results", "--json", "-")  # fmt: skip
@@ -133,14 +185,71 @@ def test_the_demo_prints_the_table_and_leaves_its_files(zoo: Zoo, olivetti: None
 
 
 @pytest.mark.slow
+def test_the_commands_that_the_demo_suggests_work(there: Demo, zoo: Zoo) -> None:
+    commands = [line for line in there.done.out.splitlines() if line.startswith("  zoo ")]
+    threshold, runs = (next(c for c in commands if f"zoo {word} " in c) for word in
+                       ("threshold", "list --runs"))  # fmt: skip
+    assert len(commands) == 5
+    suggested = zoo(*threshold.split()[1:])
+    assert (suggested.code, suggested.out[:14]) == (0, "# fisherfaces ")
+    listed = zoo(*runs.split()[1:]).out.splitlines()
+    assert [line.split()[0] for line in listed] == ["run", "network"]
+    assert "finished" in listed[1]
+
+
+@pytest.mark.slow
+def test_the_network_is_really_better_than_eigenfaces(there: Demo) -> None:
+    import keras
+    from sklearn.decomposition import PCA
+
+    # The last verdict before the suggestions is that of the network against eigenfaces.
+    said = there.done.out.split("$ zoo compare demo/runs/network demo/eigenfaces.h5")[1]
+    assert "olivetti: network is better: +" in said
+    pixels = there.pixels()
+    network = keras.models.load_model("demo/runs/network/basic_model.keras", compile=False)
+    distinct, places = np.unique(pixels, axis=0, return_inverse=True)
+    codes = network.predict(np.repeat(distinct[..., None], 3, axis=-1), verbose=0)[places.ravel()]
+    own = there.expected_auc(codes)
+    assert there.auc("network") == pytest.approx(own, abs=1e-4)
+    faces = demo.load_faces()
+    pca = PCA(100, svd_solver="full").fit(faces.images[faces.people < 30].reshape(300, -1))
+    assert own > there.expected_auc(pca.transform(pixels.reshape(len(pixels), -1))) + 0.05
+
+
+@pytest.mark.slow
+def test_nobody_in_the_bin_trains_the_network(there: Demo) -> None:
+    faces = demo.load_faces()
+    shown = {np.asarray(Image.open(path)).tobytes() for path in Path("demo/olivetti").rglob("*.*")}
+    # Of the 30 people all photographs, and none of the ten others'.
+    levels = np.round(faces.images * 255).astype(np.uint8)
+    of = [{levels[i].tobytes() for i in np.flatnonzero(which)}
+          for which in (faces.people < 30, faces.people >= 30)]  # fmt: skip
+    assert shown == of[0]
+    assert not shown & of[1]
+    assert not shown & {(np.round(each * 255)).astype(np.uint8).tobytes()
+                        for each in there.pixels()}  # fmt: skip
+    about = json.loads(Path("demo/runs/network/data.json").read_text())
+    assert (about["source"], about["images"], about["people"]) == ("demo/olivetti", 300, 30)
+    assert not Path("demo/runs/network/verification.jsonl").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings(KERAS_SAVES)
-def test_fisherfaces_of_olivetti_agree_with_scikit_learn(
-    zoo: Zoo, olivetti: None, shared: Path
-) -> None:
+def test_a_second_demo_trains_nothing_and_shows_the_same(there: Demo, zoo: Zoo) -> None:
+    run = Path("demo/runs/network")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    again = zoo("demo")
+    assert again.code == 0
+    assert again.out == there.done.out
+    assert "trained before" in again.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_fisherfaces_of_olivetti_agree_with_scikit_learn(there: Demo) -> None:
     from sklearn.datasets import fetch_olivetti_faces
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
 
     data = fetch_olivetti_faces()
@@ -148,15 +257,6 @@ def test_fisherfaces_of_olivetti_agree_with_scikit_learn(
     lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=29)
     pipeline = make_pipeline(PCA(100, svd_solver="full"), lda)
     pipeline.fit(flat[people < 30], people[people < 30])
-    zoo("demo")
-    (result,) = json.loads(
-        zoo("eval", "demo/fisherfaces.h5", "--bins", "demo/olivetti.bin", "--results",
-            "demo/results", "--json", "-").out
-    )  # fmt: skip
-    bin_ = read_bin(Path("demo/olivetti.bin"))
-    pixels = [np.asarray(Image.open(io.BytesIO(image))) / 255 for image in bin_.images]
-    codes = pipeline.transform(np.stack(pixels).reshape(len(pixels), -1))
-    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-    scores = (codes[0::2] * codes[1::2]).sum(axis=1)
-    expected = roc_auc_score(bin_.genuine, scores)
-    assert result["figures"]["auc"] == pytest.approx(expected, abs=1e-5)
+    pixels = there.pixels()
+    codes = pipeline.transform(pixels.reshape(len(pixels), -1))
+    assert there.auc("fisherfaces") == pytest.approx(there.expected_auc(codes), abs=1e-5)

@@ -27,9 +27,11 @@ from zoo.report.mistakes import (
     hard_pairs,
     shown_by_bin,
 )
+from zoo.report.runs import runs_of
 from zoo.report.selection import Column, Contestant, Selection, variant_words
 from zoo.report.standings import METRICS, Figure, Metric, Standings, mean_figure, standings
 from zoo.report.summary import summary
+from zoo.report.training_charts import overlays, run_panels
 
 # Faces a list: whole rows on a wide screen and on a phone; 5 models x 3 bins stay under 8 MB.
 _HARDEST = 8
@@ -74,6 +76,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
     table = standings(selection)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
+    runs = runs_of(table.contestants)
     data: list[dict[str, Any]] = []
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -83,7 +86,9 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(share=_share, p=_p, points=_points, cosine=_cosine)
+    environment.filters.update(
+        share=_share, p=_p, points=_points, cosine=_cosine, duration=_duration
+    )
     return environment.get_template("template.html.j2").render(
         title=title,
         created=datetime.now(timezone.utc),
@@ -104,6 +109,9 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         disagreements=disagreements,
         faces=_faces(selection, hard, disagreements) if faces else {},
         with_faces=faces,
+        runs=runs,
+        run_overlays=overlays(runs.found),
+        run_panels=[(run, run_panels(run)) for run in runs.found],
         variant_words=variant_words,
         versions=versions(),
         chart_data=data,
@@ -221,6 +229,13 @@ def _points(value: float) -> str:
 
 def _cosine(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as "42 s", "12 min" or "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _p(value: float) -> str:

@@ -284,7 +284,10 @@ def _duels(
     for a, b, shared in tasks:
         own, compared = tuple(compared[: len(shared)]), compared[len(shared) :]
         found.append((a, b, tuple(column for column, _, _ in shared), own))
-    overall = [combine(own) for *_, own in found]
+    overall = [
+        combine({bin_.record.sha256: each for bin_, each in zip(bins, own, strict=True)})
+        for _, _, bins, own in found
+    ]
     corrected = holm_p_values([each.p_value for each in overall])
     return tuple(
         Duel(*each, total, p) for each, total, p in zip(found, overall, corrected, strict=True)

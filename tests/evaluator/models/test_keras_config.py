@@ -101,6 +101,8 @@ def activation(value: object) -> dict[str, Any]:
         ),
         ({"class_name": "X", "module": "keras.layersx", "config": {}}, "keras.layersx.X"),
         ({"class_name": "NormDense", "module": "os", "config": {}}, "os.NormDense"),
+        ({"class_name": "CenterLoss", "module": "os", "config": {}}, "os.CenterLoss"),
+        ({"class_name": "Other", "module": "training.centers", "config": {}}, "centers.Other"),
         ({"class_name": "TFSMLayer", "config": {"name": "t"}}, "TFSMLayer layer 't'"),
         (
             {"class_name": "StringLookup", "module": "keras.layers", "config": {"name": "v"}},

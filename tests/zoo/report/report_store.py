@@ -65,6 +65,7 @@ class Store:
         created: str = "2026-01-02T03:04:05+00:00",
         unusable: int = 0,
         sha256: str | None = None,
+        file: Path | None = None,
     ) -> Path:
         """Stores a result as `zoo eval` would; ``unusable`` images make it invalid."""
         values = np.asarray(scores, dtype=np.float64)
@@ -76,7 +77,7 @@ class Store:
         block = None if unusable else to_json(figures(values[kept], genuine[kept]))
         result = Result(
             status="non_finite" if unusable else "ok",
-            model=ModelRecord(model, f"{model}.h5", model_sha256, "keras", 8, INPUT),
+            model=ModelRecord(model, str(file or f"{model}.h5"), model_sha256, "keras", 8, INPUT),
             bin=BinRecord(
                 name or path.stem,
                 str(path),

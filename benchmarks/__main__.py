@@ -1,0 +1,85 @@
+"""Every script of this folder, one after the other, and one table of what they found.
+
+    python benchmarks                  what `make bench` runs: about a quarter of an hour, two cores
+    python benchmarks --quick          small sizes, a minute or two; nothing is judged
+    python benchmarks --json           the rows as JSON
+    python benchmarks --markdown FILE  also the table as Markdown, as it stands in docs/performance.md
+    python benchmarks --only figures   that script alone (repeatable)
+
+Each script runs in a process of its own: peaks of memory and start-up are each its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rows import Row, finish, parsed, parser, rows_from_json, say
+from table import markdown
+
+HERE = Path(__file__).parent
+
+# In the order of the table. gpu.py is not here: it has nothing to say without a GPU.
+SCRIPTS = (
+    "evaluation",
+    "memory",
+    "figures",
+    "startup",
+    "compare",
+    "leaderboard",
+    "report",
+    "triplets",
+    "losses",
+    "pipeline",
+    "steps",
+    "records",
+    "engines",
+    "scaling",
+)
+
+
+def main() -> None:
+    """Runs the scripts; exit code 1 where one failed, whatever ratios were reached."""
+    made = parser(__doc__)
+    made.add_argument("--only", action="append", choices=SCRIPTS, help="that script (repeatable)")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
+    options = parsed(made)
+    rows: list[Row] = []
+    failed = []
+    begin = time.perf_counter()
+    for name in options.only or SCRIPTS:
+        start = time.perf_counter()
+        found = run_script(name, options)
+        say(f"{name}: {time.perf_counter() - start:.0f} s")
+        if found is None:
+            failed.append(name)
+        else:
+            rows += found
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(rows), encoding="utf-8")
+    finish(rows, options)
+    say(f"in {(time.perf_counter() - begin) / 60:.1f} minutes")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def run_script(name: str, options: object) -> list[Row] | None:
+    """The rows of one script, or None where it failed; its words go to stderr as they come."""
+    command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
+    command += ["--shared", str(options.shared)]  # type: ignore[attr-defined]
+    command += ["--quick"] if options.quick else []  # type: ignore[attr-defined]
+    if not options.quick:  # type: ignore[attr-defined]
+        command += ["--rounds", str(options.rounds)]  # type: ignore[attr-defined]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        say(f"{name}: exit code {done.returncode}")
+        return None
+    return rows_from_json(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

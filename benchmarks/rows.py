@@ -74,6 +74,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def agree(what: str, difference: float, allowed: float) -> None:
+    """Ends the script with exit code 1 where both sides of a comparison do not find the same."""
+    if not difference <= allowed:
+        sys.exit(f"{what} differ by {difference:.3g}; at most {allowed:g} was expected")
+
+
 def finish(rows: Sequence[Row], options: argparse.Namespace) -> None:
     """Prints the rows as a table, or as JSON with ``--json``."""
     if options.json:

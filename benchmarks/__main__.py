@@ -3,7 +3,7 @@
     python benchmarks                  what `make bench` runs: about a quarter of an hour, two cores
     python benchmarks --quick          small sizes, a minute or two; nothing is judged
     python benchmarks --json           the rows as JSON
-    python benchmarks --markdown FILE  also the table as Markdown, as it stands in docs/performance.md
+    python benchmarks --markdown FILE  the table as Markdown too: docs/performance-table.md
     python benchmarks --only figures   that script alone (repeatable)
 
 Each script runs in a process of its own: peaks of memory and start-up are each its own.
@@ -11,11 +11,9 @@ Each script runs in a process of its own: peaks of memory and start-up are each 
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from rows import Row, finish, parsed, parser, rows_from_json, say

@@ -20,11 +20,10 @@ import time
 from pathlib import Path
 
 from evaluation import save_model
+from evaluator.bins import read_bin
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, finish, parsed, parser, say
 from timing import run_seconds
-
-from evaluator.bins import read_bin
 
 # Runs `zoo` with the arguments and says whether a framework was imported.
 LOOK = """

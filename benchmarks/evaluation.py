@@ -19,11 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lfw_shaped import lfw_shaped_bin
 from numpy.typing import NDArray
-from rows import Row, agree, finish, parsed, parser, say
 from sklearn.preprocessing import normalize
-from timing import Rounds, Seconds, median, ratio, seconds_of
 
 from evaluator.all_figures import figures, to_json
 from evaluator.bins import distinct_images, read_bin
@@ -34,6 +31,9 @@ from evaluator.inputs import Embedder, write_model_input
 from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.runtime import import_keras
 from evaluator.results import Scores, Settings, make_result, result_path, save_result
+from lfw_shaped import lfw_shaped_bin
+from rows import Row, agree, finish, parsed, parser, say
+from timing import Rounds, Seconds, median, ratio, seconds_of
 
 # The founding callback's decoder is INTEGER_FAST, ours accurate: three of four pixel values differ,
 # by up to 15 levels, and cosines by about this much at most.
@@ -147,9 +147,7 @@ def rows_of(rounds: Rounds, *, quick: bool, size: int) -> list[Row]:
         row("eval-limit", name, "compiled forward pass alone", "limit", "float32", 92),
     ]
     if "bfloat16" in rounds[0]:
-        rows.append(
-            row("eval-bf16", f"{name}, bfloat16", "float32", "float32", "bfloat16", 1.35)
-        )
+        rows.append(row("eval-bf16", f"{name}, bfloat16", "float32", "float32", "bfloat16", 1.35))
     return rows
 
 
@@ -165,7 +163,9 @@ def seed_callback(model: Any, path: Path) -> Side:
 
     images, same = pickle.loads(path.read_bytes(), encoding="bytes")  # noqa: S301 - made here
     rows = tf.data.Dataset.from_tensor_slices(images)
-    rows = rows.map(lambda each: tf.image.convert_image_dtype(tf.image.decode_jpeg(each), "float32"))
+    rows = rows.map(
+        lambda each: tf.image.convert_image_dtype(tf.image.decode_jpeg(each), "float32")
+    )
     embeddings: list[Any] = []
     for batch in rows.batch(128):
         embeddings.extend(model.predict(batch, verbose=0))

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import Row, agree, finish, parsed, parser
-from timing import interleaved, median, ratio
 
 from evaluator.models.runtime import import_keras
+from rows import Row, agree, finish, parsed, parser
+from timing import interleaved, median, ratio
 
 CLASSES, BATCHES = 85_742, (128, 512)
 
@@ -60,7 +60,8 @@ def loss_rows(batch: int, classes: int, *, rounds: int, quick: bool) -> list[Row
         },
         rounds,
     )
-    added = {form: added_in_a_process(form, batch, classes) for form in FORMS}
+    measured = added_megabytes if quick else added_in_a_process
+    added = {form: measured(form, batch, classes) for form in FORMS}
     slow, fast = (1000 * median(times, side) / 3 for side in ("seed", "ours"))
     what, against = f"margin loss, {classes:,} classes, batch {batch}", "the seed's one-hot form"
     return [
@@ -177,7 +178,9 @@ def label_row(batch: int, classes: int, *, rounds: int, quick: bool) -> Row:
     def dataset(one_hot: bool) -> Any:
         rows = tf.data.Dataset.from_tensor_slices(labels)
         if one_hot:
-            rows = rows.map(lambda each: tf.one_hot(each, classes, dtype=tf.int32), tf.data.AUTOTUNE)
+            rows = rows.map(
+                lambda each: tf.one_hot(each, classes, dtype=tf.int32), tf.data.AUTOTUNE
+            )
         return rows.batch(batch).prefetch(tf.data.AUTOTUNE)
 
     found = {name: dataset(name == "seed") for name in ("seed", "ours")}

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import Row, agree, finish, parsed, parser, say
-from timing import interleaved, median, ratio
 
 from evaluator.inputs import InputSpec
 from evaluator.models.runtime import import_keras
+from rows import Row, agree, finish, parsed, parser, say
+from timing import interleaved, median, ratio
 
 BATCH, CLASSES = 128, 85_742
 
@@ -158,9 +158,10 @@ def plain_recipe(backbone: str, batch: int) -> Any:
     """A recipe with softmax and Adamax."""
     from training.recipes import parse_recipe
 
+    pooling = "none" if backbone == "mlp" else "gap"
     stage = {"epochs": 1, "loss": "softmax", "optimizer": "adamax", "learning_rate": 0.001}
     return parse_recipe(
-        {"model": {"backbone": backbone}, "stages": [stage], "batch": batch},
+        {"model": {"backbone": backbone, "pooling": pooling}, "stages": [stage], "batch": batch},
         lambda place, message: ValueError(f"{place}: {message}"),
     )
 

@@ -37,7 +37,9 @@ def main() -> None:
     for key in list(commands)[1:]:
         seconds = statistics.median(each[key].wall for each in rounds)
         slow = statistics.median(each["import tensorflow"].wall for each in rounds)
-        ratio = statistics.median(each["import tensorflow"].wall / each[key].wall for each in rounds)
+        ratio = statistics.median(
+            each["import tensorflow"].wall / each[key].wall for each in rounds
+        )
         cpu = statistics.median(each["import tensorflow"].cpu / each[key].cpu for each in rounds)
         say(f"{key}: {seconds:.3f} s; of processor time a {cpu:.1f}th of TensorFlow's import")
         name = key.replace("zoo ", "").strip("-")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rows import Row, in_words
 
-# Where stdout is no terminal Rich would assume this too; stated, because the table is made for it.
+# What Rich assumes too where stdout is no terminal; stated, because the table is made for it.
 PIPED_WIDTH = 80
 
 COLUMNS = ("what", "against", "ratio", "wanted", "")

@@ -99,14 +99,14 @@ def growth_row(options: argparse.Namespace) -> Row:
                 for _ in range(rounds)
             )
         )
-    say("pairs, seconds: " + ", ".join(f"{n:,}: {t:.4f}" for n, t in zip(counts, seconds)))
+    shown = ", ".join(f"{n:.0e}: {t:.4f} s" for n, t in zip(counts, seconds, strict=True))
+    say(f"all figures by scores: {shown}")
     tail = slice(-3, None)  # below 1e5 pairs fixed costs are what is measured
     exponent = np.polyfit(np.log(counts[tail]), np.log(seconds[tail]), 1)[0]
     return Row(
         "figures-exponent", f"all figures, {counts[-3]:,} to {counts[-1]:,} scores: exponent",
         "n log n: 1.06 there", float(exponent), "", None, rounds=2,
-        detail=", ".join(f"{n:.0e}: {t:.4f} s" for n, t in zip(counts, seconds)),
-        quick=options.quick,
+        detail=shown, quick=options.quick,
     )  # fmt: skip
 
 

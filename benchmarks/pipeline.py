@@ -1,7 +1,7 @@
 """Training images a second: our pipeline beside the founding one, and beside the model it feeds.
 
-    python benchmarks/pipeline.py            # 4,312 faces, batches of 128, one-hot of 85,742 for the seed
-    python benchmarks/pipeline.py --quick    # 600 faces, one-hot of 1,000
+    python benchmarks/pipeline.py            # 4,312 faces; the seed labels 85,742 classes
+    python benchmarks/pipeline.py --quick    # two batches; 1,000 classes
 
 Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file that
 `zoo data pack` made of it, decoding each image anew and from decoded pixels in memory. The founding
@@ -67,12 +67,13 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
     for side, rate in rates.items():
         say(f"{side}: {rate:,.0f} images/s")
     rows = []
+    seed = f"{rates['seed']:,.0f} images/s"
     for side, what in WAYS.items():
         rows.append(
             Row(
                 f"pipeline-{side}", what, "the seed's tf.data pipeline",
                 ratio(times, "seed", side), "x", 3 if side != "augmented" else None,
-                rounds=options.rounds, detail=f"{rates[side]:,.0f} against {rates['seed']:,.0f} images/s",
+                rounds=options.rounds, detail=f"{rates[side]:,.0f} against {seed}",
                 quick=options.quick,
             )
         )  # fmt: skip

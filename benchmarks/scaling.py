@@ -39,14 +39,16 @@ def main() -> None:
         for seed, path in enumerate(bins):
             lfw_shaped_bin(options.shared, path, pairs=20 if options.quick else 150, seed=seed)
         seconds = cells(models, bins, folder, counts)
-        peaks = [
-            peak_of(
-                [*zoo(), "eval", *map(str, models[:m]), "--input", "unit", "--results"]
-                + [str(folder / f"peak_{m}_{b}"), "--bins", *map(str, bins[:b])]
-            )[1]
-            for m, b in ((counts[0][0], counts[1][0]), (counts[0][-1], counts[1][-1]))
-        ]
+        cells_weighed = ((counts[0][0], counts[1][0]), (counts[0][-1], counts[1][-1]))
+        peaks = [peak_bytes(models[:m], bins[:b], folder) for m, b in cells_weighed]
     finish(rows_of(seconds, peaks, counts, options=options), options)
+
+
+def peak_bytes(models: list[Path], bins: list[Path], folder: Path) -> int:
+    """Peak resident bytes of the command on these."""
+    results = str(folder / f"peak_{len(models)}_{len(bins)}")
+    options = ["--input", "unit", "--results", results, "--bins", *map(str, bins)]
+    return peak_of([*zoo(), "eval", *map(str, models), *options])[1]
 
 
 Counts = tuple[tuple[int, ...], tuple[int, ...]]

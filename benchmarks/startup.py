@@ -14,7 +14,7 @@ from pathlib import Path
 
 from leaderboard import fill
 from rows import Row, finish, parsed, parser, say
-from timing import run_seconds
+from timing import ratio, run_seconds
 
 
 def main() -> None:
@@ -37,15 +37,13 @@ def main() -> None:
     for key in list(commands)[1:]:
         seconds = statistics.median(each[key].wall for each in rounds)
         slow = statistics.median(each["import tensorflow"].wall for each in rounds)
-        ratio = statistics.median(
-            each["import tensorflow"].wall / each[key].wall for each in rounds
-        )
-        cpu = statistics.median(each["import tensorflow"].cpu / each[key].cpu for each in rounds)
+        times = ratio(rounds, "import tensorflow", key)
+        cpu = ratio(rounds, "import tensorflow", key, clock="cpu")
         say(f"{key}: {seconds:.3f} s; of processor time a {cpu:.1f}th of TensorFlow's import")
         name = key.replace("zoo ", "").strip("-")
         rows += [
             Row(
-                f"startup-{name}", key, 'python -c "import tensorflow"', ratio, "x", 15,
+                f"startup-{name}", key, 'python -c "import tensorflow"', times, "x", 15,
                 rounds=options.rounds, detail=f"{slow:.2f} s against {seconds:.2f} s",
                 quick=options.quick,
             ),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from evaluation import save_model
 from evaluator.inputs import Forward
 from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.export import ExportOptions, export_model
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, finish, parsed, parser, say
 from timing import interleaved, median, ratio
@@ -59,7 +60,7 @@ def engine_rows(name: str, path: Path, missing: list[str], *, options: Any) -> l
     """Every engine beside TensorFlow on one network."""
     onnx = path.with_suffix(".onnx")
     model = import_keras().models.load_model(path)
-    model.export(onnx, format="onnx", verbose=False)
+    export_model(model, onnx, "onnx", ExportOptions())
     size = 8 if options.quick else 64
     batch = np.random.default_rng(0).random((size, 112, 112, 3), np.float32)
     forwards = {"tensorflow": load_embedder(path, LoadOptions(profile="unit")).forward}

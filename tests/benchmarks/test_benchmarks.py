@@ -32,6 +32,7 @@ EXPECTED = {
     "scaling": {"scaling-time", "scaling-memory"},
     "startup": {"startup-help", "startup-leaderboard"},
     "steps": {"step-mlp"},
+    "triplets": {"mining-random-loop", "mining-random-product"},
 }
 
 

@@ -1,6 +1,7 @@
 """What a Keras file says about itself is checked without TensorFlow."""
 
 import base64
+import io
 import json
 import marshal
 import pickle
@@ -17,6 +18,7 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
 from evaluator.models.keras_code import code_in_config
+from evaluator.models.keras_config import _member_file, check_weights
 
 
 def functional(*layers: dict[str, Any]) -> dict[str, Any]:

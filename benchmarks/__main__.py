@@ -58,11 +58,32 @@ def main() -> None:
         else:
             rows += found
     if options.markdown is not None:
-        options.markdown.write_text(markdown(rows), encoding="utf-8")
+        title = "# What `make bench` measured\n\n"
+        note = "What each row means stands in [performance.md](performance.md).\n\n"
+        text = f"{title}{machine()} {note}{markdown(rows)}"
+        options.markdown.write_text(text, encoding="utf-8")
     finish(rows, options)
     say(f"in {(time.perf_counter() - begin) / 60:.1f} minutes")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def machine() -> str:
+    """What the table was measured on, in a sentence or two."""
+    packages = ("tensorflow", "keras", "numpy", "scipy")
+    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in packages)
+    model = "an unnamed processor"
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        model = next(
+            (line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")),
+            model,
+        )
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; the "
+        f"load at the end was {load:.1f}."
+    )
 
 
 def run_script(name: str, options: object) -> list[Row] | None:

@@ -11,6 +11,10 @@ Each script runs in a process of its own: peaks of memory and start-up are each 
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import os
+import platform
 import subprocess
 import sys
 import time

@@ -11,6 +11,7 @@ Each script runs in a process of its own: peaks of memory and start-up are each 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import os
@@ -90,13 +91,13 @@ def machine() -> str:
     )
 
 
-def run_script(name: str, options: object) -> list[Row] | None:
+def run_script(name: str, options: argparse.Namespace) -> list[Row] | None:
     """The rows of one script, or None where it failed; its words go to stderr as they come."""
     command = [sys.executable, str(HERE / f"{name}.py"), "--json"]
-    command += ["--shared", str(options.shared)]  # type: ignore[attr-defined]
-    command += ["--quick"] if options.quick else []  # type: ignore[attr-defined]
-    if not options.quick:  # type: ignore[attr-defined]
-        command += ["--rounds", str(options.rounds)]  # type: ignore[attr-defined]
+    command += ["--shared", str(options.shared)]
+    command += ["--quick"] if options.quick else []
+    if not options.quick:
+        command += ["--rounds", str(options.rounds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         say(f"{name}: exit code {done.returncode}")

@@ -1,10 +1,10 @@
 """How `zoo eval` grows with models and bins: 1, 2, 4 models x 1, 2, 3 bins.
 
-    python benchmarks/scaling.py            # mobilefacenet, bins of 150 pairs
+    python benchmarks/scaling.py            # mobilefacenet, bins of 60 pairs
     python benchmarks/scaling.py --quick    # a small network, 1 and 2 models x 1 and 2 bins
 
 Times are of one process with everything imported, so that they are the work and not the start-up;
-the cells are gone through forwards and backwards. Peak memory is of the command, for the smallest
+a cell is run once. Peak memory is of the command, for the smallest
 cell and the largest. (1e3 to 1e7 pairs: benchmarks/figures.py.)
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
         models = saved_models(folder, counts[0][-1], quick=options.quick)
         bins = [folder / f"bin_{number}.bin" for number in range(counts[1][-1])]
         for seed, path in enumerate(bins):
-            lfw_shaped_bin(options.shared, path, pairs=20 if options.quick else 150, seed=seed)
+            lfw_shaped_bin(options.shared, path, pairs=20 if options.quick else 60, seed=seed)
         seconds = cells(models, bins, folder, counts)
         cells_weighed = ((counts[0][0], counts[1][0]), (counts[0][-1], counts[1][-1]))
         peaks = [peak_bytes(models[:m], bins[:b], folder) for m, b in cells_weighed]
@@ -74,16 +74,16 @@ def saved_models(folder: Path, count: int, *, quick: bool) -> list[Path]:
 def cells(
     models: list[Path], bins: list[Path], folder: Path, counts: Counts
 ) -> dict[tuple[int, int], float]:
-    """Seconds of each cell, the mean of one run on the way up and one on the way down."""
+    """Seconds of each cell; loading the models is part of it."""
     choices = resolve_models([str(each) for each in models], {})
     run_cell(choices[:1], bins[:1], folder / "warm_up")
     order = [(m, b) for m in counts[0] for b in counts[1]]
-    found: dict[tuple[int, int], list[float]] = {cell: [] for cell in order}
-    for number, cell in enumerate([*order, *order[::-1]]):
+    found = {}
+    for number, cell in enumerate(order):
         target = folder / f"results_{number}"
         taken = seconds_of(lambda c=cell, t=target: run_cell(choices[: c[0]], bins[: c[1]], t))
-        found[cell].append(taken.wall)
-    return {cell: float(np.mean(each)) for cell, each in found.items()}
+        found[cell] = taken.wall
+    return found
 
 
 def run_cell(choices: list[ModelChoice], bins: list[Path], results: Path) -> None:
@@ -109,7 +109,7 @@ def rows_of(
     return [
         Row(
             "scaling-time", what, f"{times} times 1 x 1",
-            seconds[largest] / (times * seconds[1, 1]), "x", 1.1, at_most=True, rounds=2,
+            seconds[largest] / (times * seconds[1, 1]), "x", 1.1, at_most=True, rounds=1,
             detail=f"exponent {exponent:.2f}; "
             + ", ".join(f"{m}x{b} {each:.1f} s" for (m, b), each in seconds.items()),
             quick=options.quick,

@@ -23,7 +23,7 @@ from rows import Row, agree, finish, parsed, parser
 from timing import interleaved, median, ratio
 
 # Steps of one fit; one fit a side and round.
-STEPS = 3
+STEPS = 2
 
 
 def main() -> None:

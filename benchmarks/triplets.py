@@ -137,7 +137,7 @@ def main() -> None:
     made.add_argument("--size", type=int, default=512)
     made.add_argument("--spread", type=float, default=1.5, help="3: nearly all negatives violate")
     made.add_argument("--memory", type=int, default=256, help="MiB for a block of cosines")
-    made.add_argument("--loop-people", type=int, default=200)
+    made.add_argument("--loop-people", type=int, default=100)
     made.add_argument("--choices", nargs="+", default=["random"], choices=list(CHOICES))
     made.add_argument("--million", action="store_true")
     options = parsed(made)

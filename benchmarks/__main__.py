@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 # In the order of the table. gpu.py is not here: it has nothing to say without a GPU.
 SCRIPTS = (
     "evaluation",
-    "memory",
+    "command",
     "figures",
     "startup",
     "compare",

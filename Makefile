@@ -8,13 +8,14 @@ ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
 export SCIKIT_LEARN_DATA ?= $(ZOO_SHARED)/scikit_learn_data
 endif
 
-.PHONY: help demo test quick lint format clean
+.PHONY: help demo test quick lint format bench clean
 
 help:
 	@echo "make demo    evaluate two classic models on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make lint    ruff format, ruff check, mypy --strict"
+	@echo "make bench   every benchmark beside what it is measured against: a quarter of an hour"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "face-zoo needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
@@ -37,6 +38,9 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: .venv/.installed
+	@TF_CPP_MIN_LOG_LEVEL=2 ZOO_SHARED=$(ZOO_SHARED) $(BIN)/python benchmarks --markdown docs/performance-table.md
 
 format: .venv/.installed
 	$(BIN)/ruff format .

@@ -5,14 +5,14 @@ Run: python benchmarks/compare.py [--quick]
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
-import time
 
 import numpy as np
 
 from evaluator.comparison import combine, compare_pairs, verdict
+from rows import Row, finish, parsed, parser, say
+from timing import seconds_of
 
 
 def noisy_copies(pairs: int, seed: int) -> dict[str, object]:
@@ -33,21 +33,30 @@ def noisy_copies(pairs: int, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one repetition of 600 pairs a bin")
-    quick = parser.parse_args().quick
-    pairs, repetitions = (600, 1) if quick else (6000, 5)
+    options = parsed(parser(__doc__))
+    pairs = 600 if options.quick else 6000
     bins = [noisy_copies(pairs, seed) for seed in range(3)]
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        comparisons = [compare_pairs(**each, replicates=10_000) for each in bins]
-        overall = combine({f"bin {i}": each for i, each in enumerate(comparisons)})
-        seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"3 bins x {pairs:,} pairs, 10,000 replicates: {comparisons[0].basis}")
-    print(f"overall: {verdict(overall)}")
-    print(f"{statistics.median(seconds):.2f} s median of {repetitions}; peak memory {peak:.0f} MiB")
+
+    def comparison() -> str:
+        return verdict(
+            combine(
+                {
+                    f"bin {i}": compare_pairs(**each, replicates=10_000)
+                    for i, each in enumerate(bins)
+                }
+            )
+        )
+
+    comparison()
+    seconds = statistics.median(seconds_of(comparison).wall for _ in range(options.rounds))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    say(f"3 bins x {pairs:,} pairs: {comparison()}; peak memory {peak:.0f} MB")
+    row = Row(
+        "compare", f"compare, 3 bins x {pairs:,} pairs, 10,000 bootstraps", "-", seconds, "s", 2,
+        at_most=True, rounds=options.rounds, detail=f"peak memory {peak:.0f} MB",
+        quick=options.quick,
+    )  # fmt: skip
+    finish([row], options)
 
 
 if __name__ == "__main__":

@@ -1,102 +1,291 @@
-"""`zoo eval` beside its limit: the model's own compiled forward pass on the distinct images.
+"""`zoo eval` beside the founding callback, beside its own limit, and in bfloat16 beside float32.
 
-Makes an LFW-shaped bin (6,000 pairs, 7,701 distinct JPEGs) from a bin of real faces: copies of its
-JPEGs that differ in bytes after the end of the image, so that each is decoded and embedded.
+    python benchmarks/evaluation.py            # 6,000 pairs, 7,701 distinct JPEGs; 4 minutes
+    python benchmarks/evaluation.py --quick    # 60 pairs on a small network, seconds
 
-    python benchmarks/evaluation.py --faces ../shared/bins/lfw_devtest.bin
+The pairs come in as many bins of LFW's shape as there are rounds. In each round every side does one
+bin with the model loaded: from the file to figures (the callback restated, and ours, which stores
+its result too), and, as the limit, the same compiled forward pass alone over the bin's distinct
+images, prepared before. The scores of both must agree as far as their JPEG decoders do.
 """
 
 from __future__ import annotations
 
-import argparse
-import resource
-import statistics
+import pickle
 import tempfile
-import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
 
-from evaluator.bins import VerificationSet, distinct_images, read_bin, write_bin
+from evaluator.all_figures import figures, to_json
+from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
-from evaluator.embed import EmbedOptions, embed_images
-from evaluator.evaluation import evaluate_bins
-from evaluator.inputs import write_model_input
+from evaluator.embed import EmbedOptions
+from evaluator.evaluation import Measurement, evaluate_bins
+from evaluator.inputs import Embedder, write_model_input
 from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.runtime import import_keras
+from evaluator.results import Scores, Settings, make_result, result_path, save_result
+from lfw_shaped import lfw_shaped_bin
+from rows import Row, agree, finish, parsed, parser, say
+from timing import Rounds, Seconds, median, ratio, seconds_of
 
-
-def lfw_shaped_bin(source: VerificationSet, path: Path, *, pairs: int, seed: int) -> None:
-    """Writes a bin of ``pairs`` pairs whose slots repeat as LFW's do: 7,701 of 12,000 distinct."""
-    random = np.random.default_rng(seed)
-    images, _ = distinct_images(source.images)
-    count = round(pairs * 7701 / 6000)
-    copies = [images[i % len(images)] + b"%d.%d" % (seed, i // len(images)) for i in range(count)]
-    slots = np.concatenate([np.arange(count), random.integers(count, size=2 * pairs - count)])
-    random.shuffle(slots)
-    write_bin(path, [copies[slot] for slot in slots], np.arange(pairs) % 2 == 0)
+# The founding callback's decoder is INTEGER_FAST, ours accurate: three of four pixel values differ,
+# by up to 15 levels, and cosines by about this much at most.
+DECODERS_APART = 0.02
 
 
 def main() -> None:
-    """Prints seconds and ratios; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=6000)
-    parser.add_argument("--bins", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="a small run, in seconds")
-    options = parser.parse_args()
-    if options.quick:
-        options.pairs, options.rounds = 100, 1
-    source = read_bin(options.faces)
-    with tempfile.TemporaryDirectory() as folder:
-        run(source, Path(folder), options)
+    """Prints the rows of the end-to-end evaluation."""
+    made = parser(__doc__)
+    made.add_argument("--pairs", type=int, help="pairs of all rounds together (default 6,000)")
+    options = parsed(made)
+    pairs = options.pairs or (60 if options.quick else 6000)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bins = []
+        for number in range(options.rounds):
+            bins.append(folder / f"lfw_{number}.bin")
+            lfw_shaped_bin(options.shared, bins[-1], pairs=pairs // options.rounds, seed=number)
+        model = save_model(folder, quick=options.quick)
+        rows = compared(model, bins, folder, quick=options.quick)
+        if not options.quick:
+            say_bfloat16_figures(options.shared, batch_size=64)
+    finish(rows, options)
 
 
-def run(source: VerificationSet, folder: Path, options: argparse.Namespace) -> None:
-    """Both sides in one process, interleaved."""
+def save_model(folder: Path, *, quick: bool) -> Path:
+    """ResNet50V2 at 112x112 with a 512-d embedding, fresh weights; a small network if ``quick``."""
     keras = import_keras()
-    model_path = folder / "resnet50v2.keras"
     keras.utils.set_random_seed(0)
-    backbone = keras.applications.ResNet50V2(
-        input_shape=(112, 112, 3), include_top=False, weights=None, pooling="avg"
+    layers = keras.layers
+    if quick:
+        image = keras.Input((112, 112, 3))
+        features = layers.Conv2D(8, 7, strides=4, activation="relu")(image)
+        features = layers.GlobalAveragePooling2D()(features)
+    else:
+        backbone = keras.applications.ResNet50V2(
+            input_shape=(112, 112, 3), include_top=False, weights=None, pooling="avg"
+        )
+        image, features = backbone.input, backbone.output
+    model = keras.Model(image, layers.Dense(512, name="embedding")(features))
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side of a round found: pair scores, and the accuracy it printed."""
+
+    scores: NDArray[np.float64]
+    accuracy: float
+
+
+def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> list[Row]:
+    """Every side in every round, and the four rows read off their times."""
+    precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
+    embedders = {
+        each: load_embedder(model, LoadOptions(profile="unit", precision=each))
+        for each in precisions
+    }
+    keras_model = import_keras().models.load_model(model)
+    keras_model.predict(np.zeros((128, 112, 112, 3), np.float32), verbose=0)
+    rounds: Rounds = []
+    found: list[dict[str, Side]] = []
+    for number, path in enumerate(bins):
+        sides: dict[str, Callable[[], Any]] = {"seed": lambda p=path: seed_callback(keras_model, p)}
+        for name, embedder in embedders.items():
+            sides[name] = lambda p=path, e=embedder, n=name: ours(model, e, p, folder, precision=n)
+        prepared = prepared_images(embedders["float32"], path)
+        sides["limit"] = lambda p=prepared: forward_alone(embedders["float32"], p)
+        if not number:  # compile every shape, fill every cache
+            sides["limit"](), sides["float32"]()
+            sides.get("bfloat16", sides["limit"])()
+        times, results = one_round(sides, backwards=number % 2 == 1)
+        rounds.append(times)
+        found.append(results)
+        apart = np.abs(results["seed"].scores - results["float32"].scores).max()
+        agree(f"{path.name}: scores of both sides", apart, DECODERS_APART)
+        say(f"round {number}: " + ", ".join(f"{k} {v.wall:.2f} s" for k, v in times.items()))
+    if "bfloat16" in embedders:
+        say_changes("random ResNet50V2", changes(bins, found))
+    return rows_of(rounds, quick=quick, size=sum(len(each["seed"].scores) for each in found))
+
+
+def one_round(
+    sides: Mapping[str, Callable[[], Any]], *, backwards: bool
+) -> tuple[dict[str, Seconds], dict[str, Any]]:
+    """Each side once, with its seconds and what it returned."""
+    times, results = {}, {}
+    for name in reversed(sides) if backwards else sides:
+        kept: list[Any] = []
+        times[name] = seconds_of(lambda side=sides[name], kept=kept: kept.append(side()))
+        (results[name],) = kept
+    return times, results
+
+
+def rows_of(rounds: Rounds, *, quick: bool, size: int) -> list[Row]:
+    """The rows; rates are of all rounds together."""
+
+    def row(key: str, what: str, against: str, slow: str, fast: str, wanted: float) -> Row:
+        share = key == "eval-limit"
+        value = ratio(rounds, slow, fast) * (100 if share else 1)
+        sides = f"{median(rounds, slow):.2f} s against {median(rounds, fast):.2f} s a round"
+        return Row(
+            key, what, against, value, "%" if share else "x", wanted,
+            rounds=len(rounds), detail=sides, quick=quick,
+        )  # fmt: skip
+
+    name = f"zoo eval, ResNet50V2, {size:,} pairs"
+    rows = [
+        row("eval-seed", name, "the seed's callback", "seed", "float32", 2.5),
+        row("eval-limit", name, "compiled forward pass alone", "limit", "float32", 92),
+    ]
+    if "bfloat16" in rounds[0]:
+        rows.append(row("eval-bf16", f"{name}, bfloat16", "float32", "float32", "bfloat16", 1.35))
+    return rows
+
+
+# ---- The sides -----------------------------------------------------------------------------------
+
+
+def seed_callback(model: Any, path: Path) -> Side:
+    """The founding callback: decode one by one, predict a batch, extend a list, try 300 thresholds.
+
+    Its progress bar is left out.
+    """
+    import tensorflow as tf
+
+    images, same = pickle.loads(path.read_bytes(), encoding="bytes")  # noqa: S301 - made here
+    rows = tf.data.Dataset.from_tensor_slices(images)
+    rows = rows.map(
+        lambda each: tf.image.convert_image_dtype(tf.image.decode_jpeg(each), "float32")
     )
-    embedding = keras.layers.Dense(512, name="embedding")(backbone.output)
-    keras.Model(backbone.input, embedding).save(model_path)
-    sets = []
-    for i in range(options.bins):
-        lfw_shaped_bin(source, folder / f"bin{i}.bin", pairs=options.pairs, seed=i)
-        start = time.perf_counter()
-        sets.append(read_bin(folder / f"bin{i}.bin"))
-        megabytes = (folder / f"bin{i}.bin").stat().st_size / 1e6
-        print(f"read and check {megabytes:.0f} MB: {time.perf_counter() - start:.3f} s")
-    embedder = load_embedder(model_path, LoadOptions(profile="unit"))
-    embed_options = EmbedOptions()
-    images, _ = distinct_images(sets[0].images)
-    share = images[: max(64, len(images) // options.rounds)]
-    prepared = np.zeros((len(share), *embedder.input.batch_shape), np.float32)
-    for image, out in zip(share, prepared, strict=True):
+    embeddings: list[Any] = []
+    for batch in rows.batch(128):
+        embeddings.extend(model.predict(batch, verbose=0))
+    unit = normalize(np.array(embeddings))
+    scores = (unit[::2] * unit[1::2]).sum(1)
+    genuine = np.array(same)
+    matches, others = np.sort(scores[genuine]), np.sort(scores[~genuine])
+    best = 0.0
+    for threshold in reversed(others[-300:]):
+        best = max(best, ((matches > threshold).sum() + (others <= threshold).sum()) / len(scores))
+    return Side(scores, float(best))
+
+
+def ours(model: Path, embedder: Embedder, path: Path, folder: Path, *, precision: str) -> Side:
+    """What `zoo eval` does once the model is loaded, storing its result."""
+    (found,) = evaluate_bins(embedder, [read_bin(path)], options=EmbedOptions())
+    store(found, model, embedder, folder, precision=precision)
+    if found.scores is None or found.figures is None:
+        raise SystemExit(f"{path}: embeddings that cannot be scored")
+    return Side(found.scores, float(to_json(found.figures)["accuracy"]))
+
+
+def store(
+    found: Measurement, model: Path, embedder: Embedder, folder: Path, *, precision: str
+) -> None:
+    """The result with its scores, as `zoo eval` stores it."""
+    settings = Settings(precision=precision)
+    result = make_result(
+        found,
+        name="model",
+        path=model,
+        sha256="0" * 64,
+        model_format=embedder.format,
+        input_spec=embedder.input,
+        settings=settings,
+    )
+    target = result_path(
+        folder / "results",
+        model=("model", "0" * 64),
+        bin=(found.bin.name, found.bin.sha256),
+        settings=settings,
+        profile="unit",
+        channels="rgb",
+    )
+    if found.scores is not None:
+        save_result(target, result, Scores(found.scores, found.genuine, found.images))
+
+
+def prepared_images(embedder: Embedder, path: Path) -> NDArray[np.float32]:
+    """The bin's distinct images as the model takes them."""
+    images, _ = distinct_images(read_bin(path).images)
+    prepared = np.empty((len(images), *embedder.input.batch_shape), np.float32)
+    for image, out in zip(images, prepared, strict=True):
         write_model_input(decode_image(image), embedder.input, out)
-    embed_images(embedder, share[:64], options=embed_options)
-    ratios = []
-    for _ in range(options.rounds):
-        start = time.perf_counter()
-        for at in range(0, len(share), embed_options.batch_size):
-            embedder.forward(prepared[at : at + embed_options.batch_size])
-        limit = time.perf_counter() - start
-        start = time.perf_counter()
-        embed_images(embedder, share, options=embed_options)
-        seconds = time.perf_counter() - start
-        ratios.append(limit / seconds)
-        print(f"forward alone {len(share) / limit:.1f} images/s, embed {len(share) / seconds:.1f}")
-    print(f"embed reaches {statistics.median(ratios):.3f} of the forward pass alone (median)")
-    del prepared
-    start = time.perf_counter()
-    for measured in evaluate_bins(embedder, sets, options=embed_options):
-        print(f"{measured.bin.name}: {measured.embedded} images in {measured.seconds:.1f} s")
-    print(f"{options.bins} bins in {time.perf_counter() - start:.1f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory {peak:.2f} GiB")
+    return prepared
+
+
+def forward_alone(embedder: Embedder, prepared: NDArray[np.float32]) -> None:
+    """The limit: the compiled graph on batches that lie ready."""
+    size = EmbedOptions().batch_size
+    for at in range(0, len(prepared), size):
+        embedder.forward(prepared[at : at + size])
+
+
+# ---- bfloat16 ------------------------------------------------------------------------------------
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 (AVX-512 BF16 or AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def changes(bins: list[Path], found: list[dict[str, Side]]) -> list[tuple[str, float, float]]:
+    """(figure, in float32, in bfloat16) of all rounds' pairs together."""
+    genuine = np.concatenate([read_bin(path).genuine for path in bins])
+    both = [
+        to_json(figures(np.concatenate([each[name].scores for each in found]), genuine))
+        for name in ("float32", "bfloat16")
+    ]
+    return [(key, a, b) for (key, a), (_, b) in zip(*map(numbers, both), strict=True)]
+
+
+def say_bfloat16_figures(shared: Path, *, batch_size: int) -> None:
+    """The same for a published network on real pairs, whose figures mean something."""
+    if not has_bfloat16():
+        say("this CPU has no bfloat16")
+        return
+    verification_set = read_bin(shared / "bins" / "lfw_devtest.bin")
+    both = []
+    for precision in ("float32", "bfloat16"):
+        embedder = load_embedder(
+            shared / "models" / "faceapi_resnet.h5", LoadOptions("raw", precision=precision)
+        )
+        options = EmbedOptions(batch_size=batch_size)
+        (found,) = evaluate_bins(embedder, [verification_set], options=options)
+        if found.figures is None:
+            raise SystemExit("faceapi_resnet.h5: embeddings that cannot be scored")
+        both.append(to_json(found.figures))
+    pairs = zip(*map(numbers, both), strict=True)
+    say_changes("faceapi_resnet on lfw_devtest", [(key, a, b) for (key, a), (_, b) in pairs])
+
+
+def say_changes(name: str, changed: list[tuple[str, float, float]]) -> None:
+    """One line a figure."""
+    say(f"{name}: figure, float32, bfloat16, change")
+    for key, before, after in changed:
+        say(f"  {key:32} {before:10.6f} {after:10.6f} {after - before:+.6f}")
+
+
+def numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a result's figures by their path; intervals and folds are left out."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from numbers(each, f"{key}.{name}" if key else name)
+    elif isinstance(value, int | float):
+        yield key, float(value)
 
 
 if __name__ == "__main__":

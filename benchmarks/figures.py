@@ -1,18 +1,16 @@
-"""Time the figures beside insightface's evaluate and beside one np.sort.
+"""Time the figures beside insightface's evaluate and beside one np.sort, and how it grows.
 
-    python benchmarks/figures.py            # 6,000 pairs; 10,000,000 and 15,000,000 scores
-    python benchmarks/figures.py --quick    # seconds: 600 pairs; 1,000,000 scores
+    python benchmarks/figures.py            # 6,000 pairs; 15,000,000 scores; 1e3 to 1e7 scores
+    python benchmarks/figures.py --quick    # seconds: 600 pairs; 300,000 scores
     python benchmarks/figures.py --alternatives   # what evaluator/metrics.py does not do, and why
 
-Both sides of a row run in turn in one process; the row gives the median of each and the median of
-the rounds' ratios, which holds on a busy machine where the times themselves do not.
+insightface's rule is restated below; ours must give its accuracy and TAR to 1e-9.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -20,37 +18,105 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
-from evaluator.all_figures import figures
+from evaluator.all_figures import figures, to_json
 from evaluator.metrics import scored_pairs, sweep_of
+from rows import Row, agree, finish, parsed, parser, say
+from timing import interleaved, median, ratio, seconds_of
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the figures beside a peer and a sort.")
-    parser.add_argument("--quick", action="store_true", help="small sizes, a few seconds")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds a row (default: 5)")
-    parser.add_argument("--alternatives", action="store_true", help="ways to sweep, by np.sort")
-    args = parser.parse_args()
-    if args.alternatives:
-        print_alternatives(1_000_000 if args.quick else 15_000_000, rounds=args.rounds)
+    made = parser(__doc__)
+    made.add_argument("--alternatives", action="store_true", help="ways to sweep, by np.sort")
+    options = parsed(made)
+    if options.alternatives:
+        print_alternatives(1_000_000 if options.quick else 15_000_000, rounds=options.rounds)
         return
+    finish([peer_row(options), *sort_rows(options), growth_row(options)], options)
 
-    pairs = 600 if args.quick else 6000
+
+def peer_row(options: argparse.Namespace) -> Row:
+    """All figures of one bin, from embeddings, beside insightface's."""
+    pairs = 600 if options.quick else 6000
     embeddings, genuine = unit_embeddings(pairs)
-    print_row(
-        f"{pairs:,} pairs x 512: insightface's evaluate / cosines + figures",
-        lambda: insightface_evaluate(embeddings, genuine),
-        lambda: figures(np.einsum("ij,ij->i", embeddings[0::2], embeddings[1::2]), genuine),
-        rounds=args.rounds,
+    ours = protocol_figures(embeddings, genuine)
+    for name, a, b in zip(
+        ("accuracy", "TAR"), insightface_evaluate(embeddings, genuine), ours, strict=True
+    ):
+        agree(f"insightface's {name}", abs(a - b), 1e-9)
+    times = interleaved(
+        {
+            "peer": lambda: insightface_evaluate(embeddings, genuine),
+            "ours": lambda: figures(
+                np.einsum("ij,ij->i", embeddings[0::2], embeddings[1::2]), genuine
+            ),
+        },
+        options.rounds,
     )
-    for count in [1_000_000] if args.quick else [10_000_000, 15_000_000]:
-        for share in (0.5, 0.001):
-            scores, labels = random_scores(count, share)
-            print_row(
-                f"{count:,} scores, {share:.1%} genuine: all figures / np.sort",
-                lambda s=scores, g=labels: figures(s, g),  # type: ignore[misc]
-                lambda s=scores: np.sort(s),  # type: ignore[misc]
-                rounds=args.rounds,
+    peer, mine = median(times, "peer"), median(times, "ours")
+    return Row(
+        "figures-peer", f"all figures, {pairs:,} pairs", "insightface's evaluate",
+        ratio(times, "peer", "ours"), "x", 60, rounds=options.rounds,
+        detail=f"{peer:.2f} s against {1000 * mine:.1f} ms", quick=options.quick,
+    )  # fmt: skip
+
+
+def sort_rows(options: argparse.Namespace) -> list[Row]:
+    """All figures of many scores beside one np.sort of them."""
+    count = 300_000 if options.quick else 15_000_000
+    rows = []
+    for share in (0.5, 0.001):
+        scores, labels = random_scores(count, share)
+        times = interleaved(
+            {
+                "figures": lambda s=scores, g=labels: figures(s, g),  # type: ignore[misc]
+                "sort": lambda s=scores: np.sort(s),  # type: ignore[misc]
+            },
+            options.rounds,
+        )
+        ours, sort = median(times, "figures"), median(times, "sort")
+        rows.append(
+            Row(
+                f"figures-sort-{share:g}", f"all figures, {count:,} scores, {share:.1%} genuine",
+                "one np.sort", ratio(times, "figures", "sort"), "x", 4, at_most=True,
+                rounds=options.rounds, detail=f"{ours:.2f} s against {sort:.2f} s",
+                quick=options.quick,
             )
+        )  # fmt: skip
+    return rows
+
+
+def growth_row(options: argparse.Namespace) -> Row:
+    """How the time grows with the pairs: the exponent of the line through 1e3 to 1e7 pairs."""
+    counts = [10**power for power in range(3, 6 if options.quick else 8)]
+    seconds = []
+    for count in counts:
+        scores, labels = random_scores(count, 0.5)
+        figures(scores, labels)
+        rounds = max(options.rounds, 3) if count < 10**6 else 2
+        seconds.append(
+            statistics.median(
+                seconds_of(lambda s=scores, g=labels: figures(s, g)).wall  # type: ignore[misc]
+                for _ in range(rounds)
+            )
+        )
+    shown = ", ".join(f"{n:.0e}: {t:.4f} s" for n, t in zip(counts, seconds, strict=True))
+    say(f"all figures by scores: {shown}")
+    tail = slice(-3, None)  # below 1e5 pairs fixed costs are what is measured
+    exponent = np.polyfit(np.log(counts[tail]), np.log(seconds[tail]), 1)[0]
+    return Row(
+        "figures-exponent", f"all figures, {counts[-3]:,} to {counts[-1]:,} scores: exponent",
+        "n log n: 1.06 there", float(exponent), "", None, rounds=2,
+        detail=shown, quick=options.quick,
+    )  # fmt: skip
+
+
+def protocol_figures(
+    embeddings: NDArray[np.float64], genuine: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Accuracy and TAR by our insightface protocol."""
+    found = to_json(figures(np.einsum("ij,ij->i", embeddings[0::2], embeddings[1::2]), genuine))
+    protocol = found["insightface"]
+    return protocol["accuracy"], protocol["tar_at_far_1e-3"]["tar"]
 
 
 def print_alternatives(count: int, *, rounds: int) -> None:
@@ -67,26 +133,8 @@ def print_alternatives(count: int, *, rounds: int) -> None:
         "sweep_of (two sorts, search in pieces)": lambda: sweep_of(pairs),
     }
     for name, way in ways.items():
-        print_row(
-            f"{count:,} scores: {name} / np.sort", way, lambda: np.sort(scores), rounds=rounds
-        )
-
-
-def print_row(
-    name: str, first: Callable[[], object], second: Callable[[], object], *, rounds: int
-) -> None:
-    """Run both once to warm up, then in turn; print medians and the median ratio first/second."""
-    first(), second()
-    times = [(seconds_of(first), seconds_of(second)) for _ in range(rounds)]
-    medians = [statistics.median(column) for column in zip(*times, strict=True)]
-    ratio = statistics.median(a / b for a, b in times)
-    print(f"{name:68}  {medians[0]:9.4f} s  {medians[1]:9.4f} s  ratio {ratio:7.1f}", flush=True)
-
-
-def seconds_of(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+        times = interleaved({"way": way, "sort": lambda: np.sort(scores)}, rounds)
+        say(f"{count:,} scores: {name} / np.sort: {ratio(times, 'way', 'sort'):.2f}")
 
 
 def unit_embeddings(pairs: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

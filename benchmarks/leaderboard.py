@@ -7,15 +7,11 @@ Run: python benchmarks/leaderboard.py [--quick]
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +28,8 @@ from evaluator.results import (
     save_result,
     to_dict,
 )
+from rows import Row, finish, parsed, parser
+from timing import run_seconds
 
 BINS = ("lfw", "agedb_30", "cfp_fp")
 PAIRS = 6000
@@ -105,40 +103,29 @@ def fill(folder: Path, results: int) -> None:
             path.write_text(json.dumps(to_dict(result), indent=2))
 
 
-def timed(arguments: list[str], repetitions: int) -> None:
-    wall, processor = [], []
-    for _ in range(repetitions):
-        before = os.times()
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "zoo", *arguments], check=True, stdout=subprocess.DEVNULL
-        )
-        wall.append(time.perf_counter() - start)
-        after = os.times()
-        processor.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-    print(
-        f"zoo {arguments[0]}: {statistics.median(wall):.2f} s, processor time "
-        f"{statistics.median(processor):.2f} s (medians of {repetitions})"
-    )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="300 results, one repetition")
-    quick = parser.parse_args().quick
-    results, repetitions = (300, 1) if quick else (10_000, 5)
+    options = parsed(parser(__doc__))
+    results = 300 if options.quick else 10_000
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fill(folder, results)
-        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-        print(f"{results:,} stored results of {PAIRS:,} pairs; load of the machine {load}")
-        timed(["leaderboard", "--results", name], repetitions)
-        timed(["compare", "model_00000", "model_00001", "--results", name], repetitions)
+        fill(Path(name), results)
+        commands = {
+            "leaderboard": (["leaderboard"], 3.0),
+            "compare": (["compare", "model_00000", "model_00001"], None),
+        }
+        rows = []
+        for key, (arguments, wanted) in commands.items():
+            command = [sys.executable, "-m", "zoo", *arguments, "--results", name]
+            runs = [run_seconds(command) for _ in range(options.rounds)]
+            cpu = statistics.median(each.cpu for each in runs)
+            rows.append(
+                Row(
+                    f"store-{key}", f"zoo {key}, {results:,} stored results", "-",
+                    statistics.median(each.wall for each in runs), "s", wanted, at_most=True,
+                    rounds=options.rounds, detail=f"{cpu:.2f} s of processor time",
+                    quick=options.quick,
+                )
+            )  # fmt: skip
+    finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -1,128 +1,184 @@
-"""The input pipeline beside the model it feeds, and beside one-hot labels.
+"""Training images a second: our pipeline beside the founding one, and beside the model it feeds.
 
-    python benchmarks/pipeline.py FACES [--backbone resnet50v2] [--batch 32] [--steps 3]
+    python benchmarks/pipeline.py            # 4,312 faces; the seed labels 85,742 classes
+    python benchmarks/pipeline.py --quick    # two batches; 1,000 classes
 
-FACES is a folder per person or a .rec file. Rates are of this machine while it does nothing else;
-pipeline and model are timed in turns, and their ratio is what counts.
+Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file that
+`zoo data pack` made of it, decoding each image anew and from decoded pixels in memory. The founding
+pipeline is restated: names through tf.data, each read, decoded, resized, flipped, its label made
+one-hot. All sides read the same faces and give (128, 112, 112, 3) float32 with labels.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from evaluator.inputs import InputSpec
-from training.assembly import embedding_model, stage_model
-from training.data.faces import open_faces
-from training.data.pipeline import TrainingData, prepare_data, train_batches
-from training.recipes import Augment, DataRecipe, Recipe, parse_recipe
+from evaluator.models.runtime import import_keras
+from rows import Row, agree, finish, parsed, parser, say
+from timing import interleaved, median, ratio
 
-CLASSES = 85_742
+BATCH, CLASSES = 128, 85_742
 
 
 def main() -> None:
-    """Prints both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("faces", type=Path)
-    parser.add_argument("--backbone", default="resnet50v2")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    faces = open_faces(given.faces)
-    augmented = Augment(flip=True, crop_px=4, cutout_px=16, randaugment_ops=2)
-    variants = {
-        "decode and flip": DataRecipe(validation=0, cache="none"),
-        "from memory and flip": DataRecipe(validation=0, cache="memory"),
-        "decode, flip, crop, cutout, RandAugment": DataRecipe(
-            validation=0, cache="none", augment=augmented
+    """Prints the rows of the input pipeline."""
+    options = parsed(parser(__doc__))
+    import_keras()
+    with tempfile.TemporaryDirectory() as name:
+        finish(measured(options.shared, Path(name), options=options), options)
+
+
+def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
+    """The rows: each way to read beside the seed's, and the slowest of them beside the model."""
+    from training.data.faces import open_faces
+    from training.data.pack import pack_records
+
+    source = shared / "faces" / "lfw_train"
+    batches = 2 if options.quick else 16
+    faces = open_faces(source)
+    pack_records(faces, folder / "packed")
+    # Raw decoding is TensorFlow's INTEGER_FAST there and accurate here: up to 15 of 255 levels.
+    check_same_images(source, faces)
+    packed = open_faces(folder / "packed")
+    drawn = {"flip": True}
+    sides = {
+        "seed": seed_side(source, 1000 if options.quick else CLASSES, batches),
+        "folder": our_side(faces, batches, cache="none", augment=drawn),
+        "rec": our_side(packed, batches, cache="none", augment=drawn),
+        "memory": our_side(packed, batches, cache="memory", augment=drawn),
+        "augmented": our_side(
+            packed, batches, cache="none",
+            augment={"flip": True, "crop_px": 4, "cutout_px": 16, "randaugment_ops": 2},
         ),
-    }
-    sources = {
-        name: prepare_data(faces, recipe, InputSpec(112, 112), batch=128)
-        for name, recipe in variants.items()
-    }
-    step = training_step(given.backbone, given.batch, len(faces.names))
-    step(1)  # compiles
-    rates: dict[str, list[float]] = {name: [] for name in [*sources, given.backbone]}
-    for number in range(given.rounds):
-        for name, data in sources.items():
-            rates[name].append(pipeline_rate(data, epoch=number))
-        begin = time.perf_counter()
-        step(given.steps)
-        rates[given.backbone].append(given.steps * given.batch / (time.perf_counter() - begin))
-    model = float(np.median(rates.pop(given.backbone)))
-    print(f"| pipeline | images/s | of {given.backbone}'s {model:,.0f} |\n|---|---|---|")
-    for name, values in rates.items():
-        rate = float(np.median(values))
-        print(f"| {name} | {rate:,.0f} | {rate / model:.0f}x |")
-    print(f"\nlabels of a batch of 128, {CLASSES:,} classes:")
-    print_label_times()
+    }  # fmt: skip
+    if not options.quick:
+        sides["model"] = training_step("resnet50v2", 32, len(faces.names))
+    times = interleaved(sides, options.rounds)
+    images = {**dict.fromkeys(sides, batches * BATCH), "model": 32}
+    rates = {side: images[side] / median(times, side) for side in sides}
+    for side, rate in rates.items():
+        say(f"{side}: {rate:,.0f} images/s")
+    rows = []
+    seed = f"{rates['seed']:,.0f} images/s"
+    for side, what in WAYS.items():
+        rows.append(
+            Row(
+                f"pipeline-{side}", what, "the seed's tf.data pipeline",
+                ratio(times, "seed", side), "x", 3 if side != "augmented" else None,
+                rounds=options.rounds, detail=f"{rates[side]:,.0f} against {seed}",
+                quick=options.quick,
+            )
+        )  # fmt: skip
+    if "model" in rates:
+        slowest = min(WAYS, key=lambda side: rates[side])
+        share = ratio(times, "model", slowest) * images[slowest] / images["model"]
+        rows.append(
+            Row(
+                "pipeline-model", f"{WAYS[slowest]} (slowest)", "ResNet50V2's training rate", share,
+                "x", 5, rounds=options.rounds,
+                detail=f"{rates[slowest]:,.0f} against {rates['model']:,.1f} images/s",
+            )
+        )  # fmt: skip
+    return rows
 
 
-def pipeline_rate(data: TrainingData, *, epoch: int) -> float:
-    """Images a second over at most 16 batches, with "memory" after they were decoded once."""
-    if data.cache is not None:
-        for _ in islice(train_batches(data, epoch), 16):
+WAYS = {
+    "folder": "images decoded, flipped, from a folder",
+    "rec": "images decoded, flipped, from .rec",
+    "memory": "images flipped, decoded in epoch 1",
+    "augmented": "the same from .rec, crop, cutout, RandAugment",
+}
+
+
+def our_side(faces: Any, batches: int, *, cache: str, augment: dict[str, Any]) -> Callable[[], Any]:
+    """A function that reads so many batches as fit does."""
+    from training.data.feed import Feed
+    from training.data.pipeline import prepare_data, train_batches
+    from training.recipes import Augment, DataRecipe
+
+    recipe = DataRecipe(validation=0, cache=cache, augment=Augment(**augment))
+    data = prepare_data(faces, recipe, InputSpec(112, 112), batch=BATCH)
+    whole = replace(plain_recipe("resnet50v2", BATCH), data=recipe)
+
+    def read() -> None:
+        feed = Feed(data, lambda: train_batches(data, 0, 0, batches), whole)
+        for images, _ in feed.source():
+            if images.shape != (BATCH, 112, 112, 3):
+                raise SystemExit(f"a batch of shape {images.shape}")
+
+    return read
+
+
+def seed_side(source: Path, classes: int, batches: int) -> Callable[[], Any]:
+    """The founding pipeline, endless, in a random order."""
+    import tensorflow as tf
+
+    names = [str(path) for path in sorted(source.glob("*/*.jpg"))]
+    people = {each.name: number for number, each in enumerate(sorted(source.iterdir()))}
+    labels = [people[Path(each).parent.name] for each in names]
+
+    def one(path: Any, label: Any) -> Any:
+        image = tf.image.decode_jpeg(tf.io.read_file(path), channels=3)
+        image = tf.image.resize(tf.image.convert_image_dtype(image, tf.float32), (112, 112))
+        return tf.image.random_flip_left_right(image), tf.one_hot(label, classes, dtype=tf.int32)
+
+    rows = tf.data.Dataset.from_tensor_slices((names, labels)).shuffle(len(names)).repeat()
+    rows = rows.map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    rows = rows.batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+    def read() -> None:
+        for _ in islice(rows, batches):
             pass
-    begin = time.perf_counter()
-    count = sum(len(batch.labels) for batch in islice(train_batches(data, epoch), 16))
-    return count / (time.perf_counter() - begin)
+
+    return read
 
 
-def training_step(backbone: str, batch: int, classes: int) -> Callable[[int], None]:
-    """A function that trains so many steps on random images."""
+def check_same_images(source: Path, faces: Any) -> None:
+    """Both sides' pixels of some images, but for the decoders."""
+    import tensorflow as tf
+
+    from evaluator.decode import decode_image
+
+    names = sorted(source.glob("*/*.jpg"))
+    for number in range(0, len(faces), 500):
+        theirs = tf.image.decode_jpeg(tf.io.read_file(str(names[number])), channels=3).numpy()
+        ours = decode_image(bytes(faces.read(number)))
+        apart = np.abs(theirs.astype(int) - ours.astype(int)).mean()
+        agree(f"{names[number]}: mean levels", float(apart), 4)
+
+
+def plain_recipe(backbone: str, batch: int) -> Any:
+    """A recipe with softmax and Adamax."""
+    from training.recipes import parse_recipe
+
+    pooling = "none" if backbone == "mlp" else "gap"
     stage = {"epochs": 1, "loss": "softmax", "optimizer": "adamax", "learning_rate": 0.001}
-    recipe: Recipe = parse_recipe(
-        {"model": {"backbone": backbone}, "stages": [stage], "batch": batch},
+    return parse_recipe(
+        {"model": {"backbone": backbone, "pooling": pooling}, "stages": [stage], "batch": batch},
         lambda place, message: ValueError(f"{place}: {message}"),
     )
+
+
+def training_step(backbone: str, batch: int, classes: int) -> Callable[[], Any]:
+    """A function that trains one step on random images."""
+    from training.assembly import embedding_model, stage_model
+
+    recipe = plain_recipe(backbone, batch)
     model = stage_model(
         recipe, recipe.stages[0], embedding_model(recipe), classes=classes, steps_per_epoch=1
     )
     random = np.random.default_rng(0)
     images = random.random((batch, 112, 112, 3), np.float32)
     labels = random.integers(0, classes, batch).astype(np.int32)
-
-    def train(steps: int) -> None:
-        for _ in range(steps):
-            model.train_on_batch(images, labels)
-
-    return train
-
-
-def print_label_times() -> None:
-    """Labels through tf.data as one-hot rows, as the seed made them, and as integers."""
-    if keras.backend.backend() != "tensorflow":
-        print("needs TensorFlow, whose tf.data the seed's labels went through")
-        return
-    import tensorflow as tf
-
-    labels = np.random.default_rng(0).integers(0, CLASSES, 128 * 40)
-
-    def dataset(one_hot: bool) -> Any:
-        rows = tf.data.Dataset.from_tensor_slices(labels)
-        if one_hot:
-            rows = rows.map(lambda label: tf.one_hot(label, CLASSES), tf.data.AUTOTUNE)
-        return rows.batch(128).prefetch(tf.data.AUTOTUNE)
-
-    def milliseconds(rows: Any) -> float:
-        iterator: Iterator[Any] = iter(rows)
-        next(iterator)
-        begin = time.perf_counter()
-        count = sum(1 for _ in iterator)
-        return 1000 * (time.perf_counter() - begin) / count
-
-    rounds = [(milliseconds(dataset(True)), milliseconds(dataset(False))) for _ in range(3)]
-    seed, ours = (float(np.median(values)) for values in zip(*rounds, strict=True))
-    print(f"one-hot {seed:.2f} ms, integers {ours:.3f} ms a batch: {seed / ours:.0f}x")
+    return lambda: model.train_on_batch(images, labels)
 
 
 if __name__ == "__main__":

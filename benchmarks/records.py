@@ -7,21 +7,23 @@ scan whose memory does not grow with the file. The records are those of ``--shar
 
 from __future__ import annotations
 
-import argparse
 import io
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from rows import Row, finish, parsed, parser, say
+from timing import interleaved, median, seconds_of
 from training.data.faces import open_faces
-from training.data.records import image_labels, image_record, iter_images, open_records, read_image
+from training.data.records import image_record, iter_images, open_records, read_image
 from training.data.unpack import unpack
 
 # A process of its own for each file: peaks of resident memory only ever rise.
@@ -42,61 +44,79 @@ print(len(records), f"{scanned:.2f} {seconds:.2f} {before / 1024:.0f} {peak / 10
 
 
 def main() -> None:
-    """Prints one line a measurement."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small synthetic file, one repeat")
-    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="the test data")
-    options = parser.parse_args()
+    options = parsed(parser(__doc__))
     rec = options.shared / "records" / "train.rec"
-    repeats = 1 if options.quick else 5
-    read_speed(rec, repeats)
     with tempfile.TemporaryDirectory() as folder:
-        unpack_speed(rec, Path(folder), repeats)
-        for megabytes in (8, 64) if options.quick else (50, 500):
-            scan_memory(Path(folder), megabytes)
+        rows = read_rows(rec, options.rounds)
+        rows.append(unpack_row(rec, Path(folder), options.rounds))
+        rows.append(scan_row(Path(folder), (8, 64) if options.quick else (50, 500)))
+    finish([replace(row, quick=options.quick) for row in rows], options)
 
 
-def read_speed(rec: Path, repeats: int) -> None:
-    """Raw records/s, one after the other and at random, labels/s, and decoded images/s."""
+def read_rows(rec: Path, rounds: int) -> list[Row]:
+    """Raw records a second, one after the other and at random, and decoded images."""
     records = open_records(rec)
     shuffled = np.random.default_rng(0).permutation(len(records)).tolist()
     passes = 10
-    report(
-        "raw records in order",
-        best(repeats, lambda: [sum(1 for _ in iter_images(records)) for _ in range(passes)]),
-        passes * len(records),
-        "records/s (goal 50,000)",
-    )
-    report(
-        "raw records at random",
-        best(repeats, lambda: [read_image(records, i) for _ in range(passes) for i in shuffled]),
-        passes * len(records),
-        "records/s (goal 50,000)",
-    )
-    report("labels", best(repeats, lambda: image_labels(records)), len(records), "labels/s")
 
     def decoded(number: int) -> int:
         with Image.open(io.BytesIO(read_image(records, number).image)) as image:
             return np.asarray(image.convert("RGB")).size
 
     with ThreadPoolExecutor(2) as pool:
-        report(
-            "read and decoded, two threads",
-            best(repeats, lambda: sum(pool.map(decoded, shuffled, chunksize=32))),
-            len(records),
-            "images/s (goal 3,000)",
+        sides: dict[str, tuple[Callable[[], object], int, float]] = {
+            "raw records in order": (
+                lambda: [sum(1 for _ in iter_images(records)) for _ in range(passes)],
+                passes * len(records),
+                50_000,
+            ),
+            "raw records at random": (
+                lambda: [read_image(records, i) for _ in range(passes) for i in shuffled],
+                passes * len(records),
+                50_000,
+            ),
+            "records read and decoded, two threads": (
+                lambda: sum(pool.map(decoded, shuffled, chunksize=32)),
+                len(records),
+                3000,
+            ),
+        }
+        times = interleaved({name: side[0] for name, side in sides.items()}, rounds)
+    return [
+        Row(
+            f"records-{number}", name, "-", count / median(times, name), "/s", wanted,
+            rounds=rounds,
         )
+        for number, (name, (_, count, wanted)) in enumerate(sides.items())
+    ]  # fmt: skip
 
 
-def unpack_speed(rec: Path, folder: Path, repeats: int) -> None:
+def unpack_row(rec: Path, folder: Path, rounds: int) -> Row:
     """Seconds to unpack, with reading everything back and comparing it."""
-    targets = iter(folder / f"unpacked{repeat}" for repeat in range(repeats))
-    seconds = best(repeats, lambda: unpack(open_faces(rec), next(targets)))
-    print(f"{'unpack 732 images, checked':32} {seconds:10.2f} s (goal 2)")
+    targets = iter(folder / f"unpacked{number}" for number in range(rounds))
+    seconds = statistics.median(
+        seconds_of(lambda: unpack(open_faces(rec), next(targets))).wall for _ in range(rounds)
+    )
+    return Row(
+        "records-unpack", "unpack 732 images, checked", "-", seconds, "s", 2, at_most=True,
+        rounds=rounds,
+    )  # fmt: skip
 
 
-def scan_memory(folder: Path, megabytes: int) -> None:
-    """Peak memory while a file without index is scanned and all of it is read once."""
+def scan_row(folder: Path, sizes: tuple[int, int]) -> Row:
+    """What of a file of the larger size, read whole without an index, stays in memory beyond what
+    one of the smaller leaves there.
+    """
+    peaks = [scanned(folder, megabytes) for megabytes in sizes]
+    return Row(
+        "records-scan", f"memory of a {sizes[1]} MB file, scanned, all read",
+        f"that of {sizes[0]} MB", max(peaks[1] - peaks[0], 0.0), "MB", 64, at_most=True, rounds=1,
+        detail=f"peaks {peaks[0]:.0f} and {peaks[1]:.0f} MB",
+    )  # fmt: skip
+
+
+def scanned(folder: Path, megabytes: int) -> float:
+    """Peak resident MB of a process that scans a file of this size and reads all of it once."""
     rec = folder / f"{megabytes}.rec"
     draw = np.random.default_rng(1)
     with rec.open("wb") as file:
@@ -107,27 +127,13 @@ def scan_memory(folder: Path, megabytes: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCAN, str(rec)], capture_output=True, text=True, check=True
     )
-    count, scanned, seconds, before, peak = done.stdout.split()
+    count, scan, seconds, before, peak = done.stdout.split()
     rec.unlink()
-    print(
-        f"{f'scan a file of {megabytes} MB':32} {scanned:>10} s for {count} records, {seconds} s "
-        f"with labels and all images; peak {peak} MB resident ({before} MB before opening it)"
+    say(
+        f"scan a file of {megabytes} MB: {scan} s for {count} records, {seconds} s with labels and "
+        f"all images; peak {peak} MiB resident ({before} MiB before opening it)"
     )
-
-
-def best(repeats: int, work: Callable[[], object]) -> float:
-    """The shortest of several runs, in seconds."""
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-def report(name: str, seconds: float, count: int, unit: str) -> None:
-    """Prints a rate."""
-    print(f"{name:32} {count / seconds:10,.0f} {unit}")
+    return float(peak) * 2**20 / 1e6
 
 
 if __name__ == "__main__":

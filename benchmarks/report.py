@@ -12,10 +12,8 @@ import argparse
 import hashlib
 import io
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,10 @@ from evaluator.results import (
     save_result,
     versions,
 )
+from rows import Row, finish, parsed, parser
+from timing import run_seconds
 
-LIMIT_SECONDS, LIMIT_BYTES = 5.0, 8_000_000
+LIMIT_SECONDS, LIMIT_MEGABYTES = 5.0, 8.0
 
 
 def distinct_jpegs(count: int, random: np.random.Generator) -> list[bytes]:
@@ -116,35 +116,39 @@ def save(
     save_result(target, result, Scores(scores, genuine, images))
 
 
-def measure(folder: Path, *, models: int, bins: int, pairs: int, repetitions: int) -> bool:
-    """Times the whole command, imports included; whether it stays within its limits."""
+def measure(
+    folder: Path, *, models: int, bins: int, pairs: int, options: argparse.Namespace
+) -> list[Row]:
+    """Times the whole command, imports included, and weighs what it wrote."""
     store(folder, models=models, bins=bins, pairs=pairs)
     report = folder / "report.html"
     command = [sys.executable, "-m", "zoo", "report", "-o", str(report)]
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        subprocess.run([*command, "--results", str(folder / "results")], check=True)
-        seconds.append(time.perf_counter() - start)
-    median, size = statistics.median(seconds), report.stat().st_size
-    print(f"{models} models x {bins} bins of {pairs:,} pairs: {median:.2f} s, {size / 1e6:.2f} MB")
-    print(f"every run: {', '.join(f'{each:.2f}' for each in seconds)} s; limits: 5 s, 8 MB")
-    return median < LIMIT_SECONDS and size < LIMIT_BYTES
+    command += ["--results", str(folder / "results")]
+    seconds = statistics.median(run_seconds(command).wall for _ in range(options.rounds))
+    what = f"zoo report, {models} models x {bins} bins of {pairs:,} pairs"
+    size = report.stat().st_size / 1e6
+    return [
+        Row(
+            "report-seconds", what, "-", seconds, "s", LIMIT_SECONDS, at_most=True,
+            rounds=options.rounds, quick=options.quick,
+        ),
+        Row(
+            "report-size", f"{what}: the page", "-", size, "MB", LIMIT_MEGABYTES, at_most=True,
+            rounds=1, quick=options.quick,
+        ),
+    ]  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one run of 2 models x 2 small bins")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave bins and report there")
-    options = parser.parse_args()
-    shape = {"models": 5, "bins": 3, "pairs": 6000, "repetitions": 3}
-    if options.quick:
-        shape = {"models": 2, "bins": 2, "pairs": 600, "repetitions": 1}
-    if options.keep is not None:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        sys.exit(not measure(options.keep, **shape))
-    with tempfile.TemporaryDirectory() as folder:
-        sys.exit(not measure(Path(folder), **shape))
+    made = parser(__doc__)
+    made.add_argument("--keep", type=Path, metavar="DIR", help="leave bins and report there")
+    options = parsed(made)
+    models, bins, pairs = (2, 2, 600) if options.quick else (5, 3, 6000)
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = measure(folder, models=models, bins=bins, pairs=pairs, options=options)
+    finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,11 @@ def write_model_input(pixels: NDArray[np.uint8], spec: InputSpec, out: NDArray[n
     shrinking averages over the pixels that go (Pillow's antialiased filter).
     """
     if pixels.shape[:2] == (spec.height, spec.width):
+        if spec.channels == "rgb" and spec.layout == "NHWC":
+            # As below, without an array between: two thirds of the time. "clip" lets NumPy write
+            # into out as it goes, and no level is beyond 255.
+            np.take(_TABLES[spec.profile], pixels, out=out, mode="clip")
+            return
         values = _TABLES[spec.profile][pixels]
     else:
         profile = PROFILES[spec.profile]

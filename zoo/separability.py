@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr
 
 from evaluator.metrics import best_accuracy, eer, sweep
 from evaluator.protocols import kfold
@@ -175,6 +174,8 @@ def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatA
     ``means`` (models,) are the figures, averaged over the bins, which count as independent. The
     diagonal is 1, as are couples whose difference has no variance to be judged by.
     """
+    from scipy.special import stdtr
+
     variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
     gap = np.abs(means[:, None] - means[None, :])
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)

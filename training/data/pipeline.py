@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import InputError
@@ -294,7 +295,10 @@ def _training_pixels(data: TrainingData, number: int, epoch: int, flip: bool) ->
     pixels = _pixels(data, number)
     augment = data.recipe.augment
     if flip:
-        pixels = pixels[:, ::-1]
+        # By Pillow: three bytes a pixel backwards, NumPy's copy of a mirrored view takes twice as
+        # long, and scaling from such a view four times.
+        mirror = Image.fromarray(pixels).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        pixels = np.asarray(mirror)
     if augment.randaugment_ops or augment.crop_px or augment.cutout_px:
         pixels = changed(pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number))
     return pixels

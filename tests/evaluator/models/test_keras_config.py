@@ -1,6 +1,7 @@
 """What a Keras file says about itself is checked without TensorFlow."""
 
 import base64
+import io
 import json
 import marshal
 import pickle
@@ -17,6 +18,7 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
 from evaluator.models.keras_code import code_in_config
+from evaluator.models.keras_config import _member_file, check_weights
 
 
 def functional(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -371,3 +373,44 @@ def test_checking_imports_no_tensorflow(tmp_path: Path) -> None:
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'tf_keras')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_weights_in_an_archive_are_checked_at_their_place(tmp_path: Path, compression: int) -> None:
+    # A hard link out of its group, or a size beyond the file, is seen only if HDF5 reads rightly.
+    weights = io.BytesIO()
+    values = np.random.default_rng(0).bytes(4000)
+    with h5py.File(weights, "w") as file:
+        for number in range(300):
+            file[f"layers/dense_{number}/vars/0"] = np.frombuffer(values, np.uint8)
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("config.json", "{}" * 100)
+        archive.writestr("model.weights.h5", weights.getvalue())
+    check_weights(path, "keras", {})
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("model.weights.h5")
+        with _member_file(path, archive, member) as stored:
+            assert stored.read() == weights.getvalue()
+            stored.seek(-1000, io.SEEK_END)
+            assert stored.read(500) == weights.getvalue()[-1000:-500]
+            stored.seek(17)
+            assert stored.read(5) == weights.getvalue()[17:22]
+
+
+def test_checking_an_archive_reads_no_more_than_it_holds(tmp_path: Path) -> None:
+    # zipfile goes back by reading a member from its begin: 100 times the file for 300 layers.
+    path = tmp_path / "model.keras"
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        for number in range(300):
+            file[f"layers/dense_{number}/vars/0"] = np.zeros(10_000, np.float32)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", weights.getvalue())
+    counter = Path("/proc/self/io")
+    if not counter.is_file():
+        pytest.skip("needs Linux's count of what a process reads")
+    before = int(counter.read_text().split()[1])
+    check_weights(path, "keras", {})
+    assert int(counter.read_text().split()[1]) - before < 2 * path.stat().st_size

@@ -27,7 +27,7 @@ _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
 _MARK = re.compile(r"^ *<!-- (?P<kind>not run|run with): (?P<text>.+) -->$")
 
 # What needs a shell; globs are expanded without one.
-_SHELL = re.compile(r"[|<>&;$`=]|^(?!zoo )")
+_SHELL = re.compile(r"[|<>&;$`]|^(?!zoo )")
 
 _HEADER = """
 models:
@@ -242,7 +242,8 @@ def _read_yaml(block: Block, folder: Path) -> None:
     else:
         if "recipe" not in value:
             model = "  model: {backbone: resnet50v2}" if "model" not in value else ""
-            lines = ["recipe:", model, *(f"  {line}" for line in lines)]
+            batch = "  batch: 192" if "triplets:" in block.text else ""  # triplets fill it
+            lines = ["recipe:", model, batch, *(f"  {line}" for line in lines)]
         text = _HEADER + "\n".join(f"    {line}" for line in lines) + "\n"
     path = folder / "block.yaml"
     path.write_text(text, encoding="utf-8")

@@ -265,4 +265,4 @@ def test_the_notebook_goes_from_arrays_to_a_report(
         for output in cell.get("outputs", ())
     )
     assert "10-fold" in printed
-    assert "is better" in printed
+    assert "not separable: 900 pairs" in printed

@@ -51,7 +51,7 @@ def evaluate(
 
     ``model`` is the path of a model file of any format `zoo eval` takes, a ``keras.Model`` in
     memory, an ``Embedder``, or any function from a batch of images, float32 (n, height, width, 3),
-    to embeddings (n, size). ``bins`` are paths, or sets that ``read_bin`` or ``make_bin`` gave.
+    to embeddings (n, size). ``bins`` are paths, or sets that ``read_bin`` gave.
 
     ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing
     is said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or

@@ -195,12 +195,15 @@ def run_command(text: str) -> tuple[int, str]:
     from zoo.cli import run
 
     words = shlex.split(text, comments=True)[1:]
-    arguments = [path for word in words for path in (sorted(glob.glob(word)) or [word])]
+    arguments = [path for word in words for path in (sorted(glob.glob(word)) or [word])  # noqa: PTH207 (relative)]
     streams = io.StringIO()
-    with contextlib.redirect_stdout(streams), contextlib.redirect_stderr(streams):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept a")
-            code = run(arguments)
+    with (
+        contextlib.redirect_stdout(streams),
+        contextlib.redirect_stderr(streams),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept a")
+        code = run(arguments)
     return code, streams.getvalue()
 
 

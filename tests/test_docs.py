@@ -178,6 +178,12 @@ def test_what_is_not_run_names_what_there_is(block: Block, command: Command) -> 
         assert name in {"cd", "git", "python3", "tensorboard", "torchrun"}, f"{block.where}: {text}"
 
 
+def test_python_that_is_not_run_is_python() -> None:
+    for block in BLOCKS:
+        if block.not_run and block.language == "python":
+            compile(block.text, block.where, "exec")
+
+
 def check_zoo(block: Block, arguments: list[str]) -> None:
     """Fails unless the command and every option of it exist."""
     command: Any = typer.main.get_command(zoo_app())

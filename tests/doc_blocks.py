@@ -195,7 +195,10 @@ def run_command(text: str) -> tuple[int, str]:
     from zoo.cli import run
 
     words = shlex.split(text, comments=True)[1:]
-    arguments = [path for word in words for path in (sorted(glob.glob(word)) or [word])  # noqa: PTH207 (relative)]
+    arguments = []
+    for word in words:
+        # glob keeps a name that is no pattern as it is written, which Path.glob does not.
+        arguments += sorted(glob.glob(word)) or [word]  # noqa: PTH207
     streams = io.StringIO()
     with (
         contextlib.redirect_stdout(streams),

@@ -139,6 +139,41 @@ def write_output(page: Path, session: Session) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        (["a 1"], ["a 1"], True),
+        (["a 1"], ["a 2"], False),
+        (["a ..."], ["a 2"], True),
+        (["a ... c"], ["a b d"], False),
+        (["a"], ["a", "b"], False),
+        (["a", "..."], ["a", "b", "c"], True),
+        (["a", "...", "c"], ["a", "b1", "b2", "c"], True),
+        (["a", "...", "c"], ["a", "b1", "b2"], False),
+        (["...", "c"], ["c"], True),
+        ([], ["a"], False),
+    ],
+)
+def test_dots_stand_for_any_text_and_nothing_else_does(
+    shown: list[str], printed: list[str], same: bool
+) -> None:
+    assert matches(shown, printed) is same
+
+
+@pytest.mark.parametrize(
+    ("language", "lines"),
+    [
+        ("console", ("$ zoo list", "entry")),
+        ("sh", ("zoo list --nothing",)),
+        ("pycon", (">>> 1 + 1", "3")),
+    ],
+)
+def test_a_block_that_shows_what_is_not_so_is_found(
+    language: str, lines: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert run_block(Block(ROOT / "README.md", 1, language, lines), Session(tmp_path))
+
+
 def test_every_block_is_in_a_language_that_is_run() -> None:
     assert BLOCKS
     for block in BLOCKS:

@@ -74,10 +74,18 @@ class Command:
 
 @dataclass
 class Session:
-    """One page's blocks share a folder, the folder's files, and Python's names."""
+    """One page's blocks share a folder, the folder's files, and Python's names.
+
+    ``known`` is what commands printed that ran once for all pages, by their text.
+    """
 
     folder: Path
     names: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def run(self, text: str) -> tuple[int, str]:
+        """Exit code and output of a command, run in the current folder unless it is known."""
+        return self.known.get(text) or run_command(text)
 
 
 def blocks(page: Path) -> list[Block]:
@@ -141,7 +149,7 @@ def run_block(block: Block, session: Session) -> list[str]:
     with inside(session.folder):
         if block.language in ("sh", "console"):
             for command in commands(block):
-                code, printed = run_command(f"{command.text} {block.extra}".rstrip())
+                code, printed = session.run(f"{command.text} {block.extra}".rstrip())
                 shown = list(command.output)
                 failed = code != 0 and (block.language == "sh" or "error" not in "".join(shown))
                 if failed and code != 1:

@@ -105,7 +105,8 @@ def session(
     (tmp_path / "shared").symlink_to(shared)
     shutil.copytree(prepared, tmp_path / "checkout", symlinks=True)
     (tmp_path / "checkout" / "benchmarks").symlink_to(ROOT / "benchmarks")
-    return Session(tmp_path / "checkout", {"__name__": "__main__"})
+    demo = (prepared / "demo.txt").read_text(encoding="utf-8")
+    return Session(tmp_path / "checkout", {"__name__": "__main__"}, {"zoo demo": (0, demo)})
 
 
 @pytest.mark.slow  # the commands of a whole page
@@ -131,7 +132,7 @@ def write_output(page: Path, session: Session) -> None:
         lines = []
         with inside(session.folder):
             for command in commands(block):
-                _, printed = run_command(f"{command.text} {block.extra}".rstrip())
+                _, printed = session.run(f"{command.text} {block.extra}".rstrip())
                 shown = list(command.output)
                 same = matches(shown, printed.splitlines())
                 lines += [f"$ {command.text}", *(shown if same else printed.splitlines())]

@@ -8,12 +8,13 @@ ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
 export SCIKIT_LEARN_DATA ?= $(ZOO_SHARED)/scikit_learn_data
 endif
 
-.PHONY: help demo test quick lint format bench clean
+.PHONY: help demo docs test quick lint format bench clean
 
 help:
 	@echo "make demo    evaluate two classic models on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make docs    the documentation as a site, into site/"
 	@echo "make lint    ruff format, ruff check, mypy --strict"
 	@echo "make bench   every benchmark beside what it is measured against: a quarter of an hour"
 
@@ -34,6 +35,9 @@ test: .venv/.installed
 quick: .venv/.installed
 	$(BIN)/python -m pytest -m 'not slow'
 
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,4 +51,4 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache

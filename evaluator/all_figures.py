@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from evaluator.figure_text import figures_text
 from evaluator.metrics import TarAtFar, auc, best_accuracy, eer, scored_pairs, sweep_of, tar_at_far
 from evaluator.protocols import (
     INSIGHTFACE_FOLDS,
@@ -22,7 +23,7 @@ from evaluator.statistics import wilson_interval
 FARS = {"0.1": 0.1, "0.01": 0.01, "0.001": 0.001, "0.0001": 0.0001}  # key in the JSON: FAR
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Figures:
     """All figures of one list of scores; None is undefined, never 0 and never NaN.
 
@@ -39,6 +40,10 @@ class Figures:
     eer: float | None
     eer_threshold: float | None
     tar_at_far: Mapping[str, TarAtFar | None]
+
+    def __repr__(self) -> str:
+        """A line a figure, for people."""
+        return figures_text(self)
 
 
 def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:

@@ -8,6 +8,7 @@ hold the same without pickle and are read alike.
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import re
 import secrets
@@ -106,7 +107,7 @@ def is_pickle(path: Path) -> bool:
     return not path.is_dir() and _PICKLE_START.match(_first_bytes(path)) is not None
 
 
-def read_bin(path: Path) -> VerificationSet:
+def read_bin(path: str | Path) -> VerificationSet:
     """The bin at `path`, its images still encoded and each known by its first bytes as an image.
 
     Every layout that insightface, its forks and Keras_insightface have written is read: Python-2
@@ -115,6 +116,7 @@ def read_bin(path: Path) -> VerificationSet:
 
     Raises `BinError` naming file, index and cause; `OSError` when the file cannot be read.
     """
+    path = Path(path)
     stored = read_stored(path)
     for slot, cause in stored.faults.items():
         raise _bad_image(path, slot, cause)
@@ -139,15 +141,23 @@ def read_stored(path: Path) -> StoredBin:
     return StoredBin(path, sha256, kind or "pickle", size, tuple(encoded), genuine, faults)
 
 
-def write_bin(path: Path, images: Sequence[bytes], genuine: ArrayLike) -> None:
+def write_bin(
+    path: str | Path, images: Sequence[bytes | NDArray[np.uint8]], genuine: ArrayLike
+) -> None:
     """Write a bin: by the name's end a container, `.npz`, `.h5` or `.hdf5`, else a pickle.
 
     The pickle is one that `pickle.load(f, encoding="bytes")` reads as (list of bytes, list of
-    bool). `images` are 2n encoded images, `genuine` n labels, bool or 0 and 1. The same input gives
+    bool). `images` are 2n encoded images, or pixels, uint8 of shape (height, width, 3) in RGB or
+    (height, width), which become PNGs; `genuine` n labels, bool or 0 and 1. The same input gives
     the same bytes; equal images are stored once. The file appears whole or not at all.
 
     Raises `BinError` where `read_bin` would, before anything is written.
     """
+    path = Path(path)
+    images = [
+        _png(path, i, each) if isinstance(each, np.ndarray) else each
+        for i, each in enumerate(images)
+    ]
     labels = np.asarray(genuine).tolist()
     labels = labels if isinstance(labels, list) else [labels]
     _check_counts(path, images, labels)
@@ -166,6 +176,21 @@ def write_bin(path: Path, images: Sequence[bytes], genuine: ArrayLike) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _png(path: Path, slot: int, pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels as a PNG, which keeps every one of them. Raises `BinError` for another array."""
+    from PIL import Image
+
+    color = pixels.ndim == 3 and pixels.shape[2] == 3
+    if pixels.dtype != np.uint8 or not (color or pixels.ndim == 2) or not pixels.size:
+        raise BinError(
+            f"{path}: image {slot} (pair {slot // 2}) is an array of {pixels.dtype} and shape"
+            f" {pixels.shape}; expected uint8 of shape (height, width, 3) or (height, width)"
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def distinct_images(images: Sequence[bytes]) -> tuple[list[bytes], NDArray[np.intp]]:

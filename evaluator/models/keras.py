@@ -43,13 +43,40 @@ def check(path: Path, options: LoadOptions) -> None:
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
     model, notes = embedding_model(path, options)
+    return _embedder(path, model, options, model_format=_format(path), notes=notes)
+
+
+def live_embedder(model: Any, options: LoadOptions, *, name: str) -> Embedder:
+    """The Embedder of a keras.Model that is in memory, with the weights it has now.
+
+    Nothing in it is refused: its code is the caller's own. Messages name it ``name``. Raises
+    ModelError for a model that is no image -> embedding network, or declares no input.
+    """
+    path = Path(name)
+    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
+        raise ModelError(
+            f"{name}: the Keras model declares no input (it is a subclass, or was never built); "
+            "call it on a batch first, or give a function: lambda images: model(images)"
+        )
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        # One that was never called has outputs, but no `output`; layers and weights are shared.
+        model = keras.Model(model.inputs, model.outputs)
+    part, notes = _checked_part(path, model, options)
+    return _embedder(path, part, options, model_format="keras", notes=notes)
+
+
+def _embedder(
+    path: Path, model: Any, options: LoadOptions, *, model_format: str, notes: tuple[str, ...]
+) -> Embedder:
     shape = tuple(model.inputs[0].shape)
     spec, input_notes = input_spec(path, shape, options)
     fixed = shape[0] if isinstance(shape[0], int) else None
     return Embedder(
         forward=_compiled(path, model, spec, options.precision),
         input=spec,
-        format=_format(path),
+        format=model_format,
         fixed_batch=fixed,
         notes=(*notes, *input_notes),
     )
@@ -59,10 +86,16 @@ def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, .
     """The Keras 3 or tf_keras model from image to embedding, and notes. Raises ModelError."""
     check(path, options)
     model, notes = build_model(path, _format(path), options)
-    model, output_notes = _embedding_part(path, model, options)
-    check_one_input(path, [tuple(tensor.shape) for tensor in model.inputs])
-    check_embedding_shape(path, tuple(model.outputs[0].shape))
+    model, output_notes = _checked_part(path, model, options)
     return model, (*notes, *output_notes)
+
+
+def _checked_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
+    """The part from one image to one embedding, and notes. Raises ModelError."""
+    part, notes = _embedding_part(path, model, options)
+    check_one_input(path, [tuple(tensor.shape) for tensor in part.inputs])
+    check_embedding_shape(path, tuple(part.outputs[0].shape))
+    return part, notes
 
 
 def _format(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from evaluator.bins import is_bin
 from evaluator.errors import InputError
 from evaluator.models import model_format
 from zoo.registry import Entry, read_registry, unknown_name
+from zoo.words import note
 
 # The file in a run's folder that makes it an entry of the zoo.
 RUN_ENTRY = "models.yaml"
@@ -106,7 +106,7 @@ def every_bin(folders: Sequence[Path]) -> list[Path]:
             "name them (--bins lfw.bin), or their folder with --data DIR"
         )
     names = " ".join(path.stem for path in found)
-    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
+    note(f"no --bins given: using every bin found: {names}")
     return found
 
 

@@ -15,6 +15,7 @@ from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins
 from zoo.registry import Entry, RegistryError, read_registry, recipe_with
+from zoo.words import note, shows_progress
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class TrainingProgress:
     def __init__(self) -> None:
         """A line that appears with the first step."""
         console = Console(stderr=True)
-        self._terminal = console.is_terminal
+        self._terminal = shows_progress()
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -115,7 +116,7 @@ class TrainingProgress:
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not shows_progress(),
         )
         self._task: Any = None
 
@@ -148,4 +149,4 @@ class TrainingProgress:
         if self._terminal:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            note(line)

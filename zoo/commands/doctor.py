@@ -1,0 +1,5 @@
+"""`zoo doctor`: placeholder"""
+
+
+def doctor() -> None:
+    """Check."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -118,15 +118,15 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; a user's mistake becomes one line."""
     command = typer.main.get_command(app)
     if _COMPLETE in os.environ:
-        from zoo.completion import spread_for_shell
+        from zoo.completion import add_completers, spread_for_shell
 
-        spread_for_shell(os.environ, lambda typed: spread_values(typed, MANY_VALUED))
+        add_completers(cast("Any", command).commands)
+        spread_for_shell(os.environ, _prepared)
         command.main([], prog_name="zoo")  # answers the shell and exits
     words.set_amount("usual")
     try:
-        given = spread_values(moved_to_front(arguments, ANYWHERE), MANY_VALUED)
         # Not `command.main`, which turns Ctrl-C and a closed pipe into codes without their cause.
-        with command.make_context("zoo", given) as context:
+        with command.make_context("zoo", _prepared(arguments)) as context:
             code = command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as done:
@@ -183,6 +183,11 @@ def _reader_gone() -> int:
         # What is still buffered is written at exit, and would be complained about there.
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     return _READER_GONE
+
+
+def _prepared(arguments: Sequence[str]) -> list[str]:
+    """What is typed as Typer understands it."""
+    return spread_values(moved_to_front(arguments, ANYWHERE), MANY_VALUED)
 
 
 def moved_to_front(arguments: Sequence[str], options: frozenset[str]) -> list[str]:

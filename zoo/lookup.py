@@ -94,7 +94,7 @@ def resolve_bins(
 
 def all_bins(folders: Sequence[Path]) -> list[Path]:
     """Every bin in the folders; of several with one name, the one in the first folder."""
-    return list(_available(folders).values())
+    return list(available_bins(folders).values())
 
 
 def every_bin(folders: Sequence[Path]) -> list[Path]:
@@ -110,7 +110,8 @@ def every_bin(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _available(folders: Sequence[Path]) -> dict[str, Path]:
+def available_bins(folders: Sequence[Path]) -> dict[str, Path]:
+    """Name -> file of every bin in the folders; of several with one name, the first folder's."""
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.is_dir():
@@ -134,7 +135,7 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
     if as_path.is_dir():
         raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
     looked = ", ".join(str(folder) for folder in folders)
-    available = _available(folders)
+    available = available_bins(folders)
     if not available:
         there = "no bins are there. Name their folder with --data DIR"
     else:

@@ -47,8 +47,9 @@ class Counts:
 class Scene:
     """A command to kill: how it is started, what is looked at after each kill and each end.
 
-    ``working`` tells that the command is past its start-up, ``early`` that it has none to speak of; ``check`` returns faults after a kill,
-    ``check_end`` faults of an outcome; ``finished_now`` counts what is finished and must stay.
+    ``working`` tells that the command is past its start-up, ``early`` that it has none to speak
+    of; ``check`` returns faults after a kill, ``check_end`` faults of an outcome;
+    ``finished_now`` counts what is finished and must stay.
     """
 
     arguments: Callable[[], list[str]]
@@ -202,7 +203,9 @@ SCENES = {"eval": eval_scene, "train": train_scene, "report": report_scene}
 SIZES = {"eval": 16, "train": 12, "report": 4}
 
 
-def kill_many(scene: Scene, times: int, *, seed: int, number: int = signal.SIGKILL) -> Counts:
+def kill_many(
+    scene: Scene, folder: Path, *, times: int, seed: int, number: int = signal.SIGKILL
+) -> Counts:
     """Kills the scene's command that many times, at moments spread over its whole run."""
     chance = random.Random(seed)
     counts = Counts()
@@ -285,7 +288,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         scene = SCENES[given.command](folder, given.size or SIZES[given.command])
-        counts = kill_many(scene, given.times, seed=given.seed, number=number)
+        counts = kill_many(scene, folder, times=given.times, seed=given.seed, number=number)
     print(json.dumps({"command": given.command, "signal": given.signal, **vars(counts)}))
     raise SystemExit(1 if counts.faults else 0)
 

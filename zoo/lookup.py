@@ -122,6 +122,9 @@ def available_bins(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
     as_path = Path(value)
+    if as_path.is_fifo():
+        note(f"{value}: a pipe, read to its end before anything else is done")
+        return as_path
     if as_path.is_file():
         if model_format(as_path) is not None:
             raise InputError(_models_first(value))

@@ -1,0 +1,192 @@
+"""Faults of the machine and of others: what `zoo` loses by them (nothing), and what it says.
+
+Each test runs the installed command as a process. The long versions are `kill_many.py` and
+`many_models.py` in this folder; docs/reliability.md has what they printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from inputs import environment, make_inputs, run_zoo, start_zoo
+from kill_many import SCENES, kill_many
+from many_models import growth, memory_of_run, write_models
+
+from evaluator.results import load_result, load_scores, stored_results
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three tiny models and two bins, for tests that only read them."""
+    folder = tmp_path_factory.mktemp("made")
+    make_inputs(folder, models=3)
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to write in."""
+    return Path(shutil.copytree(made, tmp_path / "here"))
+
+
+def last_line(text: str) -> str:
+    return (text.splitlines() or [""])[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "size"), [("eval", 4), ("train", 2), ("report", 2)])
+def test_kill_9_leaves_nothing_half_and_loses_nothing(
+    tmp_path: Path, command: str, size: int
+) -> None:
+    scene = SCENES[command](tmp_path, size)
+    counts = kill_many(scene, tmp_path, times=2, seed=5)
+    assert counts.kills == 2
+    assert counts.faults == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_is_left_and_the_next_run_goes_on(here: Path) -> None:
+    arguments = ["eval", *(f"model{i}.keras" for i in range(3)), "--input", "unit"]
+    process = start_zoo(here, [*arguments, "--bins", "bin0.bin", "bin1.bin"], stderr=-1, stdout=-3)
+    while not list(here.glob("results/*/*.json")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    stored = len(list(stored_results(here / "results")))
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    line = last_line(said)
+    assert line.startswith("zoo: interrupted; ")
+    assert f"{stored} of 6 results are stored in results/, {6 - stored} left" in line
+    again = run_zoo(here, *arguments, "--bins", "bin0.bin", "bin1.bin")
+    assert f"{stored} of 6 results answered from the store" in again.stderr
+    assert len(list(stored_results(here / "results"))) == 6
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_keeps_what_was_stored(here: Path) -> None:
+    run_zoo(here, "eval", "model0.keras", "--input", "unit", "--bins", "bin0.bin")
+    before = {path: path.read_bytes() for path in (here / "results").rglob("*.*")}
+    done = subprocess.run(
+        # Python ignores the signal, so that a write past the limit fails as on a full disk.
+        [sys.executable, "-m", "zoo", "eval", "model0.keras", "model1.keras", "--input", "unit",
+         "--bins", "bin0.bin"],
+        cwd=here, env=environment(), text=True, capture_output=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert last_line(done.stderr).startswith("zoo: error: results/model1-")
+    assert "File too large" in last_line(done.stderr)
+    assert "Traceback" not in done.stderr
+    after = {path: path.read_bytes() for path in (here / "results").rglob("*.*")}
+    assert after == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, to mount a tiny disk")
+def test_a_disk_without_space_is_one_line(here: Path) -> None:
+    script = (
+        "mkdir disk && mount -t tmpfs -o size=8k none disk && "
+        f"{sys.executable} -m zoo eval model0.keras --input unit --bins bin0.bin --results disk/r; "
+        "code=$?; find disk -type f | sed 's/^/left: /' >&2; exit $code"
+    )
+    done = subprocess.run(
+        ["unshare", "-Urm", "bash", "-c", script],
+        cwd=here, env=environment(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mounting here: {done.stderr.strip()}")
+    assert done.returncode == 2, done.stderr
+    assert last_line(done.stderr).startswith("zoo: error: disk/r")
+    assert "No space left on device" in last_line(done.stderr)
+    assert "left: " not in done.stderr
+
+
+def test_read_only_results_are_refused_before_the_work(here: Path) -> None:
+    (here / "results").mkdir()
+    (here / "results").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    if os.access(here / "results", os.W_OK):
+        command = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all"]
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write anywhere, and setpriv is not here to become another user")
+        for path in (here, *here.parents):
+            if path.stat().st_uid == os.getuid() and path != Path("/"):
+                path.chmod(path.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+        for path in here.iterdir():
+            path.chmod(path.stat().st_mode | stat.S_IROTH | stat.S_IXOTH)
+    else:
+        command = []
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "zoo", "eval", "model0.keras", "--input", "unit", "--bins",
+         "bin0.bin"],
+        cwd=here, env=environment(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines() == ["zoo: error: results: Permission denied"]
+
+
+@pytest.mark.slow
+def test_two_evaluations_of_one_model_at_once_leave_whole_results(here: Path) -> None:
+    arguments = ["eval", "model0.keras", "--input", "unit", "--bins", "bin0.bin", "bin1.bin"]
+    both = [start_zoo(here, arguments, stdout=-1, stderr=-1) for _ in range(2)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    paths = list(stored_results(here / "results"))
+    assert len(paths) == 2
+    for path in paths:
+        result = load_result(path)
+        assert len(load_scores(path, result).scores) == result.bin.pairs
+    # Beside each result its own scores and nothing else.
+    assert len(list((here / "results").rglob("*.h5"))) == 2
+
+
+@pytest.mark.slow
+def test_a_bin_from_a_slow_pipe_is_as_one_from_a_file(here: Path) -> None:
+    os.mkfifo(here / "slow.bin")
+    content = (here / "bin0.bin").read_bytes()
+
+    def write_slowly() -> None:
+        with (here / "slow.bin").open("wb", buffering=0) as pipe:
+            for start in range(0, len(content), 1500):
+                pipe.write(content[start : start + 1500])
+                time.sleep(0.02)
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    by_pipe = run_zoo(
+        here, "eval", "model0.keras", "--input", "unit", "--bins", "slow.bin", "--json", "-"
+    )
+    writer.join()
+    by_file = run_zoo(
+        here, "eval", "model0.keras", "--input", "unit", "--bins", "bin0.bin", "--json", "-"
+    )
+    (piped,), (read) = json.loads(by_pipe.stdout), json.loads(by_file.stdout)[0]
+    assert piped["figures"] == read["figures"]
+    assert piped["bin"]["sha256"] == read["bin"]["sha256"]
+    # Nobody writes to the pipe by now: a report that opened it would wait for ever.
+    assert run_zoo(here, "report", "-o", "r.html").returncode == 0
+
+
+@pytest.mark.slow
+def test_many_models_in_one_call_need_no_more_memory_than_few(tmp_path: Path) -> None:
+    bins = make_inputs(tmp_path, models=0, bins=1)[1]
+    names = write_models(tmp_path, 24, units=2048)  # 1.5 MiB of weights each
+    memory = memory_of_run(tmp_path, names, bins)
+    assert len(memory) == 24
+    assert growth(memory) < 400  # KiB a model: well below its weights

@@ -7,7 +7,8 @@
 
 Each run goes on where the killed one stopped. After each kill every file that a reader would open
 must be whole, and what was finished before must still be there, unchanged. When a run ends before
-its kill, its outcome is held against that of one that was left alone, and all starts anew.
+its kill, its outcome is held against that of one that was left alone, and all starts anew; so is
+that of the last run, which nothing kills.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ SIZES = {"eval": 16, "train": 12, "report": 4}
 def kill_many(
     scene: Scene, folder: Path, *, times: int, seed: int, number: int = signal.SIGKILL
 ) -> Counts:
-    """Kills the scene's command that many times, at moments spread over its whole run."""
+    """Kills the scene's command that many times, at moments spread over its run; then lets it end."""
     chance = random.Random(seed)
     counts = Counts()
     seconds = {"start": 1.0, "whole": 8.0}
@@ -233,10 +234,19 @@ def kill_many(
             counts.kills += 1
             faults = scene.check() + _misbehaved(number, process.returncode, said)
             counts.kept += before
-        counts.faults += faults
-        for fault in faults:
-            print(f"after kill {counts.kills}: {fault}", file=sys.stderr)
+        _say(counts, faults)
+    last = start_zoo(folder, scene.arguments(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = last.communicate()[1]
+    ended_well = [] if last.returncode == 0 else [f"ended with {said[-300:]!r}"]
+    counts.finished += 1
+    _say(counts, ended_well + scene.check_end())
     return counts
+
+
+def _say(counts: Counts, faults: list[str]) -> None:
+    counts.faults += faults
+    for fault in faults:
+        print(f"after kill {counts.kills}: {fault}", file=sys.stderr)
 
 
 def _wait(

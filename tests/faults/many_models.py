@@ -1,6 +1,6 @@
 """Evaluates many models in one call of `zoo eval` and watches the memory of its process.
 
-    python tests/faults/many_models.py --models 1000
+python tests/faults/many_models.py --models 1000
 """
 
 from __future__ import annotations

@@ -150,6 +150,9 @@ def report_bug(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Prints an exception that nobody expected, and what its finder can do about it."""
+    if issubclass(kind, KeyboardInterrupt):  # while `zoo` was still starting, or already ending
+        _interrupted("what was finished is kept")
+        return
     traceback.print_exception(kind, error, trace)
     address = _issues_address()
     where = f"at {address}" if address else "where you got face-zoo from"

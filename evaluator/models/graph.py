@@ -44,10 +44,13 @@ def compiled_forward(
 
 
 def _forward_error(error: Any) -> ForwardError:
-    """What TensorFlow's error in a forward pass means, in its first line."""
+    """What TensorFlow's error in a forward pass means, in one line."""
     import tensorflow as tf
 
-    reason = str(error.message).strip().partition("\n")[0]
+    # Its message is a heading, the Python stack of the node, the cause, and the node again.
+    lines = [line.strip() for line in str(error.message).splitlines()]
+    told = [each for each in lines if each and not each.startswith(("[[", "File ", "Detected at"))]
+    reason = (told or [type(error).__name__])[-1][:300]
     # A batch that cannot be copied to a full GPU is an InternalError with these words.
     copying = isinstance(error, tf.errors.InternalError) and "Dst tensor" in str(error.message)
     exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or copying

@@ -207,7 +207,7 @@ SIZES = {"eval": 16, "train": 12, "report": 4}
 def kill_many(
     scene: Scene, folder: Path, *, times: int, seed: int, number: int = signal.SIGKILL
 ) -> Counts:
-    """Kills the scene's command that many times, at moments spread over its run; then lets it end."""
+    """Kills the scene's command that many times, anywhere in its run, and then lets it end."""
     chance = random.Random(seed)
     counts = Counts()
     seconds = {"start": 1.0, "whole": 8.0}

@@ -245,6 +245,16 @@ def test_no_line_is_wider_than_the_terminal(shop: Path, width: int) -> None:
         assert max(map(len, lines)) <= width, (command, max(lines, key=len))
 
 
+def test_a_narrow_list_breaks_no_figure(tmp_path: Path) -> None:
+    # The project's own zoo: three bins, names of 16 characters.
+    narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "40", "TERM": "xterm"}
+    done = run_zoo(tmp_path, "list", **narrow)
+    text = _without_styles(done.stdout)
+    assert "99.28   90.96     88.75" in text
+    assert "too narrow here for: protocol, weights" in text
+    assert max(map(len, text.splitlines())) <= 40
+
+
 def _without_styles(line: str) -> str:
     import re
 

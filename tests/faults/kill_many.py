@@ -31,6 +31,9 @@ from inputs import make_inputs, run_zoo, start_zoo
 
 from evaluator.results import load_result, load_scores, stored_results
 
+#: Runs `zoo` in a folder to its end; what is not killed may as well run in the script's process.
+Runner = Callable[..., object]
+
 
 @dataclass
 class Counts:
@@ -63,12 +66,12 @@ class Scene:
     early: bool = False
 
 
-def eval_scene(folder: Path, size: int) -> Scene:
+def eval_scene(folder: Path, size: int, run_whole: Runner = run_zoo) -> Scene:
     """`zoo eval` of many tiny models on two bins, whose results are stored one by one."""
     models, bins = make_inputs(folder, models=size)
     store = folder / "results"
     arguments = ["eval", *models, "--input", "unit", "--bins", *bins]
-    run_zoo(folder, *arguments, "--results", "reference")
+    run_whole(folder, *arguments, "--results", "reference")
     reference = {
         _key(path): load_result(path).figures for path in stored_results(folder / "reference")
     }
@@ -111,13 +114,13 @@ def _key(path: Path) -> tuple[str, str]:
     return path.parent.name, path.name
 
 
-def train_scene(folder: Path, size: int) -> Scene:
+def train_scene(folder: Path, size: int, run_whole: Runner = run_zoo) -> Scene:
     """`zoo train` of the digits, ``size`` epochs of 154 steps, with a checkpoint every 20."""
     from training.checkpoints import read_state
 
     settings = ["--set", f"stages.0.epochs={size}", "checkpoint_steps=20"]
     run = folder / "run"
-    run_zoo(folder, "train", "digits_triplet", "--run", "reference", *settings)
+    run_whole(folder, "train", "digits_triplet", "--run", "reference", *settings)
     reference = _losses(folder / "reference" / "log.csv")
     if len(reference) != size:
         raise SystemExit(f"the reference has {len(reference)} epochs, expected {size}")
@@ -171,11 +174,11 @@ def _losses(path: Path) -> list[str]:
         return [row["loss"] for row in csv.DictReader(file)]
 
 
-def report_scene(folder: Path, size: int) -> Scene:
+def report_scene(folder: Path, size: int, run_whole: Runner = run_zoo) -> Scene:
     """`zoo report` over a report that is there already, of ``size`` models' results."""
     models, bins = make_inputs(folder, models=size)
-    run_zoo(folder, "eval", *models, "--input", "unit", "--bins", *bins)
-    run_zoo(folder, "report", "-o", "reference.html")
+    run_whole(folder, "eval", *models, "--input", "unit", "--bins", *bins)
+    run_whole(folder, "report", "-o", "reference.html")
     length = (folder / "reference.html").stat().st_size
     report = folder / "report.html"
 

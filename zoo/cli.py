@@ -132,9 +132,15 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         code = done.exit_code
     except UsageError as error:
-        return _fail(f"{error.format_message()} (see zoo --help)")
+        message = error.format_message().strip()
+        # Without one, Typer has printed the help of a group that was given no command.
+        return _fail(f"{message} (see zoo --help)") if message else 2
     except BrokenPipeError:
         return _reader_gone()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich's way to end
+            return _reader_gone()
+        raise
     except (InputError, OSError) as error:
         if words.is_verbose():
             traceback.print_exc()

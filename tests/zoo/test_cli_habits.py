@@ -183,11 +183,12 @@ def test_a_reader_that_leaves_after_a_line_ends_it_in_silence(shop: Path) -> Non
     assert done.stdout.strip() in ("0", "141")  # 0 where all fitted into the pipe in time
 
 
-def test_a_closed_pipe_is_exit_141(shop: Path) -> None:
+@pytest.mark.parametrize("command", ["leaderboard", "--help", "bins --help"])
+def test_a_closed_pipe_is_exit_141(shop: Path, command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(
-        [sys.executable, "-m", "zoo", "leaderboard"],
+        [sys.executable, "-m", "zoo", *command.split()],
         cwd=shop,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=writer,
@@ -197,6 +198,13 @@ def test_a_closed_pipe_is_exit_141(shop: Path) -> None:
     )
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, "")
+
+
+def test_a_group_without_a_command_shows_its_help(zoo: Zoo) -> None:
+    done = zoo("bins")
+    assert done.code == 2
+    assert "Usage: zoo bins" in done.out
+    assert done.err == ""
 
 
 def test_a_bug_shows_its_traceback_and_how_to_report_it(tmp_path: Path) -> None:

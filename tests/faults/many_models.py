@@ -44,16 +44,16 @@ def _refill(item: object, seed: int) -> None:
 def memory_of_run(folder: Path, names: list[str], bins: list[str]) -> list[float]:
     """MiB of resident memory of `zoo eval` each time it has stored a result."""
     arguments = ["eval", *names, "--input", "unit", "--bins", *bins, "--verbose"]
-    process = start_zoo(folder, arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    status = Path(f"/proc/{process.pid}/status")
     found = []
-    for line in process.stderr:  # type: ignore[union-attr]
-        if "stored as" in line:
-            resident = next(each for each in status.read_text().splitlines() if "VmRSS" in each)
-            found.append(int(resident.split()[1]) / 1024)
-        elif "error" in line:
-            print(line, end="", file=sys.stderr)
-    if process.wait() != 0:
+    with start_zoo(folder, arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        for line in process.stderr or ():
+            if "stored as" in line:
+                resident = next(each for each in status.read_text().splitlines() if "VmRSS" in each)
+                found.append(int(resident.split()[1]) / 1024)
+            elif "error" in line:
+                print(line, end="", file=sys.stderr)
+    if process.returncode != 0:
         raise SystemExit(f"zoo eval ended with {process.returncode}")
     return found
 

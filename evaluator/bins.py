@@ -128,10 +128,16 @@ def read_stored(path: Path) -> StoredBin:
 
     Raises `BinError` for what makes the file no list of labelled pairs; `OSError`.
     """
-    kind = container_kind(path)
-    if kind is None:
-        _check_beginning(path)
-    data = path.read_bytes()
+    if path.is_fifo():
+        # A pipe gives its bytes once, so it is not looked at before: a pickle alone comes by pipe.
+        kind, data = None, path.read_bytes()
+        _check_start(path, data[:512])
+    else:
+        kind = container_kind(path)
+        if kind is None:
+            # By its first bytes, so that a model of 1 GB is not read.
+            _check_start(path, _first_bytes(path))
+        data = _read_unchanged(path)
     sha256, size = hashlib.sha256(data).hexdigest(), len(data)
     images, labels = _unpickled(path, data) if kind is None else read_container(path, data, kind)
     del data  # the images are copies by now
@@ -211,9 +217,18 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(512)
 
 
-def _check_beginning(path: Path) -> None:
-    """Refuse a file that is no pickle by its first bytes, so that a 1 GB model is not read."""
-    start = _first_bytes(path)
+def _read_unchanged(path: Path) -> bytes:
+    """The file's bytes. Raises BinError where it was written to meanwhile: they may be of both."""
+    before = path.stat()
+    data = path.read_bytes()
+    after = path.stat()
+    if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
+        raise BinError(f"{path}: was changed while it was read; repeat when the file is complete")
+    return data
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    """Refuse a file that is no pickle by its first bytes."""
     if not start:
         raise BinError(f"{path}: is empty (0 bytes); get the file again")
     if _PICKLE_START.match(start):

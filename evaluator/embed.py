@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.decode import DecodeError, decode_image
-from evaluator.errors import BinError
+from evaluator.errors import BinError, ForwardError
 from evaluator.inputs import Embedder, mirrored, write_model_input
 
 # Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
@@ -47,7 +47,8 @@ def embed_images(
 
     ``describe(i)`` names image i in errors; ``on_progress`` is called with the number of images
     done since the last call, ``on_resize`` once for each (height, width) of images that is not the
-    model's, both in the caller's thread. Raises BinError for an image that does not decode.
+    model's, both in the caller's thread. Raises BinError for an image that does not decode, and
+    ForwardError, which names the batch, where the model fails on it.
     """
     size = embedder.fixed_batch or options.batch_size
     found = np.zeros((0, 0), np.float32)
@@ -58,11 +59,15 @@ def embed_images(
             for other in sorted(sizes - met):
                 on_resize(other)
         met |= sizes
-        embeddings = embedder.forward(batch)
-        if options.flip == "sum":
-            embeddings = embeddings + embedder.forward(
-                np.ascontiguousarray(mirrored(batch, embedder.input))
-            )
+        try:
+            embeddings = embedder.forward(batch)
+            if options.flip == "sum":
+                embeddings = embeddings + embedder.forward(
+                    np.ascontiguousarray(mirrored(batch, embedder.input))
+                )
+        except ForwardError as error:
+            first, last = describe(done), describe(done + count - 1)
+            raise type(error)(f"fails on the batch of {first} to {last}: {error}") from None
         if not done:
             found = np.empty((len(images), embeddings.shape[1]), np.float32)
         # Copied: what a model returns may be a view that keeps its whole batch alive.

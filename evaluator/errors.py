@@ -18,5 +18,13 @@ class ModelError(InputError):
     """A model file cannot be loaded or used for embeddings."""
 
 
+class ForwardError(ModelError):
+    """A model was loaded, and its forward pass fails on a batch of images."""
+
+
+class OutOfMemoryError(ForwardError):
+    """A batch needs more memory than the device, or the process, has."""
+
+
 class ResultError(InputError):
     """A stored result cannot be read or does not belong to its scores."""

@@ -24,6 +24,7 @@ from evaluator.all_figures import to_json
 from evaluator.errors import ResultError
 from evaluator.evaluation import Measurement
 from evaluator.inputs import InputSpec
+from evaluator.leftovers import remove_leftovers
 
 SCHEMA = 1
 
@@ -234,7 +235,8 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
 
     Each file is written under a temporary name and renamed, the JSON last. The scores file's name
     is new at every call: a reader never sees half a file, and of two writers one's result stands
-    with that one's scores, never a mixture. Raises OSError.
+    with that one's scores, never a mixture. What killed writers left in the folder is removed when
+    it is an hour old. Raises OSError, which names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = _stored_scores_name(path)
@@ -249,7 +251,17 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     )
     if before is not None and before != name:
         path.with_name(before).unlink(missing_ok=True)
+    _remove_leftovers(path, name)
     return stored
+
+
+def _remove_leftovers(path: Path, name: str | None) -> None:
+    """Removes temporary files of the folder, and scores of this result that it does not name."""
+    own = re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5"
+    kept = "" if name is None else f"(?!{re.escape(name)}$)"
+    # Temporary names are mkstemp's: a dot, the file's name, a dot and eight characters.
+    pattern = re.compile(rf"\..+\.(json|h5)\.[a-z0-9_]{{8}}|{kept}{own}")
+    remove_leftovers(path.parent, pattern, now=path.stat().st_mtime)
 
 
 def _stored_scores_name(path: Path) -> str | None:
@@ -285,6 +297,10 @@ def _write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp lets only the owner read
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # A write that fails, on a full disk say, knows no name of its own.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -87,6 +87,7 @@ def environment() -> dict[str, str]:
         ["export", "--help"],
         ["verify", "--help"],
         ["pull", "--help"],
+        ["doctor", "--help"],
         ["--version"],
         ["unheard-of"],
         ["eval", "--unheard-of"],

@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError
+from evaluator.leftovers import remove_leftovers
 from training.data.faces import FaceSet
 from training.data.staging import write_whole
 from training.recipes import Recipe, to_plain
@@ -34,6 +37,15 @@ LOG_COLUMNS = (
     "seconds",
 )
 BIN_COLUMNS = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar_at_far_1e-3")
+
+
+# What a start that was killed leaves: the entry is written last, and without it there is no run.
+_BEFORE_THE_ENTRY = {"checkpoints", "data.json", "data.json.partial", "models.yaml.partial"}
+
+# Temporary names of everything that is written to a run's folder and renamed.
+_LEFTOVER = re.compile(
+    r"\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{8}|\d+)|\.[\w.]+\.[0-9a-f]{8}\.part"
+)
 
 
 class RunError(InputError):
@@ -109,7 +121,7 @@ class RunEntry:
 
 def check_new_run(path: Path) -> None:
     """Raises RunError if there is something at ``path`` that a new run would overwrite."""
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and {each.name for each in path.iterdir()} - _BEFORE_THE_ENTRY:
         hint = "go on with --resume" if (path / "models.yaml").is_file() else "it is no run"
         raise RunError(f"{path}: the folder is not empty; {hint}, or name another with --run")
     if path.exists() and not path.is_dir():
@@ -198,6 +210,12 @@ def locked(run: RunFolder) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def clear_leftovers(run: RunFolder) -> None:
+    """Removes temporary files of killed processes; only for the process that has the run locked."""
+    for folder in (run.path, run.last.parent):
+        remove_leftovers(folder, _LEFTOVER, now=math.inf)
 
 
 def append_row(run: RunFolder, row: Mapping[str, Any], bins: Sequence[str]) -> None:

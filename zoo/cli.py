@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, cast
 
 import typer
 
 from evaluator.errors import InputError
+from zoo import words
 from zoo.commands import (
     align,
     bins,
     compare,
     data,
     demo,
+    doctor,
     evaluate,
     export,
     leaderboard,
@@ -38,8 +43,16 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
 MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
 
-# 128 + SIGINT, as shells have it; some versions of Typer return it, others raise.
+#: Options of `zoo` itself that are also understood behind a command: `zoo eval m.h5 --quiet`.
+ANYWHERE = frozenset({"--quiet", "-q", "--verbose", "-v"})
+
+# 128 + the number of the signal, as shells have it: SIGINT, and SIGPIPE, which is how `cat` and
+# `ls` end where their reader has gone.
 _INTERRUPTED = 130
+_READER_GONE = 141
+
+# What the shell's completion script sets when it asks.
+_COMPLETE = "_ZOO_COMPLETE"
 
 app = typer.Typer(
     name="zoo",
@@ -53,7 +66,18 @@ app = typer.Typer(
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No notes and no progress; warnings and errors stay."),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say which files are used and where time goes."),
+    ] = False,
 ) -> None:
+    if quiet and verbose:
+        raise InputError("--quiet and --verbose: give one of them")
+    words.set_amount("quiet" if quiet else "verbose" if verbose else "usual")
     if version:
         import importlib.metadata
 
@@ -70,6 +94,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("threshold")(threshold.threshold)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("train")(train.train_entry)
 app.command("project")(project.project)
 app.command("probe")(probe.probe)
@@ -82,26 +107,104 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Runs the command line and exits: 0 done, 1 an invalid result, 2 bad input, 130 stopped."""
+    """Runs the command line and exits: 0 done, 1 an invalid result, 2 bad input, 130 stopped, 141
+    nobody read on. A bug is 1 too, with its traceback and what to do with it.
+    """
+    sys.excepthook = report_bug
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; a user's mistake becomes one line."""
     command = typer.main.get_command(app)
+    if _COMPLETE in os.environ:
+        from zoo.completion import add_completers, spread_for_shell
+
+        add_completers(cast("Any", command).commands)
+        spread_for_shell(os.environ, _prepared)
+        command.main([], prog_name="zoo")  # answers the shell and exits
+    words.set_amount("usual")
     try:
-        code = command.main(
-            spread_values(arguments, MANY_VALUED), prog_name="zoo", standalone_mode=False
-        )
+        # Not `command.main`, which turns Ctrl-C and a closed pipe into codes without their cause.
+        with command.make_context("zoo", _prepared(arguments)) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as done:
+        code = done.exit_code
     except UsageError as error:
-        return _fail(f"{error.format_message()} (see zoo --help)")
+        message = error.format_message().strip()
+        # Without one, Typer has printed the help of a group that was given no command.
+        return _fail(f"{message} (see zoo --help)") if message else 2
+    except BrokenPipeError:
+        return _reader_gone()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich's way to end
+            return _reader_gone()
+        raise
     except (InputError, OSError) as error:
+        if words.is_verbose():
+            traceback.print_exc()
         return _fail(_message(error))
+    except words.Interrupted as stopped:
+        return _interrupted(str(stopped))
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:
-        print("zoo: interrupted; what was finished is kept", file=sys.stderr)
+        return _interrupted("what was finished is kept")
     return code if isinstance(code, int) else 0
+
+
+def report_bug(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Prints an exception that nobody expected, and what its finder can do about it."""
+    if issubclass(kind, KeyboardInterrupt):  # while `zoo` was still starting, or already ending
+        _interrupted("what was finished is kept")
+        return
+    traceback.print_exception(kind, error, trace)
+    address = _issues_address()
+    where = f"at {address}" if address else "where you got face-zoo from"
+    print(
+        f"zoo: this is a bug in face-zoo. Please report it {where}, with the lines above, the "
+        "command and what `zoo doctor` prints; stored results are not touched by it",
+        file=sys.stderr,
+    )
+
+
+def _issues_address() -> str | None:
+    """The address of the issues that the distribution states; None if it states none."""
+    import importlib.metadata
+
+    try:
+        stated = importlib.metadata.metadata("face-zoo").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    named = dict(value.split(", ", 1) for value in stated if ", " in value)
+    return named.get("Issues")
+
+
+def _interrupted(what_is_left: str) -> int:
+    print(f"zoo: interrupted; {what_is_left}", file=sys.stderr)
+    return _INTERRUPTED
+
+
+def _reader_gone() -> int:
+    """Ends in silence where stdout's reader has: nobody is there to be told."""
+    with Path(os.devnull).open("w") as nowhere:
+        # What is still buffered is written at exit, and would be complained about there.
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return _READER_GONE
+
+
+def _prepared(arguments: Sequence[str]) -> list[str]:
+    """What is typed as Typer understands it."""
+    return spread_values(moved_to_front(arguments, ANYWHERE), MANY_VALUED)
+
+
+def moved_to_front(arguments: Sequence[str], options: frozenset[str]) -> list[str]:
+    """The arguments with these flags first, where `zoo` itself looks for them; "--" ends it."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    found = [each for each in arguments[:end] if each in options]
+    rest = [each for each in arguments[:end] if each not in options]
+    return [*found, *rest, *arguments[end:]]
 
 
 def spread_values(arguments: Sequence[str], options: frozenset[str]) -> list[str]:

@@ -15,6 +15,7 @@ from urllib3.exceptions import ReadTimeoutError
 from evaluator.errors import InputError, ModelError
 from evaluator.models import model_format, model_sha256
 from evaluator.models.keras_config import check_weights, read_config
+from zoo.words import shows_progress
 
 
 class DownloadError(InputError):
@@ -98,7 +99,7 @@ class _Bar:
             TransferSpeedColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not shows_progress(),
         )
         self._task = self._bar.add_task(title, total=None)
         self.total = 0

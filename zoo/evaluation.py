@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
@@ -15,7 +15,13 @@ from evaluator.embed import EmbedOptions
 from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import PROFILES, check_choice
-from evaluator.models import LoadOptions, check_model, load_embedder, model_sha256
+from evaluator.models import (
+    FileStamp,
+    LoadOptions,
+    check_model,
+    file_stamp,
+    model_sha256,
+)
 from evaluator.models.sidecar import noted_input
 from evaluator.results import (
     Result,
@@ -28,8 +34,10 @@ from evaluator.results import (
     save_result,
 )
 from evaluator.sidecar import read_people
+from zoo.loading import fitting_memory, load_unchanged, naming_model
 from zoo.lookup import ModelChoice
 from zoo.output import Progress
+from zoo.words import Interrupted, detail, note, warn
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,19 @@ class Request:
 
 @dataclass(frozen=True)
 class _Task:
-    """A model with its hash and load options, and what is stored of it, by the path of the bin."""
+    """A model with its hash and load options, the stamp that its file had before it was hashed,
+    and what is stored of it, by the path of the bin.
+    """
 
     model: ModelChoice
     sha256: str
     options: LoadOptions
+    stamp: FileStamp
     stored: dict[Path, Result]
+
+
+#: Numbers of the people on both sides of each pair, by the path of the bin; None: not known.
+_People = Mapping[Path, NDArray[np.int64] | None]
 
 
 def run_request(request: Request) -> tuple[list[Result], list[str]]:
@@ -86,41 +101,70 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
 
     All that can be told to be wrong before TensorFlow is imported raises InputError or OSError
     first; a model that fails later leaves the others' results, and its own on earlier bins.
+    Raises Interrupted, which says what is left, where the user presses Ctrl-C.
     """
+    stamps = [file_stamp(choice.path) for choice in request.models]
     checked = [checked_model(choice, request) for choice in request.models]
     sets = [read_bin(path) for path in request.bins]
-    for verification_set in sets:
-        read_people(verification_set)  # a pairs file that is not the bin's is said before the work
+    # Read before the work: a pairs file that is not the bin's is said at once, and one that is
+    # changed meanwhile changes nothing.
+    people = {each.path: _slot_people(each) for each in sets}
     tasks = [
-        _task(choice, sha256, options, sets=sets, request=request)
-        for choice, (sha256, options) in zip(request.models, checked, strict=True)
+        _task(choice, sha256, options, stamp, sets=sets, request=request)
+        for choice, (sha256, options), stamp in zip(request.models, checked, stamps, strict=True)
     ]
     known = sum(len(task.stored) for task in tasks)
     asked = len(tasks) * len(sets)
+    _say_files(tasks, sets)
     if known:
         _say_stored(known, asked)
     if known < asked:
         check_writable(request.results)
-    results = []
+    results: list[Result] = []
     failures = []
     said: set[str] = set()
     for task in tasks:
-        measured = {}
+        measured: dict[Path, Result] = {}
         try:
             missing = [each for each in sets if each.path not in task.stored]
-            for path, result in _measure(task, missing, request, said) if missing else ():
+            for path, result in _measure(task, missing, people, request, said) if missing else ():
                 measured[path] = result
         except (ModelError, BinError) as error:
             failures.append(" ".join(str(error).split()))
+        except KeyboardInterrupt:
+            done = len(results) + len(measured) + len(task.stored)
+            raise Interrupted(_left(done, asked, request)) from None
         found = {**task.stored, **measured}
         results += [found[each.path] for each in sets if each.path in found]
     return results, list(dict.fromkeys(failures))
+
+
+def _left(done: int, asked: int, request: Request) -> str:
+    """What an interrupted evaluation has left to do, and how to go on."""
+    how = "the same command without --fresh" if request.fresh else "the same command"
+    return (
+        f"{done} of {asked} results are stored in {request.results}/, {asked - done} left: "
+        f"{how} goes on with the rest"
+    )
+
+
+def _say_files(tasks: Sequence[_Task], sets: Sequence[VerificationSet]) -> None:
+    for task in tasks:
+        detail(f"model {task.model.name}: {task.model.path}, SHA-256 {task.sha256}")
+    for each in sets:
+        detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
+
+
+def _slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
+    people = read_people(verification_set)
+    return None if people is None else np.column_stack(people).ravel()
 
 
 def _task(
     choice: ModelChoice,
     sha256: str,
     options: LoadOptions,
+    stamp: FileStamp,
     *,
     sets: Sequence[VerificationSet],
     request: Request,
@@ -131,7 +175,7 @@ def _task(
         result = _stored(path, choice, options, request)
         if result is not None:
             stored[verification_set.path] = result
-    return _Task(choice, sha256, options, stored)
+    return _Task(choice, sha256, options, stamp, stored)
 
 
 def checked_model(choice: ModelChoice, request: Request) -> tuple[str, LoadOptions]:
@@ -203,7 +247,7 @@ def _stored(
     except FileNotFoundError:
         return None
     except ResultError as error:
-        print(f"zoo: measured again: {error}", file=sys.stderr)
+        warn(f"zoo: measured again: {error}")
         return None
     whole = result.scores is None or path.with_name(result.scores).is_file()
     # The path names neither: an entry's size may have been edited, and names are shortened in it.
@@ -214,37 +258,38 @@ def _stored(
 
 def _say_stored(found: int, asked: int) -> None:
     which = "all results" if found == asked else f"{found} of {asked} results"
-    print(f"{which} answered from the store; --fresh measures again", file=sys.stderr)
+    note(f"{which} answered from the store; --fresh measures again")
 
 
 def _measure(
-    task: _Task, missing: Sequence[VerificationSet], request: Request, said: set[str]
+    task: _Task,
+    missing: Sequence[VerificationSet],
+    people: _People,
+    request: Request,
+    said: set[str],
 ) -> Iterator[tuple[Path, Result]]:
     """Measures one model on bins and stores each result as soon as it is there."""
-    embedder = load_embedder(task.model.path, task.options)
-    for note in embedder.notes:
-        print(f"{task.model.name}: {note}", file=sys.stderr)
+    embedder = load_unchanged(task.model, task.options, sha256=task.sha256, stamp=task.stamp)
+    embedder = fitting_memory(embedder, task.model.name, said)
 
     def say_resized(size: tuple[int, int]) -> None:
         # Once a run, not once a model: what matters is that the network saw interpolated pixels.
         if "resized" not in said:
             said.add("resized")
             wanted = f"{embedder.input.height}x{embedder.input.width}"
-            print(
-                f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input",
-                file=sys.stderr,
-            )
+            note(f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input")
 
     distinct = len({image for each in missing for image in each.images})
     with Progress(f"{task.model.name}: embedding", distinct) as progress:
-        for measurement in evaluate_bins(
+        measurements = evaluate_bins(
             embedder,
             missing,
             options=EmbedOptions(request.flip, request.decoder, request.batch_size),
             nan=request.nan,
             on_progress=progress.advance,
             on_resize=say_resized,
-        ):
+        )
+        for measurement in naming_model(measurements, task.model.path):
             result = make_result(
                 measurement,
                 name=task.model.name,
@@ -256,7 +301,12 @@ def _measure(
             )
             _warn_of_collapse(task.model, measurement)
             path = _path(task.model, task.sha256, task.options, measurement.bin, request)
-            yield measurement.bin.path, save_result(path, result, _scores(measurement))
+            stored = save_result(path, result, _scores(measurement, people))
+            detail(
+                f"{task.model.name} on {measurement.bin.name}: {measurement.embedded:,} images in "
+                f"{measurement.seconds:.1f} s, stored as {path}"
+            )
+            yield measurement.bin.path, stored
 
 
 def _warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
@@ -269,21 +319,19 @@ def _warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
     ):
         cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
     if cause is not None:
-        print(
+        warn(
             f"{model.name} on {measurement.bin.name}: {cause}. If the input profile may be wrong: "
             f"zoo probe {model.entry.name if model.entry else model.path} "
-            f"--bins {measurement.bin.path}",
-            file=sys.stderr,
+            f"--bins {measurement.bin.path}"
         )
 
 
-def _scores(measurement: Measurement) -> Scores | None:
+def _scores(measurement: Measurement, people: _People) -> Scores | None:
     if measurement.scores is None:
         return None
-    people = read_people(measurement.bin)
     return Scores(
         measurement.scores,
         measurement.genuine,
         measurement.images,
-        None if people is None else np.column_stack(people).ravel(),
+        people[measurement.bin.path],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from evaluator.inputs import Embedder, InputSpec, check_choice, write_model_inpu
 from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
 from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.evaluation import Request, checked_model
+from zoo.words import note
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
 _ALLOWED = {"none": 1e-4, "float16": 1e-3, "int8": 5e-2}
@@ -79,8 +79,8 @@ def run_export(request: Request, job: Job) -> Parity:
     from evaluator.models.keras import embedding_model
 
     source = load_embedder(choice.path, options)
-    for note in source.notes:
-        print(f"{choice.name}: {note}", file=sys.stderr)
+    for line in source.notes:
+        note(f"{choice.name}: {line}")
     model, _ = embedding_model(choice.path, options)
     calibration: tuple[NDArray[np.float32], ...] = ()
     if job.quantize == "int8":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from evaluator.bins import is_bin
 from evaluator.errors import InputError
 from evaluator.models import model_format
 from zoo.registry import Entry, read_registry, unknown_name
+from zoo.words import note
 
 # The file in a run's folder that makes it an entry of the zoo.
 RUN_ENTRY = "models.yaml"
@@ -94,7 +94,7 @@ def resolve_bins(
 
 def all_bins(folders: Sequence[Path]) -> list[Path]:
     """Every bin in the folders; of several with one name, the one in the first folder."""
-    return list(_available(folders).values())
+    return list(available_bins(folders).values())
 
 
 def every_bin(folders: Sequence[Path]) -> list[Path]:
@@ -106,11 +106,12 @@ def every_bin(folders: Sequence[Path]) -> list[Path]:
             "name them (--bins lfw.bin), or their folder with --data DIR"
         )
     names = " ".join(path.stem for path in found)
-    print(f"no --bins given: using every bin found: {names}", file=sys.stderr)
+    note(f"no --bins given: using every bin found: {names}")
     return found
 
 
-def _available(folders: Sequence[Path]) -> dict[str, Path]:
+def available_bins(folders: Sequence[Path]) -> dict[str, Path]:
+    """Name -> file of every bin in the folders; of several with one name, the first folder's."""
     found: dict[str, Path] = {}
     for folder in folders:
         if folder.is_dir():
@@ -121,6 +122,9 @@ def _available(folders: Sequence[Path]) -> dict[str, Path]:
 
 def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
     as_path = Path(value)
+    if as_path.is_fifo():
+        note(f"{value}: a pipe, read to its end before anything else is done")
+        return as_path
     if as_path.is_file():
         if model_format(as_path) is not None:
             raise InputError(_models_first(value))
@@ -134,7 +138,7 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
     if as_path.is_dir():
         raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
     looked = ", ".join(str(folder) for folder in folders)
-    available = _available(folders)
+    available = available_bins(folders)
     if not available:
         there = "no bins are there. Name their folder with --data DIR"
     else:

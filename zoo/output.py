@@ -23,6 +23,7 @@ from rich.text import Text
 
 from evaluator.errors import InputError
 from evaluator.results import Result, to_dict
+from zoo.words import shows_progress
 
 
 class _ImagesPerSecond(ProgressColumn):
@@ -48,7 +49,7 @@ class Progress:
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not shows_progress(),
         )
         self._task = self._bar.add_task(title, total=total)
 

@@ -16,6 +16,7 @@ from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins, resolve_models
 from zoo.registry import Entry, RegistryError, read_registry, recipe_with
+from zoo.words import note, shows_progress
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
@@ -135,7 +136,7 @@ class TrainingProgress:
         """A line that appears with the first step."""
         console = Console(stderr=True, quiet=silent)
         self._silent = silent
-        self._terminal = console.is_terminal and not silent
+        self._terminal = shows_progress() and not silent
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -176,4 +177,4 @@ class TrainingProgress:
         if self._terminal:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif not self._silent:
-            print(line, file=sys.stderr, flush=True)
+            note(line)

@@ -124,6 +124,21 @@ def model_sha256(path: Path) -> str:
     return total.hexdigest()
 
 
+#: Inode, size and both times of each file of a model: another stamp, perhaps another content.
+FileStamp = tuple[tuple[int, int, int, int], ...]
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """What tells, without reading them, that a model's files were replaced or written to.
+
+    Raises OSError.
+    """
+    members = [path] if not path.is_dir() else sorted(path.rglob("*"))
+    stats = [member.stat() for member in members]
+    # A copy may bring its time of change along (cp -p); the inode's own cannot be set.
+    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

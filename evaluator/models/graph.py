@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ModelError
+from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
 from evaluator.inputs import Forward
 
 
@@ -18,7 +18,8 @@ def compiled_forward(
     """``call``, from a tensor of ``shape`` to embeddings, as one graph; float32 in and out.
 
     ``precision="bfloat16"`` computes convolutions and matrix products in bfloat16. Raises
-    ModelError where TensorFlow has none on this machine.
+    ModelError where TensorFlow has none on this machine; the graph raises OutOfMemoryError for a
+    batch that does not fit, and ForwardError for one that it cannot compute.
     """
     import tensorflow as tf
 
@@ -33,10 +34,27 @@ def compiled_forward(
         function = _in_bfloat16(function)
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
+        try:
+            embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
+        except tf.errors.OpError as error:
+            raise _forward_error(error) from None
         return embeddings
 
     return forward
+
+
+def _forward_error(error: Any) -> ForwardError:
+    """What TensorFlow's error in a forward pass means, in one line."""
+    import tensorflow as tf
+
+    # Its message is a heading, the Python stack of the node, the cause, and the node again.
+    lines = [line.strip() for line in str(error.message).splitlines()]
+    told = [each for each in lines if each and not each.startswith(("[[", "File ", "Detected at"))]
+    reason = (told or [type(error).__name__])[-1][:300]
+    # A batch that cannot be copied to a full GPU is an InternalError with these words.
+    copying = isinstance(error, tf.errors.InternalError) and "Dst tensor" in str(error.message)
+    exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or copying
+    return (OutOfMemoryError if exhausted else ForwardError)(reason)
 
 
 def _in_bfloat16(function: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ModelError
+from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions
 from evaluator.models.runtime import native_messages_held
@@ -60,7 +60,10 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         if kind is np.uint8:  # pixels as they are; a resized one lies between two levels
             batch = np.clip(np.rint(batch), 0, 255)
         values = batch.astype(kind, copy=False)
-        embeddings: NDArray[np.float32] = session.run([output], {image_name: values})[0]
+        try:
+            embeddings: NDArray[np.float32] = session.run([output], {image_name: values})[0]
+        except _run_errors() as error:
+            raise _forward_error(error) from None
         return embeddings.astype(np.float32, copy=False)
 
     return Embedder(
@@ -70,6 +73,20 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         fixed_batch=shapes[0][0],
         notes=(*output_notes, *input_notes),
     )
+
+
+def _run_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises where a graph cannot be computed."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    return (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
+
+
+def _forward_error(error: Exception) -> ForwardError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    # It has no class of its own for memory; these are its allocator's words and C++'s.
+    exhausted = "Failed to allocate memory" in str(error) or "bad_alloc" in str(error)
+    return (OutOfMemoryError if exhausted else ForwardError)(reason)
 
 
 def _session(path: Path) -> Any:

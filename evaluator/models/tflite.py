@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ModelError
+from evaluator.errors import ForwardError, ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions
 from evaluator.models.runtime import native_messages_held
@@ -54,11 +54,14 @@ def load(path: Path, options: LoadOptions) -> Embedder:
             notes.append(f"its {what} is quantised to {np.dtype(detail['dtype']).name}")
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if tuple(interpreter.get_input_details()[0]["shape"]) != batch.shape:
-            interpreter.resize_tensor_input(image["index"], batch.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(image["index"], _quantised(batch, image))
-        interpreter.invoke()
+        try:
+            if tuple(interpreter.get_input_details()[0]["shape"]) != batch.shape:
+                interpreter.resize_tensor_input(image["index"], batch.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(image["index"], _quantised(batch, image))
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ForwardError(str(error).partition("\n")[0]) from None
         return _dequantised(interpreter.get_tensor(embedding["index"]), embedding)
 
     return Embedder(

@@ -418,7 +418,12 @@ def test_ctrl_c_keeps_the_results_that_are_finished(
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.code == 130
-    assert done.err.splitlines()[-1] == "zoo: interrupted; what was finished is kept"
+    assert done.err.splitlines()[-1] == (
+        "zoo: interrupted; 1 of 2 results are stored in results/, 1 left: the same command goes on "
+        "with the rest"
+    )
     assert done.out == ""
     names = [path.name.split("-")[0] for path in tmp_path.glob("results/*/*.json")]
     assert names == ["easy"]
+    again = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", bins / "other.bin")
+    assert "1 of 2 results answered from the store" in again.err

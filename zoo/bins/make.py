@@ -19,6 +19,7 @@ from zoo.bins.lists import dealt, find_images, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
 from zoo.faces import AlignOptions, align_images
 from zoo.output import Progress
+from zoo.words import note
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ def fetch_bin(request: FetchRequest) -> str:
         if request.landmarks or request.missing:
             raise InputError("--landmarks and --missing: go with lfw; Olivetti faces are cropped")
         source = fetch.olivetti(download=request.download)
-        print(f"faces: {source.origin}", file=sys.stderr)
+        note(f"faces: {source.origin}")
         images = read_images(image_names(source.pairs), source.read)
         return _said(write_pairs(out, source.pairs, images), source.folds)
     options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
     source = fetch.lfw(download=request.download)
-    print(f"faces: {source.origin}", file=sys.stderr)
+    note(f"faces: {source.origin}")
     return _aligned(out, source.pairs, source.read, options, source.folds)
 
 
@@ -131,7 +132,7 @@ def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
         return root, pairs, listed.folds
     ordered = dealt(pairs, request.folds)
     if ordered != pairs:
-        print(f"{path}: its pairs were dealt into {request.folds} balanced folds", file=sys.stderr)
+        note(f"{path}: its pairs were dealt into {request.folds} balanced folds")
     return root, ordered, request.folds
 
 
@@ -165,10 +166,9 @@ def _sampled(request: MakeRequest) -> tuple[Path, list[Pair], int]:
             profile=request.profile,
             progress=progress.advance,
         )
-    print(
+    note(
         f"the impostors are hard for {request.model.name} itself: compare other models on them,"
-        " not this one",
-        file=sys.stderr,
+        " not this one"
     )
     return root, sample_pairs(people, sampling, hard=hardest(people, embeddings)), request.folds
 
@@ -187,7 +187,7 @@ def _aligned(
         print(f"no face found in {name}: {done}", file=sys.stderr)
     kept = trimmed([p.left in images and p.right in images for p in pairs], pairs, folds)
     if len(kept) < len(pairs):
-        print(f"{len(pairs) - len(kept)} pairs left out, folds kept equal", file=sys.stderr)
+        note(f"{len(pairs) - len(kept)} pairs left out, folds kept equal")
     if {pair.genuine for pair in kept} != {pair.genuine for pair in pairs}:
         raise InputError(
             f"{out}: a fold has no genuine or no impostor pair left, so none would; fill in the"

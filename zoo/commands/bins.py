@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.words import note
+
 if TYPE_CHECKING:
     from zoo.bins.inspection import BinReport
 
@@ -64,7 +66,7 @@ def info(
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
     if faces is not None:
         shown = write_sheet(faces, read_stored(files[0]))
-        print(f"{faces}: {len(shown)} of {reports[0].pairs} pairs", file=sys.stderr)
+        note(f"{faces}: {len(shown)} of {reports[0].pairs} pairs")
     if failed:
         raise typer.Exit(2)
     if any(report.problems for report in reports):
@@ -202,7 +204,7 @@ def convert(
     for pair, cause in done.dropped.items():
         print(f"left out pair {pair}: {cause}", file=sys.stderr)
     if done.backup is not None:
-        print(f"the former file is {done.backup}", file=sys.stderr)
+        note(f"the former file is {done.backup}")
     typer.echo(f"{done.path}: {done.pairs} pairs" + _left_out(len(done.dropped)))
 
 
@@ -224,8 +226,8 @@ def _print_report(report: BinReport) -> None:
     if not console.is_terminal:  # a pipe has no width to fold long paths to
         console.width = 10_000
     console.print(table)
-    for note in report.notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
+    for line in report.notes:
+        console.print(Text(f"note: {line}"), soft_wrap=True)
     for problem in report.problems:
         console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.words import shows_progress
+
 if TYPE_CHECKING:
     from training.data.convert import Converted
     from training.data.describe import DataInfo
@@ -114,7 +116,7 @@ def _progress(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not show or not console.is_terminal:
+    if not show or not shows_progress():
         yield None
         return
     rate = TextColumn("{task.completed} images, {task.fields[rate]:.0f}/s")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zoo.words import note
+
 
 def export(
     checkpoint: Annotated[
@@ -79,7 +81,7 @@ def export(
     parity = run_export(request, Job(to=to, out=out, quantize=quantize, force=force))
     print(parity.target)
     for kind, difference in parity.differences.items():
-        print(f"{kind} images: cosines differ by {difference:.2e} at most", file=sys.stderr)
+        note(f"{kind} images: cosines differ by {difference:.2e} at most")
     if not parity.agrees:
         print(
             f"zoo: the exported model differs by more than the {parity.allowed:g} that "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from zoo.words import note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,8 +89,8 @@ def probe(
         trust=options.trust,
     )
     embedder = load_embedder(choice.path, options)
-    for note in embedder.notes:
-        print(f"{choice.name}: {note}", file=sys.stderr)
+    for line in embedder.notes:
+        note(f"{choice.name}: {line}")
     orders = 1 if embedder.input.channels == "gray" else 2
     total = len(distinct_images(sample.images)[0]) * len(PROFILES) * orders * len(FLIPS)
     with Progress(f"{choice.name}: probing", total) as progress:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from zoo.words import note
 
 if TYPE_CHECKING:
     from zoo.projection.pictures import Pictures
@@ -96,7 +97,7 @@ def project(
         choice, shown, pictures, output, chosen, tsv, tensorboard, input, channels, trust
     )
     for line in make_projection(wanted):
-        print(line, file=sys.stderr)
+        note(line)
 
 
 def _maps(asked: list[str]) -> list[str]:
@@ -115,9 +116,7 @@ def _maps(asked: list[str]) -> list[str]:
     if asked:
         return list(dict.fromkeys(asked))
     if not has_umap:
-        print(
-            "without UMAP, which is the extra umap: pip install 'face-zoo[umap]'", file=sys.stderr
-        )
+        note("without UMAP, which is the extra umap: pip install 'face-zoo[umap]'")
     return list(known if has_umap else known[:2])
 
 

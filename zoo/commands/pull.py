@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from zoo.words import note
 
 
 def pull(
@@ -36,9 +37,8 @@ def pull(
     found = download(entry.url, entry.file, entry.sha256, timeout=timeout)
     print(entry.file)
     if entry.sha256 is None:
-        print(
+        note(
             f"its SHA-256 was not known; to hold later downloads against it, add to entry "
-            f"{name!r} of {path}:",
-            file=sys.stderr,
+            f"{name!r} of {path}:"
         )
-        print(f"    sha256: {found}", file=sys.stderr)
+        note(f"    sha256: {found}")

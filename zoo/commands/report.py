@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zoo.words import note
+
 
 def report(
     output: Annotated[
@@ -54,7 +56,7 @@ def report(
         f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((len(selection.contestants), "model"), (len(selection.columns), "bin"))
     )
-    print(f"{output}: {counts}, {size_in_words(html)}", file=sys.stderr)
+    note(f"{output}: {counts}, {size_in_words(html)}")
 
 
 def _parts(values: list[str] | None) -> list[str]:

@@ -48,20 +48,37 @@ def list_entries(
         print(_plain(rows), end="")
         return
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for i, title in enumerate(rows[0]):
-        table.add_column(
-            Text(title), justify="right" if 0 < i < len(rows[0]) - 2 else "left", overflow="fold"
-        )
-    for row in rows[1:]:
+    shown = _fitting(rows, console.width)
+    table.add_column(Text(rows[0][0]), overflow="fold")
+    for title in shown[0][1:]:
+        # A figure is never broken into two lines; the name of an entry may be.
+        figures = title not in _WORDS
+        table.add_column(Text(title), justify="right" if figures else "left", no_wrap=True)
+    for row in shown[1:]:
         table.add_row(*(Text(cell) for cell in row))  # not markup: names may hold brackets
     console.print(table)
+    if shown is not rows:
+        console.print(f"too narrow here for: {', '.join(_WORDS)}", style="dim", highlight=False)
     console.print(f"published accuracy in %; entries of {path}", style="dim", highlight=False)
+
+
+# The columns behind the figures.
+_WORDS = ("protocol", "weights")
+_LEAST_NAME = 10
+
+
+def _fitting(rows: list[list[str]], width: int) -> list[list[str]]:
+    """The rows, without the columns of words where they leave too little room for the names."""
+    widths = [max(map(len, column)) + 1 for column in zip(*rows, strict=True)]
+    if sum(widths[1:]) + _LEAST_NAME <= width:
+        return rows
+    return [row[: -len(_WORDS)] for row in rows]
 
 
 def _rows(entries: dict[str, Entry]) -> list[list[str]]:
     """The header and one row an entry."""
     bins = list(dict.fromkeys(name for entry in entries.values() for name in entry.published))
-    rows = [["entry", *bins, "protocol", "weights"]]
+    rows = [["entry", *bins, *_WORDS]]
     for entry in entries.values():
         cells = [
             f"{100 * entry.published[name].accuracy:.2f}" if name in entry.published else "-"

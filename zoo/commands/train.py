@@ -222,8 +222,9 @@ def _train(
     from training.callbacks import DivergedError
     from training.data.pipeline import prepare_data
     from training.devices import check_batch, opened_devices
-    from training.runs import RunEntry, create_run, locked
+    from training.runs import RunEntry, clear_leftovers, create_run, locked
     from zoo.training import TrainingProgress
+    from zoo.words import Interrupted
 
     import_keras()
     from training.fit import Reporter, train
@@ -246,6 +247,8 @@ def _train(
             create_run(folder.path, about, recipe, faces)
         lock = locked(folder) if team.lead else nullcontext()
         with lock, TrainingProgress(silent=not team.lead) as progress:
+            if team.lead:
+                clear_leftovers(folder)
             report = Reporter(progress.say, progress.step)
             try:
                 outcome = train(
@@ -262,6 +265,8 @@ def _train(
                 if team.lead:
                     print(f"zoo: error: {error}", file=sys.stderr)
                 return 1
+            except KeyboardInterrupt:
+                raise Interrupted(_how_to_go_on(entry.name, folder)) from None
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
     best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
     if team.lead:
@@ -270,6 +275,16 @@ def _train(
             file=sys.stderr,
         )
     return 0
+
+
+def _how_to_go_on(name: str, folder: RunFolder) -> str:
+    """What is kept of a run that was stopped, and the command that goes on with it."""
+    from training.checkpoints import read_state
+
+    command = f"zoo train {name} --run {folder.path} --resume"
+    if not folder.last.is_file():
+        return f"no checkpoint had been written yet; {command} begins again"
+    return f"{read_state(folder.last)['steps_done']} steps are kept; {command} goes on from there"
 
 
 def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.words import note
+
 if TYPE_CHECKING:
     from evaluator.results import Result
     from zoo.registry import Entry
@@ -108,7 +110,7 @@ def _published_bins(entry: Entry, there: Mapping[str, Path]) -> dict[str, Path]:
             "here; name their folder with --data DIR"
         )
     if missing:
-        print(f"{entry.name}: not here, left out: {', '.join(missing)}", file=sys.stderr)
+        note(f"{entry.name}: not here, left out: {', '.join(missing)}")
     return found
 
 

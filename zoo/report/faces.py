@@ -32,6 +32,8 @@ class Faces:
 def faces_of(record: BinRecord, pairs: Sequence[int]) -> Faces:
     """The faces of these pairs of a bin, if its file is where it was and is still the same."""
     path = Path(record.path)
+    if path.is_fifo():  # opening it would wait for somebody who writes
+        return Faces({}, f"{path.name} was a pipe, and is gone with what it held")
     try:
         verification_set = read_bin(path)
     except FileNotFoundError:

@@ -1,0 +1,32 @@
+"""Files that killed processes left behind: temporary ones, which nothing ever reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+# A temporary file is written within seconds; one this much older than a file written just now, by
+# the same file system's clock, belongs to a process that is gone.
+_DEAD_AFTER_SECONDS = 3600.0
+
+
+def remove_leftovers(folder: Path, pattern: re.Pattern[str], *, now: float) -> list[Path]:
+    """Removes files of ``folder`` whose whole name matches and that are over an hour older than
+    ``now``, the time of a file written just now; returns them.
+
+    A file that cannot be removed is left, and so is a folder that cannot be listed: cleaning up is
+    no reason for a command to fail.
+    """
+    removed = []
+    try:
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:
+        return []
+    for path in found:
+        try:
+            if path.is_file() and now - path.stat().st_mtime > _DEAD_AFTER_SECONDS:
+                path.unlink()
+                removed.append(path)
+        except OSError:
+            continue
+    return removed

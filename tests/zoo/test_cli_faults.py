@@ -1,0 +1,223 @@
+"""Models that change, fail or do not fit while `zoo eval` is at work on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from samples import SIZE, Zoo, face, png, save_dense, write_pairs
+
+from evaluator.bins import read_bin, write_bin
+from evaluator.errors import OutOfMemoryError
+from evaluator.memory import in_smaller_batches
+
+ROOT = Path(__file__).parents[2]
+
+
+def while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]) -> None:
+    """Has each model changed by somebody else just before it is loaded; the loader is the real."""
+    from evaluator.models import load_embedder
+
+    def change_and_load(path: Path, options: Any) -> Any:
+        change(path)
+        return load_embedder(path, options)
+
+    monkeypatch.setattr("zoo.loading.load_embedder", change_and_load)
+
+
+@pytest.mark.parametrize("how", ["replaced", "truncated", "removed"])
+def test_a_model_that_changes_while_it_is_read_stores_nothing(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    shutil.copy(models / "a.keras", "m.keras")
+    changes: dict[str, Callable[[Path], Any]] = {
+        "replaced": lambda path: shutil.copy(models / "b.keras", path),
+        "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+        "removed": lambda path: path.unlink(),
+    }
+    while_loading(monkeypatch, changes[how])
+    done = zoo("eval", "m.keras", "--input", "unit", "--bins", bins / "easy.bin")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "zoo: error: m.keras: was changed while it was read, so nothing is stored of it; "
+        "repeat the command when the file is complete"
+    ]
+    assert list(Path("results").glob("*/*")) == []
+
+
+def test_a_model_that_is_merely_touched_is_the_same(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(models / "a.keras", "m.keras")
+    while_loading(monkeypatch, lambda path: os.utime(path, (1, 1)))
+    assert zoo("eval", "m.keras", "--input", "unit", "--bins", bins / "easy.bin").code == 0
+
+
+def test_a_bin_that_changes_while_it_is_read_is_refused(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(bins / "easy.bin", "b.bin")
+    read = Path.read_bytes
+
+    def read_and_change(path: Path) -> bytes:
+        data = read(path)
+        if path.name == "b.bin":
+            shutil.copy(bins / "other.bin", path)
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_change)
+    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "zoo: error: b.bin: was changed while it was read; repeat when the file is complete"
+    ]
+    assert not Path("results").exists()
+
+
+def test_a_bin_that_changes_after_it_was_read_changes_nothing(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(bins / "easy.bin", "b.bin")
+    sha256 = read_bin(Path("b.bin")).sha256
+    while_loading(monkeypatch, lambda _: Path("b.bin").write_bytes(b"gone"))
+    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin")
+    assert done.code == 0
+    assert [path.name for path in Path("results").glob("*/*.json")] == [f"b-{sha256[:8]}.json"]
+
+
+def save_refusing_bright(folder: Path) -> None:
+    """A SavedModel whose graph asserts that the first pixel is not white."""
+    from evaluator.models.runtime import import_keras
+
+    import_keras()
+    import tensorflow as tf
+
+    class Refusing(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, "image")])
+        def __call__(self, image: Any) -> Any:
+            dark = tf.debugging.assert_less(image[:, 0, 0, 0], 1.0, message="a white first pixel")
+            with tf.control_dependencies([dark]):
+                return {"embedding": tf.reshape(image, (-1, SIZE * SIZE * 3))}
+
+    module = Refusing()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.__call__})
+
+
+def test_a_forward_pass_that_fails_names_its_batch_and_spares_the_rest(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    save_refusing_bright(Path("refusing"))
+    images = [png(np.clip(face(person, 0), 0, 250)) for person in range(20)]
+    white = face(50, 0)
+    white[0, 0] = 255
+    images[13] = png(white)
+    write_bin(Path("white.bin"), images, [True, False] * 5)
+    write_bin(Path("dark.bin"), images[:12], [True, False] * 3)
+    done = zoo(
+        "eval", "refusing", models / "a.keras", "--input", "unit", "--batch-size", "4",
+        "--bins", "dark.bin", "white.bin",
+    )  # fmt: skip
+    assert done.code == 2
+    (line,) = done.error_lines
+    assert "refusing: fails on the batch of white.bin: image 12 (pair 6)" in line
+    assert "image 15 (pair 7)" in line
+    assert "a white first pixel" in line
+    stored = sorted(path.parent.name[:8] for path in Path("results").glob("*/*.json"))
+    assert len(stored) == 3  # refusing on dark.bin, and the other model on both
+    assert "Traceback" not in done.err
+
+
+def test_batches_are_halved_until_memory_holds_them() -> None:
+    sizes = []
+
+    def forward(batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise OutOfMemoryError("too large")
+        return batch * 2
+
+    said: list[int] = []
+    whole = in_smaller_batches(forward, said.append)
+    batch = np.arange(20, dtype=np.float32).reshape(10, 2)
+    assert np.array_equal(whole(batch), batch * 2)
+    assert sizes == [10, 5, 3, 3, 3, 1]
+    whole(batch[:7])
+    assert sizes[6:] == [3, 3, 1]
+    assert said == [3]
+
+
+def test_an_image_that_does_not_fit_alone_is_an_error() -> None:
+    def forward(batch: Any) -> Any:
+        raise OutOfMemoryError("too large")
+
+    with pytest.raises(OutOfMemoryError, match="too large"):
+        in_smaller_batches(forward, lambda _: None)(np.zeros((8, 2), np.float32))
+
+
+# Starts TensorFlow's threads with a small model, then leaves that many bytes of address space.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from zoo.cli import run
+run(["eval", "a.keras", "--input", "unit", "--bins", "easy.bin", "--results", "warm", "-q"])
+sizes = Path("/proc/self/status").read_text().splitlines()
+used = int(next(line for line in sizes if line.startswith("VmSize")).split()[1]) * 1024
+limit = used + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_batch_that_memory_does_not_hold_is_made_smaller_and_said_once(tmp_path: Path) -> None:
+    from evaluator.models.runtime import import_keras
+
+    keras = import_keras()
+    image = keras.Input((SIZE, SIZE, 3))
+    # 2048 x 2048 x 3 floats an image: 48 MiB, so 1.4 GiB for the bin's 30 distinct images.
+    wide = keras.layers.MaxPooling2D(512)(keras.layers.UpSampling2D(256)(image))
+    keras.Model(image, keras.layers.Flatten()(wide)).save(tmp_path / "wide.keras")
+    save_dense(tmp_path / "a.keras", seed=1)
+    write_pairs(tmp_path / "easy.bin")
+    write_pairs(tmp_path / "other.bin", first=20)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "1100000000", "eval", "wide.keras", "--input", "unit",
+         "--bins", "easy.bin", "other.bin"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "memory does not hold" in line]
+    assert said == [
+        "wide: memory does not hold the batch: going on with 15 images at once; "
+        "--batch-size 15 begins with that"
+    ]
+    assert len(list(tmp_path.glob("results/*/*.json"))) == 2
+
+
+def test_leftovers_of_dead_writers_are_removed_when_they_are_old(
+    zoo: Zoo, models: Path, bins: Path
+) -> None:
+    command = ("eval", models / "a.keras", "--input", "unit", "--bins", bins / "easy.bin")
+    zoo(*command)
+    (folder,) = Path("results").iterdir()
+    (stem,) = [path.stem for path in folder.glob("*.json")]
+    old = [folder / f".{stem}.json.abcd_123", folder / f"{stem}.0123456789ab.h5"]
+    young = [folder / f".{stem}.json.zzzzzzzz", folder / f"{stem}.ba9876543210.h5"]
+    others = [folder / "notes.h5", folder / ".hidden"]
+    for path in (*old, *young, *others):
+        path.write_bytes(b"half")
+    for path in (*old, *others):
+        os.utime(path, (1_000_000, 1_000_000))
+    zoo(*command, "--fresh")
+    assert [path.exists() for path in old] == [False, False]
+    assert all(path.exists() for path in (*young, *others))
+    assert "answered from the store" in zoo(*command).err

@@ -1,0 +1,57 @@
+"""How much is said on stderr: notes, details and warnings, by --quiet and --verbose."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+AMOUNTS = ("quiet", "usual", "verbose")
+
+_said = {"amount": "usual"}
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Ctrl-C in a command that knows what is left; the message says it, and how to go on."""
+
+
+def set_amount(amount: str) -> None:
+    """From now on: ``quiet``, ``usual`` or ``verbose``. Raises ValueError for another word."""
+    if amount not in AMOUNTS:
+        raise ValueError(f"expected one of {', '.join(AMOUNTS)}; found {amount!r}")
+    _said["amount"] = amount
+
+
+def is_quiet() -> bool:
+    """Whether only warnings and errors are wanted."""
+    return _said["amount"] == "quiet"
+
+
+def is_verbose() -> bool:
+    """Whether details are wanted too."""
+    return _said["amount"] == "verbose"
+
+
+def shows_progress() -> bool:
+    """Whether bars are drawn: stderr is a terminal that can take a line back, and not --quiet.
+
+    Not what Rich calls a terminal: FORCE_COLOR asks for colour in a file, not for bars in it.
+    """
+    capable = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return capable and sys.stderr.isatty() and not is_quiet()
+
+
+def note(line: str) -> None:
+    """Says what a user may want to know; not under --quiet."""
+    if not is_quiet():
+        print(line, file=sys.stderr, flush=True)
+
+
+def detail(line: str) -> None:
+    """Says what only --verbose asks for."""
+    if is_verbose():
+        print(line, file=sys.stderr, flush=True)
+
+
+def warn(line: str) -> None:
+    """Says what a user must know, whatever was asked for."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,30 @@
+"""One target in this process, which the inputs may end: `python -m fuzz.worker` for `__main__`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from fuzz.mutation import fuzz, limit_memory
+from fuzz.targets import TARGETS
+
+
+def main(name: str, runs: str, seed: str, engine: str, folder: str) -> None:
+    """Leaves ``tally.json`` in the folder, and each finding's input and traceback."""
+    target, place = TARGETS[name], Path(folder)
+    limit_memory()
+    if engine == "atheris":
+        from fuzz.coverage_guided import fuzz_by_coverage
+
+        fuzz_by_coverage(target, int(runs), int(seed), folder=place)  # ends the process
+    tally = fuzz(target, int(runs), int(seed), folder=place)
+    for number, (data, text) in enumerate(tally.findings):
+        (place / f"finding-{number}").write_bytes(data)
+        (place / f"finding-{number}.txt").write_text(text)
+    counts = {"executed": tally.executed, "accepted": tally.accepted}
+    (place / "tally.json").write_text(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

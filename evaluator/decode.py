@@ -159,11 +159,20 @@ def _open(data: bytes) -> tuple[ImageFile, str]:
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """The canvas of an extended WebP, (0, 0) for a simple one, which is below the limit."""
-    if data[12:16] != b"VP8X" or len(data) < 30:
+    """The declared size of an extended, lossy or lossless WebP; (0, 0) where there is none."""
+    if len(data) < 30:
         return 0, 0
-    width, height = data[24:27], data[27:30]
-    return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    match data[12:16]:
+        case b"VP8X":
+            width, height = data[24:27], data[27:30]
+            return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+        case b"VP8 ":  # 14 bits each, and 2 of a scale that decoders ignore
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return 0, 0
 
 
 def _gif_first_extent(data: bytes) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from fuzz.mutation import fuzz, limit_memory
+from fuzz.mutation import SECONDS_AN_INPUT, fuzz, limit_memory
 from fuzz.targets import TARGETS
 
 
@@ -18,7 +18,7 @@ def main(name: str, runs: str, seed: str, engine: str, folder: str) -> None:
         from fuzz.coverage_guided import fuzz_by_coverage
 
         fuzz_by_coverage(target, int(runs), int(seed), folder=place)  # ends the process
-    tally = fuzz(target, int(runs), int(seed), folder=place)
+    tally = fuzz(target, int(runs), int(seed), folder=place, seconds_an_input=SECONDS_AN_INPUT)
     for number, (data, text) in enumerate(tally.findings):
         (place / f"finding-{number}").write_bytes(data)
         (place / f"finding-{number}.txt").write_text(text)

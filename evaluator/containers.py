@@ -15,6 +15,7 @@ import itertools
 import math
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -52,7 +53,15 @@ _BAD_ZIP = (
     zlib.error,
 )
 # What NumPy raises on a header, which it gives to Python's own parser.
-_BAD_HEADER = (*_BAD_ZIP, SyntaxError, TypeError, KeyError, MemoryError, tokenize.TokenError)
+_BAD_HEADER = (
+    *_BAD_ZIP,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    tokenize.TokenError,
+    UserWarning,
+)
 # What h5py raises on a damaged file, the same damage now one and now another.
 BAD_HDF5 = (
     AttributeError,
@@ -162,13 +171,7 @@ def _npz_array(
         )
     member = io.BytesIO(archive.read(info))
     try:
-        major, _ = np.lib.format.read_magic(member)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if major == 1
-            else (np.lib.format.read_array_header_2_0)
-        )
-        shape, _, found = read(member)
+        shape, found = _npy_header(member)
     except _BAD_HEADER as error:
         raise _damaged(path, f"array {name!r}: {cause_of(error)}") from error
     rest = member.read()
@@ -176,6 +179,17 @@ def _npz_array(
     if math.prod(shape) * found.itemsize != len(rest):
         raise _damaged(path, f"its array {name!r} declares {shape} and holds {len(rest)} bytes")
     return np.frombuffer(rest, found).reshape(shape)
+
+
+def _npy_header(member: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type that a .npy file declares; the stream is left where its data begin."""
+    major, _ = np.lib.format.read_magic(member)
+    first = major == 1
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy only warns of a header that Python 2 wrote
+        shape, _, found = read(member)
+    return shape, found
 
 
 # ---- HDF5 ----------------------------------------------------------------------------------------

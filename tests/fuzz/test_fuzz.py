@@ -65,7 +65,7 @@ def test_the_fuzzer_finds_a_reader_that_lets_an_error_out(tmp_path: Path) -> Non
         json.loads(path.read_bytes())["model"]["name"]
 
     target = dataclasses.replace(TARGETS["result"], read=careless)
-    tally = fuzz(target, 200, seed=0, folder=tmp_path)
+    tally = fuzz(target, 1500, seed=0, folder=tmp_path)
     kinds = {text.splitlines()[-1].partition(":")[0] for _, text in tally.findings}
     assert {"json.decoder.JSONDecodeError", "KeyError"} <= kinds
 

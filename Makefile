@@ -14,7 +14,7 @@ help:
 	@echo "make demo    evaluate two classic models on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
-	@echo "make lint    ruff format, ruff check, mypy --strict"
+	@echo "make lint    ruff format, ruff check, mypy --strict, bandit, vulture"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "face-zoo needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
@@ -37,10 +37,12 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive evaluator training zoo fuzz
+	$(BIN)/vulture
 
 format: .venv/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist mutants findings .pytest_cache .mypy_cache .ruff_cache

@@ -195,5 +195,5 @@ def limit_memory(nbytes: int = MEMORY_BYTES) -> None:
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder for one input after another, in memory where the system has such a file system."""
-    fast = Path("/dev/shm")
+    fast = Path("/dev/shm")  # nosec B108
     return tempfile.TemporaryDirectory(prefix="fuzz-", dir=fast if fast.is_dir() else None)

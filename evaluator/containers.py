@@ -60,7 +60,7 @@ _BAD_HEADER = (
     KeyError,
     MemoryError,
     tokenize.TokenError,
-    UserWarning,
+    Warning,
 )
 # What h5py raises on a damaged file, the same damage now one and now another.
 BAD_HDF5 = (

@@ -16,7 +16,6 @@ from fuzz.targets import Target, execute
 
 def fuzz_by_coverage(target: Target, runs: int, seed: int, *, folder: Path) -> NoReturn:
     """Feeds ``runs`` inputs to the target and ends the process; see `worker.main` for its files."""
-    atheris.instrument_all()
     corpus, counts, known = folder / "corpus", {"executed": 0, "accepted": 0}, set()
     corpus.mkdir()
     if target.prepare:

@@ -324,6 +324,8 @@ def _read_property(path: Path) -> Declared | None:
         return None
     text = path.read_text(encoding="ascii", errors="backslashreplace").strip()
     fields = text.split(",")
-    if len(fields) != 3 or not all(re.fullmatch(r"[ \t]*[0-9]{1,18}[ \t]*", field) for field in fields):
+    if len(fields) != 3 or not all(
+        re.fullmatch(r"[ \t]*[0-9]{1,18}[ \t]*", field) for field in fields
+    ):
         raise RecordError(f"{path}: expected 'people,height,width', found {text[:60]!r}")
     return Declared(*(int(field) for field in fields))

@@ -15,7 +15,7 @@ help:
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make docs    the documentation as a site, into site/"
-	@echo "make lint    ruff format, ruff check, mypy --strict"
+	@echo "make lint    ruff format, ruff check, mypy --strict, bandit, vulture"
 	@echo "make bench   every benchmark beside what it is measured against: a quarter of an hour"
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -42,6 +42,8 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive evaluator training zoo fuzz
+	$(BIN)/vulture
 
 bench: .venv/.installed
 	@TF_CPP_MIN_LOG_LEVEL=2 ZOO_SHARED=$(ZOO_SHARED) $(BIN)/python benchmarks --markdown docs/performance-table.md
@@ -51,4 +53,4 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site mutants findings .pytest_cache .mypy_cache .ruff_cache

@@ -13,7 +13,11 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import struct
+import tokenize
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import BinError
+from evaluator.errors import BinError, cause_of
 
 MARKER = "face_zoo_bin"
 VERSION = 1
@@ -34,6 +38,41 @@ _ARRAYS = {"data": "|u1", "offsets": "<i8", "slots": "<i8", "genuine": "|u1"}
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 Arrays = Mapping[str, NDArray[np.generic]]
+
+# What zipfile raises on a damaged archive. Documented is the first; the others are a directory at a
+# negative place, an unknown compression or version, encryption, an early end, and broken extras.
+_BAD_ZIP = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+# What NumPy raises on a header, which it gives to Python's own parser.
+_BAD_HEADER = (
+    *_BAD_ZIP,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    tokenize.TokenError,
+    Warning,
+)
+# What h5py raises on a damaged file, the same damage now one and now another.
+BAD_HDF5 = (
+    AttributeError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def container_kind(path: Path) -> str | None:
@@ -49,13 +88,13 @@ def container_kind(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 return "npz" if f"{MARKER}.npy" in archive.namelist() else None
-        except zipfile.BadZipFile:
+        except _BAD_ZIP:
             return None
     if start == HDF5_START:
         try:
             with h5py.File(path, "r") as hdf5:
                 return "hdf5" if MARKER in hdf5.attrs else None
-        except (OSError, RuntimeError):  # cut short, or damaged at its root
+        except BAD_HDF5:  # cut short, or damaged at its root
             return None
     return None
 
@@ -112,8 +151,10 @@ def _npz_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
             version = _npz_array(path, archive, MARKER, "<i8", 0)
             _check_version(path, int(version.reshape(())))
             return {name: _npz_array(path, archive, name, _ARRAYS[name], 1) for name in _ARRAYS}
-    except zipfile.BadZipFile as error:
-        raise _damaged(path, str(error)) from error
+    except BinError:
+        raise
+    except _BAD_ZIP as error:
+        raise _damaged(path, cause_of(error)) from error
 
 
 def _npz_array(
@@ -130,20 +171,25 @@ def _npz_array(
         )
     member = io.BytesIO(archive.read(info))
     try:
-        major, _ = np.lib.format.read_magic(member)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if major == 1
-            else (np.lib.format.read_array_header_2_0)
-        )
-        shape, _, found = read(member)
-    except (ValueError, SyntaxError) as error:
-        raise _damaged(path, f"array {name!r}: {error}") from error
+        shape, found = _npy_header(member)
+    except _BAD_HEADER as error:
+        raise _damaged(path, f"array {name!r}: {cause_of(error)}") from error
     rest = member.read()
     _check_array(path, name, (found.str, dtype), (len(shape), dimensions))
     if math.prod(shape) * found.itemsize != len(rest):
         raise _damaged(path, f"its array {name!r} declares {shape} and holds {len(rest)} bytes")
     return np.frombuffer(rest, found).reshape(shape)
+
+
+def _npy_header(member: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type that a .npy file declares; the stream is left where its data begin."""
+    major, _ = np.lib.format.read_magic(member)
+    first = major == 1
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy only warns of a header that Python 2 wrote
+        shape, _, found = read(member)
+    return shape, found
 
 
 # ---- HDF5 ----------------------------------------------------------------------------------------
@@ -163,10 +209,10 @@ def _hdf5_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
         with h5py.File(io.BytesIO(data), "r") as file:
             _check_version(path, int(file.attrs[MARKER]))
             return {name: _hdf5_array(path, file, name, _ARRAYS[name]) for name in _ARRAYS}
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, BinError):
-            raise
-        raise _damaged(path, str(error)) from error
+    except BinError:
+        raise
+    except BAD_HDF5 as error:
+        raise _damaged(path, cause_of(error)) from error
 
 
 def _hdf5_array(path: Path, file: h5py.File, name: str, dtype: str) -> NDArray[np.generic]:

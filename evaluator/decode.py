@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -153,17 +153,26 @@ def _open(data: bytes) -> tuple[ImageFile, str]:
     try:
         image = _READERS[name](BytesIO(data))
     except _UNREADABLE as error:
-        raise DecodeError(f"has a damaged {name} header: {_one_line(error)}") from error
+        raise DecodeError(f"has a damaged {name} header: {cause_of(error)}") from error
     _check_pixels(*image.size)
     return image, name
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """The canvas of an extended WebP, (0, 0) for a simple one, which is below the limit."""
-    if data[12:16] != b"VP8X" or len(data) < 30:
+    """The declared size of an extended, lossy or lossless WebP; (0, 0) where there is none."""
+    if len(data) < 30:
         return 0, 0
-    width, height = data[24:27], data[27:30]
-    return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+    match data[12:16]:
+        case b"VP8X":
+            width, height = data[24:27], data[27:30]
+            return int.from_bytes(width, "little") + 1, int.from_bytes(height, "little") + 1
+        case b"VP8 ":  # 14 bits each, and 2 of a scale that decoders ignore
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return 0, 0
 
 
 def _gif_first_extent(data: bytes) -> tuple[int, int]:
@@ -203,7 +212,7 @@ def _rgb(image: ImageFile, name: str) -> Image.Image:
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         return image.convert("RGB")
     except _UNREADABLE as error:
-        raise DecodeError(f"is a damaged or cut {name}: {_one_line(error)}") from error
+        raise DecodeError(f"is a damaged or cut {name}: {cause_of(error)}") from error
 
 
 def _fast_jpeg(data: bytes) -> NDArray[np.uint8]:
@@ -212,7 +221,7 @@ def _fast_jpeg(data: bytes) -> NDArray[np.uint8]:
     try:
         pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_FAST")
     except tf.errors.InvalidArgumentError as error:
-        raise DecodeError(f"is a damaged or cut JPEG: {_one_line(error)}") from error
+        raise DecodeError(f"is a damaged or cut JPEG: {cause_of(error)}") from error
     array: NDArray[np.uint8] = pixels.numpy()
     return array
 
@@ -237,7 +246,3 @@ def _orientation(image: ImageFile) -> int:
         if tag == _ORIENTATION_TAG:
             return value if kind == 3 and value in _UPRIGHT else 1
     return 1
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

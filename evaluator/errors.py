@@ -28,3 +28,13 @@ class OutOfMemoryError(ForwardError):
 
 class ResultError(InputError):
     """A stored result cannot be read or does not belong to its scores."""
+
+
+def cause_of(error: BaseException | str) -> str:
+    """What an exception or text says, as one printable line of at most 600 characters.
+
+    Parsers and C libraries quote the file they failed on, and a file may hold line breaks and the
+    codes that move a terminal's cursor.
+    """
+    text = " ".join(str(error).split())[:600] or type(error).__name__
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

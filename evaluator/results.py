@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import json
+import math
 import os
 import platform
 import re
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.all_figures import to_json
-from evaluator.errors import ResultError
+from evaluator.errors import ResultError, cause_of
 from evaluator.evaluation import Measurement
 from evaluator.inputs import InputSpec
 from evaluator.leftovers import remove_leftovers
+from evaluator.scores_file import scores_arrays, scores_bytes
 
 SCHEMA = 1
 
@@ -272,19 +272,14 @@ def _stored_scores_name(path: Path) -> str | None:
 
 
 def _scores_bytes(scores: Scores) -> bytes:
-    buffer = io.BytesIO()
-    # libver and track_times: equal scores give equal bytes.
-    with h5py.File(buffer, "w", libver="v110") as file:
-        datasets = {
-            "scores": scores.scores,
-            "genuine": scores.genuine.astype(np.uint8),
-            "images": scores.images.astype(np.int64),
-        }
-        if scores.people is not None:
-            datasets["people"] = scores.people.astype(np.int64)
-        for name, values in datasets.items():
-            file.create_dataset(name, data=values, compression="gzip", track_times=False)
-    return buffer.getvalue()
+    arrays: dict[str, NDArray[np.generic]] = {
+        "scores": scores.scores,
+        "genuine": scores.genuine.astype(np.uint8),
+        "images": scores.images.astype(np.int64),
+    }
+    if scores.people is not None:
+        arrays["people"] = scores.people.astype(np.int64)
+    return scores_bytes(arrays)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
@@ -308,51 +303,78 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 def to_dict(result: Result) -> dict[str, Any]:
     """A result as its JSON object, keys in the documented order."""
-    fields = asdict(result)
-    return {"schema": fields.pop("schema"), **fields}
+    parts = asdict(result)
+    return {"schema": parts.pop("schema"), **parts}
 
 
 def load_result(path: Path) -> Result:
     """The result stored at a path. Raises ResultError if the file is not one, or OSError."""
     try:
-        fields = json.loads(path.read_bytes())
+        stored = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise ResultError(f"{path}: not a stored result (not JSON); remove it") from None
-    if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
-        found = fields.get("schema") if isinstance(fields, dict) else type(fields).__name__
-        raise ResultError(f"{path}: expected a result of schema {SCHEMA}; found {found}")
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        schema = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
+        raise ResultError(
+            f"{path}: expected a result of schema {SCHEMA}; found {str(schema)[:40]!r}"
+        )
     try:
-        fields["model"] = ModelRecord(**fields["model"])
-        fields["bin"] = BinRecord(**fields["bin"])
-        fields["settings"] = Settings(**fields["settings"])
-        result = Result(**fields)
+        stored["model"] = ModelRecord(**stored["model"])
+        stored["bin"] = BinRecord(**stored["bin"])
+        stored["settings"] = Settings(**stored["settings"])
+        result = Result(**stored)
     except (TypeError, KeyError) as error:
-        raise ResultError(f"{path}: not a whole result ({error}); remove it") from None
+        raise ResultError(f"{path}: not a whole result ({cause_of(error)}); remove it") from None
     wrong = _wrong_part(result)
     if wrong:
         raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
     return result
 
 
+def _finite(text: str) -> float:
+    """A number of a stored result: NaN, Infinity and what overflows were not written by us."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not finite")
+    return number
+
+
+# The types in the annotations of the records, which are texts.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "str | None": (str, type(None)),
+    "Mapping[str, Any]": dict,
+    "Mapping[str, Any] | None": (dict, type(None)),
+    "Mapping[str, float]": dict,
+    "Mapping[str, str]": dict,
+}
+
+
 def _wrong_part(result: Result) -> str | None:
     """Which part of a result that was read is not what its readers rely on."""
     kinds: dict[str, type] = {"ok": dict, "non_finite": type(None)}
-    if result.status not in kinds:
-        return f"unknown status {result.status!r}"
+    if not isinstance(result.status, str) or result.status not in kinds:
+        return f"unknown status {str(result.status)[:40]!r}"
     if not isinstance(result.figures, kinds[result.status]):
         return f"figures that do not belong to status {result.status!r}"
-    counts = result.non_finite if isinstance(result.non_finite, dict) else {}
-    for name, value in (
-        ("non_finite: count", counts.get("count")),
-        ("non_finite: dropped_pairs", counts.get("dropped_pairs")),
-        ("bin: pairs", result.bin.pairs),
-    ):
-        if not isinstance(value, int) or value < 0:
-            return f"{name} is {value!r}"
-    texts = (result.model.name, result.model.sha256, result.bin.name, result.bin.sha256)
-    if not all(isinstance(text, str) for text in texts):
-        return "a name or SHA-256 is no text"
+    parts = (("", result), ("model: ", result.model), ("bin: ", result.bin))
+    for prefix, part in (*parts, ("settings: ", result.settings)):
+        for each in fields(part):
+            kind, value = _KINDS.get(str(each.type)), getattr(part, each.name)
+            if kind is not None and not _is(value, kind):
+                return f"{prefix}{each.name} is {str(value)[:40]!r}"
+    for name in ("count", "dropped_pairs"):
+        if not _is(result.non_finite.get(name), int):
+            return f"non_finite: {name} is {str(result.non_finite.get(name))[:40]!r}"
     return None
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    """Whether a value of a record has its type; numbers there are counts, and True is none."""
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, kind)
 
 
 def load_scores(path: Path, result: Result) -> Scores:
@@ -369,26 +391,14 @@ def load_scores(path: Path, result: Result) -> Scores:
             f"{file_path}: the scores of a result are gone; if it was not just measured again "
             "elsewhere, use --fresh"
         ) from None
-    pairs = result.bin.pairs
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            lengths = [file[key].shape for key in ("scores", "genuine", "images")]
-            people = file.get("people")
-            wanted = [(pairs,), (pairs,), (2 * pairs,)]
-            if lengths != wanted or (people is not None and people.shape != (2 * pairs,)):
-                raise ResultError(
-                    f"{file_path}: the scores do not belong to {path.name}; use --fresh"
-                )
-            return Scores(
-                scores=file["scores"][:].astype(np.float64),
-                genuine=file["genuine"][:].astype(np.bool_),
-                images=file["images"][:].astype(np.int64),
-                people=None if people is None else people[:].astype(np.int64),
-            )
-    except ResultError:
-        raise
-    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise ResultError(f"{file_path}: damaged scores ({error}); use --fresh") from None
+    arrays = scores_arrays(file_path, data, result.bin.pairs)
+    people = arrays.get("people")
+    return Scores(
+        scores=arrays["scores"].astype(np.float64),
+        genuine=arrays["genuine"].astype(np.bool_),
+        images=arrays["images"].astype(np.int64),
+        people=None if people is None else people.astype(np.int64),
+    )
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

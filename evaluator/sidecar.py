@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
-from evaluator.errors import BinError
+from evaluator.errors import BinError, cause_of
 
 HEADER = ("left", "right", "label")
 PEOPLE = ("left_person", "right_person")
@@ -73,10 +73,9 @@ def read_pairs_csv(path: Path) -> list[Pair]:
     except UnicodeDecodeError:
         raise BinError(f"{path}: expected a CSV in UTF-8, found other bytes") from None
     pairs = []
-    reader = csv.reader(io.StringIO(text, newline=""))
-    for cells in reader:
+    for line, cells in _rows(path, text):
         row = [cell.strip() for cell in cells]
-        where = f"{path}, line {reader.line_num}"
+        where = f"{path}, line {line}"
         if not any(row):
             continue
         if len(row) not in (3, 5) or not all(row):
@@ -86,19 +85,29 @@ def read_pairs_csv(path: Path) -> list[Pair]:
             )
         label = LABELS.get(row[2].lower())
         if label is None:
-            if reader.line_num == 1:
+            if line == 1:
                 continue
             raise BinError(f"{where}: expected 1 or 0 as the label, found {row[2][:40]!r}")
         people = (row[3], row[4]) if len(row) == 5 else None
         if people and (people[0] == people[1]) != label:
             raise BinError(
-                f"{where}: the label is {row[2]}, but the people are {people[0]!r} and"
-                f" {people[1]!r}; mend the label or the names"
+                f"{where}: the label is {row[2]}, but the people are {people[0][:40]!r}"
+                f" and {people[1][:40]!r}; mend the label or the names"
             )
         pairs.append(Pair(row[0], row[1], label, people))
     if not pairs:
         raise BinError(f"{path}: holds no pairs; expected lines of left,right,label")
     return pairs
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV, each with the number of its last line."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:  # a field of more than 128 KiB, a lone carriage return
+        raise BinError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None
 
 
 def read_people(

@@ -89,7 +89,9 @@ def _scalar(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail
         wanted = "a whole number" if hint is int else "a number"
         span = f"{low:g} to {high:g}" if high != float("inf") else f"{low:g} or more"
         raise fail(place, f"expected {wanted}, {span}; found {_shown(value)}")
-    return int(value) if hint is int else float(value)
+    if hint is int:  # of text, "1e2" too
+        return int(typing.cast(float, number)) if isinstance(value, str) else int(value)
+    return float(value)
 
 
 def _as_number(value: Any) -> float | None:
@@ -98,7 +100,7 @@ def _as_number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # overflow: a whole number of over 308 digits
         return None
     return number if number == number and abs(number) != float("inf") else None
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
 from training.recipes import Place, Recipe, RecipeError, parse_recipe, with_settings
+from zoo.yaml_nodes import RegistryError, ScalarError, compose_file, describe, scalar
 
 T = TypeVar("T")
 
@@ -21,10 +22,6 @@ PROTOCOLS = ("seed", "seed300", "kfold", "insightface")
 _PROFILES = ("unit", "symmetric", "insightface", "raw")
 _CHANNELS = ("rgb", "bgr")
 _FLIPS = ("none", "sum")
-
-
-class RegistryError(InputError):
-    """models.yaml cannot be used; the message names file and line."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +86,7 @@ def own_registry() -> Path:
 
 def read_registry(path: Path) -> dict[str, Entry]:
     """Name -> entry, in the file's order. Raises RegistryError with the line, or OSError."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RegistryError(f"{path}:{line}: not YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RegistryError(f"{path}: not YAML text ({str(error).splitlines()[0]})") from None
-    if root is None:
-        raise RegistryError(f"{path}:1: the file is empty; expected 'models:' with entries")
+    root = compose_file(path)
     reader = _Reader(path)
     top = reader.mapping(root, "the file", required=("models",))
     entries = reader.mapping(top["models"], "models")
@@ -120,8 +109,9 @@ def recipe_with(source: RecipeSource, settings: Mapping[str, Any]) -> Recipe:
     def fail(place: Place, message: str) -> RecipeError:
         key = next((key for key in settings if _touches(key, place)), None)
         if key is not None:
-            return RecipeError(f"--set {key}={settings[key]}: {message}")
-        return RecipeError(f"{source.path}:{_line(source, place)}: {_dotted(place)}: {message}")
+            return RecipeError(cause_of(f"--set {key}={settings[key]}: {message}"))
+        where = f"{source.path}:{_line(source, place)}"
+        return RecipeError(f"{where}: {cause_of(f'{_dotted(place)}: {message}')}")
 
     return parse_recipe(with_settings(source.plain, settings, fail), fail)
 
@@ -160,7 +150,7 @@ class _Reader:
         self.path = path
 
     def error(self, node: yaml.Node, message: str) -> RegistryError:
-        return RegistryError(f"{self.path}:{node.start_mark.line + 1}: {message}")
+        return RegistryError(f"{self.path}:{node.start_mark.line + 1}: {cause_of(message)}")
 
     def mapping(
         self,
@@ -171,12 +161,12 @@ class _Reader:
     ) -> dict[str, yaml.Node]:
         """Key -> node; ``optional=None`` with no ``required`` allows any key."""
         if not isinstance(node, yaml.MappingNode):
-            raise self.error(node, f"{what}: expected keys with values; found {_describe(node)}")
+            raise self.error(node, f"{what}: expected keys with values; found {describe(node)}")
         known = (*required, *(optional or ()))
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self.error(key, f"{what}: expected a plain key; found {_describe(key)}")
+                raise self.error(key, f"{what}: expected a plain key; found {describe(key)}")
             if known and key.value not in known:
                 names = dict.fromkeys(known)
                 raise self.error(
@@ -194,12 +184,12 @@ class _Reader:
         """A scalar turned by ``kind``, which gives None for what it cannot take."""
         if isinstance(node, yaml.ScalarNode):
             try:
-                loaded = kind(yaml.safe_load(yaml.serialize(node)))
-            except (yaml.YAMLError, ValueError):  # a tag like !!python, a date like 2026-99-99
+                loaded = kind(scalar(node))
+            except ScalarError:
                 loaded = None
             if loaded is not None:
                 return loaded
-        raise self.error(node, f"{what}: expected {name}; found {_describe(node)}")
+        raise self.error(node, f"{what}: expected {name}; found {describe(node)}")
 
     def choice(self, node: yaml.Node, what: str, choices: tuple[str, ...]) -> str:
         value = self.value(node, what, _text, "a name")
@@ -300,7 +290,12 @@ class _Reader:
                 self.plain(value, (*place, number), what, lines)
                 for number, value in enumerate(node.value)
             ]
-        return yaml.safe_load(yaml.serialize(node))
+        try:
+            return scalar(node)
+        except ScalarError:
+            raise self.error(
+                node, f"{what}: expected a plain value; found {describe(node)}"
+            ) from None
 
     def sha256(self, node: yaml.Node | None, what: str) -> str | None:
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
@@ -339,14 +334,6 @@ class _Reader:
                 else None,
             )
         return protocol, mirrored, rows
-
-
-def _describe(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return repr(node.value) if node.value else "nothing"
 
 
 def _text(value: object) -> str | None:

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins, resolve_models
-from zoo.registry import Entry, RegistryError, read_registry, recipe_with
+from zoo.registry import Entry, read_registry, recipe_with
 from zoo.words import note, shows_progress
+from zoo.yaml_nodes import RegistryError
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:

@@ -162,3 +162,22 @@ def test_importing_the_statistics_does_not_import_scipy_stats():
         "sys.exit(any(name in sys.modules for name in ('scipy.stats', 'scipy.sparse', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_confidence_of_0_or_1_is_refused():
+    for confidence in (0, 1):
+        with pytest.raises(ValueError, match=r"^confidence must lie in \(0, 1\); got"):
+            wilson_interval(1, 2, confidence=confidence)
+
+
+def test_the_scores_that_are_not_finite_are_counted():
+    with pytest.raises(ValueError, match=r"^scores must be finite; 2 of 3 are not$"):
+        delong_variance([0.5, np.nan, np.inf], [True, False, True])
+    with pytest.raises(ValueError, match=r"^scores and genuine must be one value a pair, equally"):
+        delong_variance([0.5, 0.4], [True])
+
+
+def test_labels_of_0_and_1_count_as_labels():
+    assert delong_variance([0.9, 0.1, 0.5], [1, 0, 0]) == delong_variance(
+        [0.9, 0.1, 0.5], [True, False, False]
+    )

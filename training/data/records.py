@@ -10,6 +10,7 @@ The images are keys 1 to first - 1. ``property`` is one line: people, height, wi
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from training.data.recordio import (
 
 IMAGE_HEADER = struct.Struct("<IfQQ")
 FLOAT_EXACT = 1 << 24  # labels and keys are float32: from here on not every integer exists
+_LABEL_BOUND = 2.0**63
 _PEEK = 36  # bytes from a record's start to the end of its first array label
 _BARE_RECORD = 8 + IMAGE_HEADER.size + 8  # a record with two labels and no image
 
@@ -149,7 +151,8 @@ def image_labels(records: RecordFile) -> NDArray[np.int64]:
         places = records.images[start : start + 4096]
         labels[start : start + 4096] = _labels_at(records, places)
         release_pages(records.mapped)
-    strange = np.flatnonzero(labels != np.round(labels))  # NaN is unequal to itself
+    # NaN is unequal to itself; beyond the bound, infinity included, int64 cannot hold a float.
+    strange = np.flatnonzero((labels != np.round(labels)) | (abs(labels) >= _LABEL_BOUND))
     if strange.size:
         place = records.images[strange[0]]
         raise RecordError(
@@ -169,7 +172,13 @@ def person_ranges(records: RecordFile) -> NDArray[np.int64]:
                 f"{records.path}: record {record.key} at byte {records.offsets[place]}: expected "
                 "the two labels of a person's range, found one"
             )
-        ranges[row] = record.labels[:2]
+        first, last = record.labels[:2]
+        if not 0 <= first <= last < _LABEL_BOUND:  # no NaN either
+            raise RecordError(
+                f"{records.path}: record {record.key} at byte {records.offsets[place]}: expected "
+                f"a person's range of keys, first and last, found {first} and {last}"
+            )
+        ranges[row] = first, last
     return ranges
 
 
@@ -295,6 +304,8 @@ def _labels_at(records: RecordFile, places: NDArray[np.int64]) -> NDArray[np.flo
     """The first labels of the records at these places, in one gather where they are unsplit."""
     offsets = records.offsets[places]
     raw = np.frombuffer(records.mapped, dtype=np.uint8)
+    if len(raw) < _PEEK:  # a single record, with one label and no more than 4 bytes of image
+        return np.array([read_record(records, int(place)).labels[0] for place in places])
     inside = offsets <= len(raw) - _PEEK
     words = raw[np.where(inside, offsets, 0)[:, None] + np.arange(_PEEK)].view("<u4")
     flags, floats = words[:, 2], words.view("<f4")
@@ -313,6 +324,8 @@ def _read_property(path: Path) -> Declared | None:
         return None
     text = path.read_text(encoding="ascii", errors="backslashreplace").strip()
     fields = text.split(",")
-    if len(fields) != 3 or not all(field.strip().isdigit() for field in fields):
+    if len(fields) != 3 or not all(
+        re.fullmatch(r"[ \t]*[0-9]{1,18}[ \t]*", field) for field in fields
+    ):
         raise RecordError(f"{path}: expected 'people,height,width', found {text[:60]!r}")
     return Declared(*(int(field) for field in fields))

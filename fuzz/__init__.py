@@ -1,0 +1,1 @@
+"""Fuzzing of every reader of files that come from strangers: `python -m fuzz --help`."""

@@ -1,0 +1,43 @@
+"""Names that only others use: frameworks, templates and callers of the package. For vulture."""
+
+# Attributes that TensorFlow, Keras, NumPy, ONNX Runtime and tf.lite read.
+_.writeable
+_.trainable
+_.stop_training
+_.optimizations
+_.supported_types
+_.supported_ops
+_.representative_dataset
+_.inference_input_type
+_.inference_output_type
+_.auto_mixed_precision_onednn_bfloat16
+_.min_graph_nodes
+_.log_severity_level
+_.nprobe
+
+# Methods that Keras, Pillow, pooch and `with` call.
+_.compute_output_shape
+_.from_config
+_.on_train_batch_end
+_._read_dpi_from_exif
+_.reset
+trace
+
+# Fields that Jinja's templates read, and that go into JSON by asdict.
+_.explanation
+_.svg
+_.whisker
+_.roc
+_.det
+_.histograms
+_.cost
+
+# What a caller of the package reads; the commands need only part of it.
+_.impostor_pairs
+_.bin_p_values
+_.auc_a
+_.auc_b
+_.id2
+bootstrap_means
+violating_triplets
+evaluation_text

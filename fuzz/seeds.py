@@ -342,7 +342,8 @@ _RECIPE = b"""models:
            learning_rate: {name: cosine, learning_rate: 5e-4, warmup_epochs: 1}}
 """
 _TRIPLETS = b"""models:
-  three: {file: a, source: b, input: {profile: unit}, recipe: {model: {backbone: mlp, pooling: none},
+  three: {file: a, source: b, input: {profile: unit},
+    recipe: {model: {backbone: mlp, pooling: none},
     batch: 12,
     stages: [{epochs: 1, loss: {name: triplet_batch_hard, margin_cosine: 0.2}, head: none,
     optimizer: adam, learning_rate: 0.001, triplets: {sampler: balanced, people: 4, images: 3}}]}}

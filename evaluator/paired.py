@@ -52,6 +52,7 @@ def compare(
         name_a, name_b = f"{name_a} (A)", f"{name_b} (B)"
     of_b = {each.result.bin.sha256: each for each in b.bins}
     found: dict[str, Comparison] = {}
+    by_hash: dict[str, Comparison] = {}
     notes: list[str] = []
     for each in a.bins:
         other = of_b.get(each.result.bin.sha256)
@@ -65,7 +66,7 @@ def compare(
         label = each.name
         if label in found:  # two bins of one name, told apart by their hash
             label = f"{each.name} ({each.result.bin.sha256[:8]})"
-        found[label] = compared
+        found[label] = by_hash[each.result.bin.sha256] = compared
     if not found:
         names = [", ".join(each.name for each in side.bins) for side in (a, b)]
         raise InputError(
@@ -73,7 +74,7 @@ def compare(
             f"({'; '.join(notes)}): {name_a} has {names[0]}; {name_b} has {names[1]}. "
             "Evaluate both on one bin"
         )
-    overall = combine(list(found.values()), seed=seed)
+    overall = combine(by_hash, seed=seed)
     corrected = holm_p_values([each.p_value for each in found.values()])
     return PairedComparison(
         name_a,

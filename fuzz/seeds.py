@@ -343,8 +343,7 @@ _RECIPE = b"""models:
 """
 _TRIPLETS = b"""models:
   three: {file: a, source: b, input: {profile: unit},
-    recipe: {model: {backbone: mlp, pooling: none},
-    batch: 12,
+    recipe: {model: {backbone: mlp, pooling: none}, batch: 12,
     stages: [{epochs: 1, loss: {name: triplet_batch_hard, margin_cosine: 0.2}, head: none,
     optimizer: adam, learning_rate: 0.001, triplets: {sampler: balanced, people: 4, images: 3}}]}}
 """

@@ -15,13 +15,28 @@ _.min_graph_nodes
 _.log_severity_level
 _.nprobe
 
-# Methods that Keras, Pillow, pooch and `with` call.
+# Methods that Keras, Pillow, pooch, zipfile, Python's imports and `with` call.
+__getattr__
+__dir__
+_.seekable
+_.readinto
 _.compute_output_shape
 _.from_config
 _.on_train_batch_end
 _._read_dpi_from_exif
 _.reset
 trace
+
+# What Click reads of a command.
+_.help
+help
+_.shell_complete
+
+# Where a checkpoint's rows end; read from JSON by key.
+_.log_bytes
+log_bytes
+_.verification_bytes
+verification_bytes
 
 # Fields that Jinja's templates read, and that go into JSON by asdict.
 _.explanation

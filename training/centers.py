@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from training.heads import positive_whole, rounded_up
@@ -124,8 +125,8 @@ def set_rows(variable: Any, indices: Any, rows: Any) -> None:
         variable.assign(ops.scatter_update(variable, ops.expand_dims(indices, 1), rows))
 
 
-def load_centers(layer: CenterLoss, path: Path) -> None:
-    """Fills a built layer from a ``centers.npy``, as the seed's training wrote at each epoch.
+def read_centers(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The array of a ``centers.npy``, (classes, features), as the seed's training wrote them.
 
     Raises:
         InputError: the file holds no array, one of another shape, or a value that is not finite.
@@ -135,21 +136,20 @@ def load_centers(layer: CenterLoss, path: Path) -> None:
         values = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InputError(f"{path}: expected a NumPy array of centers: {error}") from error
-    expected = tuple(layer.centers.shape)
     found = getattr(values, "shape", "an archive of arrays")
-    if found != expected:
-        raise InputError(f"{path}: expected centers of shape {expected}, found {found}")
+    if found != shape:
+        raise InputError(f"{path}: expected centers of shape {shape}, found {found}")
     if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         raise InputError(f"{path}: expected finite numbers as centers, found others")
-    layer.centers.assign(values.astype(np.float32))
+    return np.asarray(values, np.float32)
 
 
-def save_centers(layer: CenterLoss, path: Path) -> None:
-    """Writes the centers as a float32 ``.npy``, (classes, features), whole or not at all."""
+def write_centers(path: Path, centers: NDArray[np.float32]) -> None:
+    """Writes centers (classes, features) as a float32 ``.npy``, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            np.save(file, ops.convert_to_numpy(layer.centers))
+            np.save(file, centers.astype(np.float32))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

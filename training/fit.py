@@ -21,7 +21,16 @@ from training.data.pipeline import TrainingData
 from training.epoch_end import end_epoch, look_at_bins
 from training.recipes import Recipe, Stage
 from training.runs import RunEntry, RunFolder, cut_to, write_entry
-from training.saving import assign, export, load_all, save_all, whole_arrays, write_skipped
+from training.saving import (
+    assign,
+    export,
+    load_all,
+    load_start_centers,
+    save_all,
+    save_centers,
+    whole_arrays,
+    write_skipped,
+)
 from training.segments import next_event, train_segment, verification_due
 from training.session import Outcome, Position, Reporter, Session, Step, learning_rate
 from training.team import ALONE, Team, share
@@ -121,11 +130,14 @@ def _train_stages(session: Session) -> None:
         if resumed:
             load_all(session, model, session.run.last)
             resumed = False
+        elif number == 0:
+            load_start_centers(session, model)
         session.clock_started = None
         while position.epoch < stage.epochs:
             _train_epoch(session, model, stage)
         shared = whole_arrays(model, shared_weights(model))
         position.stage, position.epoch, position.plateau = number + 1, 0, {}
+    save_centers(session, model)
     position.finished = True
     # The position alone changes: the variables are those of the last stage.
     save_all(session, model, best=False)

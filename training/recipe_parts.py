@@ -222,10 +222,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Center:
-    """Center loss beside each stage's own: ``factor`` times it; centers move by ``alpha``."""
+    """Center loss beside each stage's own: ``factor`` times it; centers move by ``alpha``.
+
+    ``start``: a ``centers.npy`` of the same people, as the founding system's or a former run's;
+    without it centers start at zero.
+    """
 
     alpha: float = _number(1e-6, 1, default=0.5)
     factor: float = _number(1e-9, default=1.0)
+    start: str | None = None
 
 
 @dataclass(frozen=True)

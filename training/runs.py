@@ -104,6 +104,11 @@ class RunFolder:
         return self.path / "basic_model.keras"
 
     @property
+    def centers(self) -> Path:
+        """The centers of center loss at the end, (people, features) float32."""
+        return self.path / "centers.npy"
+
+    @property
     def results(self) -> Path:
         """Evaluation results of that model, as `zoo eval` stores them."""
         return self.path / "results"

@@ -13,6 +13,7 @@ import numpy as np
 
 from training.assembly import embedding_copy, whole_shapes
 from training.callbacks import DivergedError
+from training.centers import read_centers, write_centers
 from training.checkpoints import all_finite, check_fit, read_checkpoint, read_state, save_checkpoint
 from training.devices import this_process_alone, whole_array
 from training.runs import size_of
@@ -53,6 +54,29 @@ def load_all(session: Session, model: keras.Model, path: Path) -> None:
         check_fit(path, arrays, shapes, [each.path for each in variables])
     for array, variable in zip(arrays, variables, strict=True):
         assign(variable, share_array(session.team, array))
+
+
+def load_start_centers(session: Session, model: keras.Model) -> None:
+    """Puts the recipe's ``center.start``, which the lead reads, into the model of each process.
+
+    Raises InputError or OSError in the lead.
+    """
+    start = session.recipe.center.start if session.recipe.center else None
+    if start is None:
+        return
+    layer = model.get_layer("center")
+    shape = (layer.classes, layer.centers.shape[1])
+    array = read_centers(Path(start), shape) if session.team.lead else None
+    assign(layer.centers, share_array(session.team, array))
+
+
+def save_centers(session: Session, model: keras.Model) -> None:
+    """Writes the centers, if there are any, as the founding system does; the lead does."""
+    if session.recipe.center is None:
+        return
+    [centers] = whole_arrays(model, [model.get_layer("center").centers])
+    if session.team.lead:
+        write_centers(session.run.centers, centers)
 
 
 def assign(variable: Any, array: np.ndarray[Any, Any]) -> None:

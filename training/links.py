@@ -46,7 +46,8 @@ def bound_to(host: str) -> str:
     if host == "localhost" or host.startswith("127."):
         return "127.0.0.1"
     # The others come from other machines, over whichever network leads here.
-    return "::1" if host == "::1" else "::" if ":" in host else "0.0.0.0"  # nosec B104
+    everywhere = "0.0.0.0"  # nosec B104
+    return "::1" if host == "::1" else "::" if ":" in host else everywhere
 
 
 def send(link: Link, kind: bytes, data: bytes) -> None:

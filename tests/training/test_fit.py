@@ -137,6 +137,7 @@ def test_a_run_leaves_a_whole_folder(world: Path) -> None:
         "curves.png",
         "checkpoints",
         "basic_model.keras",
+        "centers.npy",
     }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.npz", "best.npz"}
     rows = log_rows(run)
@@ -146,6 +147,42 @@ def test_a_run_leaves_a_whole_folder(world: Path) -> None:
         [0.001, 0.01 * (7 / 12) ** 2], rel=1e-3
     )
     Image.open(run / "curves.png").verify()
+
+
+@pytest.mark.slow
+def test_centers_are_left_as_the_seed_leaves_them_and_can_be_gone_on_from(world: Path) -> None:
+    centers = np.load(world / "whole" / "centers.npy")
+    assert (centers.dtype, centers.shape) == (np.float32, (4, 8))
+    kept = arrays(world / "whole" / "checkpoints" / "last.npz").values()
+    assert any(np.array_equal(each, centers) for each in kept)
+    # Seven steps of alpha 1e-6 move what was given by millionths only; from zero they would
+    # stay there.
+    given = np.random.default_rng(0).standard_normal((4, 8))
+    np.save(world / "given.npy", given)  # float64, as the seed's are
+    near = {"alpha": 1e-6, "start": str(world / "given.npy")}
+    stage = {"epochs": 1, "loss": "softmax", "optimizer": "adamax", "learning_rate": 0.001}
+    plain = {**TINY, "center": near, "stages": [stage], "data": {"validation": 0}}
+    run = process(plain, world / "faces", world / "from centers", "", backend="jax")
+    _, err = run.communicate()
+    assert run.returncode == 0, err
+    np.testing.assert_allclose(np.load(world / "from centers" / "centers.npy"), given, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (np.zeros((3, 8)), r"expected centers of shape \(4, 8\), found \(3, 8\)"),
+        (np.full((4, 8), np.nan), "expected finite numbers as centers"),
+        (np.full((4, 8), "x"), "expected finite numbers as centers"),
+    ],
+)
+def test_centers_of_others_are_refused(tmp_path: Path, stored: np.ndarray, words: str) -> None:
+    from evaluator.errors import InputError
+    from training.centers import read_centers
+
+    np.save(tmp_path / "centers.npy", stored)
+    with pytest.raises(InputError, match=words):
+        read_centers(tmp_path / "centers.npy", (4, 8))
 
 
 @pytest.mark.slow

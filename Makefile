@@ -11,7 +11,7 @@ endif
 .PHONY: help demo docs test quick lint format bench clean
 
 help:
-	@echo "make demo    evaluate two classic models on real faces (installs into .venv first)"
+	@echo "make demo    train a network beside two classic models, on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
 	@echo "make docs    the documentation as a site, into site/"

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 ZOO_SHARED ?= ../shared
 BIN := .venv/bin
+# Processes that share the tests, a file each: one more than cores, for those that wait; a process
+# takes up to 3 GB.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo 4 || echo $$((n + 1)))
 
 # The cached Olivetti faces beside the checkout, where there are any (CI has them; a clone need not).
 ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
@@ -30,7 +33,7 @@ demo: .venv/.installed
 	@$(BIN)/zoo demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 quick: .venv/.installed
 	$(BIN)/python -m pytest -m 'not slow'

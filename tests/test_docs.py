@@ -49,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
     patch.setenv("COLUMNS", "100")
     try:
         with inside(folder):
-            code, said = run_command("zoo demo")
+            code, said = run_command("zoo demo --no-train")
             assert code == 0, said
             (folder / "demo.txt").write_text(said, encoding="utf-8")
             models_and_bins(folder, shared)
@@ -106,7 +106,7 @@ def session(
     shutil.copytree(prepared, tmp_path / "checkout", symlinks=True)
     (tmp_path / "checkout" / "benchmarks").symlink_to(ROOT / "benchmarks")
     demo = (prepared / "demo.txt").read_text(encoding="utf-8")
-    return Session(tmp_path / "checkout", {"__name__": "__main__"}, {"zoo demo": (0, demo)})
+    return Session(tmp_path / "checkout", {"__name__": "__main__"}, {"zoo demo --no-train": (0, demo)})
 
 
 @pytest.mark.slow  # the commands of a whole page

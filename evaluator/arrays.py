@@ -150,7 +150,7 @@ def _external(
         },
         cost={"seconds": 0.0, "images_per_second": 0.0},
         versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
     stored_as = result_path(
         Path(),

@@ -153,7 +153,7 @@ def make_result(
             "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
         },
         versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
 
 

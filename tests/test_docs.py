@@ -106,7 +106,9 @@ def session(
     shutil.copytree(prepared, tmp_path / "checkout", symlinks=True)
     (tmp_path / "checkout" / "benchmarks").symlink_to(ROOT / "benchmarks")
     demo = (prepared / "demo.txt").read_text(encoding="utf-8")
-    return Session(tmp_path / "checkout", {"__name__": "__main__"}, {"zoo demo --no-train": (0, demo)})
+    return Session(
+        tmp_path / "checkout", {"__name__": "__main__"}, {"zoo demo --no-train": (0, demo)}
+    )
 
 
 @pytest.mark.slow  # the commands of a whole page
@@ -197,7 +199,9 @@ NOT_RUN = [
 def test_what_is_not_run_names_what_there_is(block: Block, command: Command) -> None:
     assert len(block.not_run) > 10, f"{block.where}: say why it is not run"
     text = command.text.split(" #")[0]
-    words = [word for word in shlex.split(text) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    words = [word for word in shlex.split(text) if not re.fullmatch(r"[A-Z_]+=.*", word)]
+    if not words:  # a variable of the shell and nothing else
+        return
     name = Path(words[0]).name
     if words[:3] == ["python", "-m", "zoo"]:
         words, name = words[2:], "zoo"
@@ -210,6 +214,8 @@ def test_what_is_not_run_names_what_there_is(block: Block, command: Command) -> 
         check_extras(block, text)
     elif name in ("python", "python3") and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file(), f"{block.where}: no {words[1]}"
+    elif name == "python":  # a folder with a __main__.py
+        assert (ROOT / words[1] / "__main__.py").is_file(), f"{block.where}: no {words[1]}"
     else:
         assert name in {"cd", "git", "python3", "tensorboard", "torchrun"}, f"{block.where}: {text}"
 

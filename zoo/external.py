@@ -99,7 +99,7 @@ def store_external(
         },
         cost={"seconds": round(time.perf_counter() - start, 4), "images_per_second": 0.0},
         versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
     where = result_path(
         results,

@@ -38,15 +38,19 @@ def _norm_dense(package: Any) -> Any:
             output_dim: int | None = None,
             cosine: bool = False,
             sub_centers: int = 1,
+            multiple: int = 1,
             **kwargs: Any,
         ) -> None:
             super().__init__(**kwargs)
             self.classes: Any = classes or output_dim
             self.cosine = cosine
             self.sub_centers = sub_centers
+            # Columns of zeros after the last class, for devices that held equal parts.
+            self.multiple = multiple
 
         def build(self, input_shape: Any) -> None:
-            shape = (input_shape[-1], self.classes * self.sub_centers)
+            columns = _rounded_up(self.classes * self.sub_centers, self.multiple)
+            shape = (input_shape[-1], columns)
             self.w = self.add_weight(name="norm_dense_w", shape=shape, trainable=True)
             super().build(input_shape)
 
@@ -59,7 +63,8 @@ def _norm_dense(package: Any) -> Any:
             ops = package.ops
             if self.cosine:
                 inputs = ops.normalize(inputs, axis=-1)
-            logits = ops.matmul(inputs, ops.normalize(self.w, axis=0))
+            weight = self.w[:, : self.classes * self.sub_centers]
+            logits = ops.matmul(inputs, ops.normalize(weight, axis=0))
             if self.sub_centers > 1:
                 logits = ops.reshape(logits, (-1, self.classes, self.sub_centers))
                 logits = ops.max(logits, axis=-1)
@@ -69,8 +74,8 @@ def _norm_dense(package: Any) -> Any:
             return (*input_shape[:-1], self.classes)
 
         def get_config(self) -> dict[str, Any]:
-            own = {"classes": self.classes, "cosine": self.cosine, "sub_centers": self.sub_centers}
-            return {**super().get_config(), **own}
+            names = ("classes", "cosine", "sub_centers", "multiple")
+            return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     return NormDense
 
@@ -80,14 +85,20 @@ def _center_loss(package: Any) -> Any:
 
     class CenterLoss(package.layers.Layer):  # type: ignore[misc]
         def __init__(
-            self, classes: int, alpha: float = 0.5, factor: float = 1.0, **kwargs: Any
+            self,
+            classes: int,
+            alpha: float = 0.5,
+            factor: float = 1.0,
+            multiple: int = 1,
+            **kwargs: Any,
         ) -> None:
             super().__init__(**kwargs)
             self.classes, self.alpha, self.factor = classes, alpha, factor
+            self.multiple = multiple
 
         def build(self, embedding_shape: Any, labels_shape: Any) -> None:
             del labels_shape
-            shape = (self.classes, embedding_shape[-1])
+            shape = (_rounded_up(self.classes, self.multiple), embedding_shape[-1])
             self.centers = self.add_weight(
                 name="centers", shape=shape, initializer="zeros", trainable=False
             )
@@ -101,7 +112,11 @@ def _center_loss(package: Any) -> Any:
             return embedding_shape
 
         def get_config(self) -> dict[str, Any]:
-            own = {"classes": self.classes, "alpha": self.alpha, "factor": self.factor}
-            return {**super().get_config(), **own}
+            names = ("classes", "alpha", "factor", "multiple")
+            return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     return CenterLoss
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

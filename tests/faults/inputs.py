@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ def start_zoo(folder: Path, arguments: Sequence[str], **streams: object) -> subp
         env=environment(),
         text=True,
         start_new_session=True,
+        # What runs the tests may ignore Ctrl-C itself, and a child would go on doing so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **streams,  # type: ignore[call-overload]
     )
 

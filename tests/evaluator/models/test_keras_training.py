@@ -92,7 +92,8 @@ def test_the_heads_are_what_training_computes(keras: Any, tmp_path: Path) -> Non
 
     layers = training_layers(keras)
     embeddings = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
-    for options in ({}, {"cosine": True}, {"cosine": True, "sub_centers": 3}):
+    padded = {"cosine": True, "sub_centers": 3, "multiple": 4}  # 15 vectors in 16 columns
+    for options in ({}, {"cosine": True}, {"cosine": True, "sub_centers": 3}, padded):
         own = NormDense(5, **options)
         expected = keras.ops.convert_to_numpy(own(embeddings))
         restated = layers["face_zoo>NormDense"].from_config(own.get_config())
@@ -101,7 +102,7 @@ def test_the_heads_are_what_training_computes(keras: Any, tmp_path: Path) -> Non
         found = keras.ops.convert_to_numpy(restated(embeddings))
         np.testing.assert_allclose(found, expected, atol=1e-5)
         # Once more by hand, in NumPy.
-        weight = np.asarray(own.get_weights()[0], np.float64)
+        weight = np.asarray(own.get_weights()[0], np.float64)[:, : 5 * own.sub_centers]
         rows = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         logits = (rows if options else embeddings) @ (weight / np.linalg.norm(weight, axis=0))
         by_hand = logits.reshape(4, 5, -1).max(axis=-1)

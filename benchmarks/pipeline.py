@@ -3,10 +3,11 @@
     python benchmarks/pipeline.py            # 4,312 faces; the seed labels 85,742 classes
     python benchmarks/pipeline.py --quick    # two batches; 1,000 classes
 
-Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file that
-`zoo data pack` made of it, decoding each image anew and from decoded pixels in memory. The founding
-pipeline is restated: names through tf.data, each read, decoded, resized, flipped, its label made
-one-hot. All sides read the same faces and give (128, 112, 112, 3) float32 with labels.
+Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file and
+TFRecord shards that `zoo data pack` made of it, decoding each image anew, and from decoded pixels
+in memory. The founding pipeline is restated: names through tf.data, each read, decoded, resized,
+flipped, its label made one-hot. All sides read the same faces and give (128, 112, 112, 3) float32
+with labels.
 """
 
 from __future__ import annotations
@@ -40,19 +41,24 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
     """The rows: each way to read beside the seed's, and the slowest of them beside the model."""
     from training.data.faces import open_faces
     from training.data.pack import pack_records
+    from training.data.shards import open_training_faces
+    from training.data.tfrecords import pack_tfrecords
 
     source = shared / "faces" / "lfw_train"
     batches = 2 if options.quick else 16
     faces = open_faces(source)
     pack_records(faces, folder / "packed")
+    pack_tfrecords(faces, folder / "shards")
     # Raw decoding is TensorFlow's INTEGER_FAST there and accurate here: up to 15 of 255 levels.
     check_same_images(source, faces)
     packed = open_faces(folder / "packed")
+    shards = open_training_faces(folder / "shards")
     drawn = {"flip": True}
     sides = {
         "seed": seed_side(source, 1000 if options.quick else CLASSES, batches),
         "folder": our_side(faces, batches, cache="none", augment=drawn),
         "rec": our_side(packed, batches, cache="none", augment=drawn),
+        "tfrecord": our_side(shards, batches, cache="none", augment=drawn),
         "memory": our_side(packed, batches, cache="memory", augment=drawn),
         "augmented": our_side(
             packed, batches, cache="none",
@@ -93,6 +99,7 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
 WAYS = {
     "folder": "images decoded, flipped, from a folder",
     "rec": "images decoded, flipped, from .rec",
+    "tfrecord": "images decoded, flipped, from TFRecord",
     "memory": "images flipped, decoded in epoch 1",
     "augmented": "the same from .rec, crop, cutout, RandAugment",
 }

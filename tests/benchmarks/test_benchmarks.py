@@ -29,7 +29,7 @@ EXPECTED = {
     "figures": {"figures-peer", "figures-sort-0.5", "figures-exponent"},
     "leaderboard": {"store-leaderboard"},
     "losses": {"loss-16-time", "loss-16-memory", "labels"},
-    "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-memory"},
+    "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-tfrecord", "pipeline-memory"},
     "scaling": {"scaling-time", "scaling-memory"},
     "startup": {"startup-help", "startup-leaderboard"},
     "steps": {"step-mlp"},

@@ -15,29 +15,25 @@ from evaluator.errors import InputError
 
 @dataclass(frozen=True)
 class Profile:
-    """A model's value range: input = pixel level (0..255) x ``scale`` + ``offset``."""
+    """A model's value range: input = (pixel level (0..255) - ``center``) / ``width``.
 
-    scale: float
-    offset: float
+    In float32 only the division rounds: a level minus a multiple of a half is exact.
+    """
 
-    @property
-    def table(self) -> NDArray[np.float32]:
-        """The input value of each of the 256 pixel levels, rounded once, to float32."""
-        levels = np.arange(256, dtype=np.float64)
-        return (levels * self.scale + self.offset).astype(np.float32)
+    center: float
+    width: float
 
 
 PROFILES: dict[str, Profile] = {
     # [0, 1]: the founding Keras systems.
-    "unit": Profile(1 / 255, 0.0),
+    "unit": Profile(0.0, 255.0),
     # Keras_insightface: (x - 127.5) * 0.0078125.
-    "symmetric": Profile(1 / 128, -127.5 / 128),
+    "symmetric": Profile(127.5, 128.0),
     # insightface's arcface_torch: ((x / 255) - 0.5) / 0.5.
-    "insightface": Profile(2 / 255, -1.0),
+    "insightface": Profile(127.5, 127.5),
     # 0..255: scaling happens inside the model.
-    "raw": Profile(1.0, 0.0),
+    "raw": Profile(0.0, 1.0),
 }
-_TABLES = {name: profile.table for name, profile in PROFILES.items()}
 
 CHANNELS = ("rgb", "bgr", "gray")
 LAYOUTS = ("NHWC", "NCHW")
@@ -92,23 +88,28 @@ def write_model_input(pixels: NDArray[np.uint8], spec: InputSpec, out: NDArray[n
     An image of another size is resized bilinearly in float32, so no rounding to 8 bits is added;
     shrinking averages over the pixels that go (Pillow's antialiased filter).
     """
-    if pixels.shape[:2] == (spec.height, spec.width):
-        if spec.channels == "rgb" and spec.layout == "NHWC":
-            # As below, without an array between: two thirds of the time. "clip" lets NumPy write
-            # into out as it goes, and no level is beyond 255.
-            np.take(_TABLES[spec.profile], pixels, out=out, mode="clip")
-            return
-        values = _TABLES[spec.profile][pixels]
-    else:
-        profile = PROFILES[spec.profile]
-        values = _resized(pixels, spec.height, spec.width)
-        values = values * np.float32(profile.scale) + np.float32(profile.offset)
+    profile = PROFILES[spec.profile]
+    same_size = pixels.shape[:2] == (spec.height, spec.width)
+    if same_size and spec.channels == "rgb" and spec.layout == "NHWC":
+        _scale(pixels, profile, out)
+        return
+    values = np.empty((spec.height, spec.width, 3), np.float32)
+    _scale(pixels if same_size else _resized(pixels, spec.height, spec.width), profile, values)
     if spec.channels == "gray":
         # Luma of the scaled channels: every profile is affine and the weights sum to one.
         values = (values @ _LUMA)[..., None]
     elif spec.channels == "bgr":
         values = values[..., ::-1]
     out[...] = values.transpose(2, 0, 1) if spec.layout == "NCHW" else values
+
+
+def _scale(
+    levels: NDArray[np.uint8] | NDArray[np.float32], profile: Profile, out: NDArray[np.float32]
+) -> None:
+    """Writes a profile's values of some levels into ``out``, of the same shape."""
+    if profile.center:
+        levels = np.subtract(levels, np.float32(profile.center), out=out, dtype=np.float32)
+    np.divide(levels, np.float32(profile.width), out=out, dtype=np.float32)
 
 
 def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from evaluator.decode import (
     MAX_PIXELS,
     DecodeError,
     ImageHeader,
+    _plain_jpeg,
     decode_image,
     image_format,
     image_header,
@@ -117,6 +118,42 @@ def test_cmyk_becomes_rgb() -> None:
     inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
     red = decode_image(encoded(inks, "JPEG")).astype(int)
     assert (abs(red - [255, 0, 0]) <= 4).all()
+
+
+KINDS_OF_JPEG: dict[str, tuple[str, tuple[int, int], dict[str, object]]] = {
+    "4:4:4": ("RGB", (37, 53), {"subsampling": 0}),
+    "4:2:2": ("RGB", (37, 53), {"subsampling": 1}),
+    "4:2:0": ("RGB", (37, 53), {"subsampling": 2}),
+    "one pixel": ("RGB", (1, 1), {"subsampling": 2}),
+    "low quality": ("RGB", (112, 112), {"quality": 5}),
+    "progressive": ("RGB", (40, 24), {"progressive": True}),
+    "restarts": ("RGB", (64, 48), {"restart_marker_blocks": 2}),
+    "comment": ("RGB", (16, 16), {"comment": b"a face"}),
+    "gray": ("L", (37, 53), {}),
+    "RGB as it is": ("RGB", (24, 24), {"keep_rgb": True}),
+    "CMYK": ("CMYK", (24, 24), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_JPEG)
+def test_every_kind_of_jpeg_has_the_pixels_that_pillow_gives(kind: str) -> None:
+    mode, size, options = KINDS_OF_JPEG[kind]
+    values = np.random.default_rng(0).integers(0, 256, (*size, len(mode)), np.uint8)
+    image = Image.fromarray(values.squeeze(2) if mode == "L" else values, mode)
+    image = image.resize((size[0] * 2 + 1, size[1])).crop((0, 0, *size))
+    data = encoded(image, "JPEG", **options)
+    witness = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(decode_image(data), witness)
+    smaller = decode_image(data, size=(8, 8))
+    shrunk = Image.fromarray(witness).resize((8, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(smaller, np.asarray(shrunk))
+
+
+def test_faces_take_the_short_way_and_have_pillows_pixels(faces: list[bytes]) -> None:
+    for data in faces[:200]:
+        pixels = _plain_jpeg(data)
+        assert pixels is not None
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(data))))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WebP", "PNG"])

@@ -33,6 +33,15 @@ def test_each_profile_is_its_published_rule(profile: str) -> None:
     np.testing.assert_allclose(model_input(PIXELS, profile=profile), expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_of_the_256_levels_is_the_rule_rounded_once(profile: str) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    expected = RULES[profile](levels.astype(np.float64)).astype(np.float32)
+    got = model_input(levels, profile=profile, height=16, width=16)
+    np.testing.assert_array_equal(got, expected)
+    assert levels.max() == 255  # the pixels are not written to
+
+
 def test_every_profile_has_a_rule_here() -> None:
     assert set(RULES) == set(PROFILES)
 

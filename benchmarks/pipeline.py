@@ -6,14 +6,17 @@
 Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file and
 TFRecord shards that `zoo data pack` made of it, decoding each image anew, and from decoded pixels
 in memory. The founding pipeline is restated: names through tf.data, each read, decoded, resized,
-flipped, its label made one-hot. All sides read the same faces and give (128, 112, 112, 3) float32
-with labels.
+flipped, its label made one-hot. All sides read the same faces for an epoch and give
+(128, 112, 112, 3) float32 with labels. The limit is the JPEG decoder alone on the same bytes, in as
+many threads as there are cores.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.decode import decode_image
 from evaluator.inputs import InputSpec
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, finish, parsed, parser, say
@@ -45,8 +49,8 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
     from training.data.tfrecords import pack_tfrecords
 
     source = shared / "faces" / "lfw_train"
-    batches = 2 if options.quick else 16
     faces = open_faces(source)
+    batches = 2 if options.quick else len(faces) // BATCH
     pack_records(faces, folder / "packed")
     pack_tfrecords(faces, folder / "shards")
     # Raw decoding is TensorFlow's INTEGER_FAST there and accurate here: up to 15 of 255 levels.
@@ -65,6 +69,7 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
             augment={"flip": True, "crop_px": 4, "cutout_px": 16, "randaugment_ops": 2},
         ),
     }  # fmt: skip
+    sides["limit"] = decoder_alone(packed, batches * BATCH)
     if not options.quick:
         sides["model"] = training_step("resnet50v2", 32, len(faces.names))
     times = interleaved(sides, options.rounds)
@@ -83,6 +88,14 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
                 quick=options.quick,
             )
         )  # fmt: skip
+    rows.append(
+        Row(
+            "pipeline-limit", WAYS["rec"], "the JPEG decoder alone",
+            100 * ratio(times, "limit", "rec"), "%", None, rounds=options.rounds,
+            detail=f"{rates['rec']:,.0f} against {rates['limit']:,.0f} images/s",
+            quick=options.quick,
+        )
+    )  # fmt: skip
     if "model" in rates:
         slowest = min(WAYS, key=lambda side: rates[side])
         share = ratio(times, "model", slowest) * images[slowest] / images["model"]
@@ -124,6 +137,19 @@ def our_side(faces: Any, batches: int, *, cache: str, augment: dict[str, Any]) -
     return read
 
 
+def decoder_alone(faces: Any, count: int) -> Callable[[], Any]:
+    """A function that decodes so many images and keeps none."""
+    images = [bytes(faces.read(number)) for number in range(count)]
+    chunks = [images[at : at + 64] for at in range(0, count, 64)]
+
+    def decode() -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(lambda chunk: [decode_image(each) for each in chunk][:0], chunks):
+                pass
+
+    return decode
+
+
 def seed_side(source: Path, classes: int, batches: int) -> Callable[[], Any]:
     """The founding pipeline, endless, in a random order."""
     import tensorflow as tf
@@ -151,8 +177,6 @@ def seed_side(source: Path, classes: int, batches: int) -> Callable[[], Any]:
 def check_same_images(source: Path, faces: Any) -> None:
     """Both sides' pixels of some images, but for the decoders."""
     import tensorflow as tf
-
-    from evaluator.decode import decode_image
 
     names = sorted(source.glob("*/*.jpg"))
     for number in range(0, len(faces), 500):

@@ -183,6 +183,16 @@ def test_a_shift_moves_the_whole_image() -> None:
     assert found == set(range(25))
 
 
+@pytest.mark.parametrize("limit", [1, SIDE - 1, SIDE, SIDE + 3])
+def test_a_shift_is_the_window_of_the_image_with_its_edge_repeated(limit: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    wide = np.pad(pixels, ((limit, limit), (limit, limit), (0, 0)), mode="edge")
+    for seed in range(50):
+        down, right = np.random.default_rng(seed).integers(0, 2 * limit + 1, 2)
+        moved = shifted(pixels, limit, np.random.default_rng(seed))
+        assert np.array_equal(moved, wide[down : down + SIDE, right : right + SIDE])
+
+
 def test_cutout_grays_a_square_and_leaves_its_argument() -> None:
     pixels = np.zeros((32, 32, 3), np.uint8)
     sizes = {int((cut_out(pixels, 8, np.random.default_rng(i)) == 128).sum()) for i in range(50)}

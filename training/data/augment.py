@@ -35,10 +35,19 @@ def changed(pixels: Pixels, augment: Augment, generator: np.random.Generator) ->
 
 def shifted(pixels: Pixels, limit: int, generator: np.random.Generator) -> Pixels:
     """The image moved by up to ``limit`` pixels each way; its edge pixels fill what opens."""
-    down, right = generator.integers(0, 2 * limit + 1, 2)
     height, width = pixels.shape[:2]
-    wide = np.pad(pixels, ((limit, limit), (limit, limit), (0, 0)), mode="edge")
-    return wide[down : down + height, right : right + width]
+    down, right = (int(each) for each in generator.integers(0, 2 * limit + 1, 2) - limit)
+    down, right = np.clip(down, 1 - height, height - 1), np.clip(right, 1 - width, width - 1)
+    # Where the result has pixels of the image, and there which: slices, a fifth of np.pad's time.
+    top, bottom = max(-down, 0), height - max(down, 0)
+    left, end = max(-right, 0), width - max(right, 0)
+    rows = pixels[top + down : bottom + down]
+    found = np.empty_like(pixels)
+    found[top:bottom, left:end] = rows[:, left + right : end + right]
+    found[top:bottom, :left] = rows[:, :1]
+    found[top:bottom, end:] = rows[:, -1:]
+    found[:top], found[bottom:] = found[top], found[bottom - 1]
+    return found
 
 
 def cut_out(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,12 +106,19 @@ def faces_of_records(records: RecordFile) -> FaceSet:
 
 def faces_of_folder(folder: FaceFolder) -> FaceSet:
     """The images of a folder per person."""
+    root = os.fspath(folder.root)
+
+    def read(image: int) -> bytes:
+        # Without pathlib and its file objects: a third of the time of so small a file.
+        with open(f"{root}/{folder.files[image]}", "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall()
+
     return FaceSet(
         source=folder.root,
         names=folder.names,
         labels=folder.labels,
         fingerprint=_fingerprint(folder.names, folder.labels, json.dumps(folder.files).encode()),
-        read=lambda i: (folder.root / folder.files[i]).read_bytes(),
+        read=read,
         origin=lambda i: str(folder.root / folder.files[i]),
         release=lambda: None,
     )

@@ -22,6 +22,7 @@ from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import InputError
 from evaluator.inputs import InputSpec, write_model_input
 from training.data.augment import changed
+from training.data.buffers import recycled_arrays
 from training.data.faces import FaceSet
 from training.data.recordio import RecordError
 from training.recipes import DataRecipe
@@ -62,8 +63,9 @@ class TrainingData:
     """A FaceSet split, with all that decides its batches.
 
     ``train`` and ``held_back`` are image numbers. ``shard`` (i, n) makes each batch the i-th of
-    its n parts, for n processes that train together. ``cache`` holds decoded pixels by number,
-    None where it is off; ``broken`` names the images that were skipped.
+    its n parts, for n processes that train together. ``new_images`` gives the array of a batch,
+    in memory that earlier ones had. ``cache`` holds decoded pixels by number, None where it is
+    off; ``broken`` names the images that were skipped.
     """
 
     faces: FaceSet
@@ -73,6 +75,7 @@ class TrainingData:
     recipe: DataRecipe
     batch: int
     class_weights: NDArray[np.float32]
+    new_images: Callable[[], NDArray[np.float32]]
     cache: list[NDArray[np.uint8] | None] | None
     broken: Broken
     shard: tuple[int, int] = (0, 1)
@@ -111,6 +114,7 @@ def prepare_data(
         recipe=recipe,
         batch=batch,
         class_weights=_class_weights(faces.labels[train], len(faces.names), recipe.class_weights),
+        new_images=recycled_arrays((batch // shard[1], *spec.batch_shape)),
         cache=[None] * len(faces) if kept else None,
         broken=Broken(),
         shard=shard,
@@ -199,11 +203,7 @@ def still_batches(
 def empty_batch(data: TrainingData) -> Batch:
     """A batch (this process's part) whose values are still to be written."""
     size = data.batch // data.shard[1]
-    return Batch(
-        np.empty((size, *data.input.batch_shape), np.float32),
-        np.empty(size, np.int32),
-        np.empty(size, np.float32),
-    )
+    return Batch(data.new_images(), np.empty(size, np.int32), np.empty(size, np.float32))
 
 
 def _places(order: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
+from evaluator.models.folding import folded
 from evaluator.models.graph import compiled_forward
 from evaluator.models.keras_build import build_model
 from evaluator.models.keras_code import refuse_code
@@ -43,6 +44,8 @@ def check(path: Path, options: LoadOptions) -> None:
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
     model, notes = embedding_model(path, options)
+    if type(model).__module__.startswith("keras."):  # and not tf_keras, which is on its way out
+        model = folded(model)
     return _embedder(path, model, options, model_format=_format(path), notes=notes)
 
 

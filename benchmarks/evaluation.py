@@ -103,9 +103,9 @@ def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> lis
             sides[name] = lambda p=path, e=embedder, n=name: ours(model, e, p, folder, precision=n)
         prepared = prepared_images(embedders["float32"], path)
         sides["limit"] = lambda p=prepared: forward_alone(embedders["float32"], p)
-        if not number:  # compile every shape, fill every cache
-            sides["limit"](), sides["float32"]()
-            sides.get("bfloat16", sides["limit"])()
+        if not number:  # compiled, and every cache filled
+            for embedder in embedders.values():
+                forward_alone(embedder, prepared[:128])
         times, results = one_round(sides, backwards=number % 2 == 1)
         rounds.append(times)
         found.append(results)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ def check(path: Path, options: LoadOptions) -> None:
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx or .tflite file. Raises ModelError."""
     openvino = import_openvino()
-    model = _read(openvino, path)
     file_format = str(model_format(path))
+    model = _read(openvino, path, file_format)
     shapes = [_shape(each) for each in model.inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
@@ -183,10 +184,14 @@ def _forward(
     return forward
 
 
-def _read(openvino: Any, path: Path) -> Any:
-    with native_messages_held():
+def _read(openvino: Any, path: Path, file_format: str) -> Any:
+    with native_messages_held(), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        # OpenVINO goes by the file's name; we go by its content.
+        named = path if path.suffix == f".{file_format}" else Path(folder) / f"model.{file_format}"
+        if named != path:
+            named.symlink_to(path.resolve())
         try:
-            return openvino.Core().read_model(path)
+            return openvino.Core().read_model(named)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
             raise _unconverted(openvino, path, error) from None
 

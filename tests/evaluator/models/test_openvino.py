@@ -109,6 +109,14 @@ def test_every_format_embeds_as_its_own_runtime_does(
     assert openvino.format == model_format(path)
 
 
+@pytest.mark.parametrize("file_format", ["tflite", "onnx"])
+def test_a_renamed_file_is_still_what_it_is(
+    keras: Any, exported: Callable[..., Path], images: np.ndarray, file_format: str
+) -> None:
+    path = exported(mobile(keras), file_format)
+    assert furthest(*both(path.rename(path.with_name("model.bin")), images)) < 1e-6
+
+
 @pytest.mark.parametrize("file_format", ["keras", "onnx"])
 def test_a_fixed_batch_is_known(
     keras: Any, exported: Callable[..., Path], images: np.ndarray, file_format: str

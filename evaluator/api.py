@@ -20,7 +20,7 @@ from evaluator.errors import InputError
 from evaluator.evaluated import BinEvaluation, Evaluation
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import CHANNELS, PROFILES, Embedder, check_choice
-from evaluator.models import LoadOptions
+from evaluator.models import ENGINES, LoadOptions
 from evaluator.results import Settings, make_result, result_path
 from evaluator.sidecar import read_people
 from evaluator.sources import Source, source_of
@@ -39,6 +39,7 @@ def evaluate(
     flip: str = "none",
     decoder: str = "accurate",
     precision: str = "float32",
+    engine: str = "native",
     nan: str = "fail",
     batch_size: int = 64,
     output: str | None = None,
@@ -59,13 +60,14 @@ def evaluate(
     models that take any, and for functions, which get 112x112 without it; ``layout``, ``NHWC`` or
     ``NCHW``, is for functions. ``flip="sum"`` adds the embedding of the mirrored image;
     ``nan="drop"`` leaves pairs out whose embedding is not finite, which otherwise leaves a bin
-    without figures. ``output``, ``custom``, ``trust`` and ``precision`` are `zoo eval`'s.
+    without figures. ``output``, ``custom``, ``trust``, ``precision`` and ``engine`` are
+    `zoo eval`'s.
     ``on_progress`` is called with the number of images done since the last call.
 
     Raises InputError (BinError and ModelError among them) with one line that says what was
     expected and found, before TensorFlow is imported where it can be told; OSError for files.
     """
-    settings = _settings(flip=flip, decoder=decoder, precision=precision, nan=nan)
+    settings = _settings(flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size!r}")
     options = _options(
@@ -74,6 +76,7 @@ def evaluate(
         size=size,
         output=output,
         precision=precision,
+        engine=engine,
         custom=custom,
         trust=trust,
     )
@@ -106,12 +109,13 @@ def evaluate(
     )
 
 
-def _settings(*, flip: str, decoder: str, precision: str, nan: str) -> Settings:
+def _settings(*, flip: str, decoder: str, precision: str, nan: str, engine: str) -> Settings:
     check_choice("flip", flip, ("none", "sum"))
     check_choice("decoder", decoder, ("accurate", "fast"))
     check_choice("precision", precision, ("float32", "bfloat16"))
     check_choice("nan", nan, ("fail", "drop"))
-    return Settings(flip, decoder, precision, nan)
+    check_choice("engine", engine, ENGINES)
+    return Settings(flip, decoder, precision, nan, engine)
 
 
 def _options(
@@ -121,6 +125,7 @@ def _options(
     size: int | tuple[int, int] | None,
     output: str | None,
     precision: str,
+    engine: str,
     custom: Sequence[str],
     trust: bool,
 ) -> LoadOptions:
@@ -137,6 +142,7 @@ def _options(
         size=sides,
         output=output,
         precision=precision,
+        engine=engine,
         custom=tuple(custom),
         trust=trust,
     )

@@ -60,12 +60,17 @@ class BinRecord:
 
 @dataclass(frozen=True)
 class Settings:
-    """What changes figures besides model, bin and input."""
+    """What changes figures besides model, bin and input.
+
+    ``engine`` is in a result's JSON only where it is not ``native``: results that do not have it
+    were computed by their format's own runtime.
+    """
 
     flip: str = "none"
     decoder: str = "accurate"
     precision: str = "float32"
     nan: str = "fail"
+    engine: str = "native"
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def make_result(
             "seconds": round(measurement.seconds, 4),
             "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
         },
-        versions=versions(),
+        versions=versions(settings.engine),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
 
@@ -167,9 +172,10 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
+def versions(engine: str = "native") -> dict[str, str]:
     """Versions of what made a result, without importing any of it."""
     names = {"zoo": "face-zoo", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
+    names |= {} if engine == Settings().engine else {engine: engine}
     found = {key: _version(name) for key, name in names.items()}
     return {"zoo": found.pop("zoo"), "python": platform.python_version(), **found}
 
@@ -208,6 +214,7 @@ def result_path(
         for value, usual in (
             (settings.decoder, default.decoder),
             (settings.precision, default.precision),
+            (settings.engine, default.engine),
         )
         if value != usual
     ]
@@ -304,6 +311,8 @@ def _write_atomically(path: Path, data: bytes) -> None:
 def to_dict(result: Result) -> dict[str, Any]:
     """A result as its JSON object, keys in the documented order."""
     parts = asdict(result)
+    if result.settings.engine == Settings().engine:
+        del parts["settings"]["engine"]
     return {"schema": parts.pop("schema"), **parts}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ModelError
 from evaluator.inputs import LAYOUTS, Embedder, InputSpec, check_choice
-from evaluator.models import LoadOptions, check_model, load_embedder, model_sha256
+from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_sha256
 from evaluator.models.sidecar import noted_input
 
 # What a function gets when it does not say: the size of every public face bin.
@@ -181,6 +181,7 @@ def _refuse_loading(what: str, options: LoadOptions) -> None:
         custom=options.custom or None,
         trust=options.trust or None,
         precision=None if options.precision == "float32" else options.precision,
+        engine=None if options.engine == NATIVE else options.engine,
     )
 
 

@@ -32,6 +32,7 @@ from zoo.cli import run
 code = run(sys.argv[1:])
 roots = {name.partition(".")[0] for name in sys.modules}
 names = {"tensorflow", "keras", "tf_keras", "jax", "sklearn", "scipy", "skimage", "numpy", "h5py"}
+names |= {"openvino", "onnxruntime", "ai_edge_litert"}
 heavy = sorted(names & roots)
 print(json.dumps({"code": code, "heavy": heavy}))
 """
@@ -165,6 +166,8 @@ def faces(tmp_path: Path) -> Path:
         "eval faces.bin --bins faces",
         "eval text.h5 --bins faces",
         "eval lambda.h5 --bins faces",
+        "eval lambda.h5 --bins faces --engine openvino",
+        "eval model.h5 --bins faces --engine openvin",
         "eval model.h5 --bins faces --flip summ",
         "eval model.h5 --bins faces --input unti",
         "eval model.h5 --bins faces --json no/folder.json",

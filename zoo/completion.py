@@ -143,6 +143,7 @@ EVERYWHERE: dict[str, Completer] = {
     "channels": _one_of("rgb", "bgr"),
     "decoder": _one_of("accurate", "fast"),
     "precision": _one_of("float32", "bfloat16"),
+    "engine": _one_of("native", "openvino"),
     "nan": _one_of("fail", "drop"),
 }
 

@@ -16,6 +16,8 @@ from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import PROFILES, check_choice
 from evaluator.models import (
+    ENGINES,
+    NATIVE,
     FileStamp,
     LoadOptions,
     check_model,
@@ -51,6 +53,7 @@ class Request:
     flip: str = "none"
     decoder: str = "accurate"
     precision: str = "float32"
+    engine: str = NATIVE
     nan: str = "fail"
     profile: str | None = None
     channels: str | None = None
@@ -67,6 +70,7 @@ class Request:
         check_choice("--flip", self.flip, ("none", "sum"))
         check_choice("--decoder", self.decoder, ("accurate", "fast"))
         check_choice("--precision", self.precision, ("float32", "bfloat16"))
+        check_choice("--engine", self.engine, ENGINES)
         check_choice("--nan", self.nan, ("fail", "drop"))
         if self.profile is not None:
             check_choice("--input", self.profile, tuple(PROFILES))
@@ -76,7 +80,7 @@ class Request:
     @property
     def settings(self) -> Settings:
         """What of this request results carry as settings."""
-        return Settings(self.flip, self.decoder, self.precision, self.nan)
+        return Settings(self.flip, self.decoder, self.precision, self.nan, self.engine)
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,7 @@ def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
         size=request.size or (entry.size if entry else None),
         output=request.output or (entry.output if entry else None),
         precision=request.precision,
+        engine=request.engine,
         custom=custom,
         trust=request.trust,
     )

@@ -237,7 +237,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
     """One line a row; figures as fractions at full precision, a bin's column NAME:SHA-256."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    settings = ["flip", "decoder", "precision", "range", "channels"]
+    settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
     writer.writerow(
         ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
         + [f"mean {board.figure.name}"]

@@ -37,6 +37,7 @@ class Selection:
     flip: str | None = None
     decoder: str | None = None
     precision: str | None = None
+    engine: str | None = None
     profile: str | None = None
     channels: str | None = None
     trust: bool = False
@@ -47,6 +48,7 @@ class Selection:
             ("--flip", self.flip, ("none", "sum")),
             ("--decoder", self.decoder, ("accurate", "fast")),
             ("--precision", self.precision, ("float32", "bfloat16")),
+            ("--engine", self.engine, ("native", "openvino")),
             ("--input", self.profile, tuple(PROFILES)),
             ("--channels", self.channels, CHANNELS),
         ):
@@ -170,7 +172,7 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
         there = "; ".join(_variant_words(each) for each in variants.values())
         raise InputError(
             f"{value}: stored with {len(variants)} settings: {there}; pick one with --flip, "
-            "--input, --channels, --precision or --decoder, or name the result's JSON"
+            "--input, --channels, --precision, --engine or --decoder, or name the result's JSON"
         )
     model = matching[0].result.model
     names = dict.fromkeys(each.result.bin.name for each in matching)
@@ -190,6 +192,7 @@ def _matching(stored: Sequence[Stored], selection: Selection) -> list[Stored]:
         "flip": selection.flip,
         "decoder": selection.decoder,
         "precision": selection.precision,
+        "engine": selection.engine,
         "range": selection.profile,
         "channels": selection.channels,
     }
@@ -267,6 +270,7 @@ def _measure(
             flip=selection.flip or given.flip,
             decoder=selection.decoder or given.decoder,
             precision=selection.precision or given.precision,
+            engine=selection.engine or given.engine,
             profile=selection.profile,
             channels=selection.channels,
         )
@@ -277,6 +281,7 @@ def _measure(
             flip=variant.flip,
             decoder=variant.decoder,
             precision=variant.precision,
+            engine=variant.engine,
             profile=variant.range,
             channels=None if variant.channels == "gray" else variant.channels,
         )

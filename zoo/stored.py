@@ -46,6 +46,7 @@ class Variant:
     precision: str
     range: str
     channels: str
+    engine: str
 
     def words(self) -> str:
         """What is not the default, as "flip sum, bfloat16"; "" where everything is."""
@@ -56,6 +57,7 @@ class Variant:
         named += [self.channels] if self.channels not in ("rgb", "gray") else []
         named += [f"decoder {self.decoder}"] if self.decoder != "accurate" else []
         named += [self.precision] if self.precision != "float32" else []
+        named += [self.engine] if self.engine != "native" else []
         return ", ".join(named)
 
 
@@ -68,6 +70,8 @@ def variant_of(result: Result) -> Variant:
         precision=settings.precision,
         range=str(given.get("range", UNKNOWN)),
         channels=str(given.get("channels", UNKNOWN)),
+        # Results from elsewhere state none.
+        engine=UNKNOWN if settings.flip == UNKNOWN else settings.engine,
     )
 
 

@@ -16,6 +16,10 @@ from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models.wire import WireError, fields
 
+#: What computes: each format's own runtime, or another one for all of them.
+NATIVE = "native"
+ENGINES = (NATIVE, "openvino")
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 
@@ -24,8 +28,8 @@ _ZIP = b"PK\x03\x04"
 class LoadOptions:
     """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
     ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
-    use, ``precision`` (float32 or bfloat16), ``custom``, ``module:Class`` names of Keras layers,
-    and ``trust``, which lets code inside the file run.
+    use, ``precision`` (float32 or bfloat16), ``engine``, a name of ``ENGINES``, ``custom``,
+    ``module:Class`` names of Keras layers, and ``trust``, which lets code inside the file run.
     """
 
     profile: str | None = None
@@ -33,6 +37,7 @@ class LoadOptions:
     size: tuple[int, int] | None = None
     output: str | None = None
     precision: str = "float32"
+    engine: str = NATIVE
     custom: tuple[str, ...] = ()
     trust: bool = False
 
@@ -51,6 +56,8 @@ _MODULES = {
     "tflite": "evaluator.models.tflite",
     "onnx": "evaluator.models.onnx",
 }
+# Those that OpenVINO reads itself where it is the engine; the others are TensorFlow's graphs first.
+_READ_BY_OPENVINO = ("tflite", "onnx")
 _EXPECTED = "Expected .h5, .keras, .tflite, .onnx or a SavedModel folder"
 
 # Fields of onnx.ModelProto, by number: ir_version is 1, the graph 7, operator sets 8.
@@ -99,12 +106,12 @@ def check_model(path: Path, options: LoadOptions) -> None:
 
     Imports no TensorFlow: it runs before anything slow does.
     """
-    _function(path, "check")(path, options)
+    _function(path, "check", options.engine)(path, options)
 
 
 def load_embedder(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a model file. Raises ModelError, or OSError if it cannot be read."""
-    return cast(Embedder, _function(path, "load")(path, options))
+    return cast(Embedder, _function(path, "load", options.engine)(path, options))
 
 
 def model_sha256(path: Path) -> str:
@@ -143,11 +150,16 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _function(path: Path, name: str) -> Callable[[Path, LoadOptions], Embedder | None]:
+def _function(path: Path, name: str, engine: str) -> Callable[[Path, LoadOptions], Embedder | None]:
+    if engine != NATIVE:
+        from evaluator.models.openvino import check_installed
+
+        check_installed()
     found = model_format(path)
     if found is None:
         raise ModelError(f"{path}: not a model: {_appearance(path)}. {_EXPECTED}")
-    module = importlib.import_module(_MODULES[found])
+    other = engine != NATIVE and found in _READ_BY_OPENVINO
+    module = importlib.import_module("evaluator.models.openvino" if other else _MODULES[found])
     return cast("Callable[[Path, LoadOptions], Embedder | None]", getattr(module, name))
 
 

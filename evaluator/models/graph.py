@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
 from evaluator.inputs import Forward
+from evaluator.models import LoadOptions
 
 
 def compiled_forward(
-    call: Callable[[Any], Any], shape: tuple[int | None, ...], *, precision: str
+    path: Path, call: Callable[[Any], Any], shape: tuple[int | None, ...], *, options: LoadOptions
 ) -> Forward:
     """``call``, from a tensor of ``shape`` to embeddings, as one graph; float32 in and out.
 
-    ``precision="bfloat16"`` computes convolutions and matrix products in bfloat16. Raises
-    ModelError where TensorFlow has none on this machine; the graph raises OutOfMemoryError for a
-    batch that does not fit, and ForwardError for one that it cannot compute.
+    The engine and precision of ``options`` compute it, convolutions and matrix products in bfloat16
+    where that is asked for. Raises ModelError, in which ``path`` names the model, where they cannot
+    on this machine; the graph raises OutOfMemoryError for a batch that does not fit, and
+    ForwardError for one that it cannot compute.
     """
     import tensorflow as tf
 
@@ -30,7 +33,11 @@ def compiled_forward(
         return tf.cast(call(batch), tf.float32)
 
     function = embed.get_concrete_function()
-    if precision == "bfloat16":
+    if options.engine == "openvino":
+        from evaluator.models.openvino import function_forward
+
+        return function_forward(path, function, precision=options.precision)
+    if options.precision == "bfloat16":
         function = _in_bfloat16(function)
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
-from evaluator.models import LoadOptions, model_format
+from evaluator.models import NATIVE, LoadOptions, model_format
 from evaluator.models.folding import folded
 from evaluator.models.graph import compiled_forward
 from evaluator.models.keras_build import build_model
@@ -77,7 +77,7 @@ def _embedder(
     spec, input_notes = input_spec(path, shape, options)
     fixed = shape[0] if isinstance(shape[0], int) else None
     return Embedder(
-        forward=_compiled(path, model, spec, options.precision),
+        forward=_compiled(path, model, spec, options),
         input=spec,
         format=model_format,
         fixed_batch=fixed,
@@ -204,19 +204,22 @@ def _before_head(model: Any) -> Any | None:
     return handed[0] if handed else head.input
 
 
-def _compiled(path: Path, model: Any, spec: InputSpec, precision: str) -> Forward:
+def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> Forward:
     """The forward pass as one compiled graph, float32 in and out."""
     import keras
 
     if keras.backend.backend() != "tensorflow" and isinstance(model, keras.Model):
-        if precision != "float32":
-            raise ModelError(
-                f"{path}: --precision {precision} needs the TensorFlow backend; "
-                f"Keras runs on {keras.backend.backend()}"
-            )
+        asked = ("--precision", options.precision, "float32"), ("--engine", options.engine, NATIVE)
+        for option, value, usual in asked:
+            if value != usual:
+                raise ModelError(
+                    f"{path}: {option} {value} needs the TensorFlow backend; "
+                    f"Keras runs on {keras.backend.backend()}"
+                )
         return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
     return compiled_forward(
+        path,
         lambda batch: model(batch, training=False),
         (model.inputs[0].shape[0], *spec.batch_shape),
-        precision=precision,
+        options=options,
     )

@@ -71,7 +71,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         return function(**{image_name: tf.cast(batch, image.dtype)})[output]
 
     return Embedder(
-        forward=compiled_forward(call, (shape[0], *spec.batch_shape), precision=options.precision),
+        forward=compiled_forward(path, call, (shape[0], *spec.batch_shape), options=options),
         input=spec,
         format="savedmodel",
         fixed_batch=shape[0],

@@ -43,7 +43,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     shapes = [_signature_shape(detail) for detail in inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
-    outputs = {_short_name(detail["name"]): detail for detail in interpreter.get_output_details()}
+    outputs = {short_name(detail["name"]): detail for detail in interpreter.get_output_details()}
     named = {name: _signature_shape(detail) for name, detail in outputs.items()}
     output, output_notes = chosen_output(path, named, options.output)
     check_embedding_shape(path, named[output])
@@ -99,7 +99,7 @@ def _signature_shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
     return tuple(int(size) if size > 0 else None for size in shape)
 
 
-def _short_name(name: str) -> str:
+def short_name(name: str) -> str:
     """'embedding' of 'StatefulPartitionedCall_1:0' or 'model/embedding/BiasAdd' and the like."""
     parts = name.split(";")[0].split(":")[0].split("/")
     return "embedding" if "embedding" in parts else parts[-1]

@@ -25,6 +25,7 @@ SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - NOT_RUN - PARTS)
 EXPECTED = {
     "command": {"memory-3-bins", "second-run"},
     "compare": {"compare"},
+    "engines": {"engine-onnxruntime-small", "engine-openvino-small"},
     "evaluation": {"eval-seed", "eval-limit"},
     "figures": {"figures-peer", "figures-sort-0.5", "figures-exponent"},
     "leaderboard": {"store-leaderboard"},

@@ -241,6 +241,18 @@ def test_a_network_in_memory_scores_as_its_file_and_as_numpy(
     assert live["easy"].figures.auc == filed.figures.auc  # type: ignore[union-attr]
 
 
+def test_openvino_computes_a_network_in_memory_and_a_result_says_so(
+    easy: evaluator.VerificationSet, network: Any
+) -> None:
+    pytest.importorskip("openvino")
+    native = evaluator.evaluate(network, easy, input="unit")
+    found = evaluator.evaluate(network, easy, input="unit", engine="openvino")
+    assert found.scores == pytest.approx(native.scores, abs=1e-6)
+    assert found["easy"].result.settings.engine == "openvino"
+    assert found["easy"].stored_as.name.endswith(".openvino.json")
+    assert found.model.sha256 == native.model.sha256
+
+
 def test_other_weights_are_another_model(easy: evaluator.VerificationSet, network: Any) -> None:
     before = evaluator.evaluate(network, easy, input="unit")
     weights = network.get_weights()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -127,6 +128,22 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
     assert found["created"].endswith("+00:00")
 
 
+def test_an_engine_is_stated_where_it_is_not_the_native_one(tmp_path: Path) -> None:
+    result, scores = made()
+    stated = replace(result, settings=Settings(engine="openvino"))
+    for each, keys in ((result, 4), (stated, 5)):
+        path = tmp_path / f"{keys}.json"
+        save_result(path, each, scores)
+        assert len(json.loads(path.read_bytes())["settings"]) == keys
+        # What has no engine, as all results before there was the choice, is the native one's.
+        assert load_result(path).settings == each.settings
+    assert json.loads((tmp_path / "5.json").read_bytes())["settings"]["engine"] == "openvino"
+    wrong = (tmp_path / "5.json").read_text().replace('"openvino"', "7")
+    (tmp_path / "5.json").write_text(wrong)
+    with pytest.raises(ResultError, match="settings: engine is '7'"):
+        load_result(tmp_path / "5.json")
+
+
 def test_at_most_twenty_images_are_named_and_all_counted() -> None:
     result, _ = made(figures=None, scores=None, unusable=np.arange(50) * 2)
     assert result.status == "non_finite"
@@ -158,6 +175,7 @@ def test_every_setting_has_a_path_of_its_own() -> None:
         {"settings": Settings(decoder="fast")},
         {"settings": Settings(precision="bfloat16")},
         {"settings": Settings(nan="drop")},
+        {"settings": Settings(engine="openvino")},
         {"settings": Settings("sum", "fast", "bfloat16", "drop")},
         {"profile": "raw"},
         {"profile": "symmetric"},

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from samples import Zoo
 from stores import cosines, labels, sha, store, three_models, with_flip
 
-from evaluator.results import load_result, load_scores, save_result
+from evaluator.results import Settings, load_result, load_scores, save_result
 
 RESULTS = Path("results")
 
@@ -184,6 +184,24 @@ def test_several_stored_settings_are_listed_and_one_can_be_picked(zoo: Zoo) -> N
     (duel,) = compared(zoo, "a", "b", "--flip", "sum")
     right = held_out_decisions(cosines(400, noise=0.5, seed=2), labels(400))
     assert duel["bins"][0]["accuracy_a"] == right.mean()
+
+
+def test_an_engine_is_a_setting_that_is_said_and_can_be_picked(zoo: Zoo) -> None:
+    scores = cosines(400, noise=0.5, seed=2)
+    store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
+    store(RESULTS, "a", scores, settings=Settings(engine="openvino"))
+    store(RESULTS, "b", cosines(400, noise=2.0, seed=3))
+    (line,) = zoo("compare", "a", "b").error_lines
+    assert "2 settings: the default settings; openvino" in line
+    path = store(RESULTS, "a", scores, settings=Settings(engine="openvino"))
+    (duel,) = compared(zoo, path, "b")
+    assert duel["bins"][0]["accuracy_a"] == held_out_decisions(scores, labels(400)).mean()
+    assert any("engine openvino / native" in note for note in duel["notes"])
+    done = zoo("threshold", "a", "--far", "0.1", "--format", "json", "--engine", "openvino")
+    assert json.loads(done.out)["model"]["settings"]["engine"] == "openvino"
+    board = zoo("leaderboard", "--format", "csv").out.splitlines()
+    assert sum("openvino" in row for row in board) == 1
+    assert "openvino" in zoo("leaderboard").out
 
 
 def test_two_settings_of_one_model_are_compared_by_their_files(zoo: Zoo) -> None:

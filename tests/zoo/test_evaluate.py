@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import shutil
@@ -170,6 +171,7 @@ def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: 
         ("--nan", "drop"),
         ("--decoder", "fast"),
         ("--precision", "bfloat16"),
+        *([("--engine", "openvino")] if importlib.util.find_spec("openvino") else []),
     ]
     for way in ways:
         assert "store" not in zoo(*base, *way).err

@@ -177,6 +177,18 @@ def test_the_published_figures_come_out(plain: dict[str, Any], flipped: dict[str
         assert found["figures"]["auc"] == pytest.approx(auc, abs=6e-6)
 
 
+def test_openvino_gives_the_same_figures(
+    tmp_path: Path, shared: Path, network: Path, plain: dict[str, Any]
+) -> None:
+    pytest.importorskip("openvino")
+    found = zoo_eval(tmp_path, shared, network, "--engine", "openvino")
+    assert found["settings"]["engine"] == "openvino"
+    assert "openvino" in found["versions"]
+    for name in ("accuracy", "threshold", "auc", "eer"):
+        assert found["figures"][name] == pytest.approx(plain["figures"][name], abs=2e-6)
+    assert found["figures"]["kfold"]["accuracy"] == plain["figures"]["kfold"]["accuracy"]
+
+
 def test_what_was_measured_is_recorded(plain: dict[str, Any], flipped: dict[str, Any]) -> None:
     assert plain["status"] == "ok"
     assert plain["model"]["embedding_size"] == 128

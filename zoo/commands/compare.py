@@ -50,6 +50,9 @@ def compare(
     precision: Annotated[
         str | None, typer.Option(help="Only results with this: float32 or bfloat16.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Only results with this: native or openvino.")
+    ] = None,
     results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
         "results"
     ),
@@ -81,6 +84,7 @@ def compare(
         flip=flip,
         decoder=decoder,
         precision=precision,
+        engine=engine,
         profile=input,
         channels=channels,
         trust=trust,

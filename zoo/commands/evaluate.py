@@ -69,6 +69,12 @@ def evaluate(
         str, typer.Option(help="accurate (libjpeg's pixels), or fast (approximate).")
     ] = "accurate",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What computes: native (each format's own runtime), or openvino (an extra)."
+        ),
+    ] = "native",
     batch_size: Annotated[
         int, typer.Option(min=1, max=4096, help="Images in one forward pass.")
     ] = 64,
@@ -147,6 +153,7 @@ def evaluate(
         flip=flip,
         decoder=decoder,
         precision=precision,
+        engine=engine,
         nan=nan,
         profile=input,
         channels=channels,
@@ -183,8 +190,8 @@ def _bring(
     given = (request.profile, request.channels, request.settings)
     if given != (None, None, Settings(nan=request.nan)):
         raise InputError(
-            "--flip, --input, --channels, --decoder and --precision are for models; --scores and "
-            "--embeddings come from elsewhere"
+            "--flip, --input, --channels, --decoder, --precision and --engine are for models; "
+            "--scores and --embeddings come from elsewhere"
         )
     verification_set = read_bin(request.bins[0]) if request.bins else None
     if scores is not None:

@@ -51,6 +51,9 @@ def threshold(
     precision: Annotated[
         str | None, typer.Option(help="Only results with this: float32 or bfloat16.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Only results with this: native or openvino.")
+    ] = None,
     results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
         "results"
     ),
@@ -84,6 +87,7 @@ def threshold(
         flip=flip,
         decoder=decoder,
         precision=precision,
+        engine=engine,
         profile=input,
         channels=channels,
         trust=trust,

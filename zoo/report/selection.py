@@ -148,6 +148,7 @@ def variant_words(record: ModelRecord, settings: Settings) -> list[str]:
     words += [f"flip {settings.flip}"] if settings.flip != default.flip else []
     words += [f"{settings.decoder} decoder"] if settings.decoder != default.decoder else []
     words += [settings.precision] if settings.precision != default.precision else []
+    words += [settings.engine] if settings.engine != default.engine else []
     words += [f"nan {settings.nan}"] if settings.nan != default.nan else []
     return words
 
@@ -207,6 +208,7 @@ def _key(result: Result) -> tuple[str, ...]:
         settings.flip,
         settings.decoder,
         settings.precision,
+        settings.engine,
         settings.nan,
     )
 

@@ -1,0 +1,238 @@
+"""OpenVINO in place of a format's own runtime: TensorFlow's graphs, and .onnx and .tflite files."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
+from evaluator.inputs import Embedder, Forward
+from evaluator.models import LoadOptions, model_format
+from evaluator.models.runtime import native_messages_held
+from evaluator.models.shapes import (
+    check_embedding_shape,
+    check_one_input,
+    chosen_output,
+    input_spec,
+)
+
+# OpenVINO's names of the two ways to compute.
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+# What images and embeddings may be made of in a file. Of quantised .tflite files, whose images are
+# whole numbers too, OpenVINO does not tell the scale.
+_IMAGE_TYPES = {"onnx": ("float32", "float16", "float64", "uint8"), "tflite": ("float32",)}
+
+_TELEMETRY = "openvino_telemetry"
+
+_UNCONVERTED = re.compile(r"No conversion rule found for operations: ([\w., :-]+)")
+# Words of OpenVINO's allocator, and of C++'s.
+_NO_MEMORY = re.compile(r"Failed to allocate|bad_alloc|[Oo]ut of memory")
+# Where in OpenVINO's sources an error was raised, and from where: not what it is.
+_WHERE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|While validating ")
+
+
+def check_installed() -> None:
+    """Raises ModelError, which names the extra, where OpenVINO is not installed."""
+    if importlib.util.find_spec("openvino") is None:
+        raise ModelError(
+            "--engine openvino needs OpenVINO; install the extra: pip install 'face-zoo[openvino]'"
+        )
+
+
+def check(path: Path, options: LoadOptions) -> None:
+    """Raises ModelError where OpenVINO is not installed: nothing else reads the file."""
+    del path, options
+    check_installed()
+
+
+def load(path: Path, options: LoadOptions) -> Embedder:
+    """The Embedder of an .onnx or .tflite file. Raises ModelError."""
+    openvino = import_openvino()
+    file_format = str(model_format(path))
+    model = _read(openvino, path, file_format)
+    shapes = [_shape(each) for each in model.inputs]
+    check_one_input(path, shapes)
+    spec, input_notes = input_spec(path, shapes[0], options)
+    # A model that takes any image size gets one: OpenVINO plans better for what it knows.
+    model.reshape({0: [shapes[0][0] or -1, *spec.batch_shape]})
+    outputs = {_name(each, file_format): index for index, each in enumerate(model.outputs)}
+    named = {name: _shape(model.outputs[index]) for name, index in outputs.items()}
+    output, output_notes = chosen_output(path, named, options.output)
+    check_embedding_shape(path, named[output])
+    image, embedding = model.inputs[0], model.outputs[outputs[output]]
+    for what, tensor in (("input", image), ("output", embedding)):
+        found = np.dtype(tensor.element_type.to_dtype()).name
+        if found not in _IMAGE_TYPES[file_format]:
+            raise ModelError(
+                f"{path}: its {what} is {found}, which --engine openvino does not take; "
+                "leave the option out"
+            )
+    return Embedder(
+        forward=_forward(openvino, path, model, options.precision, output=outputs[output]),
+        input=spec,
+        format=file_format,
+        fixed_batch=shapes[0][0],
+        notes=(*output_notes, *input_notes),
+    )
+
+
+def function_forward(path: Path, function: Any, *, precision: str) -> Forward:
+    """The forward pass of a TensorFlow concrete function with one input and one output.
+
+    The function's weights are shared, not copied. Raises ModelError for what OpenVINO has not;
+    ``path`` names the model in it.
+    """
+    check_installed()
+    openvino = import_openvino()
+    with native_messages_held():
+        try:
+            model = openvino.convert_model(function)
+        except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
+            raise _unconverted(openvino, path, error) from None
+    return _forward(openvino, path, model, precision, keep_alive=function)
+
+
+def import_openvino() -> Any:
+    """The openvino package, which by itself would report each import to its maker.
+
+    ``openvino_telemetry``, a package that openvino requires, sends such events and leaves a
+    client's number in the home folder. Where it is missing, openvino takes a stub of its own that
+    does nothing; so it is kept from being imported here, installed or not.
+    """
+    before = sys.modules.get(_TELEMETRY)
+    # None makes Python say that there is no such module.
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        with native_messages_held():
+            import openvino
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
+    return openvino
+
+
+def compile_settings(precision: str, capabilities: Sequence[str]) -> dict[str, Any]:
+    """What OpenVINO is told for a precision, on a CPU that can do what it lists.
+
+    Raises ModelError for bfloat16 on a CPU that has none: OpenVINO would compute in float32.
+    """
+    if precision == "bfloat16" and "BF16" not in capabilities:
+        raise ModelError(
+            "--precision bfloat16: OpenVINO finds no bfloat16 arithmetic on this machine; use "
+            "--precision float32"
+        )
+    return {
+        # Said for float32 too: where the CPU has bfloat16, OpenVINO would use it unasked.
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all cores
+        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+        "ENABLE_HYPER_THREADING": True,
+        # Images are decoded on the same cores meanwhile.
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _forward(
+    openvino: Any,
+    path: Path,
+    model: Any,
+    precision: str,
+    *,
+    output: int = 0,
+    keep_alive: object = None,
+) -> Forward:
+    """The forward pass of an openvino.Model with one input; float32 in and out."""
+    core = openvino.Core()
+    settings = compile_settings(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    kind = np.dtype(model.inputs[0].element_type.to_dtype())
+
+    def compiled() -> Any:
+        with native_messages_held():
+            return core.compile_model(model, "CPU", settings)
+
+    try:
+        current = compiled()
+    except RuntimeError as error:
+        raise _unconverted(openvino, path, error) from None
+
+    def forward(
+        batch: NDArray[np.float32], _keep_alive: object = keep_alive
+    ) -> NDArray[np.float32]:
+        nonlocal current
+        if kind == np.uint8:  # pixels as they are; a resized one lies between two levels
+            batch = np.clip(np.rint(batch), 0, 255)
+        try:
+            current = compiled() if current is None else current
+            found = current(batch.astype(kind, copy=False))[output]
+        except (RuntimeError, MemoryError) as error:
+            # It would ask for a failed batch's memory again, for a smaller one too.
+            current = None
+            raise _forward_error(error) from None
+        return np.asarray(found, dtype=np.float32)
+
+    return forward
+
+
+def _read(openvino: Any, path: Path, file_format: str) -> Any:
+    with native_messages_held(), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        # OpenVINO goes by the file's name; we go by its content.
+        named = path if path.suffix == f".{file_format}" else Path(folder) / f"model.{file_format}"
+        if named != path:
+            named.symlink_to(path.resolve())
+        try:
+            return openvino.Core().read_model(named)
+        except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
+            raise _unconverted(openvino, path, error) from None
+
+
+def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:
+    """What OpenVINO's error about a model means, in one line."""
+    operations = _UNCONVERTED.search(str(error))
+    if operations is not None:
+        return ModelError(
+            f"{path}: OpenVINO {openvino.__version__.partition('-')[0]} has no "
+            f"{operations[1].strip()}; leave --engine openvino out"
+        )
+    return ModelError(
+        f"{path}: a damaged file, or one that OpenVINO {openvino.__version__.partition('-')[0]} "
+        f"cannot read: {_reason(error)}"
+    )
+
+
+def _forward_error(error: Exception) -> ForwardError:
+    exhausted = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+    return (OutOfMemoryError if exhausted else ForwardError)(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """The cause in OpenVINO's error, without its places in OpenVINO's sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not _WHERE.search(line)]
+    return cause_of((told or lines or [type(error).__name__])[0])[:200]
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    """The shape with None for an open axis."""
+    shape = tensor.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return ()
+    return tuple(size.get_length() if size.is_static else None for size in shape)
+
+
+def _name(tensor: Any, file_format: str) -> str:
+    """An output's name, as the format's own runtime has it."""
+    from evaluator.models.tflite import short_name
+
+    name = min(tensor.names, default="output")
+    return short_name(name) if file_format == "tflite" else name

@@ -74,26 +74,32 @@ def insightface_restated(
     """insightface's evaluate on unit embeddings: accuracy, std, TAR at FAR 1e-3, its std, FAR."""
     distances = np.sum((embeddings[0::2] - embeddings[1::2]) ** 2, axis=1)
 
-    def rates(threshold: float, rows: NDArray[np.int64]) -> tuple[float, float, float]:
-        near, same = distances[rows] < threshold, genuine[rows]
+    def rates(thresholds: Scores, rows: NDArray[np.int64]) -> tuple[Scores, Scores, Scores]:
+        same = genuine[rows]
+        # Thresholds in blocks, so that thousands of them times thousands of pairs fit.
+        near = [distances[rows] < block[:, None] for block in np.array_split(thresholds, 16)]
+        true_accept = np.concatenate([np.count_nonzero(part & same, axis=1) for part in near])
+        false_accept = np.concatenate([np.count_nonzero(part & ~same, axis=1) for part in near])
+        true_reject = np.count_nonzero(~same) - false_accept
         return (
-            np.sum(near & same) / max(np.sum(same), 1),
-            np.sum(near & ~same) / max(np.sum(~same), 1),
-            (np.sum(near & same) + np.sum(~near & ~same)) / len(rows),
+            true_accept / max(np.sum(same), 1),
+            false_accept / max(np.sum(~same), 1),
+            (true_accept + true_reject) / len(rows),
         )
 
     accuracies, tars, fars = [], [], []
     coarse, fine = np.arange(0, 4, 0.01), np.arange(0, 4, 0.001)
     for train, test in KFold(10, shuffle=False).split(distances):
-        chosen = coarse[np.argmax([rates(t, train)[2] for t in coarse])]
-        accuracies.append(rates(chosen, test)[2])
-        far = np.array([rates(t, train)[1] for t in fine])
+        chosen = coarse[np.argmax(rates(coarse, train)[2])]
+        accuracies.append(rates(np.array([chosen]), test)[2].item())
+        far = rates(fine, train)[1]
         threshold = 0.0
         if far.max() >= 1e-3:
             # "slinear" in insightface, which SciPy now refuses where FARs repeat.
             threshold = float(interp1d(far, fine, kind="linear")(1e-3))
-        tars.append(rates(threshold, test)[0])
-        fars.append(rates(threshold, test)[1])
+        tar_there, far_there, _ = rates(np.array([threshold]), test)
+        tars.append(tar_there.item())
+        fars.append(far_there.item())
     return (
         float(np.mean(accuracies)),
         float(np.std(accuracies)),

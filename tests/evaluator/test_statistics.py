@@ -151,6 +151,12 @@ def test_holm_by_hand():
         holm_p_values([1.5])
 
 
+def test_narrow_p_values_are_adjusted_in_double_precision():
+    narrow = np.array([0.1, 0.2, 0.3], dtype=np.float32)
+    assert holm_p_values(narrow) == holm_p_values(narrow.tolist())
+    assert holm_p_values(narrow)[0] == 3 * float(narrow[0])
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_its_formula(p_values):
     ordered = sorted(p_values)

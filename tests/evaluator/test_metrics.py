@@ -228,6 +228,7 @@ def test_a_constant_score_decides_for_the_larger_class(
     assert equal is not None
     assert (best.correct, best.threshold) == (correct, threshold)
     assert (auc(s), equal.rate) == (0.5, 0.5)
+    assert equal.threshold == 0.5  # accepting all is as far off; the higher threshold wins
 
 
 @pytest.mark.parametrize("labels", [[True], [False], [True, True], [False, False, False], []])
@@ -259,6 +260,14 @@ def test_threshold_above_is_halfway_even_where_the_sum_would_overflow() -> None:
     assert threshold_above(-math.inf, [np.array([]), np.array([0.2])]) == np.nextafter(0.2, 0)
     tiny = np.array([5e-324, 1e-323])
     assert threshold_above(5e-324, [tiny]) == 5e-324
+
+
+def test_threshold_above_never_reaches_the_next_float() -> None:
+    score = 0.3
+    for _ in range(4):  # the midpoint of neighbours rounds to the even one, up or down in turn
+        higher = float(np.nextafter(score, 1))
+        assert threshold_above(score, [np.array([score, higher])]) == score
+        score = higher
 
 
 @settings(max_examples=100, deadline=None)

@@ -31,6 +31,12 @@ def test_binomial_intervals_are_scipys(successes, trials, confidence):
         )
 
 
+def test_the_interval_of_no_or_only_successes_ends_exactly_at_0_or_1():
+    for interval in (wilson_interval, clopper_pearson_interval):
+        assert {interval(0, trials)[0] for trials in range(1, 300)} == {0.0}
+        assert {interval(trials, trials)[1] for trials in range(1, 300)} == {1.0}
+
+
 def test_no_trials_have_no_interval_and_bad_counts_are_refused():
     assert wilson_interval(0, 0) is None
     assert clopper_pearson_interval(0, 0) is None

@@ -326,6 +326,13 @@ def test_large_sweeps_equal_the_direct_search_across_piece_boundaries() -> None:
     assert auc(s) == pytest.approx(roc_auc_score(genuine, scores), abs=1e-12)
 
 
+def test_counts_are_whole_numbers_and_no_pairs_at_all_are_a_sweep_too() -> None:
+    for s in (example(), sweep([], [])):
+        assert s.impostors_below.dtype == s.correct.dtype == np.int64
+        assert s.genuine.dtype == s.impostor.dtype == np.float64
+    assert sweep([], []).correct.tolist() == [0]
+
+
 def test_float32_scores_keep_their_values() -> None:
     scores, genuine = random_scores(1)
     narrow = scores.astype(np.float32)
@@ -346,7 +353,7 @@ def test_arguments_are_not_changed() -> None:
     ("scores", "genuine", "message"),
     [
         ([0.1, math.nan, math.inf], [True, False, True], r"2 are not, the first is nan at pair 1"),
-        ([0.1, 0.2], [True], r"got shapes \(2,\) and \(1,\)"),
+        ([0.1, 0.2], [True], r"^scores and genuine must be 1-d .* shapes \(2,\) and \(1,\)$"),
         ([[0.1, 0.2]], [[True, False]], r"got shapes \(1, 2\) and \(1, 2\)"),
         ([0.1, 0.2], [1, 0], r"genuine must be bool.*got int64"),
         (["a", "b"], [True, False], r"scores must be floats.*got <U1"),

@@ -210,6 +210,7 @@ def test_kfold_of_a_hand_worked_example_uses_the_other_folds_midpoint() -> None:
     assert found is not None
     assert found.thresholds == pytest.approx((0.65, 0.55))
     assert found.correct.tolist() == [True, True, False, True]
+    assert found.correct.dtype == np.bool_  # a mask, not numbers
     assert (found.accuracy, found.std) == (0.75, 0.25)
 
 

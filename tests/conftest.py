@@ -8,6 +8,9 @@ from hypothesis import Phase, settings
 
 SHARED = Path(os.environ.get("ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 # For mutation testing (pyproject.toml): a failing example is enough, nobody reads the smallest one;
 # and a mutant gets the same examples each time.
 settings.register_profile(

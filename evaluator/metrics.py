@@ -233,9 +233,9 @@ def eer(s: Sweep) -> EqualErrorRate | None:
         return fmr - fnmr
 
     # The gap never rises along a class, so the first score that closes it is found by bisection.
-    # At the highest score of all FMR is 0, so at least one class has such a score.
+    # Each class has one: at its highest score FMR is 0 (impostors) or FNMR is 1 (genuine).
     crossed = [bisect.bisect_left(x, True, key=lambda v: gap(v) <= 0) for x in classes]
-    after = min(float(x[i]) for x, i in zip(classes, crossed, strict=True) if i < len(x))
+    after = min(float(x[i]) for x, i in zip(classes, crossed, strict=True))
     before = max(predecessor(x, after) for x in classes)
     gap_before, gap_after = gap(before), gap(after)
     fmr_before, fmr_after = error_rates(s, before)[0], error_rates(s, after)[0]

@@ -179,11 +179,27 @@ def test_a_workflow_asks_for_little_and_names_its_actions(path: Path) -> None:
         assert writes <= {"pages", "id-token"}
         assert not writes or not any(use.startswith("actions/checkout@") for use in uses)
         for step in job["steps"]:
-            assert re.fullmatch(r"[\w-]+/[\w-]+@[\w./-]+", step.get("uses", "a/b@c"))
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step.get("uses", f"a/b@{0:040}"))
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False
             # A branch's or title's name in a shell line would be run.
             assert "${{ github." not in step.get("run", "")
+
+
+def test_an_action_has_one_commit_in_all_workflows_and_its_version_beside_it() -> None:
+    # A tag can be moved to other code after it was looked at; a commit cannot.
+    pins: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        for action, pin in re.findall(r"uses: ([^@\s]+)@(.+)", path.read_text()):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), f"{path.name}: {action}"
+            pins.setdefault(action, set()).add(pin)
+    assert {"actions/checkout", "actions/setup-python"} <= set(pins)
+    assert all(len(found) == 1 for found in pins.values()), pins
+
+
+def test_newer_actions_are_proposed() -> None:
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    assert "github-actions" in {update["package-ecosystem"] for update in updates}
 
 
 def test_the_workflows_test_every_python_that_is_supported() -> None:

@@ -167,9 +167,17 @@ def _outputs(model: Any) -> dict[str, Any]:
 def _submodel(path: Path, model: Any, inputs: Any, tensor: Any) -> Any:
     package = importlib.import_module(type(model).__module__.split(".")[0])
     try:
-        return package.Model(inputs, tensor)
+        part = package.Model(inputs, tensor)
     except ValueError:
-        raise ModelError(f"{path}: its embedding cannot be computed from the image alone") from None
+        part = None
+    # Keras 3.12 leaves another input that it meets in the model, later ones refuse.
+    if part is None or len(part.inputs) < sum(_is_input(layer) for layer in part.layers):
+        raise ModelError(f"{path}: its embedding cannot be computed from the image alone")
+    return part
+
+
+def _is_input(layer: Any) -> bool:
+    return type(layer).__name__ == "InputLayer"
 
 
 def _before_concatenated_logits(model: Any) -> Any | None:

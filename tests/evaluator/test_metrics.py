@@ -228,6 +228,7 @@ def test_a_constant_score_decides_for_the_larger_class(
     assert equal is not None
     assert (best.correct, best.threshold) == (correct, threshold)
     assert (auc(s), equal.rate) == (0.5, 0.5)
+    assert equal.threshold == 0.5  # accepting all is as far off; the higher threshold wins
 
 
 @pytest.mark.parametrize("labels", [[True], [False], [True, True], [False, False, False], []])
@@ -259,6 +260,14 @@ def test_threshold_above_is_halfway_even_where_the_sum_would_overflow() -> None:
     assert threshold_above(-math.inf, [np.array([]), np.array([0.2])]) == np.nextafter(0.2, 0)
     tiny = np.array([5e-324, 1e-323])
     assert threshold_above(5e-324, [tiny]) == 5e-324
+
+
+def test_threshold_above_never_reaches_the_next_float() -> None:
+    score = 0.3
+    for _ in range(4):  # the midpoint of neighbours rounds to the even one, up or down in turn
+        higher = float(np.nextafter(score, 1))
+        assert threshold_above(score, [np.array([score, higher])]) == score
+        score = higher
 
 
 @settings(max_examples=100, deadline=None)
@@ -317,6 +326,13 @@ def test_large_sweeps_equal_the_direct_search_across_piece_boundaries() -> None:
     assert auc(s) == pytest.approx(roc_auc_score(genuine, scores), abs=1e-12)
 
 
+def test_counts_are_whole_numbers_and_no_pairs_at_all_are_a_sweep_too() -> None:
+    for s in (example(), sweep([], [])):
+        assert s.impostors_below.dtype == s.correct.dtype == np.int64
+        assert s.genuine.dtype == s.impostor.dtype == np.float64
+    assert sweep([], []).correct.tolist() == [0]
+
+
 def test_float32_scores_keep_their_values() -> None:
     scores, genuine = random_scores(1)
     narrow = scores.astype(np.float32)
@@ -337,7 +353,7 @@ def test_arguments_are_not_changed() -> None:
     ("scores", "genuine", "message"),
     [
         ([0.1, math.nan, math.inf], [True, False, True], r"2 are not, the first is nan at pair 1"),
-        ([0.1, 0.2], [True], r"got shapes \(2,\) and \(1,\)"),
+        ([0.1, 0.2], [True], r"^scores and genuine must be 1-d .* shapes \(2,\) and \(1,\)$"),
         ([[0.1, 0.2]], [[True, False]], r"got shapes \(1, 2\) and \(1, 2\)"),
         ([0.1, 0.2], [1, 0], r"genuine must be bool.*got int64"),
         (["a", "b"], [True, False], r"scores must be floats.*got <U1"),

@@ -31,6 +31,12 @@ def test_binomial_intervals_are_scipys(successes, trials, confidence):
         )
 
 
+def test_the_interval_of_no_or_only_successes_ends_exactly_at_0_or_1():
+    for interval in (wilson_interval, clopper_pearson_interval):
+        assert {interval(0, trials)[0] for trials in range(1, 300)} == {0.0}
+        assert {interval(trials, trials)[1] for trials in range(1, 300)} == {1.0}
+
+
 def test_no_trials_have_no_interval_and_bad_counts_are_refused():
     assert wilson_interval(0, 0) is None
     assert clopper_pearson_interval(0, 0) is None
@@ -103,11 +109,14 @@ def test_delong_variance_is_the_bootstraps():
     scores_a = generator.normal(size=400) + genuine
     scores_b = scores_a + 0.7 * generator.normal(size=400)
     found = delong_test(scores_a, scores_b, genuine)
+    # No score repeats, so an area is the share of couples in which the genuine score is higher.
+    wins_a, wins_b = ((x[:150, None] > x[None, 150:]).astype(float) for x in (scores_a, scores_b))
+    assert wins_a.mean() == pytest.approx(roc_auc_score(genuine, scores_a), abs=1e-12)
     drawn = []
     for _ in range(1500):
-        rows = np.concatenate([generator.integers(0, 150, 150), generator.integers(150, 400, 250)])
-        areas = [roc_auc_score(genuine[rows], scores[rows]) for scores in (scores_a, scores_b)]
-        drawn.append(areas[0] - areas[1])
+        often_genuine = np.bincount(generator.integers(0, 150, 150), minlength=150)
+        often_impostor = np.bincount(generator.integers(0, 250, 250), minlength=250)
+        drawn.append(often_genuine @ (wins_a - wins_b) @ often_impostor / (150 * 250))
     assert np.var(drawn) == pytest.approx(found.variance, rel=0.15)
 
 
@@ -146,6 +155,12 @@ def test_holm_by_hand():
     assert holm_p_values([]) == []
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         holm_p_values([1.5])
+
+
+def test_narrow_p_values_are_adjusted_in_double_precision():
+    narrow = np.array([0.1, 0.2, 0.3], dtype=np.float32)
+    assert holm_p_values(narrow) == holm_p_values(narrow.tolist())
+    assert holm_p_values(narrow)[0] == 3 * float(narrow[0])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

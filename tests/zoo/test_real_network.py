@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.evaluator.models.networks import loaded_by_tf_keras
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +59,6 @@ def _unpickled(shared: Path) -> tuple[list[bytes], NDArray[np.bool_]]:
 def embeddings(shared: Path, network: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """tf_keras's embeddings of the 2000 slots, and those of the mirrored images."""
     import tensorflow as tf
-    import tf_keras
 
     encoded, _ = _unpickled(shared)
     distinct = sorted(set(encoded))
@@ -69,7 +70,7 @@ def embeddings(shared: Path, network: Path) -> tuple[NDArray[np.float64], NDArra
             for image in distinct
         ]
     )
-    model = tf_keras.models.load_model(str(network), compile=False)
+    model = loaded_by_tf_keras(network)
     both = [model.predict(x, batch_size=50, verbose=0) for x in (pixels, pixels[:, :, ::-1])]
     row = {image: i for i, image in enumerate(distinct)}
     slots = [row[image] for image in encoded]

@@ -1,8 +1,11 @@
 """Tiny face networks for tests, in Keras 2 or Keras 3."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 SIZE = (16, 12)  # not square, so that swapped axes show
 
@@ -30,3 +33,16 @@ def save(model: Any, path: Path) -> Path:
         warnings.simplefilter("ignore", UserWarning)
         model.save(str(path))
     return path
+
+
+def loaded_by_tf_keras(path: Path) -> Any:
+    """An .h5 of tf_keras 2.21 as tf_keras itself reads it, 2.20 too."""
+    import tf_keras
+
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"])["config"]
+    for layer in config["layers"]:
+        layer["config"].pop("optional", None)  # a key that 2.20 does not know
+    model = tf_keras.Model.from_config(config)
+    model.load_weights(str(path))
+    return model

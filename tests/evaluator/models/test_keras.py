@@ -13,7 +13,7 @@ from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
 from evaluator.models.keras_build import named_objects
-from tests.evaluator.models.networks import SIZE, network, trunk
+from tests.evaluator.models.networks import SIZE, loaded_by_tf_keras, network, trunk
 
 UNIT = LoadOptions(profile="unit")
 
@@ -439,7 +439,7 @@ def test_the_published_network_loads_with_its_own_size(tf_keras: Any, shared: Pa
     embedder = load(path, profile="raw")
     assert embedder.input.batch_shape == (150, 150, 3)
     batch = np.random.default_rng(0).uniform(0, 255, (2, 150, 150, 3)).astype(np.float32)
-    model = tf_keras.models.load_model(str(path), compile=False)
+    model = loaded_by_tf_keras(path)
     np.testing.assert_allclose(
         embedder.forward(batch), model(batch, training=False).numpy(), atol=1e-5
     )

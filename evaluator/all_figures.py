@@ -47,9 +47,12 @@ class Figures:
 
 
 def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
-    """Every figure of n pairs; arguments and errors are those of ``scored_pairs``.
+    """Every figure of n pairs, as fractions, with 95 % intervals; ``print`` shows them in percent.
 
-    The scores need not be cosines, but ``insightface`` is None where they are not.
+    ``scores`` are n finite floats, higher is more alike; ``genuine`` are n bools, True where both
+    images show one person. Ten contiguous parts of them are the folds. The scores need not be
+    cosines, but ``insightface`` is None where they are not. Raises InputError for another shape,
+    type or length, or a score that is not finite.
     """
     pairs = scored_pairs(scores, genuine)
     s = sweep_of(pairs)

@@ -150,7 +150,7 @@ def _options(
 
 def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:
     """The bins, read. Raises InputError for none, or for what is no bin."""
-    given = [bins] if isinstance(bins, (str, Path, VerificationSet)) else list(bins)
+    given = [bins] if isinstance(bins, (str, Path, VerificationSet)) else list(bins or ())
     if not given:
         raise InputError("no bins: give the path of one, or a VerificationSet, or several")
     sets = []

@@ -11,7 +11,6 @@ import hashlib
 import io
 import pickle
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,10 @@ from evaluator.containers import (
     read_container,
 )
 from evaluator.decode import image_format
-from evaluator.errors import BinError
+from evaluator.errors import BinError, plain_name
 from evaluator.pickled import PickledArray, PickleError, shown
 from evaluator.unpickle import load_plain
+from evaluator.whole_file import whole_file
 
 # Protocol 4 is the default of Python 3.8 to 3.13 and keeps bytes as bytes. Fixed, because a bin's
 # SHA-256 is its identity.
@@ -120,7 +120,9 @@ def read_bin(path: str | Path) -> VerificationSet:
     stored = read_stored(path)
     for slot, cause in stored.faults.items():
         raise _bad_image(path, slot, cause)
-    return VerificationSet(path.stem, path, stored.sha256, stored.images, stored.genuine)
+    return VerificationSet(
+        plain_name(path.stem), path, stored.sha256, stored.images, stored.genuine
+    )
 
 
 def read_stored(path: Path) -> StoredBin:
@@ -172,16 +174,11 @@ def write_bin(
         raise _bad_image(path, slot, cause)
     checked = _genuine(path, labels)
     kind = SUFFIXES.get(path.suffix.lower(), "pickle")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            if kind == "pickle":
-                pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
-            else:
-                file.write(container_bytes(kind, *distinct_images(encoded), checked))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        if kind == "pickle":
+            pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+        else:
+            file.write(container_bytes(kind, *distinct_images(encoded), checked))
 
 
 def _png(path: Path, slot: int, pixels: NDArray[np.uint8]) -> bytes:

@@ -71,8 +71,8 @@ def deployment_threshold(
     3.2), as if they were independent. `TooFewImpostorsError` below 1 / far impostors; `ValueError`
     for a rate outside (0, 1) or scores that are not finite.
     """
-    if not 0 < far < 1:
-        raise ValueError(f"far must lie in (0, 1); got {far}")
+    if not isinstance(far, (int, float)) or not 0 < far < 1:
+        raise InputError(f"far must lie in (0, 1); got {far!r}")
     checked, labels = _finite_scores(scores, genuine)
     descending = np.sort(checked[~labels])[::-1]
     count = len(descending)
@@ -144,14 +144,19 @@ def _least_rate(impostors: int) -> float:
 def _finite_scores(
     scores: npt.ArrayLike, genuine: npt.ArrayLike
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    checked, labels = np.asarray(scores, dtype=np.float64), np.asarray(genuine, dtype=bool)
+    given = np.asarray(genuine)
+    if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
+        raise InputError(
+            f"genuine must be bool, True for a genuine pair; got {given.dtype} besides 0 and 1"
+        )
+    checked, labels = np.asarray(scores, dtype=np.float64), given.astype(np.bool_)
     if checked.ndim != 1 or checked.shape != labels.shape:
-        raise ValueError(
+        raise InputError(
             "scores and genuine must be one value a pair, equally many; "
             f"got shapes {checked.shape} and {labels.shape}"
         )
     if not np.isfinite(checked).all():
-        raise ValueError(
+        raise InputError(
             f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores are not finite"
         )
     return checked, labels

@@ -36,5 +36,21 @@ def cause_of(error: BaseException | str) -> str:
     Parsers and C libraries quote the file they failed on, and a file may hold line breaks and the
     codes that move a terminal's cursor.
     """
-    text = " ".join(str(error).split())[:600] or type(error).__name__
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return printable(" ".join(str(error).split())[:600] or type(error).__name__)
+
+
+def plain_name(name: str) -> str:
+    """A file's name, or one from a file, as tables and pages may show it: one printable line."""
+    return printable(" ".join(name.split())) or "_"
+
+
+def printable(text: str) -> str:
+    r"""The text with ``\x1b`` and the like for what a terminal would obey and not show.
+
+    The two joiners that Persian and Indian scripts, and emoji, are written with stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in "\u200c\u200d" else ascii(sign)[1:-1] for sign in text
+    )

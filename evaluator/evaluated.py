@@ -150,6 +150,10 @@ def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tupl
     The paths of the JSON files, one a bin; each replaces an earlier one of the same model, bin and
     settings, as `zoo eval` would. Raises InputError for a function without a name, OSError.
     """
+    if not isinstance(evaluation, Evaluation):
+        raise InputError(
+            f"expected an evaluation, as evaluate gives it; got {type(evaluation).__name__}"
+        )
     if not evaluation.savable:
         raise InputError(
             "a function without a name cannot be stored: results are found by it; "

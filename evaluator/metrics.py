@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evaluator.errors import InputError
 from evaluator.statistics import wilson_interval
 
 # Large arrays are split and searched in pieces that stay in cache: a third of the time of one
@@ -104,17 +105,17 @@ def sweep(scores: ArrayLike, genuine: ArrayLike) -> Sweep:
 def scored_pairs(scores: ArrayLike, genuine: ArrayLike) -> ScoredPairs:
     """The scores of n pairs: ``scores`` (n,) finite, higher is more alike; ``genuine`` (n,) bool.
 
-    Raises ValueError for another shape, type or length, or a score that is not finite.
+    Raises InputError for another shape, type or length, or a score that is not finite.
     """
     values, labels = np.asarray(scores), np.asarray(genuine)
     if values.size == labels.size == 0:
         values, labels = values.astype(np.float64), labels.astype(np.bool_)
     if values.dtype.kind != "f" or values.itemsize > 8:
-        raise ValueError(f"scores must be floats of at most 64 bits; got {values.dtype}")
+        raise InputError(f"scores must be floats of at most 64 bits; got {values.dtype}")
     if labels.dtype != np.bool_:
-        raise ValueError(f"genuine must be bool, True for a genuine pair; got {labels.dtype}")
+        raise InputError(f"genuine must be bool, True for a genuine pair; got {labels.dtype}")
     if values.ndim != 1 or labels.shape != values.shape:
-        raise ValueError(
+        raise InputError(
             "scores and genuine must be 1-d and of equal length, one a pair; "
             f"got shapes {values.shape} and {labels.shape}"
         )
@@ -122,7 +123,7 @@ def scored_pairs(scores: ArrayLike, genuine: ArrayLike) -> ScoredPairs:
     finite = np.isfinite(values)
     if not finite.all():
         first = int(np.argmin(finite))
-        raise ValueError(
+        raise InputError(
             f"scores must be finite; {np.count_nonzero(~finite)} are not, "
             f"the first is {values[first]} at pair {first}"
         )

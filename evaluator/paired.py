@@ -47,6 +47,11 @@ def compare(
     pairs that both scored. Differences are A - B as fractions: above 0, A wins. Raises InputError
     where there is no such bin, or where its pairs make no ten folds of both kinds.
     """
+    for side in (a, b):
+        if not isinstance(side, Evaluation):
+            raise InputError(
+                f"expected two evaluations, as evaluate gives them; got {type(side).__name__}"
+            )
     name_a, name_b = a.model.name, b.model.name
     if name_a == name_b:
         name_a, name_b = f"{name_a} (A)", f"{name_b} (B)"

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.all_figures import to_json
-from evaluator.errors import ResultError, cause_of
+from evaluator.errors import ResultError, cause_of, plain_name
 from evaluator.evaluation import Measurement
 from evaluator.inputs import InputSpec
 from evaluator.leftovers import remove_leftovers
@@ -328,16 +328,28 @@ def load_result(path: Path) -> Result:
             f"{path}: expected a result of schema {SCHEMA}; found {str(schema)[:40]!r}"
         )
     try:
-        stored["model"] = ModelRecord(**stored["model"])
-        stored["bin"] = BinRecord(**stored["bin"])
-        stored["settings"] = Settings(**stored["settings"])
+        stored["model"] = ModelRecord(**_plain(stored["model"]))
+        stored["bin"] = BinRecord(**_plain(stored["bin"]))
+        stored["settings"] = Settings(**_plain(stored["settings"]))
         result = Result(**stored)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{path}: not a whole result ({cause_of(error)}); remove it") from None
     wrong = _wrong_part(result)
     if wrong:
         raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
     return result
+
+
+def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a stored result, its names as tables may show them; a path stays what it is."""
+    return {
+        key: plain_name(value)
+        if isinstance(value, str) and key != "path" and not value.isprintable()
+        else _plain(value)
+        if isinstance(value, dict)
+        else value
+        for key, value in part.items()
+    }
 
 
 def _finite(text: str) -> float:
@@ -411,5 +423,5 @@ def load_scores(path: Path, result: Result) -> Scores:
 
 
 def stored_results(folder: Path) -> Iterator[Path]:
-    """The paths of all results under a folder, in name order."""
-    yield from sorted(folder.glob("*/*.json"))
+    """The paths of all results under a folder, in name order; what is no file is none."""
+    yield from sorted(path for path in folder.glob("*/*.json") if path.is_file())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
 from evaluator.errors import BinError, cause_of
+from evaluator.whole_file import whole_file
 
 HEADER = ("left", "right", "label")
 PEOPLE = ("left_person", "right_person")
@@ -52,12 +52,8 @@ def write_sidecar(path: Path, pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         people = pair.people if named and pair.people else ()
         writer.writerow((pair.left, pair.right, int(pair.genuine), *people))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def read_pairs_csv(path: Path) -> list[Pair]:

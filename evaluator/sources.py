@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, ModelError
+from evaluator.errors import InputError, ModelError, plain_name
 from evaluator.inputs import LAYOUTS, Embedder, InputSpec, check_choice
 from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_sha256
 from evaluator.models.sidecar import noted_input
@@ -75,7 +75,11 @@ def _file(path: Path, options: LoadOptions, name: str | None) -> Source:
     if options.profile is None and (noted := noted_input(path, sha256)) is not None:
         options = replace(options, profile=noted[0], channels=noted[1])
     return Source(
-        name or path.stem, str(path), sha256, options, lambda: load_embedder(path, options)
+        plain_name(name or path.stem),
+        str(path),
+        sha256,
+        options,
+        lambda: load_embedder(path, options),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from evaluator.errors import InputError
-from zoo import words
+from zoo import streams, words
 from zoo.commands import (
     align,
     bins,
@@ -46,9 +46,7 @@ MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
 #: Options of `zoo` itself that are also understood behind a command: `zoo eval m.h5 --quiet`.
 ANYWHERE = frozenset({"--quiet", "-q", "--verbose", "-v"})
 
-# 128 + the number of the signal, as shells have it: SIGINT, and SIGPIPE, which is how `cat` and
-# `ls` end where their reader has gone.
-_INTERRUPTED = 130
+# 128 + the number of SIGPIPE, which is how `cat` and `ls` end where their reader has gone.
 _READER_GONE = 141
 
 # What the shell's completion script sets when it asks.
@@ -107,9 +105,11 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Runs the command line and exits: 0 done, 1 an invalid result, 2 bad input, 130 stopped, 141
-    nobody read on. A bug is 1 too, with its traceback and what to do with it.
+    """Runs the command line and exits: 0 done, 1 an invalid result, 2 bad input, 130 Ctrl-C, 143
+    SIGTERM, 141 nobody read on. A bug is 1 too, with its traceback and what to do with it.
     """
+    streams.prepare_streams()
+    streams.stop_on_signals()
     sys.excepthook = report_bug
     sys.exit(run(sys.argv[1:]))
 
@@ -128,13 +128,14 @@ def run(arguments: Sequence[str]) -> int:
         # Not `command.main`, which turns Ctrl-C and a closed pipe into codes without their cause.
         with command.make_context("zoo", _prepared(arguments)) as context:
             code = command.invoke(context)
-        sys.stdout.flush()
+        _flush()
     except typer.Exit as done:
         code = done.exit_code
     except UsageError as error:
         message = error.format_message().strip()
+        path = error.ctx.command_path if error.ctx is not None else "zoo"
         # Without one, Typer has printed the help of a group that was given no command.
-        return _fail(f"{message} (see zoo --help)") if message else 2
+        return _fail(f"{message} (see {path} --help)") if message else 2
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as ended:
@@ -144,12 +145,22 @@ def run(arguments: Sequence[str]) -> int:
     except (InputError, OSError) as error:
         if words.is_verbose():
             traceback.print_exc()
-        return _fail(_message(error))
+        return _fail(words.error_text(error))
     except words.Interrupted as stopped:
         return _interrupted(str(stopped))
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted("what was finished is kept")
     return code if isinstance(code, int) else 0
+
+
+def _flush() -> None:
+    """Writes what stdout holds back; a full disk is said here, while there are words for it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def report_bug(
@@ -182,8 +193,8 @@ def _issues_address() -> str | None:
 
 
 def _interrupted(what_is_left: str) -> int:
-    print(f"zoo: interrupted; {what_is_left}", file=sys.stderr)
-    return _INTERRUPTED
+    words.warn(f"zoo: interrupted; {what_is_left}")
+    return streams.stopped_code()
 
 
 def _reader_gone() -> int:
@@ -226,12 +237,6 @@ def spread_values(arguments: Sequence[str], options: frozenset[str]) -> list[str
     return spread
 
 
-def _message(error: InputError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
 def _fail(message: str) -> int:
-    print("zoo: error: " + " ".join(message.split()), file=sys.stderr)
+    words.warn("zoo: error: " + " ".join(message.split()))
     return 2

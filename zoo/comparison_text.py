@@ -15,6 +15,7 @@ from evaluator.comparison import SIGNIFICANCE, Comparison, Overall, verdict
 from zoo.comparison import Duel, OnBin
 from zoo.output import p_text
 from zoo.selection import Chosen
+from zoo.table import print_fitting
 
 _HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
 _MAX_BIN_WIDTH = 16
@@ -38,11 +39,14 @@ def _print_duel(duel: Duel, console: Console) -> None:
     console.print(f"[bold]B[/bold]  {_heading(duel.label_b, duel.b)}", highlight=False)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("bin\n[dim]pairs[/dim]", overflow="fold", max_width=_MAX_BIN_WIDTH)
-    table.add_column("A %\nB %", justify="right")
-    table.add_column("A - B, points\n[dim]95 % interval[/dim]", justify="right")
-    table.add_column("p", justify="right")
-    table.add_column("right by\nA / B only", justify="right")
-    table.add_column("pairs\nneeded", justify="right")
+    for heading in (
+        "A %\nB %",
+        "A - B, points\n[dim]95 % interval[/dim]",
+        "p",
+        "only A right\nonly B right",
+        "pairs\nneeded",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in duel.bins:
         compared = each.comparison
         table.add_row(
@@ -64,7 +68,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
             "",
             "",
         )
-    console.print(table)
+    print_fitting(table, console)
     for name, words in _verdicts(duel):
         style = "" if "not separable" in words else "bold"
         console.print(f"{name}: {words}", style=style, highlight=False, markup=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import sys
 import urllib.error
 import warnings
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins import write_bin
 from evaluator.models.runtime import import_keras
+from zoo.words import warn
 
 # People 0..29 fit the models, 30..39 are the bin: nobody is in both.
 _TRAIN_PEOPLE = 30
@@ -51,13 +51,13 @@ class DemoFiles:
 def prepare(folder: Path) -> DemoFiles:
     """Writes the bin and both models into a folder. Raises OSError."""
     faces = load_faces()
-    print(f"faces: {faces.origin}", file=sys.stderr)
+    warn(f"faces: {faces.origin}")
     folder.mkdir(parents=True, exist_ok=True)
     training = faces.people < _TRAIN_PEOPLE
     bin_path = folder / f"{faces.name}.bin"
     images, genuine = verification_pairs(faces.images[~training], faces.people[~training])
     write_bin(bin_path, images, genuine)
-    print(f"bin: {bin_path}, {len(genuine)} pairs of 10 people", file=sys.stderr)
+    warn(f"bin: {bin_path}, {len(genuine)} pairs of 10 people")
 
     flat = faces.images[training].reshape(int(training.sum()), -1)
     people = faces.people[training]
@@ -69,7 +69,7 @@ def prepare(folder: Path) -> DemoFiles:
     ):
         path = folder / f"{name}.h5"
         save_linear_model(path, mean, projection, size=(size[0], size[1]))
-        print(f"model: {path}, {projection.shape[1]}-d, fitted on 30 people", file=sys.stderr)
+        warn(f"model: {path}, {projection.shape[1]}-d, fitted on 30 people")
         models.append(path)
     learnt = Faces(faces.name, faces.images[training], people, faces.origin)
     return DemoFiles(folder, bin_path, tuple(models), learnt)

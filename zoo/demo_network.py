@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from training.runs import RunEntry, RunError, RunFolder, check_resumable, create
 from zoo.demo import Faces, png
 from zoo.registry import Entry, entry_named, own_registry, read_registry
 from zoo.training import TrainingProgress, entry_recipe, run_entry
+from zoo.words import warn
 
 # The entry of models.yaml whose recipe is trained.
 ENTRY = "demo_network"
@@ -81,21 +81,17 @@ def trained_network(folder: Path, faces: Faces) -> RunFolder:
     if not _goes_on(run, recipe, found):
         _remove(run)
     elif read_state(run.last)["finished"] and run_entry(run.path).sha256 == _sha256(run.model):
-        print(f"model: {run.path}, trained before on these faces", file=sys.stderr)
+        warn(f"model: {run.path}, trained before on these faces")
         return run
     run.model.unlink(missing_ok=True)
     epochs = sum(stage.epochs for stage in recipe.stages)
-    print(
-        f"training {run.path}: {epochs} epochs of {len(found)} images, about a minute",
-        file=sys.stderr,
-    )
+    warn(f"training {run.path}: {epochs} epochs of {len(found)} images, about a minute")
     begin = time.perf_counter()
     _train(run, entry, recipe, found, faces.origin)
     seconds = time.perf_counter() - begin
-    print(
+    warn(
         f"model: {run.path}, {recipe.model.embedding_size}-d, trained on {len(found.names)} people "
-        f"in {seconds:.0f} s",
-        file=sys.stderr,
+        f"in {seconds:.0f} s"
     )
     return run
 

@@ -23,6 +23,7 @@ from evaluator.errors import InputError
 from evaluator.results import BinRecord, load_scores
 from zoo.selection import Chosen
 from zoo.stored import labels
+from zoo.table import print_fitting
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def print_deployment(found: Deployment) -> None:
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("bin", overflow="fold", max_width=20)
     for heading in ("impostors", "FAR\n[dim]95 %[/dim]", "genuine", "FRR\n[dim]95 %[/dim]"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for label, rates in _rows(found):
         table.add_row(
             escape(label),
@@ -106,7 +107,7 @@ def print_deployment(found: Deployment) -> None:
             f"{rates.genuine:,}",
             f"{_rate(rates.frr)}\n[dim]{_ends(rates.frr_ci95)}[/dim]",
         )
-    console.print(table)
+    print_fitting(table, console)
     console.print(_caption(found), style="dim", highlight=False, markup=False)
     for note in _notes(found):
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)

@@ -67,6 +67,8 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuses values that no option takes."""
+        if self.results.exists() and not self.results.is_dir():
+            raise InputError(f"--results {self.results}: is a file; expected a folder")
         check_choice("--flip", self.flip, ("none", "sum"))
         check_choice("--decoder", self.decoder, ("accurate", "fast"))
         check_choice("--precision", self.precision, ("float32", "bfloat16"))

@@ -18,7 +18,7 @@ import numpy as np
 
 from evaluator.all_figures import figures, to_json
 from evaluator.bins import VerificationSet, distinct_images
-from evaluator.errors import InputError
+from evaluator.errors import InputError, plain_name
 from evaluator.results import (
     BinRecord,
     ModelRecord,
@@ -76,7 +76,7 @@ def store_external(
         },
     )
     record = BinRecord(
-        name=path.stem if verification_set is None else verification_set.name,
+        name=plain_name(path.stem) if verification_set is None else verification_set.name,
         path=str(path if verification_set is None else verification_set.path),
         sha256=own_sha256 if verification_set is None else verification_set.sha256,
         pairs=len(pairs.genuine),

@@ -12,7 +12,6 @@ import csv
 import hashlib
 import io
 import math
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.whole_file import whole_file
 
 PARTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 HEADER = ("file", *(f"{part}_{axis}" for part in PARTS for axis in "xy"), "sha256")
@@ -92,13 +92,9 @@ def _is_swapped(points: Points) -> bool:
 
 def write_landmarks(path: Path, rows: Mapping[str, Row]) -> None:
     """Writes rows in the order of their names, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        lines = [_line(HEADER), *(_line(_cells(name, rows[name])) for name in sorted(rows))]
-        temporary.write_text("".join(lines), encoding="utf-8", newline="")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    lines = [_line(HEADER), *(_line(_cells(name, rows[name])) for name in sorted(rows))]
+    with whole_file(path) as file:
+        file.write("".join(lines).encode())
 
 
 @contextmanager

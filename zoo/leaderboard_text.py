@@ -191,7 +191,7 @@ def _values(board: Leaderboard, line: _Line) -> list[str]:
 
 
 def _markdown(text: str) -> str:
-    for character in "\\|_*[]<`":
+    for character in "\\|_*[]<`~$":
         text = text.replace(character, f"\\{character}")
     return text
 
@@ -234,26 +234,36 @@ def _latex(text: str) -> str:
 
 
 def csv_leaderboard(board: Leaderboard) -> str:
-    """One line a row; figures as fractions at full precision, a bin's column NAME:SHA-256."""
+    """One line a row; figures as fractions at full precision, a bin's column NAME:SHA-256.
+
+    A name that a spreadsheet would compute begins with a single quote.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
     writer.writerow(
         ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
         + [f"mean {board.figure.name}"]
-        + [f"{column.name}:{column.sha256}" for column in board.columns]
+        + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
     )
     for row in board.rows:
         kind = "incomplete" if row.rank is None else "ranked"
         variant = [getattr(row.variant, key) for key in settings]
         figures = [_exact(row.figures[column.sha256]) for column in board.columns]
         own = [_exact(row.rank), kind, row.name, row.sha256, row.format, *variant]
-        writer.writerow([*own, board.figure.protocol or "", _exact(row.mean), *figures])
+        writer.writerow(
+            [*map(_no_formula, own), board.figure.protocol or "", _exact(row.mean), *figures]
+        )
     for entry in board.published:
         figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
         own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
-        writer.writerow([*own, _exact(entry.mean), *figures])
+        writer.writerow([*map(_no_formula, own), _exact(entry.mean), *figures])
     return buffer.getvalue()
+
+
+def _no_formula(name: str) -> str:
+    """A name as a spreadsheet shows it and does not compute it: behind a quote where it must."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def _exact(value: float | None) -> str:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins import is_bin
-from evaluator.errors import InputError
+from evaluator.errors import InputError, plain_name
 from evaluator.models import model_format
 from zoo.registry import Entry, read_registry, unknown_name
 from zoo.words import note
 
 # The file in a run's folder that makes it an entry of the zoo.
 RUN_ENTRY = "models.yaml"
+
+# What PyTorch's checkpoints are called: zips or pickles, and so like a .keras file or a bin.
+_TORCH_ENDS = (".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,18 @@ def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
         )
     if (path / RUN_ENTRY).is_file():
         return _resolve_run(path)
+    if path.suffix in _TORCH_ENDS and model_format(path) is None:
+        raise InputError(
+            f"{value}: PyTorch checkpoints are not read: they hold weights and no network. Export "
+            "the network to ONNX (torch.onnx.export), or evaluate it from Python as a function"
+        )
     if path.is_file() and model_format(path) is None and is_bin(path):
         raise InputError(f"{value}: this is a bin, not a model; put it after --bins")
     if path.is_dir() and model_format(path) is None:
         raise InputError(
             f"{value}: a folder, but not a SavedModel; give the model files in it: {value}/*.h5"
         )
-    return ModelChoice(path.stem or path.name, path)
+    return ModelChoice(plain_name(path.stem or path.name), path)
 
 
 def _resolve_run(folder: Path) -> ModelChoice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,11 @@ from rich.text import Text
 
 from evaluator.errors import InputError
 from evaluator.results import Result, to_dict
+from evaluator.whole_file import whole_file
 from zoo.words import shows_progress
+
+#: How the pages of `zoo report` and `zoo project` begin.
+PAGE_BEGINS = b"<!doctype html>"
 
 
 class _ImagesPerSecond(ProgressColumn):
@@ -72,12 +75,24 @@ class Progress:
         self._bar.advance(self._task, images)
 
 
-def check_file_target(option: str, path: Path) -> None:
-    """Raises InputError where an option's file cannot be written, before the work begins."""
+def check_file_target(option: str, path: Path, *, begins: bytes) -> None:
+    """Raises InputError where an option's file cannot be written, before the work begins.
+
+    Nor may it be a file of another kind: ``--json old.h5 new.h5`` would lose a model. ``begins``
+    is what files of the option's kind begin with.
+    """
     if path.is_dir():
         raise InputError(f"{option} {path}: is a folder; expected the name of a file")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    if path.is_file():
+        with path.open("rb") as file:
+            found = file.read(len(begins))
+        if found not in (b"", begins):
+            raise InputError(
+                f"{option} {path}: is a file of another kind, and is not overwritten; give another "
+                "name, or remove it"
+            )
 
 
 def write_json(results: Sequence[Result], target: str) -> None:
@@ -86,13 +101,8 @@ def write_json(results: Sequence[Result], target: str) -> None:
     if target == "-":
         sys.stdout.write(text)
         return
-    path = Path(target)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(Path(target)) as file:
+        file.write(text.encode())
 
 
 def p_text(value: float) -> str:

@@ -172,6 +172,8 @@ class _Reader:
                 raise self.error(
                     key, f"{what}: unknown key {key.value!r}; {unknown_name(key.value, names)}"
                 )
+            if not key.value.isprintable():
+                raise self.error(key, f"{what}: key {key.value!r}: expected printable signs alone")
             if key.value in found:
                 raise self.error(key, f"{what}: key {key.value!r} stands twice")
             found[key.value] = value

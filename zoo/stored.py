@@ -154,7 +154,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _results_in(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
-        yield from _listed(folder, lambda entry: entry.name.endswith(".json"))
+        yield from _listed(folder, lambda entry: entry.name.endswith(".json") and entry.is_file())
 
 
 def _listed(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +29,29 @@ class _Grid:
     bins: dict[str, str]
     results: Mapping[tuple[str, str], Result]
     best: Mapping[str, float]
+
+
+def print_fitting(table: Table, console: Console) -> None:
+    """Prints a table, or a line a figure where the terminal is too narrow for its columns.
+
+    A column that may not be broken is ``no_wrap``; a cell's lines belong to its heading's lines.
+    """
+    wide = console.options.update(width=1000)
+    if Measurement.get(console, wide, table).minimum <= console.width:
+        console.print(table)
+        return
+    texts = [[Text.from_markup(str(cell)) for cell in each.cells] for each in table.columns]
+    headings = [Text.from_markup(str(each.header)).plain for each in table.columns]
+    for row in zip(*texts, strict=True):
+        console.print()
+        for heading, cell in zip(headings, row, strict=True):
+            values, names = cell.plain.split("\n"), heading.split("\n")
+            for name, value in zip(
+                names if len(values) > 1 else [" ".join(names)], values, strict=False
+            ):
+                if value:
+                    console.print(Text(f"{name:<16}{value}"))
+    console.print()
 
 
 def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:

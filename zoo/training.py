@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins, resolve_models
 from zoo.registry import Entry, read_registry, recipe_with
-from zoo.words import note, shows_progress
+from zoo.words import note, shows_progress, warn
 from zoo.yaml_nodes import RegistryError
 
 
@@ -120,10 +119,9 @@ def training_bins(asked: Sequence[str], recipe: Recipe, data: Path) -> list[Path
             missing.append(name)
     if missing:
         looked = ", ".join(str(folder) for folder in folders)
-        print(
+        warn(
             f"not verified on {', '.join(missing)}: no such bin in {looked}; "
-            "name bins with --bins, or their folder in $ZOO_DATA",
-            file=sys.stderr,
+            "name bins with --bins, or their folder in $ZOO_DATA"
         )
     return found
 

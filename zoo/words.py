@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from evaluator.errors import InputError, printable
+
 AMOUNTS = ("quiet", "usual", "verbose")
 
 _said = {"amount": "usual"}
@@ -43,15 +45,33 @@ def shows_progress() -> bool:
 def note(line: str) -> None:
     """Says what a user may want to know; not under --quiet."""
     if not is_quiet():
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
 
 
 def detail(line: str) -> None:
     """Says what only --verbose asks for."""
     if is_verbose():
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
 
 
 def warn(line: str) -> None:
-    """Says what a user must know, whatever was asked for."""
-    print(line, file=sys.stderr, flush=True)
+    """Says what a user must know, whatever was asked for.
+
+    In printable signs: names come from files. A log that cannot be written, on a full disk say,
+    is no reason to lose the work that it tells of.
+    """
+    shown = "\n".join(map(printable, line.split("\n")))
+    try:
+        print(shown, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return
+
+
+def error_text(error: InputError | OSError) -> str:
+    """What the user is told of an error that is not a bug."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    # Without the number that Python puts first.
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

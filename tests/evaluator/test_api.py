@@ -552,3 +552,33 @@ def test_a_bin_of_pixels_keeps_every_one(
     with pytest.raises(evaluator.BinError, match=r"image 1 \(pair 0\) is an array of float64"):
         evaluator.write_bin(tmp_path / "x.bin", [faces[0], faces[0] / 255], [True])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: evaluator.figures([0.1, 0.2], [1, 0]), "genuine must be bool"),
+        (lambda: evaluator.figures(["a"], [True]), "scores must be floats"),
+        (lambda: evaluator.figures([0.1], [True, False]), "of equal length"),
+        (lambda: evaluator.figures([np.nan], [True]), "scores must be finite"),
+        (lambda: evaluator.deployment_threshold([0.1], [True], far="1e-3"), "far must lie in"),  # type: ignore[arg-type]
+        (lambda: evaluator.deployment_threshold([0.1, 0.2], [1, -1], far=0.1), "must be bool"),
+        (lambda: evaluator.compare("a", "b"), "expected two evaluations"),  # type: ignore[arg-type]
+        (lambda: evaluator.save_results("a"), "expected an evaluation"),  # type: ignore[arg-type]
+        (lambda: evaluator.evaluate(len, None), "no bins"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_caller_can_mend_is_an_input_error(call: Any, words: str) -> None:
+    with pytest.raises(evaluator.InputError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    import inspect
+
+    for name in evaluator.__all__:
+        text = inspect.getdoc(getattr(evaluator, name)) or ""
+        assert text.endswith("."), name
+        # Of a name that help() of this package does not reach, it could say nothing.
+        assert "scored_pairs" not in text, name

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +223,45 @@ def test_leftovers_of_dead_writers_are_removed_when_they_are_old(
     assert [path.exists() for path in old] == [False, False]
     assert all(path.exists() for path in (*young, *others))
     assert "answered from the store" in zoo(*command).err
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name"),
+    [
+        (("report", "--results", "results"), "-o", "model.keras"),
+        (("project", "{models}/a.keras", "--bins", "{bins}/easy.bin"), "-o", "model.keras"),
+        (("eval", "{models}/a.keras", "--bins", "{bins}/easy.bin"), "--json", "model.keras"),
+        (("bins", "info", "easy.bin"), "--faces", "easy.bin"),
+    ],
+)
+def test_a_file_of_another_kind_is_not_overwritten(
+    zoo: Zoo, models: Path, bins: Path, command: tuple[str, ...], option: str, name: str
+) -> None:
+    shutil.copy(models / "a.keras", "model.keras")
+    shutil.copy(bins / "easy.bin", "easy.bin")
+    before = Path(name).read_bytes()
+    done = zoo(*(part.format(models=models, bins=bins) for part in command), option, name)
+    assert done.code == 2
+    assert f"{option} {name}: is a file of another kind" in done.err
+    assert Path(name).read_bytes() == before
+
+
+def test_results_that_are_a_file_are_told(zoo: Zoo, models: Path, bins: Path) -> None:
+    Path("results").write_text("mine")
+    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "zoo: error: --results results: is a file; expected a folder\n"
+    assert Path("results").read_text() == "mine"
+
+
+def test_json_goes_through_a_pipe_that_stays_one(zoo: Zoo, models: Path, bins: Path) -> None:
+    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--input", "unit")
+    os.mkfifo("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--json", "pipe")
+    reader.join()
+    assert done.code == 0
+    assert json.loads(read[0])[0]["model"]["name"] == "a"
+    assert Path("pipe").is_fifo()

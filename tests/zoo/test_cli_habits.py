@@ -306,3 +306,22 @@ def test_doctor_says_what_is_wrong(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, mo
     assert any("models.yaml" in line for line in problems)
     assert any("not a stored result" in line for line in problems)
     assert any("NumPy and scikit-learn have" in line for line in problems)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (("compare", "alpha", "weak"), ["A %", "B %", "only A right", "pairs needed"]),
+        (("threshold", "alpha", "--far", "0.1"), ["impostors", "FAR", "FRR"]),
+    ],
+)
+def test_a_narrow_terminal_gets_a_line_a_figure(
+    shop: Path, command: tuple[str, ...], shown: list[str]
+) -> None:
+    narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}
+    wide = _without_styles(run_zoo(shop, *command, COLUMNS="100", **narrow).stdout)
+    text = _without_styles(run_zoo(shop, *command, COLUMNS="36", **narrow).stdout)
+    assert "…" not in text
+    for heading in shown:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{heading}  ")][:1]
+        assert line.split()[-1] in wide.split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,42 @@ def test_latex_and_markdown_escape_names(zoo: Zoo) -> None:
     assert [line for line in latex.splitlines() if line.startswith(r"\top")] == [r"\toprule"]
     markdown = zoo("leaderboard", "--format", "markdown").out
     assert r"| 1 | 50%\_a&b\\c\|d | " in markdown
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)"])
+def test_csv_holds_no_formula(zoo: Zoo, name: str) -> None:
+    store(RESULTS, name, cosines(200, noise=1, seed=1))
+    rows = list(csv.DictReader(io.StringIO(zoo("leaderboard", "--format", "csv").out)))
+    assert [row["model"] for row in rows] == [f"'{name}"]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "latex"])
+def test_stored_names_move_no_cursor(zoo: Zoo, form: str) -> None:
+    store(RESULTS, "\x1b[31mred\nline", cosines(200, noise=1, seed=1), bin="\x1b]0;b\x07")
+    shown = zoo("leaderboard", "--format", form)
+    assert shown.code == 0
+    assert not {"\x1b", "\x07"} & set(shown.out + shown.err)
+    assert "x1b" in shown.out
+
+
+def test_what_is_no_result_is_passed_over_or_named(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    expected = zoo("leaderboard").out
+    other = RESULTS / "other"
+    (other / "folder.json").mkdir(parents=True)
+    os.mkfifo(other / "pipe.json")
+    (other / "endless.json").symlink_to("/dev/zero")
+    (other / "lost.json").symlink_to("nothing")
+    (other / "loop").symlink_to(".")
+    assert zoo("leaderboard").out == expected
+    (other / "package.json").write_text('{"name": "foreign"}')
+    (other / "empty.json").write_bytes(b"")
+    shown = zoo("leaderboard")
+    assert shown.code == 0
+    assert shown.out.startswith(expected.rpartition("#")[0])
+    assert "unreadable: results/other/empty.json: not a stored result" in shown.out
+    assert "unreadable: results/other/package.json: expected a result of schema 1" in shown.out
+    assert zoo("report").code == 0
 
 
 def test_tables_fit_eighty_columns(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:

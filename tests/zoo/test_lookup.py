@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from evaluator.bins import read_bin
 from evaluator.errors import InputError
 from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
 from zoo.registry import Entry, read_registry
@@ -126,3 +129,28 @@ def test_every_bin_is_listed_once_by_the_first_folder(bins: Path, tmp_path: Path
 def test_two_ways_to_one_bin_are_one_bin(entries: dict[str, Entry], bins: Path) -> None:
     found = resolve_bins(["easy", str(bins / "easy.bin")], [bins], entries)
     assert len(found) == 1
+
+
+def test_names_of_files_move_no_cursor(
+    entries: dict[str, Entry], models: Path, bins: Path, tmp_path: Path
+) -> None:
+    model = shutil.copy(models / "a.keras", tmp_path / "\x1b[31mred\nline.keras")
+    assert resolve_models([str(model)], entries)[0].name == "\\x1b[31mred line"
+    shutil.copy(bins / "easy.bin", tmp_path / "\x1b[2J.bin")
+    [path] = resolve_bins(["\x1b[2J"], [tmp_path], entries)
+    assert read_bin(path).name == "\\x1b[2J"
+
+
+@pytest.mark.parametrize("name", ["old.pth", "new.pt"])
+def test_a_pytorch_checkpoint_is_told_from_a_bin(
+    entries: dict[str, Entry], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if name == "old.pth":
+        path.write_bytes(pickle.dumps({"weight": 1}))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps({"weight": 1}))
+    message = refusal([str(path)], entries)
+    assert "PyTorch checkpoints are not read" in message
+    assert "ONNX" in message

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from samples import Zoo
 
 from zoo.registry import read_registry, registry_path
 from zoo.yaml_nodes import RegistryError
@@ -237,3 +238,20 @@ def test_odd_values_of_these_name_their_line(
     message = complaint(tmp_path, entry(**changes))
     assert message.startswith("6:")
     assert words in message
+
+
+def test_a_key_that_moves_the_cursor_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text('models:\n  "\\e[31mred": {file: a.h5, source: s, input: {profile: unit}}\n')
+    with pytest.raises(RegistryError, match=r"models.yaml:2: .*expected printable") as caught:
+        read_registry(path)
+    assert str(caught.value).isprintable()
+
+
+def test_texts_of_an_entry_move_no_cursor(zoo: Zoo) -> None:
+    Path("models.yaml").write_text(
+        'models:\n  a: {file: a.h5, source: "\\e[31mred", input: {profile: unit}}\n'
+    )
+    shown = zoo("show", "a")
+    assert (shown.code, "\x1b" in shown.out) == (0, False)
+    assert "source     \\x1b[31mred" in shown.out

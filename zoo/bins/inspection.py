@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins import StoredBin, VerificationSet, distinct_images, read_stored
 from evaluator.decode import DecodeError, decode_image, image_format
-from evaluator.errors import BinError
+from evaluator.errors import BinError, plain_name
 from evaluator.sidecar import read_people
 from training.data.convert import in_order
 
@@ -85,7 +85,7 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     people, people_problem = _people(stored)
     facts = BinReport(
         path=str(path),
-        name=path.stem,
+        name=plain_name(path.stem),
         sha256=stored.sha256,
         known=KNOWN.get(stored.sha256),
         layout=stored.layout,

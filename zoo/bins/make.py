@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from zoo.bins.lists import dealt, find_images, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
 from zoo.faces import AlignOptions, align_images
 from zoo.output import Progress
-from zoo.words import note
+from zoo.words import note, warn
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def _aligned(
         images, missing = align_images(names, read, options, log=log, progress=progress.advance)
     for name in missing:
         done = "left out" if options.missing == "skip" else "its centre is taken"
-        print(f"no face found in {name}: {done}", file=sys.stderr)
+        warn(f"no face found in {name}: {done}")
     kept = trimmed([p.left in images and p.right in images for p in pairs], pairs, folds)
     if len(kept) < len(pairs):
         note(f"{len(pairs) - len(kept)} pairs left out, folds kept equal")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from evaluator.bins import StoredBin
 from evaluator.decode import DecodeError, decode_image
+from evaluator.whole_file import whole_file
 
 _FACE = 96
 _EDGE = 3
@@ -40,7 +41,8 @@ def write_sheet(path: Path, stored: StoredBin, *, pairs: int = 40) -> list[int]:
         _draw_pair(sheet, stored, pair, (_GAP + column * cell[0], _GAP + row * cell[1]))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
-    path.write_bytes(buffer.getvalue())
+    with whole_file(path) as file:
+        file.write(buffer.getvalue())
     return shown
 
 

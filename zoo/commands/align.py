@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from zoo.words import warn
 
 
 def align(
@@ -34,7 +35,7 @@ def align(
         done = align_folder(indir, outdir, options, progress=progress.advance)
     for name in done.missing:
         taken = "its centre is taken" if missing == "crop" else "skipped"
-        print(f"no face found in {name}: {taken}", file=sys.stderr)
+        warn(f"no face found in {name}: {taken}")
     kept = f", {done.kept} of them from an earlier run" if done.kept else ""
     typer.echo(
         f"{done.out}: {done.images} images of 112x112{kept}; {len(done.missing)} without a face;"

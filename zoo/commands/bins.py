@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.words import error_text, note, warn
 
 if TYPE_CHECKING:
     from zoo.bins.inspection import BinReport
@@ -22,7 +21,7 @@ Landmarks = Annotated[
     Path | None,
     typer.Option(
         metavar="CSV",
-        help="With --align: file and x, y of both eyes, nose, both corners of the mouth. "
+        help="File and x, y of both eyes, nose, both corners of the mouth. "
         "Default: found by the mtcnn package.",
     ),
 ]
@@ -44,10 +43,12 @@ def info(
     from evaluator.errors import InputError
     from zoo.bins.inspection import inspect_bin
     from zoo.bins.sheet import write_sheet
-    from zoo.output import Progress
+    from zoo.output import Progress, check_file_target
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")
+    if faces is not None:
+        check_file_target("--faces", faces, begins=b"\x89PNG")
     reports = []
     failed = False
     for path in files:
@@ -57,7 +58,7 @@ def info(
         except (InputError, OSError) as error:
             if len(files) == 1:
                 raise
-            print(f"zoo: error: {error}", file=sys.stderr)
+            warn(f"zoo: error: {error_text(error)}")
             failed = True
             continue
         if not as_json:
@@ -202,7 +203,7 @@ def convert(
         source, source if out is None else out, drop_bad=drop_bad, in_place=in_place, force=force
     )
     for pair, cause in done.dropped.items():
-        print(f"left out pair {pair}: {cause}", file=sys.stderr)
+        warn(f"left out pair {pair}: {cause}")
     if done.backup is not None:
         note(f"the former file is {done.backup}")
     typer.echo(f"{done.path}: {done.pairs} pairs" + _left_out(len(done.dropped)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from zoo.words import warn
 
 if TYPE_CHECKING:
     from evaluator.results import Result
@@ -139,7 +140,7 @@ def evaluate(
     if name is not None and not outside:
         raise InputError("--name is for --scores and --embeddings; a model has its file's name")
     if json is not None and json != "-":
-        check_file_target("--json", Path(json))
+        check_file_target("--json", Path(json), begins=b"[")
     choices = resolve_models(models or [], entries)
     if named is None:
         named = [] if outside else every_bin(folders)
@@ -176,7 +177,7 @@ def _bring(
 ) -> Result:
     """Stores another system's scores or embeddings as a result."""
     from evaluator.bins import read_bin
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, plain_name
     from evaluator.results import Settings
     from zoo.external import looks_like_distances, store_external
     from zoo.external_files import read_embeddings, read_scores
@@ -201,16 +202,15 @@ def _bring(
     result = store_external(
         path,
         pairs,
-        name=name or path.stem,
+        name=plain_name(name or path.stem),
         verification_set=verification_set,
         nan=request.nan,
         results=request.results,
     )
     if looks_like_distances(result):
-        print(
+        warn(
             f"note: {path}: genuine pairs score lower than impostors; if these are distances, "
-            "negate them: higher must be more alike",
-            file=sys.stderr,
+            "negate them: higher must be more alike"
         )
     return result
 
@@ -227,9 +227,9 @@ def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str 
         print_evaluation(found, show_store=request.results)
     for result in found:
         if result.status != "ok":
-            print(f"zoo: {_not_finite(result)}", file=sys.stderr)
+            warn(f"zoo: {_not_finite(result)}")
     for failure in failures:
-        print(f"zoo: error: {failure}", file=sys.stderr)
+        warn(f"zoo: error: {failure}")
     if failures:
         return 2
     return 1 if any(result.status != "ok" for result in found) else 0

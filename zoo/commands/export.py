@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.words import note, warn
 
 
 def export(
@@ -83,9 +82,8 @@ def export(
     for kind, difference in parity.differences.items():
         note(f"{kind} images: cosines differ by {difference:.2e} at most")
     if not parity.agrees:
-        print(
+        warn(
             f"zoo: the exported model differs by more than the {parity.allowed:g} that "
-            f"{to} with --quantize {quantize} should",
-            file=sys.stderr,
+            f"{to} with --quantize {quantize} should"
         )
     raise typer.Exit(0 if parity.agrees else 1)

@@ -66,10 +66,10 @@ def project(
 
     zoo project runs/arc --bins lfw -o lfw.html
     """
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, plain_name
     from evaluator.inputs import PROFILES, check_choice
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
-    from zoo.output import check_file_target
+    from zoo.output import PAGE_BEGINS, check_file_target
     from zoo.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))
@@ -84,10 +84,10 @@ def project(
     if channels is not None:
         check_choice("--channels", channels, ("rgb", "bgr"))
     chosen = _maps([part for value in maps or [] for part in value.split(",") if part])
-    check_file_target("-o", output)
+    check_file_target("-o", output, begins=PAGE_BEGINS)
     if data is None or names:
         [path] = resolve_bins(names, bin_folders([data] if data is not None else []), entries)
-        shown, pictures = path.stem, _bin_pictures(path, limit)
+        shown, pictures = plain_name(path.stem), _bin_pictures(path, limit)
     else:
         shown, pictures = data.name or str(data), _face_pictures(data, limit)
 

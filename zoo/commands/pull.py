@@ -21,7 +21,7 @@ def pull(
 ) -> None:
     """Download an entry's weights to where the entry has its file, checked against its SHA-256.
 
-    zoo pull r50_glint360k
+    zoo pull r100_glint360k
     """
     from evaluator.errors import InputError
     from zoo.download import download

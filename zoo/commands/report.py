@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.words import note, warn
 
 
 def report(
@@ -42,16 +41,16 @@ def report(
 
     zoo report -o report.html --bins lfw agedb_30
     """
-    from zoo.output import check_file_target
+    from zoo.output import PAGE_BEGINS, check_file_target
     from zoo.report.page import render_report, size_in_words, write_report
     from zoo.report.selection import select
 
-    check_file_target("-o", output)
+    check_file_target("-o", output, begins=PAGE_BEGINS)
     selection = select(results, models=_parts(models), bins=_parts(bins))
     html = render_report(selection, title=title, faces=not no_faces)
     write_report(output, html)
     for each in selection.left_out:
-        print(f"not ranked: {each.model} on {each.bin}: {each.reason}", file=sys.stderr)
+        warn(f"not ranked: {each.model} on {each.bin}: {each.reason}")
     counts = ", ".join(
         f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((len(selection.contestants), "model"), (len(selection.columns), "bin"))

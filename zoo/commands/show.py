@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evaluator.errors import printable
+
 if TYPE_CHECKING:
     from zoo.registry import Entry
 
@@ -150,4 +152,4 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         facts += [("recipe", line) for line in summary(entry.recipe)]
     if entry.notes:
         facts.append(("notes", " ".join(entry.notes.split())))
-    return facts
+    return [(label, printable(value)) for label, value in facts]

@@ -215,7 +215,6 @@ def _train(
     team: Team,
 ) -> int:
     """Trains and returns the exit code."""
-    import sys
 
     from evaluator.inputs import InputSpec
     from evaluator.models.runtime import import_keras
@@ -224,7 +223,7 @@ def _train(
     from training.devices import check_batch, opened_devices
     from training.runs import RunEntry, clear_leftovers, create_run, locked
     from zoo.training import TrainingProgress
-    from zoo.words import Interrupted
+    from zoo.words import Interrupted, warn
 
     import_keras()
     from training.fit import Reporter, train
@@ -263,17 +262,14 @@ def _train(
                 )
             except DivergedError as error:
                 if team.lead:
-                    print(f"zoo: error: {error}", file=sys.stderr)
+                    warn(f"zoo: error: {error}")
                 return 1
             except KeyboardInterrupt:
                 raise Interrupted(_how_to_go_on(entry.name, folder)) from None
     best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
     best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
     if team.lead:
-        print(
-            f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there",
-            file=sys.stderr,
-        )
+        warn(f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there")
     return 0
 
 

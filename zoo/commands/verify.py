@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.words import note, warn
 
 if TYPE_CHECKING:
     from evaluator.results import Result
@@ -92,7 +91,7 @@ def verify(
     if checks:
         _print(checks)
     for failure in failures:
-        print(f"zoo: error: {failure}", file=sys.stderr)
+        warn(f"zoo: error: {failure}")
     raise typer.Exit(2 if failures else 0 if all(check.within for check in checks) else 1)
 
 

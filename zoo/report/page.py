@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluator.results import versions
+from evaluator.whole_file import whole_file
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.faces import Faces, faces_of
 from zoo.report.mistakes import (
@@ -60,15 +59,8 @@ class BinCharts:
 
 def write_report(path: Path, html: str) -> None:
     """Writes a report whole or not at all. Raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        temporary.chmod(0o644)  # mkstemp lets only the owner read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(html.encode())
 
 
 def render_report(selection: Selection, *, title: str, faces: bool = True) -> str:

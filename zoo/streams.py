@@ -1,0 +1,69 @@
+"""Standard streams that take whatever is printed, and signals that end a command as Ctrl-C does."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import signal
+import sys
+from types import FrameType
+
+# How an old terminal's alphabet has the signs that our tables and sentences are written with.
+_PLAIN = {"±": "+-", "×": "x", "–": "-", "—": "-", "…": "...", "→": "->", "─": "-", "│": "|"}
+
+_stopped_by = {"signal": int(signal.SIGINT)}
+
+
+def prepare_streams() -> None:
+    """Opens standard streams that the caller closed, on nothing, and lets all take every sign.
+
+    A sign that the stream's encoding lacks is spelled: "±" as "+-", others as ``\\xe9``.
+    """
+    _open_closed()
+    codecs.register_error("zoo.spelled", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="zoo.spelled")
+
+
+def _open_closed() -> None:
+    # Else the next file that is opened is number 1 or 2, and gets what a library prints.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    # Python has None for a stream that was closed, which print takes for stdout.
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, ascii(sign)[1:-1]) for sign in signs), error.end
+
+
+def stop_on_signals() -> None:
+    """From now on SIGTERM, and SIGHUP unless ``nohup`` ignores it, end a command as Ctrl-C does.
+
+    Batch systems send the first before a job's time is over, a terminal the second as it closes:
+    what is finished is kept, temporary files go, and what is left is said.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    _stopped_by["signal"] = number
+    raise KeyboardInterrupt
+
+
+def stopped_code() -> int:
+    """The exit code of a command that was stopped: 128 + the signal's number, as shells have it."""
+    return 128 + _stopped_by["signal"]

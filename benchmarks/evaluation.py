@@ -1,16 +1,18 @@
-"""`zoo eval` beside the founding callback, beside its own limit, and in bfloat16 beside float32.
+"""`zoo eval` beside the founding callback, its own limit, and itself in bfloat16 and by OpenVINO.
 
     python benchmarks/evaluation.py            # 6,000 pairs, 7,701 distinct JPEGs; 4 minutes
     python benchmarks/evaluation.py --quick    # 60 pairs on a small network, seconds
 
 The pairs come in as many bins of LFW's shape as there are rounds. In each round every side does one
 bin with the model loaded: from the file to figures (the callback restated, and ours, which stores
-its result too), and, as the limit, the same compiled forward pass alone over the bin's distinct
-images, prepared before. The scores of both must agree as far as their JPEG decoders do.
+its result too, also with ``--precision bfloat16`` and ``--engine openvino`` where the machine has
+them), and, as the limit, the same compiled forward pass alone over the bin's distinct images,
+prepared before. The scores of both must agree as far as their JPEG decoders do.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +40,8 @@ from timing import Rounds, Seconds, median, ratio, seconds_of
 # The founding callback's decoder is INTEGER_FAST, ours accurate: three of four pixel values differ,
 # by up to 15 levels, and cosines by about this much at most.
 DECODERS_APART = 0.02
+# Two engines add up in another order.
+ENGINES_APART = 1e-5
 
 
 def main() -> None:
@@ -87,11 +91,17 @@ class Side:
 
 
 def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> list[Row]:
-    """Every side in every round, and the four rows read off their times."""
-    precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
+    """Every side in every round, and the rows read off their times."""
+    settings = {"float32": Settings()}
+    if has_bfloat16():
+        settings["bfloat16"] = Settings(precision="bfloat16")
+    if importlib.util.find_spec("openvino") is not None:
+        settings["openvino"] = Settings(engine="openvino")
     embedders = {
-        each: load_embedder(model, LoadOptions(profile="unit", precision=each))
-        for each in precisions
+        name: load_embedder(
+            model, LoadOptions(profile="unit", precision=each.precision, engine=each.engine)
+        )
+        for name, each in settings.items()
     }
     keras_model = import_keras().models.load_model(model)
     keras_model.predict(np.zeros((128, 112, 112, 3), np.float32), verbose=0)
@@ -100,7 +110,7 @@ def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> lis
     for number, path in enumerate(bins):
         sides: dict[str, Callable[[], Any]] = {"seed": lambda p=path: seed_callback(keras_model, p)}
         for name, embedder in embedders.items():
-            sides[name] = lambda p=path, e=embedder, n=name: ours(model, e, p, folder, precision=n)
+            sides[name] = lambda p=path, e=embedder, s=settings[name]: ours(model, e, p, folder, s)
         prepared = prepared_images(embedders["float32"], path)
         sides["limit"] = lambda p=prepared: forward_alone(embedders["float32"], p)
         if not number:  # compiled, and every cache filled
@@ -111,6 +121,9 @@ def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> lis
         found.append(results)
         apart = np.abs(results["seed"].scores - results["float32"].scores).max()
         agree(f"{path.name}: scores of both sides", apart, DECODERS_APART)
+        if "openvino" in results:
+            apart = np.abs(results["openvino"].scores - results["float32"].scores).max()
+            agree(f"{path.name}: scores of both engines", apart, ENGINES_APART)
         say(f"round {number}: " + ", ".join(f"{k} {v.wall:.2f} s" for k, v in times.items()))
     if "bfloat16" in embedders:
         say_changes("random ResNet50V2", changes(bins, found))
@@ -148,6 +161,9 @@ def rows_of(rounds: Rounds, *, quick: bool, size: int) -> list[Row]:
     ]
     if "bfloat16" in rounds[0]:
         rows.append(row("eval-bf16", f"{name}, bfloat16", "float32", "float32", "bfloat16", 1.35))
+    if "openvino" in rounds[0]:
+        by = f"{name}, --engine openvino"
+        rows.append(row("eval-openvino", by, "the seed's callback", "seed", "openvino", 2.5))
     return rows
 
 
@@ -179,20 +195,19 @@ def seed_callback(model: Any, path: Path) -> Side:
     return Side(scores, float(best))
 
 
-def ours(model: Path, embedder: Embedder, path: Path, folder: Path, *, precision: str) -> Side:
+def ours(model: Path, embedder: Embedder, path: Path, folder: Path, settings: Settings) -> Side:
     """What `zoo eval` does once the model is loaded, storing its result."""
     (found,) = evaluate_bins(embedder, [read_bin(path)], options=EmbedOptions())
-    store(found, model, embedder, folder, precision=precision)
+    store(found, model, embedder, folder, settings)
     if found.scores is None or found.figures is None:
         raise SystemExit(f"{path}: embeddings that cannot be scored")
     return Side(found.scores, float(to_json(found.figures)["accuracy"]))
 
 
 def store(
-    found: Measurement, model: Path, embedder: Embedder, folder: Path, *, precision: str
+    found: Measurement, model: Path, embedder: Embedder, folder: Path, settings: Settings
 ) -> None:
     """The result with its scores, as `zoo eval` stores it."""
-    settings = Settings(precision=precision)
     result = make_result(
         found,
         name="model",

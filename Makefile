@@ -11,12 +11,13 @@ ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
 export SCIKIT_LEARN_DATA ?= $(ZOO_SHARED)/scikit_learn_data
 endif
 
-.PHONY: help demo docs test quick lint format bench clean
+.PHONY: help demo docs test quick coverage lint format bench clean
 
 help:
 	@echo "make demo    train a network beside two classic models, on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
+	@echo "make coverage  the branches of evaluator that the tests take; fails below 95 %"
 	@echo "make docs    the documentation as a site, into site/"
 	@echo "make lint    ruff format, ruff check, mypy --strict, bandit, vulture"
 	@echo "make bench   every benchmark beside what it is measured against: a quarter of an hour"
@@ -38,6 +39,9 @@ test: .venv/.installed
 quick: .venv/.installed
 	$(BIN)/python -m pytest -m 'not slow'
 
+coverage: .venv/.installed
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -56,4 +60,4 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist site mutants findings .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site mutants findings .coverage* .pytest_cache .mypy_cache .ruff_cache

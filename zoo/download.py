@@ -10,7 +10,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as RichProgress
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError
 
 from evaluator.errors import InputError, ModelError
 from evaluator.models import model_format, model_sha256
@@ -62,7 +62,9 @@ def download(url: str, target: Path, sha256: str | None, *, timeout: float = 30.
             raise DownloadError(
                 f"{url}: the server said nothing for {timeout:g} s; try again later"
             ) from None
-        raise DownloadError(f"{url}: the download broke off ({cause}); try again") from None
+        raise DownloadError(
+            f"{url}: the download broke off ({_broken(cause)}); try again"
+        ) from None
     except ValueError as error:
         if "hash" not in str(error):
             raise
@@ -76,6 +78,14 @@ def download(url: str, target: Path, sha256: str | None, *, timeout: float = 30.
         target.unlink()
         raise DownloadError(f"{url}: what came was removed: {error}") from None
     return model_sha256(target)
+
+
+def _broken(cause: object) -> str:
+    """What ended a download, in words; requests nests the causes of urllib3."""
+    inner = cause.args[-1] if isinstance(cause, ProtocolError) and cause.args else cause
+    if isinstance(inner, IncompleteRead) and inner.partial is not None:
+        return f"{inner.partial:,} bytes came, {inner.expected:,} did not"
+    return str(inner)
 
 
 def _check_whole(path: Path) -> None:

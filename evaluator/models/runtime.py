@@ -25,6 +25,9 @@ def native_messages_held() -> Iterator[None]:
         try:
             yield
             failed = False
+        except KeyboardInterrupt:
+            failed = False  # the notes have nothing to do with it
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(original, 2)

@@ -3,7 +3,7 @@
     python tests/faults/kill_many.py eval --times 50
     python tests/faults/kill_many.py train --times 50
     python tests/faults/kill_many.py report --times 50
-    python tests/faults/kill_many.py eval --times 20 --signal INT
+    python tests/faults/kill_many.py eval --times 20 --signal TERM
 
 Each run goes on where the killed one stopped. After each kill every file that a reader would open
 must be whole, and what was finished before must still be there, unchanged. When a run ends before
@@ -278,10 +278,10 @@ def _wait(
 
 
 def _misbehaved(number: int, code: int, said: str) -> list[str]:
-    """What is wrong with how a command ended after a Ctrl-C; nothing can be after kill -9."""
+    """What is wrong with how a command ended after a signal; nothing can be after kill -9."""
     if number == signal.SIGKILL:
         return []
-    faults = [] if code == 130 else [f"exit code {code}"]
+    faults = [] if code == 128 + number else [f"exit code {code}"]
     last = (said.splitlines() or [""])[-1]
     if not last.startswith("zoo: interrupted; ") or "Traceback" in said:
         faults.append(f"said {said[-300:]!r}")
@@ -295,9 +295,9 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, help="models, or epochs of training")
-    parser.add_argument("--signal", choices=("KILL", "INT"), default="KILL")
+    parser.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     given = parser.parse_args()
-    number = {"KILL": signal.SIGKILL, "INT": signal.SIGINT}[given.signal]
+    number = signal.Signals[f"SIG{given.signal}"]
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         scene = SCENES[given.command](folder, given.size or SIZES[given.command])

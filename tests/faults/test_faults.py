@@ -81,16 +81,19 @@ def test_kill_9_of_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_what_is_left_and_the_next_run_goes_on(here: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
+    here: Path, number: signal.Signals
+) -> None:
     arguments = ["eval", *(f"model{i}.keras" for i in range(3)), "--input", "unit"]
     process = start_zoo(here, [*arguments, "--bins", "bin0.bin", "bin1.bin"], stderr=-1, stdout=-3)
     while not list(here.glob("results/*/*.json")):
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate()[1]
     stored = len(list(stored_results(here / "results")))
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in said
     line = last_line(said)
     assert line.startswith("zoo: interrupted; ")

@@ -195,3 +195,12 @@ def test_an_address_of_another_kind_is_refused(zoo: Zoo, tmp_path: Path) -> None
     outcome = zoo("pull", "far")
     assert outcome.code == 2
     assert "starts with http" in outcome.err
+
+
+def test_a_download_that_breaks_off_says_how_much_came(
+    zoo: Zoo, tmp_path: Path, weights: bytes, serve: Callable[[Handler], str]
+) -> None:
+    half = weights[: len(weights) // 2]
+    entry(tmp_path, serve(sends(half, length=len(weights))))
+    line = zoo("pull", "far").error_lines[0]
+    assert f"({len(half):,} bytes came, {len(weights) - len(half):,} did not)" in line

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from evaluator.errors import InputError, cause_of
+from evaluator.image_format import image_format
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -47,14 +48,6 @@ _READERS: dict[str, type[ImageFile]] = {
     "WebP": WebPImageFile,
     "GIF": GifImageFile,
 }
-
-_SIGNATURES = (
-    ("JPEG", b"\xff\xd8\xff"),
-    ("PNG", b"\x89PNG\r\n\x1a\n"),
-    ("BMP", b"BM"),
-    ("GIF", b"GIF87a"),
-    ("GIF", b"GIF89a"),
-)
 
 # EXIF 2.3, tag 0x0112: what brings the stored image upright.
 _UPRIGHT = {
@@ -83,13 +76,6 @@ class ImageHeader:
     format: str
     width: int
     height: int
-
-
-def image_format(data: bytes) -> str | None:
-    """The format that the first bytes announce, or None for none of the five that are read."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for name, start in _SIGNATURES if data.startswith(start)), None)
 
 
 def image_header(data: bytes) -> ImageHeader:

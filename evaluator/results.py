@@ -1,30 +1,31 @@
-"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it."""
+"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it.
+
+What reads and lists results imports neither NumPy nor h5py; what touches scores does.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import re
-import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evaluator.all_figures import to_json
 from evaluator.errors import ResultError, cause_of
-from evaluator.evaluation import Measurement
-from evaluator.inputs import InputSpec
 from evaluator.leftovers import remove_leftovers
-from evaluator.scores_file import scores_arrays, scores_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evaluator.evaluation import Measurement
+    from evaluator.inputs import InputSpec
+
+    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 SCHEMA = 1
 
@@ -98,9 +99,6 @@ class Scores:
     people: NDArray[np.int64] | None = None
 
 
-Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
 def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
     """The numbers of the people on either side of these pairs; None where they are not known."""
     if scores.people is None:
@@ -119,6 +117,8 @@ def make_result(
     settings: Settings,
 ) -> Result:
     """The Result of a Measurement by the model of that name, path, hash and format."""
+    from evaluator.all_figures import to_json
+
     verification_set = measurement.bin
     figures = measurement.figures
     return Result(
@@ -169,12 +169,16 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what made a result, without importing any of it."""
+    import platform
+
     names = {"zoo": "face-zoo", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
     found = {key: _version(name) for key, name in names.items()}
     return {"zoo": found.pop("zoo"), "python": platform.python_version(), **found}
 
 
 def _version(distribution: str) -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -223,6 +227,8 @@ def _file_name(name: str) -> str:
 
 def check_writable(folder: Path) -> None:
     """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -242,13 +248,13 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     before = _stored_scores_name(path)
     name = None
     if scores is not None:
+        import secrets
+
         # Never a name used before: another writer may be about to remove that one as outdated.
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
-        _write_atomically(path.with_name(name), _scores_bytes(scores))
+        write_atomically(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
-    _write_atomically(
-        path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
-    )
+    write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
     if before is not None and before != name:
         path.with_name(before).unlink(missing_ok=True)
     _remove_leftovers(path, name)
@@ -272,6 +278,10 @@ def _stored_scores_name(path: Path) -> str | None:
 
 
 def _scores_bytes(scores: Scores) -> bytes:
+    import numpy as np
+
+    from evaluator.scores_file import scores_bytes
+
     arrays: dict[str, NDArray[np.generic]] = {
         "scores": scores.scores,
         "genuine": scores.genuine.astype(np.uint8),
@@ -282,7 +292,10 @@ def _scores_bytes(scores: Scores) -> bytes:
     return scores_bytes(arrays)
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises OSError, which names it."""
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -379,6 +392,10 @@ def _is(value: object, kind: type | tuple[type, ...]) -> bool:
 
 def load_scores(path: Path, result: Result) -> Scores:
     """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
+    import numpy as np
+
+    from evaluator.scores_file import scores_arrays
+
     name = result.scores
     if name is None or re.fullmatch(r"[\w.+-]+\.h5", name, re.ASCII) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -34,9 +35,37 @@ def native_messages_held() -> Iterator[None]:
                 os.write(2, held.read())
 
 
+def _backend_is_tensorflow() -> bool:
+    """Whether Keras will run on TensorFlow as far as can be told without importing Keras."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    given = os.environ.get("KERAS_BACKEND")
+    return given == "tensorflow" if given else not (home / "keras.json").exists()
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Has a package, unless it is imported already, look as if it were not installed.
+
+    TensorFlow Lite's converter imports JAX where it finds it: 100 MB and a second for what no
+    command here does.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def import_keras() -> Any:
     """The keras package, its backend started."""
     with native_messages_held():
+        if _backend_is_tensorflow():
+            with _hidden("jax"):
+                import tensorflow  # noqa: F401 - here, so that Keras finds it imported
+
         import keras
 
         if keras.backend.backend() == "tensorflow":

@@ -44,7 +44,7 @@ def info(
     from evaluator.errors import InputError
     from zoo.bins.inspection import inspect_bin
     from zoo.bins.sheet import write_sheet
-    from zoo.output import Progress
+    from zoo.progress import Progress
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")

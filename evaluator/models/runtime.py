@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -36,10 +37,18 @@ def native_messages_held() -> Iterator[None]:
 
 
 def _backend_is_tensorflow() -> bool:
-    """Whether Keras will run on TensorFlow as far as can be told without importing Keras."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    """Whether Keras will run on TensorFlow: told as Keras tells it, before Keras is imported."""
     given = os.environ.get("KERAS_BACKEND")
-    return given == "tensorflow" if given else not (home / "keras.json").exists()
+    if not given:
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        try:
+            stored = json.loads((home / "keras.json").read_text())
+        except FileNotFoundError:
+            stored = {}
+        except (OSError, ValueError):  # for Keras to complain of
+            return False
+        given = stored.get("backend", "tensorflow") if isinstance(stored, dict) else None
+    return given == "tensorflow"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from evaluator.figure_text import figures_text
+from evaluator.figure_text import FARS, figures_text
 from evaluator.metrics import TarAtFar, auc, best_accuracy, eer, scored_pairs, sweep_of, tar_at_far
 from evaluator.protocols import (
     INSIGHTFACE_FOLDS,
@@ -19,8 +19,6 @@ from evaluator.protocols import (
     split_folds,
 )
 from evaluator.statistics import wilson_interval
-
-FARS = {"0.1": 0.1, "0.01": 0.01, "0.001": 0.001, "0.0001": 0.0001}  # key in the JSON: FAR
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
-from evaluator.errors import InputError
+from evaluator.errors import InputError, check_choice
 from evaluator.evaluated import BinEvaluation, Evaluation
 from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import CHANNELS, PROFILES, Embedder, check_choice
+from evaluator.inputs import CHANNELS, PROFILES, Embedder
 from evaluator.models import ENGINES, LoadOptions
 from evaluator.results import Settings, make_result, result_path
 from evaluator.sidecar import read_people

@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from evaluator.all_figures import figures, to_json
 from evaluator.bins import VerificationSet, distinct_images
 from evaluator.embed import pair_scores, unusable_rows
-from evaluator.errors import InputError
+from evaluator.errors import InputError, check_choice
 from evaluator.evaluated import BinEvaluation, Evaluation
-from evaluator.inputs import check_choice
 from evaluator.results import (
     BinRecord,
     ModelRecord,

@@ -12,6 +12,7 @@ import io
 import pickle
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from evaluator.containers import (
     container_kind,
     read_container,
 )
-from evaluator.decode import image_format
 from evaluator.errors import BinError, plain_name
+from evaluator.image_format import image_format
 from evaluator.pickled import PickledArray, PickleError, shown
 from evaluator.unpickle import load_plain
 from evaluator.whole_file import whole_file
@@ -56,14 +57,15 @@ class VerificationSet:
     """Pairs of encoded images and whether each is genuine.
 
     `images` are the 2n files' bytes as they are in the bin, pair i being `images[2 * i]` and
-    `images[2 * i + 1]`; slots with equal bytes share one object. `genuine` is bool of shape (n,),
-    read-only. `sha256` is the file's, in hex.
+    `images[2 * i + 1]`: a tuple in which slots with equal bytes share one object, or, in
+    `zoo eval`, a sequence that reads them from the file when they are asked for. `genuine` is bool
+    of shape (n,), read-only. `sha256` is the file's, in hex.
     """
 
     name: str
     path: Path
     sha256: str
-    images: tuple[bytes, ...]
+    images: Sequence[bytes]
     genuine: NDArray[np.bool_]
 
     @property
@@ -140,9 +142,13 @@ def read_stored(path: Path) -> StoredBin:
             # By its first bytes, so that a model of 1 GB is not read.
             _check_start(path, _first_bytes(path))
         data = _read_unchanged(path)
-    sha256, size = hashlib.sha256(data).hexdigest(), len(data)
-    images, labels = _unpickled(path, data) if kind is None else read_container(path, data, kind)
-    del data  # the images are copies by now
+    size = len(data)
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(hashlib.sha256, data)  # which needs no lock of Python's
+        read = _unpickled(path, data) if kind is None else read_container(path, data, kind)
+        images, labels = read
+        sha256 = digest.result().hexdigest()
+    del data, digest  # the images are copies by now
     _check_counts(path, images, labels)
     encoded, faults = _encoded_images(images)
     genuine = _genuine(path, labels)

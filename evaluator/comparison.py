@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtr
 
 from evaluator.resampling import (
     Method,
@@ -20,17 +19,14 @@ from evaluator.resampling import (
     percentile_interval,
     percentile_p_value,
 )
+from evaluator.significance import CRITICAL, POWER_MARGIN, SIGNIFICANCE
 from evaluator.statistics import AucComparison, delong_test, holm_p_values, mcnemar_p_value
+from evaluator.student_t import two_sided_p_values
 from evaluator.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Ends = tuple[npt.ArrayLike, npt.ArrayLike]
-
-# A difference counts as showable when 80 % of repetitions would find it at 5 %, two-sided.
-SIGNIFICANCE = 0.05
-CRITICAL = float(ndtri(1 - SIGNIFICANCE / 2))
-POWER_MARGIN = float(ndtri(0.80))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +233,7 @@ def _auc_p_value(auc: AucComparison, sharing: Sharing | None) -> float:
         return auc.p_value
     variance = auc.variance * design_effect(auc.contributions, sharing)
     freedom = max(1.0, sharing.effective_nodes - 1) if sharing.method == "dyads" else math.inf
-    return float(2 * stdtr(freedom, -abs(auc.difference) / math.sqrt(variance)))
+    return float(two_sided_p_values(auc.difference / math.sqrt(variance), freedom))
 
 
 def _detectable_difference(discordant: int, pairs: int, factor: float) -> float:

@@ -20,12 +20,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import BinError, cause_of
+
+if TYPE_CHECKING:
+    import h5py
 
 MARKER = "face_zoo_bin"
 VERSION = 1
@@ -91,6 +94,8 @@ def container_kind(path: Path) -> str | None:
         except _BAD_ZIP:
             return None
     if start == HDF5_START:
+        import h5py
+
         try:
             with h5py.File(path, "r") as hdf5:
                 return "hdf5" if MARKER in hdf5.attrs else None
@@ -196,6 +201,8 @@ def _npy_header(member: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generi
 
 
 def _hdf5_bytes(arrays: Arrays) -> bytes:
+    import h5py
+
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver="v110") as file:
         file.attrs[MARKER] = VERSION
@@ -205,6 +212,8 @@ def _hdf5_bytes(arrays: Arrays) -> bytes:
 
 
 def _hdf5_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
+    import h5py
+
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             _check_version(path, int(file.attrs[MARKER]))
@@ -216,6 +225,8 @@ def _hdf5_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
 
 
 def _hdf5_array(path: Path, file: h5py.File, name: str, dtype: str) -> NDArray[np.generic]:
+    import h5py
+
     # A soft or external link would read another place, even another file.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise _damaged(path, f"it has no array {name!r} of its own")

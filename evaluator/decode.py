@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from evaluator.errors import InputError, cause_of
+from evaluator.image_format import image_format
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -50,15 +51,6 @@ _READERS: dict[str, type[ImageFile]] = {
     "WebP": WebPImageFile,
     "GIF": GifImageFile,
 }
-
-_JPEG_START = b"\xff\xd8\xff"
-_SIGNATURES = (
-    ("JPEG", _JPEG_START),
-    ("PNG", b"\x89PNG\r\n\x1a\n"),
-    ("BMP", b"BM"),
-    ("GIF", b"GIF87a"),
-    ("GIF", b"GIF89a"),
-)
 
 # EXIF 2.3, tag 0x0112: what brings the stored image upright.
 _UPRIGHT = {
@@ -87,13 +79,6 @@ class ImageHeader:
     format: str
     width: int
     height: int
-
-
-def image_format(data: bytes) -> str | None:
-    """The format that the first bytes announce, or None for none of the five that are read."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for name, start in _SIGNATURES if data.startswith(start)), None)
 
 
 def image_header(data: bytes) -> ImageHeader:
@@ -154,7 +139,7 @@ def _plain_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
     Half of Pillow's time on a face of 112x112, where most of Pillow's is not decoding.
     """
-    if not data.startswith(_JPEG_START) or b"Exif" in data:
+    if image_format(data) != "JPEG" or b"Exif" in data:
         return None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import BinError, ForwardError
 from evaluator.inputs import Embedder, mirrored, write_model_input
 
@@ -91,6 +90,9 @@ def _prepared_batches(
     describe: Callable[[int], str],
 ) -> Iterator[_Batch]:
     """Batches in order, decoded by threads ahead of their use."""
+    # Here, because what is stored is answered without Pillow.
+    from evaluator.decode import DecodeError, decode_image
+
     spec = embedder.input
 
     def prepare(start: int, stop: int, out: NDArray[np.float32]) -> set[tuple[int, int]]:

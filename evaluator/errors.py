@@ -30,6 +30,17 @@ class ResultError(InputError):
     """A stored result cannot be read or does not belong to its scores."""
 
 
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises InputError with the choices and the nearest one if ``value`` is none of them."""
+    if value in choices:
+        return
+    import difflib  # where a word is wrong only
+
+    near = difflib.get_close_matches(value, choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(choices)}{hint}")
+
+
 def cause_of(error: BaseException | str) -> str:
     """What an exception or text says, as one printable line of at most 600 characters.
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.all_figures import Figures, figures
-from evaluator.bins import VerificationSet, distinct_images
+from evaluator.bins import VerificationSet
 from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
 from evaluator.inputs import Embedder
+from evaluator.stored_images import distinct_of
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,49 @@ def evaluate_bins(
     pairs out that have one. ``on_progress`` and ``on_resize`` are those of ``embed_images``.
     Raises BinError for an image that does not decode.
     """
-    row_of: dict[bytes, int] = {}
-    rows: list[NDArray[np.float32]] = []
-    for verification_set in sets:
+    bins = [distinct_of(each) for each in sets]
+    last_use = {key: number for number, (images, _) in enumerate(bins) for key in images.keys}
+    known: dict[bytes, NDArray[np.float32]] = {}
+    for number, (verification_set, (images, slots)) in enumerate(zip(sets, bins, strict=True)):
         start = time.perf_counter()
-        images, slots = distinct_images(verification_set.images)
-        new = [image for image in images if image not in row_of]
+        new = [i for i, key in enumerate(images.keys) if key not in known]
+        found = None
         if new:
-            rows.append(
-                embed_images(
-                    embedder,
-                    new,
-                    options=options,
-                    describe=_describer(verification_set, new),
-                    on_progress=on_progress,
-                    on_resize=on_resize,
-                )
+            found = embed_images(
+                embedder,
+                images.only(new),
+                options=options,
+                describe=_describer(verification_set, new, slots),
+                on_progress=on_progress,
+                on_resize=on_resize,
             )
-            row_of.update(zip(new, range(len(row_of), len(row_of) + len(new)), strict=True))
-            rows = [np.concatenate(rows)]
+        embeddings = _merged(found, new, [known.get(key) for key in images.keys])
+        # Of a finished bin only what a later one shows again is kept.
+        for key, embedding in zip(images.keys, embeddings, strict=True):
+            if last_use[key] > number:
+                known[key] = embedding.copy()
+            else:
+                known.pop(key, None)
         seconds = time.perf_counter() - start
-        index = np.fromiter((row_of[image] for image in images), np.intp, len(images))
         yield _measure(
-            verification_set, rows[0][index], slots, nan=nan, embedded=len(new), seconds=seconds
+            verification_set, embeddings, slots, nan=nan, embedded=len(new), seconds=seconds
         )
+
+
+def _merged(
+    found: NDArray[np.float32] | None,
+    new: Sequence[int],
+    known: Sequence[NDArray[np.float32] | None],
+) -> NDArray[np.float32]:
+    """All embeddings of a bin: those found just now, and those known from bins before."""
+    if found is not None and len(new) == len(known):
+        return found
+    rows = [row for row in known if row is not None]
+    embeddings = np.empty((len(known), len(rows[0])), np.float32)
+    embeddings[[row is not None for row in known]] = rows
+    if found is not None:
+        embeddings[new] = found
+    return embeddings
 
 
 def _measure(
@@ -112,11 +132,13 @@ def _measure(
     )
 
 
-def _describer(verification_set: VerificationSet, images: Sequence[bytes]) -> Callable[[int], str]:
-    """A function that names image i of ``images`` by its bin and first slot."""
+def _describer(
+    verification_set: VerificationSet, numbers: Sequence[int], slots: NDArray[np.intp]
+) -> Callable[[int], str]:
+    """A function that names the i-th of these distinct images by its bin and first slot."""
 
     def describe(i: int) -> str:
-        slot = verification_set.images.index(images[i])
+        slot = int((slots == numbers[i]).argmax())
         return f"{verification_set.path}: image {slot} (pair {slot // 2})"
 
     return describe

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from evaluator.all_figures import Figures
 
 
+FARS = {"0.1": 0.1, "0.01": 0.01, "0.001": 0.001, "0.0001": 0.0001}  # key in the JSON: FAR
+
+
 def figures_text(block: Figures) -> str:
     """One line a figure, percentages and scores; ``-`` is undefined."""
     rows = [

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, check_choice
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,6 @@ class InputSpec:
         return self.height, self.width, depth
 
 
-def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises InputError with the choices and the nearest one if ``value`` is none of them."""
-    if value in choices:
-        return
-    near = difflib.get_close_matches(value, choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(choices)}{hint}")
-
-
 def write_model_input(pixels: NDArray[np.uint8], spec: InputSpec, out: NDArray[np.float32]) -> None:
     """Fills ``out`` (``spec.batch_shape``) with one image (height, width, 3), RGB uint8.
 
@@ -113,6 +102,8 @@ def _scale(
 
 
 def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    from PIL import Image
+
     planes = [
         Image.fromarray(pixels[..., i].astype(np.float32)).resize(
             (width, height), Image.Resampling.BILINEAR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from evaluator.errors import InputError
 from evaluator.evaluated import BinEvaluation, Evaluation
 from evaluator.figure_text import columns, percent
 from evaluator.protocols import kfold
-from evaluator.results import Ends
 from evaluator.statistics import holm_p_values
+
+if TYPE_CHECKING:
+    from evaluator.results import Ends
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -82,9 +82,6 @@ def pair_sharing(
     Equal numbers mean the same image, on whichever side. ``ValueError`` for other than two
     integer arrays of one shape (pairs,).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     ends = [np.asarray(side) for side in (left, right)]
     if ends[0].ndim != 1 or ends[0].shape != ends[1].shape:
         raise ValueError(
@@ -96,20 +93,37 @@ def pair_sharing(
     pairs = len(ends[0])
     _, node = np.unique(np.concatenate(ends), return_inverse=True)
     uses = np.bincount(node)
-    edges = (np.ones(pairs, dtype=np.int8), (node[:pairs], node[pairs:]))
-    graph = coo_array(edges, shape=(len(uses), len(uses)))
-    clusters, of_node = connected_components(graph, directed=False) if pairs else (0, node)
-    cluster = of_node[node[:pairs]].astype(np.int64)
+    of_node = _components(node[:pairs], node[pairs:], len(uses))
+    cluster = of_node[node[:pairs]]
     return Sharing(
         unit=unit,
         left=node[:pairs].astype(np.int64),
         right=node[pairs:].astype(np.int64),
         cluster=cluster,
         nodes=len(uses),
-        clusters=int(clusters),
+        clusters=int(of_node.max()) + 1 if pairs else 0,
         effective_nodes=_effective_count(uses),
         effective_clusters=_effective_count(np.bincount(cluster)),
     )
+
+
+def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
+    """The number of each node's connected component, from 0 in the order of their first nodes.
+
+    Each round every component that touches one with a lower first node joins it, so that at least
+    half of them are gone after two.
+    """
+    first = np.arange(nodes)
+    while True:
+        lower = np.minimum(first[left], first[right])
+        joined = first.copy()
+        np.minimum.at(joined, first[left], lower)
+        np.minimum.at(joined, first[right], lower)
+        while not np.array_equal(further := joined[joined], joined):
+            joined = further
+        if np.array_equal(joined, first):
+            return np.unique(first, return_inverse=True)[1].astype(np.int64)
+        first = joined
 
 
 def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> float:

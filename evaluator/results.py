@@ -1,30 +1,31 @@
-"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it."""
+"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it.
+
+What reads and lists results imports neither NumPy nor h5py; what touches scores does.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import math
 import os
-import platform
 import re
-import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evaluator.all_figures import to_json
-from evaluator.errors import ResultError, cause_of, plain_name
-from evaluator.evaluation import Measurement
-from evaluator.inputs import InputSpec
+from evaluator.errors import ResultError, cause_of
 from evaluator.leftovers import remove_leftovers
-from evaluator.scores_file import scores_arrays, scores_bytes
+from evaluator.result_check import finite, plain, wrong_part
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evaluator.evaluation import Measurement
+    from evaluator.inputs import InputSpec
+
+    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 SCHEMA = 1
 
@@ -103,9 +104,6 @@ class Scores:
     people: NDArray[np.int64] | None = None
 
 
-Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
 def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
     """The numbers of the people on either side of these pairs; None where they are not known."""
     if scores.people is None:
@@ -124,6 +122,8 @@ def make_result(
     settings: Settings,
 ) -> Result:
     """The Result of a Measurement by the model of that name, path, hash and format."""
+    from evaluator.all_figures import to_json
+
     verification_set = measurement.bin
     figures = measurement.figures
     return Result(
@@ -174,6 +174,8 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
 
 def versions(engine: str = "native") -> dict[str, str]:
     """Versions of what made a result, without importing any of it."""
+    import platform
+
     names = {"zoo": "face-zoo", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
     names |= {} if engine == Settings().engine else {engine: engine}
     found = {key: _version(name) for key, name in names.items()}
@@ -181,6 +183,8 @@ def versions(engine: str = "native") -> dict[str, str]:
 
 
 def _version(distribution: str) -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -230,6 +234,8 @@ def _file_name(name: str) -> str:
 
 def check_writable(folder: Path) -> None:
     """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -249,13 +255,13 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     before = _stored_scores_name(path)
     name = None
     if scores is not None:
+        import secrets
+
         # Never a name used before: another writer may be about to remove that one as outdated.
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
-        _write_atomically(path.with_name(name), _scores_bytes(scores))
+        write_atomically(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
-    _write_atomically(
-        path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
-    )
+    write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
     if before is not None and before != name:
         path.with_name(before).unlink(missing_ok=True)
     _remove_leftovers(path, name)
@@ -279,6 +285,10 @@ def _stored_scores_name(path: Path) -> str | None:
 
 
 def _scores_bytes(scores: Scores) -> bytes:
+    import numpy as np
+
+    from evaluator.scores_file import scores_bytes
+
     arrays: dict[str, NDArray[np.generic]] = {
         "scores": scores.scores,
         "genuine": scores.genuine.astype(np.uint8),
@@ -289,7 +299,10 @@ def _scores_bytes(scores: Scores) -> bytes:
     return scores_bytes(arrays)
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises OSError, which names it."""
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -319,7 +332,7 @@ def to_dict(result: Result) -> dict[str, Any]:
 def load_result(path: Path) -> Result:
     """The result stored at a path. Raises ResultError if the file is not one, or OSError."""
     try:
-        stored = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
+        stored = json.loads(path.read_bytes(), parse_float=finite, parse_constant=finite)
     except (ValueError, RecursionError):
         raise ResultError(f"{path}: not a stored result (not JSON); remove it") from None
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
@@ -328,78 +341,24 @@ def load_result(path: Path) -> Result:
             f"{path}: expected a result of schema {SCHEMA}; found {str(schema)[:40]!r}"
         )
     try:
-        stored["model"] = ModelRecord(**_plain(stored["model"]))
-        stored["bin"] = BinRecord(**_plain(stored["bin"]))
-        stored["settings"] = Settings(**_plain(stored["settings"]))
+        stored["model"] = ModelRecord(**plain(stored["model"]))
+        stored["bin"] = BinRecord(**plain(stored["bin"]))
+        stored["settings"] = Settings(**plain(stored["settings"]))
         result = Result(**stored)
     except (TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{path}: not a whole result ({cause_of(error)}); remove it") from None
-    wrong = _wrong_part(result)
+    wrong = wrong_part(result)
     if wrong:
         raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
     return result
 
 
-def _plain(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of a stored result, its names as tables may show them; a path stays what it is."""
-    return {
-        key: plain_name(value)
-        if isinstance(value, str) and key != "path" and not value.isprintable()
-        else _plain(value)
-        if isinstance(value, dict)
-        else value
-        for key, value in part.items()
-    }
-
-
-def _finite(text: str) -> float:
-    """A number of a stored result: NaN, Infinity and what overflows were not written by us."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not finite")
-    return number
-
-
-# The types in the annotations of the records, which are texts.
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "str": str,
-    "int": int,
-    "str | None": (str, type(None)),
-    "Mapping[str, Any]": dict,
-    "Mapping[str, Any] | None": (dict, type(None)),
-    "Mapping[str, float]": dict,
-    "Mapping[str, str]": dict,
-}
-
-
-def _wrong_part(result: Result) -> str | None:
-    """Which part of a result that was read is not what its readers rely on."""
-    kinds: dict[str, type] = {"ok": dict, "non_finite": type(None)}
-    if not isinstance(result.status, str) or result.status not in kinds:
-        return f"unknown status {str(result.status)[:40]!r}"
-    if not isinstance(result.figures, kinds[result.status]):
-        return f"figures that do not belong to status {result.status!r}"
-    parts = (("", result), ("model: ", result.model), ("bin: ", result.bin))
-    for prefix, part in (*parts, ("settings: ", result.settings)):
-        for each in fields(part):
-            kind, value = _KINDS.get(str(each.type)), getattr(part, each.name)
-            if kind is not None and not _is(value, kind):
-                return f"{prefix}{each.name} is {str(value)[:40]!r}"
-    for name in ("count", "dropped_pairs"):
-        if not _is(result.non_finite.get(name), int):
-            return f"non_finite: {name} is {str(result.non_finite.get(name))[:40]!r}"
-    return None
-
-
-def _is(value: object, kind: type | tuple[type, ...]) -> bool:
-    """Whether a value of a record has its type; numbers there are counts, and True is none."""
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return isinstance(value, kind)
-
-
 def load_scores(path: Path, result: Result) -> Scores:
     """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
+    import numpy as np
+
+    from evaluator.scores_file import scores_arrays
+
     name = result.scores
     if name is None or re.fullmatch(r"[\w.+-]+\.h5", name, re.ASCII) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")

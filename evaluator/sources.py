@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, ModelError, plain_name
-from evaluator.inputs import LAYOUTS, Embedder, InputSpec, check_choice
+from evaluator.errors import InputError, ModelError, check_choice, plain_name
+from evaluator.inputs import LAYOUTS, Embedder, InputSpec
 from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_sha256
 from evaluator.models.sidecar import noted_input
 

@@ -16,6 +16,9 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+# Up to here whole numbers count the ways in a few milliseconds; importing SciPy takes a hundred.
+_COUNTED_COINS = 4000
+
 
 @dataclass(frozen=True)
 class AucComparison:
@@ -81,14 +84,26 @@ def mcnemar_p_value(only_a: int, only_b: int, *, mid_p: bool = False) -> float:
     """
     if min(only_a, only_b) < 0:
         raise ValueError(f"counts of pairs must not be negative; got {only_a} and {only_b}")
-    from scipy.special import bdtr
-
     fewer, discordant = min(only_a, only_b), only_a + only_b
-    tail = 2 * float(bdtr(fewer, discordant, 0.5))
+    tail = 2 * _at_most(fewer, discordant)
     if mid_p:
-        below = float(bdtr(fewer - 1, discordant, 0.5)) if fewer else 0.0
+        below = _at_most(fewer - 1, discordant) if fewer else 0.0
         tail -= tail / 2 - below
     return min(1.0, tail)
+
+
+def _at_most(heads: int, coins: int) -> float:
+    """The chance of at most so many heads."""
+    if coins > _COUNTED_COINS:
+        from scipy.special import bdtr
+
+        return float(bdtr(heads, coins, 0.5))
+    ways: int = 1
+    total: int = 1
+    for i in range(1, heads + 1):
+        ways = ways * (coins - i + 1) // i
+        total += ways
+    return float(total / 2**coins)
 
 
 def delong_variance(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[float, float] | None:
@@ -159,9 +174,7 @@ def _delong_p_value(difference: float, variance: float, smaller_class: int, pair
         return 1.0
     if variance <= 0:
         return 2.0 ** (1 - pairs)
-    from scipy.special import ndtr
-
-    return float(2 * ndtr(-abs(difference) / math.sqrt(variance)))
+    return math.erfc(abs(difference) / math.sqrt(2 * variance))
 
 
 def _placements(scores: FloatArray, genuine: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins import is_bin, read_bin, read_stored, write_bin
-from evaluator.decode import MAX_PIXELS, DecodeError, decode_image, image_format, image_header
+from evaluator.decode import MAX_PIXELS, DecodeError, decode_image, image_header
 from evaluator.errors import BinError, InputError, ResultError
+from evaluator.image_format import image_format
 from evaluator.results import Result, load_result, load_scores, to_dict
 from evaluator.sidecar import read_pairs_csv, write_sidecar
 from fuzz import seeds

@@ -32,7 +32,7 @@ from zoo.cli import run
 code = run(sys.argv[1:])
 roots = {name.partition(".")[0] for name in sys.modules}
 names = {"tensorflow", "keras", "tf_keras", "jax", "sklearn", "scipy", "skimage", "numpy", "h5py"}
-names |= {"openvino", "onnxruntime", "ai_edge_litert"}
+names |= {"openvino", "onnxruntime", "ai_edge_litert", "PIL", "yaml", "rich"}
 heavy = sorted(names & roots)
 print(json.dumps({"code": code, "heavy": heavy}))
 """
@@ -126,7 +126,34 @@ def environment() -> dict[str, str]:
 def test_nothing_heavy_is_imported_to_answer(tmp_path: Path, arguments: list[str]) -> None:
     _, heavy = probe(tmp_path, *arguments)
     # show's errors are evaluator's, which costs nothing; NumPy alone would be 0.1 s.
-    assert heavy == set()
+    assert heavy <= {"rich", "yaml"}
+
+
+def test_a_command_does_not_import_the_others(tmp_path: Path) -> None:
+    look = (
+        "import sys; from zoo.cli import run; run(sys.argv[1:]);"
+        "print(*[n for n in sys.modules if n.startswith('zoo.commands.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look, "-q", "list"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "zoo.commands.show"
+
+
+def test_ranking_takes_no_scipy_and_a_ranking_known_no_numpy(tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "tests" / "zoo"))
+    try:
+        from stores import three_models
+    finally:
+        sys.path.pop(0)
+    three_models(tmp_path / "results")
+    assert probe(tmp_path, "leaderboard") == (0, {"numpy", "h5py", "yaml"})
+    assert probe(tmp_path, "leaderboard") == (0, {"yaml"})
+    assert probe(tmp_path, "leaderboard", "--format", "json") == (0, {"yaml"})
+    assert probe(tmp_path, "leaderboard", "--metric", "auc") == (0, {"numpy", "h5py", "yaml"})
+    code, heavy = probe(tmp_path, "compare", "alpha", "weak")
+    assert (code, heavy & {"scipy", "PIL"}) == (0, set())
 
 
 @pytest.fixture
@@ -188,7 +215,7 @@ def test_no_input_error_imports_a_framework(
         file.attrs["model_config"] = json.dumps(config)
     code, heavy = probe(tmp_path, *arguments.split())
     assert code == 2
-    assert heavy <= {"numpy", "h5py", "scipy"}
+    assert heavy <= {"numpy", "h5py", "PIL", "yaml", "rich"}
 
 
 def test_a_stored_result_is_answered_without_a_framework(
@@ -226,7 +253,7 @@ def test_a_stored_result_is_answered_without_a_framework(
     save_result(path, result, None)
     code, heavy = probe(tmp_path, "eval", "model.h5", "--bins", "faces")
     assert code == 0
-    assert heavy <= {"numpy", "h5py", "scipy"}
+    assert heavy == {"numpy", "h5py", "yaml"}
 
 
 def cpu_seconds_of_children() -> float:

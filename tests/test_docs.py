@@ -245,9 +245,9 @@ def check_extras(block: Block, text: str) -> None:
 
 
 def zoo_app() -> typer.Typer:
-    from zoo.cli import app
+    from zoo.cli import application
 
-    return app
+    return application()
 
 
 def test_every_command_has_its_output_in_the_guide() -> None:

@@ -56,3 +56,12 @@ _.id2
 bootstrap_means
 violating_triplets
 evaluation_text
+
+# Commands, which zoo/cli.py imports by their names.
+_.demo
+_.doctor
+_.list_entries
+_.project
+_.pull
+_.show_entry
+_.train_entry

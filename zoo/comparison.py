@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluator.comparison import Comparison, Overall, combine, compare_pairs
 from evaluator.errors import InputError, ResultError
 from evaluator.protocols import kfold
-from evaluator.results import BinRecord, Ends, Scores, load_scores, people_ends
+from evaluator.results import BinRecord, Scores, load_scores, people_ends
 from evaluator.statistics import holm_p_values
 from zoo.selection import Chosen
 from zoo.stored import UNKNOWN, Stored, Variant
+
+if TYPE_CHECKING:
+    from evaluator.results import Ends
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.comparison import SIGNIFICANCE, Comparison, Overall, verdict
+from evaluator.comparison import Comparison, Overall, verdict
+from evaluator.significance import SIGNIFICANCE
 from zoo.comparison import Duel, OnBin
 from zoo.output import p_text
 from zoo.selection import Chosen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
-from evaluator.errors import BinError, InputError, ModelError, ResultError
+from evaluator.errors import BinError, InputError, ModelError, ResultError, check_choice
 from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import PROFILES, check_choice
+from evaluator.inputs import PROFILES
 from evaluator.models import (
     ENGINES,
     NATIVE,
@@ -36,9 +37,9 @@ from evaluator.results import (
     save_result,
 )
 from evaluator.sidecar import read_people
+from evaluator.stored_images import distinct_of, left_in_file
 from zoo.loading import fitting_memory, load_unchanged, naming_model
 from zoo.lookup import ModelChoice
-from zoo.output import Progress
 from zoo.words import Interrupted, detail, note, warn
 
 
@@ -110,15 +111,29 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     Raises Interrupted, which says what is left, where the user presses Ctrl-C.
     """
     stamps = [file_stamp(choice.path) for choice in request.models]
-    checked = [checked_model(choice, request) for choice in request.models]
-    sets = [read_bin(path) for path in request.bins]
-    # Read before the work: a pairs file that is not the bin's is said at once, and one that is
-    # changed meanwhile changes nothing.
-    people = {each.path: _slot_people(each) for each in sets}
+    # Hashed by another core while this one checks them.
+    with ThreadPoolExecutor(1) as beside:
+        hashes = [beside.submit(model_sha256, choice.path) for choice in request.models]
+        try:
+            checked = [
+                checked_model(choice, request, sha256=sha256.result)
+                for choice, sha256 in zip(request.models, hashes, strict=True)
+            ]
+        except BaseException:
+            beside.shutdown(wait=False, cancel_futures=True)
+            raise
     tasks = [
-        _task(choice, sha256, options, stamp, sets=sets, request=request)
+        _Task(choice, sha256, options, stamp, {})
         for choice, (sha256, options), stamp in zip(request.models, checked, stamps, strict=True)
     ]
+    sets: list[VerificationSet] = []
+    people: dict[Path, NDArray[np.int64] | None] = {}
+    for path in request.bins:
+        read = _read(path, tasks, request)
+        sets.append(read)
+        # Read before the work: a pairs file that is not the bin's is said at once, and one that is
+        # changed meanwhile changes nothing.
+        people[read.path] = _slot_people(read)
     known = sum(len(task.stored) for task in tasks)
     asked = len(tasks) * len(sets)
     _say_files(tasks, sets)
@@ -166,31 +181,32 @@ def _slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
     return None if people is None else np.column_stack(people).ravel()
 
 
-def _task(
-    choice: ModelChoice,
-    sha256: str,
-    options: LoadOptions,
-    stamp: FileStamp,
-    *,
-    sets: Sequence[VerificationSet],
-    request: Request,
-) -> _Task:
-    stored = {}
-    for verification_set in sets if not request.fresh else ():
-        path = _path(choice, sha256, options, verification_set, request)
-        result = _stored(path, choice, options, request)
+def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationSet:
+    """A bin, and into the tasks what is stored of it. Its images are left in its file: memory
+    does not grow with the number of bins. Where all is stored it has none.
+    """
+    found = read_bin(path)
+    for task in tasks if not request.fresh else ():
+        at = _path(task.model, task.sha256, task.options, found, request)
+        result = _stored(at, task.model, task.options, request)
         if result is not None:
-            stored[verification_set.path] = result
-    return _Task(choice, sha256, options, stamp, stored)
+            task.stored[found.path] = result
+    if all(found.path in task.stored for task in tasks):
+        return replace(found, images=())
+    return left_in_file(found)
 
 
-def checked_model(choice: ModelChoice, request: Request) -> tuple[str, LoadOptions]:
+def checked_model(
+    choice: ModelChoice, request: Request, *, sha256: Callable[[], str] | None = None
+) -> tuple[str, LoadOptions]:
     """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
     stated beside it. Raises InputError for all that can be told without TensorFlow.
+
+    ``sha256`` gives the hash where another thread is taking it already.
     """
     options = _load_options(choice, request)
     check_model(choice.path, options)
-    found = model_sha256(choice.path)
+    found = model_sha256(choice.path) if sha256 is None else sha256()
     entry = choice.entry
     if entry is not None and entry.sha256 not in (None, found):
         raise InputError(
@@ -276,6 +292,8 @@ def _measure(
     said: set[str],
 ) -> Iterator[tuple[Path, Result]]:
     """Measures one model on bins and stores each result as soon as it is there."""
+    from zoo.progress import Progress
+
     embedder = load_unchanged(task.model, task.options, sha256=task.sha256, stamp=task.stamp)
     embedder = fitting_memory(embedder, task.model.name, said)
 
@@ -286,7 +304,7 @@ def _measure(
             wanted = f"{embedder.input.height}x{embedder.input.width}"
             note(f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input")
 
-    distinct = len({image for each in missing for image in each.images})
+    distinct = len({key for each in missing for key in distinct_of(each)[0].keys})
     with Progress(f"{task.model.name}: embedding", distinct) as progress:
         measurements = evaluate_bins(
             embedder,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
-from evaluator.errors import InputError, ModelError
-from evaluator.inputs import Embedder, InputSpec, check_choice, write_model_input
+from evaluator.errors import InputError, ModelError, check_choice
+from evaluator.inputs import Embedder, InputSpec, write_model_input
 from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
 from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.evaluation import Request, checked_model

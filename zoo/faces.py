@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.decode import decode_image
-from evaluator.errors import InputError
-from evaluator.inputs import check_choice
+from evaluator.errors import InputError, check_choice
 from training.data.convert import in_order
 from zoo.alignment import aligned, centre_crop, png_bytes
 from zoo.detector import detected

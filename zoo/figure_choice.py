@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from evaluator.all_figures import FARS
-from evaluator.errors import InputError
-from evaluator.inputs import check_choice
-from zoo.separability import (
-    Influence,
-    accuracy_influence,
-    auc_influence,
-    eer_influence,
-    tar_influence,
-)
+from evaluator.errors import InputError, check_choice
+from evaluator.figure_text import FARS
 
 Figures = Mapping[str, Any] | None
-InfluenceOf = Callable[[npt.NDArray[np.float64], npt.NDArray[np.bool_]], Influence]
 
 
 @dataclass(frozen=True)
 class Figure:
     """A figure of a result. ``read`` takes it out of a result's figures, None where undefined;
-    ``influence`` says what each pair adds to it; ``protocol`` is the published one that it is
+    ``influence`` names, with its arguments, the function of `zoo.separability` that says what each
+    pair adds to it; ``protocol`` is the published one that it is
     comparable with; ``fits_threshold``: whether a threshold fitted to pairs adds to its noise.
     """
 
@@ -39,7 +27,7 @@ class Figure:
     fits_threshold: bool
     decimals: int
     read: Callable[[Figures], float | None]
-    influence: InfluenceOf
+    influence: tuple[str, Mapping[str, Any]]
 
 
 def figure_named(name: str) -> Figure:
@@ -83,7 +71,7 @@ def _tar(name: str) -> Figure:
                 fits_threshold=False,
                 decimals=2,
                 read=_at("tar_at_far", key, "tar"),
-                influence=partial(tar_influence, far=far),
+                influence=("tar", {"far": far}),
             )
     raise InputError(f"--metric {name}: results carry {stored}; no other FAR")
 
@@ -97,7 +85,7 @@ _FIGURES = {
         fits_threshold=True,
         decimals=2,
         read=_at("kfold", "accuracy"),
-        influence=partial(accuracy_influence, held_out=True),
+        influence=("accuracy", {"held_out": True}),
     ),
     "accuracy": Figure(
         name="accuracy",
@@ -107,7 +95,7 @@ _FIGURES = {
         fits_threshold=True,
         decimals=2,
         read=_at("accuracy"),
-        influence=partial(accuracy_influence, held_out=False),
+        influence=("accuracy", {"held_out": False}),
     ),
     "insightface": Figure(
         name="insightface",
@@ -117,7 +105,7 @@ _FIGURES = {
         fits_threshold=True,
         decimals=2,
         read=_at("insightface", "accuracy"),
-        influence=partial(accuracy_influence, held_out=True),
+        influence=("accuracy", {"held_out": True}),
     ),
     "eer": Figure(
         name="eer",
@@ -127,7 +115,7 @@ _FIGURES = {
         fits_threshold=False,
         decimals=2,
         read=_at("eer"),
-        influence=eer_influence,
+        influence=("eer", {}),
     ),
     "auc": Figure(
         name="auc",
@@ -137,6 +125,6 @@ _FIGURES = {
         fits_threshold=False,
         decimals=3,
         read=_at("auc"),
-        influence=auc_influence,
+        influence=("auc", {}),
     ),
 }

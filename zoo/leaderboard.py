@@ -1,6 +1,6 @@
 """Stored results as a ranking: which columns, which rows, what is published, what is invalid.
 
-Only rows that have every column are ranked (`zoo.ranking`): means over different bins say nothing.
+Only rows that have every column are ranked (`zoo.standing`): means over different bins say nothing.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ import fnmatch
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-import numpy.typing as npt
+from pathlib import Path
 
 from evaluator.errors import InputError
 from zoo.figure_choice import Figure
-from zoo.ranking import rank_means
 from zoo.registry import Entry, unknown_name
+from zoo.standing import standing
 from zoo.stored import UNKNOWN, Store, Stored, Variant, labels, latest, variant_of
 
 # Sets of bins looked at when choosing those to rank on; more would all be rare.
@@ -84,7 +82,7 @@ class Leaderboard:
     invalid: tuple[Invalid, ...]
     damaged: tuple[str, ...]
     notes: tuple[str, ...]
-    p_values: npt.NDArray[np.float64]
+    p_values: tuple[tuple[float, ...], ...]
     more: int
 
     @property
@@ -97,12 +95,15 @@ def build_leaderboard(
     store: Store,
     figure: Figure,
     *,
+    folder: Path,
     entries: Mapping[str, Entry],
     models: Sequence[str] = (),
     bins: Sequence[str] = (),
     top: int = 20,
 ) -> Leaderboard:
     """The ranking of the stored results whose model and bin match the patterns (none: all).
+
+    ``folder`` is theirs, where the ranking is remembered (`zoo.standing`).
 
     Without ``bins``, the columns are those bins that make the most of the table: the set of one
     model that covers most figures of models that have them all. Raises InputError for a pattern
@@ -135,7 +136,8 @@ def build_leaderboard(
     notes += _row_notes(measured, visible)
     rows_shown = _labelled(visible[:top])
     complete = [row for row in rows_shown if row.mean is not None]
-    ranking = rank_means(
+    ranking = standing(
+        folder,
         [row.mean for row in complete if row.mean is not None],
         [(row.label, [row.results[column.sha256] for column in columns]) for row in complete],
         figure,

@@ -7,15 +7,14 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from evaluator.comparison import SIGNIFICANCE
+from evaluator.significance import SIGNIFICANCE
 from zoo.leaderboard import Column, Leaderboard, Row
+from zoo.words import may_be_rich
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # What a terminal's line is shared by: a name is folded beyond this, so is a bin's.
 _NAME_WIDTH = 30
@@ -37,8 +36,12 @@ class _Line:
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Prints the ranking on stdout: Rich tables on a terminal, plain columns in a pipe."""
-    console = Console()
-    if not console.is_terminal:
+    console = None
+    if may_be_rich():
+        from rich.console import Console
+
+        console = Console()
+    if console is None or not console.is_terminal:
         print(plain_leaderboard(board), end="")
         return
     columns = list(board.columns)
@@ -66,6 +69,10 @@ def _fitting(board: Leaderboard, start: int, width: int) -> int:
 
 
 def _print_columns(board: Leaderboard, start: int, stop: int, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("rank", justify="right")
     table.add_column("model", overflow="fold", max_width=_NAME_WIDTH)
@@ -312,8 +319,8 @@ def _couples_json(board: Leaderboard) -> list[dict[str, Any]]:
     return [
         {
             "rows": [i, j],
-            "p_holm": float(board.p_values[i, j]),
-            "separable": bool(board.p_values[i, j] < SIGNIFICANCE),
+            "p_holm": board.p_values[i][j],
+            "separable": board.p_values[i][j] < SIGNIFICANCE,
         }
         for i in range(len(board.ranked))
         for j in range(i + 1, len(board.ranked))

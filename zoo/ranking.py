@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from evaluator.comparison import SIGNIFICANCE
 from evaluator.errors import ResultError
 from evaluator.resampling import pair_sharing
 from evaluator.results import Scores, load_scores
+from evaluator.significance import SIGNIFICANCE
 from zoo.figure_choice import Figure
 from zoo.separability import (
+    INFLUENCES,
     Differences,
     corrected_p_values,
     differences_on_bin,
     neighbours_luck,
 )
+from zoo.standing import Ranking
 from zoo.stored import Stored
-
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Ranks, and Holm's p-values (models, models); ``notes`` name models that were not tested."""
-
-    ranks: tuple[int, ...]
-    p_values: npt.NDArray[np.float64]
-    notes: tuple[str, ...]
 
 
 def rank_means(
@@ -53,7 +45,8 @@ def rank_means(
             p_values[np.ix_(readable, readable)] = corrected_p_values(values[readable], bins)
     quality = values if figure.higher_is_better else -values
     better = (quality[None, :] > quality[:, None]) & (p_values < SIGNIFICANCE)
-    return Ranking(tuple((1 + better.sum(axis=1)).tolist()), p_values, tuple(notes))
+    ranks = (1 + better.sum(axis=1)).tolist()
+    return Ranking(tuple(ranks), tuple(map(tuple, p_values.tolist())), tuple(notes))
 
 
 def _load(
@@ -72,10 +65,11 @@ def _load(
 
 
 def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
+    name, arguments = figure.influence
     influences = []
     for each in scores:
         scored = np.isfinite(each.scores)
-        of_scored = figure.influence(each.scores[scored], each.genuine[scored])
+        of_scored = INFLUENCES[name](each.scores[scored], each.genuine[scored], **arguments)
         contributions = np.zeros(len(each.scores))
         contributions[scored] = of_scored.contributions
         influences.append(replace(of_scored, contributions=contributions))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.errors import InputError, ModelError
-from evaluator.inputs import CHANNELS, PROFILES, check_choice
+from evaluator.errors import InputError, ModelError, check_choice
+from evaluator.inputs import CHANNELS, PROFILES
 from evaluator.results import BinRecord, load_result
 from zoo.lookup import RUN_ENTRY, ModelChoice, bin_folders, every_bin, resolve_bins, resolve_models
 from zoo.registry import Entry, unknown_name

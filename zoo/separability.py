@@ -11,7 +11,7 @@ up to the noise of its draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from evaluator.protocols import kfold
 from evaluator.resampling import Sharing
 from evaluator.results import Scores
 from evaluator.statistics import delong_test, holm_p_values
+from evaluator.student_t import two_sided_p_values
 from evaluator.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -123,6 +124,15 @@ def tar_influence(scores: FloatArray, genuine: BoolArray, *, far: float) -> Infl
     return Influence(contributions, math.hypot(1 / genuines, slope / impostors))
 
 
+#: The functions of scores and labels that a figure names.
+INFLUENCES: Mapping[str, Callable[..., Influence]] = {
+    "accuracy": accuracy_influence,
+    "auc": auc_influence,
+    "eer": eer_influence,
+    "tar": tar_influence,
+}
+
+
 def neighbours_luck(scores: Sequence[Scores]) -> float:
     """Times by which fitted thresholds multiply the variance of independent pairs, at least 1.
 
@@ -174,12 +184,10 @@ def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatA
     ``means`` (models,) are the figures, averaged over the bins, which count as independent. The
     diagonal is 1, as are couples whose difference has no variance to be judged by.
     """
-    from scipy.special import stdtr
-
     variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
     gap = np.abs(means[:, None] - means[None, :])
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
-    p = np.minimum(1.0, 2 * stdtr(min(each.freedom for each in bins), -z))
+    p = two_sided_p_values(z, min(each.freedom for each in bins))
     rows, columns = np.triu_indices(len(means), 1)
     corrected = np.ones_like(p)
     corrected[rows, columns] = holm_p_values(p[rows, columns])

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from evaluator.results import Result
 from zoo.columns import plain_columns
+from zoo.words import may_be_rich
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 # A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
 _CELL_WIDTH = 19
@@ -36,6 +37,9 @@ def print_fitting(table: Table, console: Console) -> None:
 
     A column that may not be broken is ``no_wrap``; a cell's lines belong to its heading's lines.
     """
+    from rich.measure import Measurement
+    from rich.text import Text
+
     wide = console.options.update(width=1000)
     if Measurement.get(console, wide, table).minimum <= console.width:
         console.print(table)
@@ -57,13 +61,17 @@ def print_fitting(table: Table, console: Console) -> None:
 def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
     """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
     grid = _grid(results)
-    console = Console()
-    if console.is_terminal:
-        _print_rich(grid, console)
-        if show_store is not None:
-            console.print(f"results stored in {show_store}/", style="dim", highlight=False)
-    else:
+    console = None
+    if may_be_rich():
+        from rich.console import Console
+
+        console = Console()
+    if console is None or not console.is_terminal:
         sys.stdout.write(plain_table(grid))
+        return
+    _print_rich(grid, console)
+    if show_store is not None:
+        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
 def evaluation_text(results: Sequence[Result]) -> str:
@@ -105,6 +113,10 @@ def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _print_rich(grid: _Grid, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
     name_width = min(_MAX_NAME_WIDTH, max(len(name) for name in grid.models.values())) + 2
     per_table = max(1, (console.width - name_width) // _CELL_WIDTH)
     keys = list(grid.bins)
@@ -129,6 +141,8 @@ def _print_rich(grid: _Grid, console: Console) -> None:
 
 
 def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
+    from rich.text import Text
+
     result = grid.results.get((model, bin_key))
     if result is None:
         return Text("failed", style="red")

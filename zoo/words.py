@@ -42,6 +42,12 @@ def shows_progress() -> bool:
     return capable and sys.stderr.isatty() and not is_quiet()
 
 
+def may_be_rich() -> bool:
+    """Whether Rich could take stdout for a terminal; else its import can be saved."""
+    asked = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+    return asked or sys.stdout.isatty()
+
+
 def note(line: str) -> None:
     """Says what a user may want to know; not under --quiet."""
     if not is_quiet():

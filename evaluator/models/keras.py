@@ -11,9 +11,6 @@ import numpy as np
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import NATIVE, LoadOptions, model_format
-from evaluator.models.folding import folded
-from evaluator.models.graph import compiled_forward
-from evaluator.models.keras_build import build_model
 from evaluator.models.keras_code import refuse_code
 from evaluator.models.keras_config import check_weights, read_config
 from evaluator.models.shapes import (
@@ -43,6 +40,8 @@ def check(path: Path, options: LoadOptions) -> None:
 
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
+    from evaluator.models.folding import folded
+
     model, notes = embedding_model(path, options)
     if type(model).__module__.startswith("keras."):  # and not tf_keras, which is on its way out
         model = folded(model)
@@ -87,6 +86,8 @@ def _embedder(
 
 def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
     """The Keras 3 or tf_keras model from image to embedding, and notes. Raises ModelError."""
+    from evaluator.models.keras_build import build_model
+
     check(path, options)
     model, notes = build_model(path, _format(path), options)
     model, output_notes = _checked_part(path, model, options)
@@ -215,6 +216,8 @@ def _before_head(model: Any) -> Any | None:
 def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> Forward:
     """The forward pass as one compiled graph, float32 in and out."""
     import keras
+
+    from evaluator.models.graph import compiled_forward
 
     if keras.backend.backend() != "tensorflow" and isinstance(model, keras.Model):
         asked = ("--precision", options.precision, "float32"), ("--engine", options.engine, NATIVE)

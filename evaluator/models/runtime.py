@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -37,9 +39,45 @@ def native_messages_held() -> Iterator[None]:
                 os.write(2, held.read())
 
 
+def _backend_is_tensorflow() -> bool:
+    """Whether Keras will run on TensorFlow: told as Keras tells it, before Keras is imported."""
+    given = os.environ.get("KERAS_BACKEND")
+    if not given:
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        try:
+            stored = json.loads((home / "keras.json").read_text())
+        except FileNotFoundError:
+            stored = {}
+        except (OSError, ValueError):  # for Keras to complain of
+            return False
+        given = stored.get("backend", "tensorflow") if isinstance(stored, dict) else None
+    return given == "tensorflow"
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Has a package, unless it is imported already, look as if it were not installed.
+
+    TensorFlow Lite's converter imports JAX where it finds it: 100 MB and a second for what no
+    command here does.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def import_keras() -> Any:
     """The keras package, its backend started."""
     with native_messages_held():
+        if _backend_is_tensorflow():
+            with _hidden("jax"):
+                import tensorflow  # noqa: F401 - here, so that Keras finds it imported
+
         import keras
 
         if keras.backend.backend() == "tensorflow":

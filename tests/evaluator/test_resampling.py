@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from evaluator.resampling import (
     bootstrap_difference,
@@ -190,3 +192,18 @@ def test_what_does_not_fit_is_refused():
         percentile_interval(np.zeros(100), confidence=0.999)
     with pytest.raises(ValueError, match=r"\(pairs, figures\)"):
         bootstrap_means([1.0, 2.0])
+
+
+@pytest.mark.parametrize(("images", "pairs"), [(1, 1), (4, 2), (50, 30), (400, 300), (3000, 9000)])
+def test_clusters_are_scipys_connected_components(images, pairs):
+    generator = np.random.default_rng(images)
+    left, right = generator.integers(0, images, (2, pairs))
+    if pairs == 300:  # and a long chain, each link at a random place
+        chain = generator.permutation(images)
+        left, right = np.append(left[:20], chain[:200]), np.append(right[:20], chain[1:201])
+    sharing = pair_sharing(left, right)
+    edges = (np.ones(len(left)), (sharing.left, sharing.right))
+    graph = coo_array(edges, shape=(sharing.nodes, sharing.nodes))
+    count, of_node = connected_components(graph, directed=False)
+    assert sharing.clusters == count
+    assert sharing.cluster.tolist() == of_node[sharing.left].tolist()

@@ -63,6 +63,14 @@ def test_mid_p_mcnemar_counts_the_observed_table_half(only_a, only_b):
     assert mcnemar_p_value(only_a, only_b, mid_p=True) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("discordant", [3999, 4000, 4001])
+def test_mcnemar_is_one_test_on_both_sides_of_the_counted_coins(discordant):
+    for only_a in (0, 1, discordant // 2 - 60, discordant // 2):
+        witness = stats.binomtest(only_a, discordant, 0.5)
+        found = mcnemar_p_value(only_a, discordant - only_a)
+        assert found == pytest.approx(witness.pvalue, rel=1e-9, abs=1e-300)
+
+
 def test_mcnemar_without_discordant_pairs_is_1_and_refuses_negative_counts():
     assert mcnemar_p_value(0, 0) == 1.0
     assert mcnemar_p_value(0, 0, mid_p=True) == 1.0

@@ -83,15 +83,49 @@ def test_a_bin_that_changes_while_it_is_read_is_refused(
     assert not Path("results").exists()
 
 
-def test_a_bin_that_changes_after_it_was_read_changes_nothing(
-    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_bin_that_is_replaced_after_it_was_read_changes_nothing(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     shutil.copy(bins / "easy.bin", "b.bin")
     sha256 = read_bin(Path("b.bin")).sha256
-    while_loading(monkeypatch, lambda _: Path("b.bin").write_bytes(b"gone"))
+    expected = zoo(
+        "eval", models / "a.keras", "--input", "unit", "--bins", "b.bin", "--results", "before"
+    )
+    shutil.copy(bins / "other.bin", "other.bin")
+    changes: dict[str, Callable[[Path], Any]] = {
+        "replaced": lambda _: Path("other.bin").replace("b.bin"),
+        "removed": lambda _: Path("b.bin").unlink(),
+    }
+    while_loading(monkeypatch, changes[how])
     done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin")
-    assert done.code == 0
+    assert (done.code, done.out) == (0, expected.out)
     assert [path.name for path in Path("results").glob("*/*.json")] == [f"b-{sha256[:8]}.json"]
+
+
+@pytest.mark.parametrize("how", ["overwritten", "truncated", "one byte"])
+def test_a_bin_that_is_written_to_after_it_was_read_is_an_error_and_stores_nothing(
+    zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    shutil.copy(bins / "easy.bin", "b.bin")
+    whole = Path("b.bin").read_bytes()
+    # The last byte but one of the last distinct image: far behind what decides its format.
+    last = max(whole.index(image) + len(image) for image in set(read_bin(Path("b.bin")).images))
+    other = bytearray(whole)
+    other[last - 2] ^= 1
+    changes: dict[str, Callable[[Path], Any]] = {
+        "overwritten": lambda _: Path("b.bin").write_bytes(b"gone"),
+        "truncated": lambda _: os.truncate("b.bin", len(whole) // 2),
+        "one byte": lambda _: Path("b.bin").write_bytes(other),
+    }
+    while_loading(monkeypatch, changes[how])
+    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin", bins / "other.bin")
+    assert done.code == 2
+    assert done.error_lines == [
+        "zoo: error: b.bin: was changed while it was evaluated, so nothing is stored of it; "
+        "repeat the command when the file is complete"
+    ]
+    assert [path.name[:1] for path in Path("results").glob("*/*.json")] in ([], ["o"])
 
 
 def save_refusing_bright(folder: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from samples import SIZE, Zoo, face, png, save_any_size, save_dense, write_pairs
 
 from evaluator.bins import read_bin, write_bin
-from zoo.output import Progress
+from zoo.progress import Progress
 
 
 def figures_of(text: str) -> list[dict[str, Any]]:

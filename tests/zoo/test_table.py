@@ -51,10 +51,11 @@ def on_terminal(
 ) -> list[str]:
     """The lines that a terminal of that width shows, without colours."""
     buffer = io.StringIO()
-    monkeypatch.setattr(
-        table, "Console", lambda: Console(file=buffer, width=width, force_terminal=True,
-                                          color_system=None, no_color=True)
-    )  # fmt: skip
+    console = Console(
+        file=buffer, width=width, force_terminal=True, color_system=None, no_color=True
+    )
+    monkeypatch.setattr("rich.console.Console", lambda: console)
+    monkeypatch.setattr(table, "may_be_rich", lambda: True)
     table.print_evaluation(results)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins import StoredBin, VerificationSet, distinct_images, read_stored
-from evaluator.decode import DecodeError, decode_image, image_format
+from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import BinError, plain_name
+from evaluator.image_format import image_format
 from evaluator.sidecar import read_people
 from training.data.convert import in_order
 

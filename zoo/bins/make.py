@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.errors import InputError
-from evaluator.inputs import PROFILES, check_choice
+from evaluator.errors import InputError, check_choice
+from evaluator.inputs import PROFILES
 from evaluator.sidecar import Pair
 from training.data.folders import open_folder
 from zoo.bins import fetch
@@ -17,7 +17,7 @@ from zoo.bins.hard import hardest, model_embeddings
 from zoo.bins.lists import dealt, find_images, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
 from zoo.faces import AlignOptions, align_images
-from zoo.output import Progress
+from zoo.progress import Progress
 from zoo.words import note, warn
 
 

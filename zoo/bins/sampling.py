@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from evaluator.errors import InputError
-from evaluator.inputs import check_choice
+from evaluator.errors import InputError, check_choice
 from evaluator.sidecar import Pair
 
 Item = TypeVar("Item")

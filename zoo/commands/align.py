@@ -28,7 +28,7 @@ def align(
     """Align faces by five landmarks to ArcFace's 112x112; run it again to go on after a stop."""
     from zoo.align_folder import LOG, align_folder, image_files
     from zoo.faces import AlignOptions
-    from zoo.output import Progress
+    from zoo.progress import Progress
 
     options = AlignOptions(landmarks, missing)
     with Progress("finding faces", len(image_files(indir))) as progress:

@@ -43,7 +43,8 @@ def info(
     from evaluator.errors import InputError
     from zoo.bins.inspection import inspect_bin
     from zoo.bins.sheet import write_sheet
-    from zoo.output import Progress, check_file_target
+    from zoo.output import check_file_target
+    from zoo.progress import Progress
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")

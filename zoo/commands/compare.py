@@ -70,8 +70,7 @@ def compare(
 
     zoo compare arcface centerface --bins lfw cfp_fp
     """
-    from evaluator.errors import InputError
-    from evaluator.inputs import check_choice
+    from evaluator.errors import InputError, check_choice
     from zoo.selection import Selection, choose_models
 
     check_choice("--format", format, FORMATS)

@@ -46,7 +46,7 @@ def leaderboard(
 
     zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
     """
-    from evaluator.inputs import check_choice
+    from evaluator.errors import check_choice
     from zoo.figure_choice import figure_named
     from zoo.leaderboard import build_leaderboard
     from zoo.leaderboard_text import TEXTS, print_leaderboard
@@ -64,6 +64,7 @@ def leaderboard(
         board = build_leaderboard(
             read_store(results),
             figure,
+            folder=results,
             entries=entries,
             models=_values(models),
             bins=_values(bins),

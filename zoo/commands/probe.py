@@ -59,7 +59,7 @@ def probe(
     from zoo.commands.evaluate import image_size
     from zoo.evaluation import Request, checked_model
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
-    from zoo.output import Progress
+    from zoo.progress import Progress
     from zoo.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))

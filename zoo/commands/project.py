@@ -66,8 +66,8 @@ def project(
 
     zoo project runs/arc --bins lfw -o lfw.html
     """
-    from evaluator.errors import InputError, plain_name
-    from evaluator.inputs import PROFILES, check_choice
+    from evaluator.errors import InputError, check_choice, plain_name
+    from evaluator.inputs import PROFILES
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
     from zoo.output import PAGE_BEGINS, check_file_target
     from zoo.registry import read_registry, registry_path
@@ -104,8 +104,7 @@ def _maps(asked: list[str]) -> list[str]:
     """The maps asked for, or all that are installed."""
     import importlib.util
 
-    from evaluator.errors import InputError
-    from evaluator.inputs import check_choice
+    from evaluator.errors import InputError, check_choice
 
     known = ("pca", "tsne", "umap")
     for name in asked:

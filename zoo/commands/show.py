@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluator.errors import printable
+from zoo.words import may_be_rich
 
 if TYPE_CHECKING:
     from zoo.registry import Entry
@@ -36,15 +37,18 @@ def list_entries(
 
         print(plain_columns(run_rows(folder)), end="")
         return
+    from zoo.registry import read_registry, registry_path
+
+    path = registry_path(registry)
+    rows = _rows(read_registry(path))
+    if not may_be_rich():
+        print(_plain(rows), end="")
+        return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from zoo.registry import read_registry, registry_path
-
-    path = registry_path(registry)
-    rows = _rows(read_registry(path))
     console = Console()
     if not console.is_terminal:
         print(_plain(rows), end="")

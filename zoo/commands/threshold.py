@@ -71,8 +71,7 @@ def threshold(
 
     zoo threshold arcface --bins lfw cfp_fp --far 1e-3
     """
-    from evaluator.errors import InputError
-    from evaluator.inputs import check_choice
+    from evaluator.errors import InputError, check_choice
     from zoo.deployment import choose_threshold, json_deployment, print_deployment
     from zoo.registry import read_registry, registry_path
     from zoo.selection import Selection, choose_models

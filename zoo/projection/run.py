@@ -14,7 +14,7 @@ from evaluator.errors import InputError
 from evaluator.inputs import InputSpec, write_model_input
 from evaluator.models import LoadOptions, check_model, load_embedder
 from zoo.lookup import ModelChoice
-from zoo.output import Progress
+from zoo.progress import Progress
 from zoo.projection.exports import write_tensorboard, write_tsv
 from zoo.projection.page import Space, render_projection
 from zoo.projection.pictures import Pictures, fewer_rows, thumbnail_sheet

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from evaluator.errors import InputError, ResultError
 from evaluator.protocols import KFoldAccuracy, kfold
 from evaluator.results import (
     BinRecord,
-    Ends,
     ModelRecord,
     Result,
     Scores,
@@ -25,6 +24,9 @@ from evaluator.results import (
     people_ends,
     stored_results,
 )
+
+if TYPE_CHECKING:
+    from evaluator.results import Ends
 
 T = TypeVar("T")
 

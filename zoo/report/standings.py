@@ -13,13 +13,13 @@ import numpy as np
 from scipy.special import expit, logit, ndtri
 
 from evaluator.comparison import (
-    SIGNIFICANCE,
     Comparison,
     Overall,
     combine,
     compare_pairs,
     verdict,
 )
+from evaluator.significance import SIGNIFICANCE
 from evaluator.statistics import delong_variance, holm_p_values, wilson_interval
 from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
 

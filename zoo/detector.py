@@ -7,9 +7,11 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -91,10 +93,26 @@ def _mtcnn() -> Any:
     from evaluator.models.runtime import import_keras, native_messages_held
 
     import_keras()
-    with native_messages_held():
+    with native_messages_held(), _late_flushes_ignored():
         from mtcnn import MTCNN
 
         return MTCNN()
+
+
+@contextmanager
+def _late_flushes_ignored() -> Iterator[None]:
+    """Python 3.13 reports that lz4 flushes a file it only read, and after that was closed."""
+    told = sys.unraisablehook
+
+    def tell(problem: Any) -> None:
+        if "I/O operation on closed file" not in str(problem.exc_value):
+            told(problem)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told
 
 
 def _landmarks(data: bytes) -> Points | str | None:

@@ -86,3 +86,12 @@ def import_keras() -> Any:
             # The first look for devices writes too.
             tf.config.list_physical_devices()
     return keras
+
+
+def import_tensorflow() -> Any:
+    """The tensorflow package, where no Keras is wanted; to be called before threads are begun."""
+    with native_messages_held():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+    return tensorflow

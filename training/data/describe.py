@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.models.runtime import import_tensorflow
 from training.data.convert import images_digest, in_order
 from training.data.faces import (
     MANIFEST,
@@ -149,6 +150,7 @@ def _describe_shards(
     sizes: Counter[str] = Counter()
     formats: Counter[str] = Counter()
     problems: list[str] = []
+    import_tensorflow()
     for shard, file in enumerate(shards):
         for row, example in enumerate(examples(file)):
             image, label = _features(file, row, example)

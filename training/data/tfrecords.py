@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import InputError
+from evaluator.models.runtime import import_tensorflow
 from training.data.convert import (
     Converted,
     Progress,
@@ -57,6 +58,7 @@ def pack_tfrecords(
     if done and not force:
         check_files(out, done)
         return Converted(out, done["images"], done["classes"], done["images"])
+    import_tensorflow()  # before the threads, each of which imports it
     digests = np.empty((len(faces), 32), dtype=np.uint8)
     with staged(out, plan, force=force) as stage:
         paths = [stage / f"train-{s:05d}-of-{count:05d}.tfrecord" for s in range(count)]

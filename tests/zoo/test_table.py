@@ -51,11 +51,11 @@ def on_terminal(
 ) -> list[str]:
     """The lines that a terminal of that width shows, without colours."""
     buffer = io.StringIO()
-    console = Console(
+    terminal = Console(
         file=buffer, width=width, force_terminal=True, color_system=None, no_color=True
     )
-    monkeypatch.setattr("rich.console.Console", lambda: console)
-    monkeypatch.setattr(table, "may_be_rich", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # else Rich is not even asked
+    monkeypatch.setattr("rich.console.Console", lambda: terminal)
     table.print_evaluation(results)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 

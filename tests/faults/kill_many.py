@@ -281,6 +281,8 @@ def _misbehaved(number: int, code: int, said: str) -> list[str]:
     """What is wrong with how a command ended after a signal; nothing can be after kill -9."""
     if number == signal.SIGKILL:
         return []
+    if (number, code, said) == (signal.SIGTERM, -signal.SIGTERM, ""):
+        return []  # while Python was still starting: nothing had been begun
     faults = [] if code == 128 + number else [f"exit code {code}"]
     last = (said.splitlines() or [""])[-1]
     if not last.startswith("zoo: interrupted; ") or "Traceback" in said:

@@ -412,7 +412,7 @@ def test_ctrl_c_keeps_the_results_that_are_finished(
             if list(tmp_path.glob("results/*/easy-*.json")):
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("zoo.evaluation.Progress", Interrupted)
+    monkeypatch.setattr("zoo.progress.Progress", Interrupted)
     # A shell that starts the tests in the background has them ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -38,6 +38,7 @@ SOURCES = (
     "evaluator/metrics.py",
     "evaluator/protocols.py",
     "evaluator/resampling.py",
+    "evaluator/result_check.py",
     "evaluator/results.py",
     "evaluator/scores_file.py",
     "evaluator/significance.py",

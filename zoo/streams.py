@@ -54,8 +54,9 @@ def stop_on_signals() -> None:
     Batch systems send the first before a job's time is over, a terminal the second as it closes:
     what is finished is kept, temporary files go, and what is left is said.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
+    for name in ("SIGTERM", "SIGHUP"):  # the second is not everywhere
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
 
 

@@ -540,3 +540,18 @@ def test_a_bin_of_pixels_keeps_every_one(
     with pytest.raises(evaluator.BinError, match=r"image 1 \(pair 0\) is an array of float64"):
         evaluator.write_bin(tmp_path / "x.bin", [faces[0], faces[0] / 255], [True])
     assert not list(tmp_path.iterdir())
+
+
+def test_models_of_one_name_are_told_apart_and_too_few_pairs_are_no_comparison() -> None:
+    scores, genuine = some_scores(1)
+    one, other = (evaluator.evaluate_scores(x, genuine, name="m") for x in (scores, -scores))
+    assert "m (A)" in evaluator.compare(one, other).verdict
+    few = np.r_[np.flatnonzero(genuine)[:3], np.flatnonzero(~genuine)[:3]]
+    short = [evaluator.evaluate_scores(x[few], genuine[few], name="m") for x in (scores, -scores)]
+    with pytest.raises(
+        evaluator.InputError, match=r"too few pairs of both kinds for ten folds; left"
+    ):
+        evaluator.compare(*short)
+    with pytest.raises(evaluator.InputError, match=r"only m \(A\) was evaluated on it; left out"):
+        evaluator.compare(one, short[0])
+    assert "10-fold" in str(short[0])

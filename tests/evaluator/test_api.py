@@ -582,3 +582,18 @@ def test_every_public_name_says_what_it_is() -> None:
         assert text.endswith("."), name
         # Of a name that help() of this package does not reach, it could say nothing.
         assert "scored_pairs" not in text, name
+
+
+def test_models_of_one_name_are_told_apart_and_too_few_pairs_are_no_comparison() -> None:
+    scores, genuine = some_scores(1)
+    one, other = (evaluator.evaluate_scores(x, genuine, name="m") for x in (scores, -scores))
+    assert "m (A)" in evaluator.compare(one, other).verdict
+    few = np.r_[np.flatnonzero(genuine)[:3], np.flatnonzero(~genuine)[:3]]
+    short = [evaluator.evaluate_scores(x[few], genuine[few], name="m") for x in (scores, -scores)]
+    with pytest.raises(
+        evaluator.InputError, match=r"too few pairs of both kinds for ten folds; left"
+    ):
+        evaluator.compare(*short)
+    with pytest.raises(evaluator.InputError, match=r"only m \(A\) was evaluated on it; left out"):
+        evaluator.compare(one, short[0])
+    assert "10-fold" in str(short[0])

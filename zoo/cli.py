@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Annotated, Any, cast
 
 # Imports leave no garbage, and looking for it after every 700 objects is a twentieth of a short
-# command. Before Typer, whose import is the first large one.
+# command. Before Typer, whose import is the first large one; until the command runs, for models
+# leave garbage that holds their weights.
+_USUAL_COLLECTION = gc.get_threshold()
 gc.set_threshold(50_000)
 
 import typer  # noqa: E402
@@ -131,6 +133,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Not `command.main`, which turns Ctrl-C and a closed pipe into codes without their cause.
         with command.make_context("zoo", prepared) as context:
+            gc.set_threshold(*_USUAL_COLLECTION)
             code = command.invoke(context)
         _flush()
     except typer.Exit as done:

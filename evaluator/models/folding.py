@@ -33,7 +33,11 @@ def folded(model: Any) -> Any:
         if layer.name not in biases:
             return layer(*args, **kwargs)
         bias = biases[layer.name]
-        return args[0] if bias is None else keras.ops.add(args[0], bias)
+        if bias is None:
+            return args[0]
+        # Under the norm's name, which is free: one that Keras makes up may be in the file.
+        plus = keras.layers.Lambda(lambda x: x + bias, name=layer.name, dtype="float32")
+        return plus(args[0])
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 

@@ -103,6 +103,20 @@ def test_a_residual_network_keeps_its_shortcuts() -> None:
     np.testing.assert_allclose(found(IMAGES, training=False), expected, rtol=2e-5)
 
 
+def test_names_that_keras_would_make_up_may_be_in_the_file() -> None:
+    def body(x: Any) -> Any:
+        y = L.BatchNormalization()(L.Conv2D(3, 1, use_bias=False)(x))
+        for number in range(300):
+            y = L.Activation("linear", name=f"add_{number}")(y)
+        return L.Add(name="add")([x, y])
+
+    model = network(body)
+    expected = model(IMAGES, training=False)
+    found = folded(model)
+    assert norms(found) == 0
+    np.testing.assert_allclose(found(IMAGES, training=False), expected, rtol=2e-5)
+
+
 def test_a_sequence_of_layers_and_nested_models_are_taken() -> None:
     inner = keras.Sequential([keras.Input((10, 10, 5)), L.Conv2D(3, 3), L.BatchNormalization()])
     model = keras.Sequential(

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from evaluator.decode import DecodeError, decode_image
 from evaluator.errors import InputError
@@ -232,8 +231,9 @@ def _ahead(
         return int(order[(rank[number] + 1) % len(order)])
 
     def fill(batch: Batch, numbers: NDArray[np.int64], rows: range) -> None:
-        for row in rows:
-            number = int(numbers[row])
+        used = numbers[rows.start : rows.stop].tolist()
+        for at, (row, wanted) in enumerate(zip(rows, tuple(used), strict=True)):
+            number = wanted
             for _ in range(min(_MAX_BROKEN, len(order))):
                 try:
                     values = pixels(number)
@@ -243,15 +243,16 @@ def _ahead(
                     number = neighbour(number)
             else:
                 raise InputError(
-                    f"{data.faces.origin(int(numbers[row]))}: neither this image nor the "
+                    f"{data.faces.origin(wanted)}: neither this image nor the "
                     f"{_MAX_BROKEN} after it can be read: {_first(data.broken)}"
                 )
             write_model_input(values, data.input, batch.images[row])
-            label = data.faces.labels[number]
-            batch.labels[row] = label
-            if uncounted is not None and number != numbers[row]:
-                batch.labels[row] = uncounted
-            batch.weights[row] = data.class_weights[label]
+            used[at] = number
+        labels = data.faces.labels[used]
+        batch.weights[rows.start : rows.stop] = data.class_weights[labels]
+        if uncounted is not None:
+            labels[used != numbers[rows.start : rows.stop]] = uncounted
+        batch.labels[rows.start : rows.stop] = labels
 
     def submit(numbers: NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
         size = len(numbers)
@@ -295,10 +296,10 @@ def _training_pixels(data: TrainingData, number: int, epoch: int, flip: bool) ->
     pixels = _pixels(data, number)
     augment = data.recipe.augment
     if flip:
-        # By Pillow: three bytes a pixel backwards, NumPy's copy of a mirrored view takes twice as
-        # long, and scaling from such a view four times.
-        mirror = Image.fromarray(pixels).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = np.asarray(mirror)
+        # Three bytes at a time in one call without the interpreter's lock: Pillow is as fast in one
+        # thread, and half as fast in two.
+        mirror = np.ascontiguousarray(pixels).view("V3")[:, ::-1]
+        pixels = np.ascontiguousarray(mirror).view(np.uint8)
     if augment.randaugment_ops or augment.crop_px or augment.cutout_px:
         pixels = changed(pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number))
     return pixels

@@ -111,12 +111,15 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     Raises Interrupted, which says what is left, where the user presses Ctrl-C.
     """
     stamps = [file_stamp(choice.path) for choice in request.models]
+    # A model whose results are stored has been checked, and is not loaded again: checking waits
+    # until it is known that something is missing.
+    waiting = {choice.path for choice in request.models if _may_be_stored(choice, request)}
     # Hashed by another core while this one checks them.
     with ThreadPoolExecutor(1) as beside:
         hashes = [beside.submit(model_sha256, choice.path) for choice in request.models]
         try:
             checked = [
-                checked_model(choice, request, sha256=sha256.result)
+                checked_model(choice, request, sha256=sha256.result, unseen=choice.path in waiting)
                 for choice, sha256 in zip(request.models, hashes, strict=True)
             ]
         except BaseException:
@@ -134,6 +137,9 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         # Read before the work: a pairs file that is not the bin's is said at once, and one that is
         # changed meanwhile changes nothing.
         people[read.path] = _slot_people(read)
+    for task in tasks:
+        if task.model.path in waiting and len(task.stored) < len(sets):
+            check_model(task.model.path, task.options)
     known = sum(len(task.stored) for task in tasks)
     asked = len(tasks) * len(sets)
     _say_files(tasks, sets)
@@ -197,15 +203,21 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
 
 
 def checked_model(
-    choice: ModelChoice, request: Request, *, sha256: Callable[[], str] | None = None
+    choice: ModelChoice,
+    request: Request,
+    *,
+    sha256: Callable[[], str] | None = None,
+    unseen: bool = False,
 ) -> tuple[str, LoadOptions]:
     """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
-    stated beside it. Raises InputError for all that can be told without TensorFlow.
+    stated beside it. Raises InputError for all that can be told without TensorFlow; of the file's
+    content, which ``unseen`` leaves to the caller, nothing.
 
     ``sha256`` gives the hash where another thread is taking it already.
     """
     options = _load_options(choice, request)
-    check_model(choice.path, options)
+    if not unseen:
+        check_model(choice.path, options)
     found = model_sha256(choice.path) if sha256 is None else sha256()
     entry = choice.entry
     if entry is not None and entry.sha256 not in (None, found):
@@ -217,6 +229,21 @@ def checked_model(
         profile, channels = noted
         options = replace(options, profile=profile, channels=request.channels or channels)
     return found, options
+
+
+def _may_be_stored(choice: ModelChoice, request: Request) -> bool:
+    """Whether the store has a folder of a model of this name, be it another file's."""
+    if request.fresh or not request.results.is_dir():
+        return False
+    of_any_hash = result_path(
+        request.results,
+        model=(choice.name, ""),
+        bin=("", ""),
+        settings=request.settings,
+        profile="unit",
+        channels="rgb",
+    ).parent.name
+    return any(path.name[:-8] == of_any_hash for path in request.results.iterdir())
 
 
 def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:

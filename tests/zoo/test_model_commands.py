@@ -359,6 +359,16 @@ def test_hostile_models_leave_no_trace_through_the_command(
             assert named in outcome.error_lines[0]
     assert zoo("export", "evil.h5").code == 2
     assert not trace.exists()
+    # What was measured with --trust is answered without it, and without running anything.
+    trusted = zoo("eval", "evil.h5", "--trust", "--bins", bins / "easy.bin")
+    assert trace.exists()
+    trace.unlink()
+    assert zoo("eval", "evil.h5", "--bins", bins / "easy.bin").out == trusted.out
+    for more in (["--fresh", "--bins", bins / "easy.bin"], ["--bins", bins / "other.bin"]):
+        refused = zoo("eval", "evil.h5", *more)
+        assert refused.code == 2
+        assert "Lambda layer 'evil'" in refused.error_lines[0]
+    assert not trace.exists()
 
 
 def test_the_public_entries_state_all_that_verify_needs() -> None:

@@ -20,7 +20,7 @@ help:
 	@echo "make coverage  the branches of evaluator that the tests take; fails below 95 %"
 	@echo "make docs    the documentation as a site, into site/"
 	@echo "make lint    ruff format, ruff check, mypy --strict, bandit, vulture"
-	@echo "make bench   every benchmark beside what it is measured against: a quarter of an hour"
+	@echo "make bench   every benchmark beside what it is measured against: 20 minutes"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "face-zoo needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'

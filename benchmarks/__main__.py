@@ -1,6 +1,6 @@
 """Every script of this folder, one after the other, and one table of what they found.
 
-    python benchmarks                  what `make bench` runs: about a quarter of an hour, two cores
+    python benchmarks                  what `make bench` runs: about 20 minutes, two cores
     python benchmarks --quick          small sizes, a minute or two; nothing is judged
     python benchmarks --json           the rows as JSON
     python benchmarks --markdown FILE  the table as Markdown too: docs/performance-table.md

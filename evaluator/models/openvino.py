@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -95,11 +96,23 @@ def function_forward(path: Path, function: Any, *, precision: str) -> Forward:
     check_installed()
     openvino = import_openvino()
     with native_messages_held():
+        _allow_python_313()
         try:
             model = openvino.convert_model(function)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
             raise _unconverted(openvino, path, error) from None
     return _forward(openvino, path, model, precision, keep_alive=function)
+
+
+def _allow_python_313() -> None:
+    """Keeps OpenVINO's look at TensorFlow's version from failing where Python is 3.13 or newer.
+
+    It runs ``exec("del tensorflow")`` after ``exec("import tensorflow")``, which there leaves no name
+    behind in a function (PEP 667). Neither is of use: TensorFlow is imported, and stays so.
+    """
+    if sys.version_info >= (3, 13):
+        utils = importlib.import_module("openvino.frontend.tensorflow.utils")
+        vars(utils)["exec"] = lambda _: None
 
 
 def import_openvino() -> Any:

@@ -107,8 +107,8 @@ def function_forward(path: Path, function: Any, *, precision: str) -> Forward:
 def _allow_python_313() -> None:
     """Keeps OpenVINO's look at TensorFlow's version from failing where Python is 3.13 or newer.
 
-    It runs ``exec("del tensorflow")`` after ``exec("import tensorflow")``, which there leaves no name
-    behind in a function (PEP 667). Neither is of use: TensorFlow is imported, and stays so.
+    It runs ``exec("del tensorflow")`` after ``exec("import tensorflow")``, which there leaves no
+    name behind in a function (PEP 667). Neither is of use: TensorFlow is imported, and stays so.
     """
     if sys.version_info >= (3, 13):
         utils = importlib.import_module("openvino.frontend.tensorflow.utils")

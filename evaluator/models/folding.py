@@ -27,7 +27,9 @@ def folded(model: Any) -> Any:
     pairs = _pairs(model, keras)
     if not pairs:
         return model
-    biases = {name: _absorb(layer, norm) for name, (layer, norm) in pairs.items()}
+    # Weights that are not finite give embeddings that are not, which are named where they are met.
+    with np.errstate(all="ignore"):
+        biases = {name: _absorb(layer, norm) for name, (layer, norm) in pairs.items()}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if layer.name not in biases:

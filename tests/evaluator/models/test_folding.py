@@ -89,6 +89,18 @@ def test_a_norm_that_cannot_be_folded_stays(name: str) -> None:
     assert np.array_equal(found(IMAGES, training=False), expected)
 
 
+@pytest.mark.parametrize("variance", [np.nan, np.inf, -1.0])
+def test_statistics_that_are_not_sound_give_what_they_gave_and_warn_of_nothing(
+    variance: float,
+) -> None:
+    model = network(FOLDED["convolution"])
+    model.layers[-1].moving_variance.assign([0.5, variance, 1, 1, 1])
+    expected = np.asarray(model(IMAGES, training=False))
+    found = np.asarray(folded(model)(IMAGES, training=False))
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-5)
+    assert np.isfinite(expected).all() == (variance == np.inf)
+
+
 def test_a_residual_network_keeps_its_shortcuts() -> None:
     def body(x: Any) -> Any:
         start = L.Conv2D(4, 3, padding="same")(x)

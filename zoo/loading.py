@@ -4,39 +4,99 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from evaluator.errors import ForwardError, ModelError
 from evaluator.evaluation import Measurement
 from evaluator.inputs import Embedder
+from evaluator.isolation.process import ModelProcess, walled
+from evaluator.isolation.wall import missing_part
 from evaluator.memory import in_smaller_batches
-from evaluator.models import FileStamp, LoadOptions, file_stamp, load_embedder, model_sha256
+from evaluator.models import FileStamp, LoadOptions, file_stamp, model_format, model_sha256
 from zoo.lookup import ModelChoice
 from zoo.words import detail, note, warn
 
 
-def load_unchanged(
-    choice: ModelChoice, options: LoadOptions, *, sha256: str, stamp: FileStamp
-) -> Embedder:
-    """The model as an Embedder, and its notes on stderr.
+class ModelProcesses:
+    """The processes of a command's models, one at work at a time; ends them with its block.
 
-    ``stamp`` is the file's before ``sha256`` was taken. Raises ModelError for a model that cannot
-    be loaded, and where its file is another one by now.
+    The process of the first model may be begun before there is anything to embed, that of the next
+    one is started while the one before is at work: it imports meanwhile.
     """
-    start = time.perf_counter()
-    try:
-        embedder = load_embedder(choice.path, options)
-    except (ModelError, OSError) as error:
-        _check_unchanged(choice.path, sha256, stamp)
-        if isinstance(error, OSError):
-            raise ModelError(f"{choice.path}: {error.strerror or error}") from None
-        raise
-    _check_unchanged(choice.path, sha256, stamp)
-    detail(f"{choice.name}: loaded in {time.perf_counter() - start:.1f} s")
+
+    def __init__(self) -> None:
+        self._begun: dict[Path, tuple[ModelProcess, LoadOptions | None]] = {}
+
+    def __enter__(self) -> ModelProcesses:
+        """The processes; none yet."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Ends those that still are."""
+        while self._begun:
+            self._begun.popitem()[1][0].close()
+
+    def begin(self, choice: ModelChoice, options: LoadOptions) -> None:
+        """Begins to load a model, in a process of its own; does not wait."""
+        process, known = self._begun.get(choice.path, (None, None))
+        if process is None or known is not None:
+            process = self._started(choice.path, options)
+        self._begun[choice.path] = process, options
+        process.begin_load(choice.path, options)
+
+    def prepare(self, choice: ModelChoice, options: LoadOptions) -> None:
+        """Starts the process of a model that is loaded later."""
+        if choice.path not in self._begun:
+            process = self._started(choice.path, options)
+            self._begun[choice.path] = process, None
+            process.prepare(model_format(choice.path) or "")
+
+    def _started(self, path: Path, options: LoadOptions) -> ModelProcess:
+        self._end(path)
+        return ModelProcess(wall=walled(options))
+
+    def _end(self, path: Path) -> None:
+        if path in self._begun:
+            self._begun.pop(path)[0].close()
+
+    @contextmanager
+    def loaded(
+        self, choice: ModelChoice, options: LoadOptions, *, sha256: str, stamp: FileStamp
+    ) -> Iterator[Embedder]:
+        """The model as an Embedder, until the block ends, and its notes on stderr.
+
+        ``stamp`` is the file's before ``sha256`` was taken. Raises ModelError for a model that
+        cannot be loaded, and where its file is another one by now.
+        """
+        start = time.perf_counter()
+        try:
+            if self._begun.get(choice.path, (None, None))[1] != options:
+                self.begin(choice, options)
+            try:
+                embedder = self._begun[choice.path][0].loaded()
+            except (ModelError, OSError) as error:
+                _check_unchanged(choice.path, sha256, stamp)
+                if isinstance(error, OSError):
+                    raise ModelError(f"{choice.path}: {error.strerror or error}") from None
+                raise
+            _check_unchanged(choice.path, sha256, stamp)
+            detail(f"{choice.name}: loaded in {time.perf_counter() - start:.1f} s")
+            say_of(choice, embedder, options)
+            yield embedder
+        finally:
+            self._end(choice.path)
+
+
+def say_of(choice: ModelChoice, embedder: Embedder, options: LoadOptions) -> None:
+    """Says on stderr what a model's loading noted, and what stands between it and this machine."""
+    if options.trusted:
+        note(f"{choice.name}: trusted: its code runs with all that you may do, without a wall")
+    elif (missing := missing_part()) is not None:
+        detail(f"{choice.name}: {missing}")
     for line in embedder.notes:
         note(f"{choice.name}: {line}")
-    return embedder
 
 
 def _check_unchanged(path: Path, sha256: str, stamp: FileStamp) -> None:

@@ -1,0 +1,180 @@
+"""What runs in the process of a model: the wall first, then what its caller asks for.
+
+Whatever is imported here at the top is imported before the wall stands: the standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluator.isolation.messages import Channel
+from evaluator.isolation.wall import has_gpu_devices, put_up_wall
+
+if TYPE_CHECKING:
+    from evaluator.inputs import Embedder
+    from evaluator.models import LoadOptions
+
+# A model's weights may be unpacked in its temporary folder, an export written there.
+_LARGEST_FILE = 8 * 2**30
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+
+
+class _State:
+    """The model that this process holds, and the memory that it shares with its caller."""
+
+    def __init__(self, shared: int) -> None:
+        self.shared = shared
+        self.embedder: Embedder | None = None
+        self._mapped: mmap.mmap | None = None
+
+    def memory(self, size: int) -> mmap.mmap:
+        """The shared memory, of this size at least: its owner makes it larger, never smaller."""
+        if self._mapped is None or len(self._mapped) < size:
+            self._mapped = mmap.mmap(self.shared, size)
+        return self._mapped
+
+
+def main(shared: int, parent: int) -> None:
+    """Serves the caller until it closes its end. ``shared`` is the file descriptor of the memory.
+
+    An exception that nothing here names ends the process, and its traceback is on stderr, which the
+    caller keeps.
+    """
+    channel = Channel(os.dup(0), os.dup(1))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(2, 1)  # a library that prints does not answer for the model
+    _end_with(parent)
+    begin = channel.receive()
+    if begin is None:
+        return
+    version = put_up_wall([Path(begin["folder"])]) if begin["wall"] else 0
+    _limit(begin["memory"])
+    channel.send({"wall": version})
+    state = _State(shared)
+    while (message := channel.receive()) is not None:
+        channel.send(_answer(state, message))
+
+
+def _end_with(parent: int) -> None:
+    """Has the system end this process when its caller is gone, however that came about."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit()
+
+
+def _limit(memory: int | None) -> None:
+    """Bounds the files that this process writes and, where no GPU maps more, its memory."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is not None and sys.platform == "linux" and not has_gpu_devices():
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+def _answer(state: _State, message: dict[str, Any]) -> dict[str, Any]:
+    from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
+
+    try:
+        return {"ok": _ACTIONS[message["do"]](state, message)}
+    except OutOfMemoryError as error:
+        kind, said = "OutOfMemoryError", str(error)
+    except ForwardError as error:
+        kind, said = "ForwardError", str(error)
+    except ModelError as error:
+        kind, said = "ModelError", str(error)
+    except MemoryError:
+        kind, said = "OutOfMemoryError", "memory does not hold it"
+    except OSError as error:
+        kind, said = "OSError", error.strerror or str(error)
+    return {"error": kind, "message": said}
+
+
+def _prepare(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
+    """Imports what a format needs, before it is known which file will come."""
+    kind = message["format"]
+    if kind in ("keras", "keras-h5", "savedmodel"):
+        from evaluator.models.runtime import import_keras
+
+        import_keras()
+    elif kind == "onnx":
+        import evaluator.models.onnx
+    elif kind == "tflite":
+        import evaluator.models.tflite  # noqa: F401 - the import is the purpose
+    return {}
+
+
+def _load(state: _State, message: dict[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from evaluator.models import load_embedder
+
+    embedder = load_embedder(Path(message["path"]), _options(message["options"]))
+    state.embedder = embedder
+    return {
+        "input": asdict(embedder.input),
+        "format": embedder.format,
+        "fixed_batch": embedder.fixed_batch,
+        "notes": list(embedder.notes),
+    }
+
+
+def _options(given: dict[str, Any]) -> LoadOptions:
+    from evaluator.models import LoadOptions
+
+    size = given["size"]
+    custom = tuple(given["custom"])
+    return LoadOptions(**{**given, "size": None if size is None else tuple(size), "custom": custom})
+
+
+def _forward(state: _State, message: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from evaluator.errors import ForwardError
+
+    assert state.embedder is not None, "a batch before a model"  # noqa: S101 # nosec B101 - a bug
+    memory = state.memory(message["size"])
+    shape = tuple(message["shape"])
+    batch = np.frombuffer(memory, np.float32, int(np.prod(shape))).reshape(shape)
+    found = np.ascontiguousarray(state.embedder.forward(batch), dtype=np.float32)
+    if found.nbytes > message["size"]:
+        raise ForwardError(f"gives {found.size:,} numbers for {shape[0]} images, no embeddings")
+    np.frombuffer(memory, np.float32, found.size)[...] = found.ravel()
+    return {"shape": list(found.shape)}
+
+
+def _export(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
+    """Writes the embedding model of a Keras file into the temporary folder."""
+    import numpy as np
+
+    from evaluator.models.export import ExportOptions, export_model
+    from evaluator.models.keras import embedding_model
+
+    options = _options(message["options"])
+    model, _ = embedding_model(Path(message["path"]), options)
+    batches: list[Any] = []
+    if message["calibration"] is not None:
+        images = np.load(message["calibration"], allow_pickle=False)
+        batches = [images[i : i + 1] for i in range(len(images))]
+    export_model(
+        model, Path(message["out"]), message["to"], ExportOptions(message["quantize"], batches)
+    )
+    return {}
+
+
+_ACTIONS: dict[str, Callable[[_State, dict[str, Any]], dict[str, Any]]] = {
+    "prepare": _prepare,
+    "load": _load,
+    "forward": _forward,
+    "export": _export,
+}

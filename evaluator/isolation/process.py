@@ -1,0 +1,351 @@
+"""The caller's side of a model's process: start it, load a model in it, send it batches.
+
+The caller imports no TensorFlow and is never restricted itself. A process whose model crashes,
+hangs or takes all memory ends alone, in one ModelError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import mmap
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import (
+    ForwardError,
+    InputError,
+    ModelError,
+    OutOfMemoryError,
+    cause_of,
+    plain_name,
+)
+from evaluator.inputs import Embedder, InputSpec
+from evaluator.isolation.messages import Channel, MessageError, room_for
+from evaluator.models import LoadOptions
+from evaluator.models.limits import available_bytes
+
+# What a process may say of its model; a stranger's could say anything.
+_LARGEST_SIDE = 4096
+_LARGEST_BATCH = 4096
+_MOST_NOTES = 20
+
+# Bytes of what a process wrote on its stderr that are looked at when it has ended.
+_LAST_WORDS = 65536
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds after which a process is taken to hang: for a start or a load; for a batch, and for
+    each of its images besides.
+    """
+
+    load: float = 900.0
+    batch: float = 120.0
+    image: float = 10.0
+
+
+class ModelProcess:
+    """A process for one model; ends with the ``with`` block that it is in.
+
+    ``wall`` says whether it stands behind one. What is begun (``prepare``, ``begin_load``) goes on
+    there while the caller does other work. Raises ModelError where it cannot be started.
+    """
+
+    def __init__(self, *, wall: bool = True, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._folder = Path(tempfile.mkdtemp(prefix="zoo-model-"))
+        self._shared = _shared_memory()
+        self._mapped: mmap.mmap | None = None
+        self._pending = 0
+        self._name = "a model"
+        # Trusted code may have something to say; what an untrusted model prints is kept.
+        self._said = tempfile.TemporaryFile() if wall else None  # noqa: SIM115 - closed in close
+        self._pipes: list[int] = []
+        self._process, self._channel = self._started()
+        self._ask({"folder": str(self._folder), "wall": wall, "memory": available_bytes()})
+
+    def __enter__(self) -> ModelProcess:
+        """The process."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends it, whatever it does."""
+        self.close()
+
+    def prepare(self, model_format: str) -> None:
+        """Has the process import what a format needs; does not wait."""
+        self._ask({"do": "prepare", "format": model_format})
+
+    def begin_load(self, path: Path, options: LoadOptions) -> None:
+        """Has the process load a model; does not wait. ``loaded`` does."""
+        self._name = str(path)
+        self._ask({"do": "load", "path": str(path), "options": asdict(options)})
+
+    def loaded(self) -> Embedder:
+        """The model whose loading was begun, as an Embedder; of use until the process ends.
+
+        Raises ModelError, OSError.
+        """
+        found = self._told(self._answer(self._patience.load))
+        try:
+            return self._embedder(found)
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            raise self._broken(f"says of itself what cannot be: {cause_of(error)}") from None
+
+    def load(self, path: Path, options: LoadOptions) -> Embedder:
+        """``begin_load`` and ``loaded``."""
+        self.begin_load(path, options)
+        return self.loaded()
+
+    def export(
+        self,
+        path: Path,
+        options: LoadOptions,
+        *,
+        to: str,
+        suffix: str,
+        quantize: str,
+        calibration: NDArray[np.float32] | None,
+    ) -> Path:
+        """The embedding model of a Keras file in another format, in the process's own folder."""
+        given = None
+        if calibration is not None:
+            given = self._folder / "calibration.npy"
+            np.save(given, calibration)
+        out = self._folder / f"export{suffix}"
+        self._name = str(path)
+        self._ask(
+            {
+                "do": "export",
+                "path": str(path),
+                "options": asdict(options),
+                "out": str(out),
+                "to": to,
+                "quantize": quantize,
+                "calibration": None if given is None else str(given),
+            }
+        )
+        self._told(self._answer(self._patience.load))
+        return out
+
+    def close(self) -> None:
+        """Ends the process and what it started, and removes its folder."""
+        # What the model started is in the process's own group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._put_away()
+
+    def _put_away(self) -> None:
+        for descriptor in (*self._pipes, *([self._shared] if self._shared >= 0 else [])):
+            os.close(descriptor)
+        self._pipes, self._shared, self._mapped = [], -1, None
+        if self._said is not None:
+            self._said.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ---- What it takes ---------------------------------------------------------------------------
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], Channel]:
+        # sys.path as it is here: what may be imported is what the caller may import.
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"from evaluator.isolation.child import main; main({self._shared}, {os.getpid()})"
+        )
+        requests, asks = os.pipe()
+        answers, says = os.pipe()
+        self._pipes = [asks, answers]
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=requests,
+                stdout=says,
+                stderr=self._said,
+                pass_fds=(self._shared,),
+                # The terminal's Ctrl-C is the caller's, which ends the process.
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "TMPDIR": str(self._folder),
+                    "CUDA_CACHE_PATH": str(self._folder),
+                },
+            )
+        except OSError as error:
+            self._put_away()
+            raise ModelError(
+                f"a process for the model cannot be started: {error.strerror}"
+            ) from None
+        finally:
+            os.close(requests)
+            os.close(says)
+        return process, Channel(answers, asks)
+
+    def _ask(self, message: Mapping[str, Any]) -> None:
+        # That it has ended is told where its answer is waited for.
+        with contextlib.suppress(OSError):
+            self._channel.send(dict(message))
+        self._pending += 1
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        """The answer to what was asked last; those before it said nothing but that they are done.
+
+        Raises ModelError where the process ends, hangs, or says what is no answer.
+        """
+        answer: dict[str, Any] | None = None
+        while self._pending:
+            try:
+                answer = self._channel.receive(seconds)
+            except TimeoutError:
+                raise self._broken(
+                    f"has given no answer for {seconds:,.0f} seconds and was ended"
+                ) from None
+            except MessageError as error:
+                raise self._broken(f"answers with {error}") from None
+            if answer is None:
+                raise self._ended()
+            self._pending -= 1
+            if "error" in answer:
+                self._pending = 0
+        return answer or {}
+
+    def _told(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """What an answer says. Raises the error that it tells of."""
+        if "error" in answer:
+            said = cause_of(str(answer.get("message")))
+            if answer["error"] == "OSError":
+                raise OSError(0, said, self._name)
+            if answer["error"] == "OutOfMemoryError":
+                raise OutOfMemoryError(said)
+            if answer["error"] == "ForwardError":
+                raise ForwardError(said)
+            raise ModelError(said)
+        found = answer.get("ok")
+        if not isinstance(found, dict):
+            raise self._broken("answers with neither a result nor an error")
+        return found
+
+    def _ended(self) -> ModelError:
+        """Why the process ended by itself, in one line."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            how = "was ended by the system, which does so when memory runs out"
+        elif code < 0:
+            how = f"ended by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with exit code {code}"
+        words = self._last_words()
+        return self._broken(f"{how}{': ' if words else ''}{words}")
+
+    def _last_words(self) -> str:
+        """The last line that the process wrote on its stderr."""
+        if self._said is None:
+            return ""
+        end = self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, end - _LAST_WORDS))
+        lines = self._said.read(_LAST_WORDS).decode("utf-8", "replace").splitlines()
+        told = [line.strip() for line in lines if line.strip()]
+        return plain_name(told[-1])[:300] if told else ""
+
+    def _broken(self, what: str) -> ModelError:
+        return ModelError(f"{self._name}: the process that held the model {what}")
+
+    # ---- Batches ---------------------------------------------------------------------------------
+
+    def _embedder(self, found: Mapping[str, Any]) -> Embedder:
+        spec = InputSpec(**found["input"])
+        fixed = found["fixed_batch"]
+        sides = (spec.height, spec.width)
+        if not all(type(side) is int and side <= _LARGEST_SIDE for side in sides):
+            raise ModelError(
+                f"{self._name}: the model takes images of {sides[0]}x{sides[1]}; expected no more "
+                f"than {_LARGEST_SIDE} on a side"
+            )
+        if fixed is not None and not (type(fixed) is int and 1 <= fixed <= _LARGEST_BATCH):
+            raise ModelError(f"{self._name}: the model takes batches of {fixed} images")
+        notes = [plain_name(str(note))[:600] for note in found["notes"][:_MOST_NOTES]]
+        return Embedder(
+            forward=self._forward,
+            input=spec,
+            format=plain_name(str(found["format"]))[:20],
+            fixed_batch=fixed,
+            notes=tuple(notes),
+        )
+
+    def _forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = room_for(len(batch), batch[0].size)
+        memory = self._memory(size)
+        np.frombuffer(memory, np.float32, batch.size)[...] = batch.ravel()
+        self._ask({"do": "forward", "shape": batch.shape, "size": size})
+        patience = self._patience.batch + self._patience.image * len(batch)
+        shape = self._told(self._answer(patience)).get("shape")
+        whole = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+        if not whole or math.prod(shape) * 4 > size or len(shape) > 8:
+            raise self._broken("gives embeddings of a shape that cannot be")
+        # Copied: the next batch goes into the same memory.
+        values = np.frombuffer(memory, np.float32, math.prod(shape))
+        return values.reshape(shape).copy()
+
+    def _memory(self, size: int) -> mmap.mmap:
+        """The shared memory, made larger where it is smaller than this."""
+        if self._mapped is None or len(self._mapped) < size:
+            try:
+                os.ftruncate(self._shared, size)
+                self._mapped = mmap.mmap(self._shared, size)
+            except (OSError, ValueError) as error:
+                raise OutOfMemoryError(f"no room for a batch of {size:,} bytes: {error}") from None
+        return self._mapped
+
+
+def _shared_memory() -> int:
+    """A file descriptor of memory that two processes may map, and that none can make smaller."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    found = os.memfd_create("batch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    # Whoever reads beyond the end of a file that was made smaller is ended by SIGBUS.
+    fcntl.fcntl(found, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    return found
+
+
+@contextlib.contextmanager
+def open_model(
+    path: Path,
+    options: LoadOptions,
+    *,
+    wall: bool | None = None,
+    patience: Patience | None = None,
+) -> Iterator[Embedder]:
+    """The Embedder of a model file, which lives in a process of its own until the block ends.
+
+    The process stands behind the wall unless ``options`` say to trust the file; ``wall`` says
+    otherwise, which is for tests. Raises ModelError and OSError as ``load_embedder`` does, and
+    ModelError where the process ends or hangs.
+    """
+    with ModelProcess(wall=walled(options) if wall is None else wall, patience=patience) as process:
+        yield process.load(path, options)
+
+
+def walled(options: LoadOptions) -> bool:
+    """Whether a model loaded so stands behind a wall: unless it is trusted."""
+    return not options.trusted
+
+

@@ -83,27 +83,29 @@ def evaluate(
     source = source_of(model, options, name=name, layout=layout)
     sets = _sets(bins)
     people = [_people(each) for each in sets]  # a pairs file that is not the bin's, before the work
-    embedder = source.load()
-    notes = list(embedder.notes)
-
-    def note_resized(found: tuple[int, int]) -> None:
-        wanted = f"{embedder.input.height}x{embedder.input.width}"
-        notes.append(f"images of {found[0]}x{found[1]} are resized to {wanted}, the model's input")
-
-    measured = evaluate_bins(
-        embedder,
-        sets,
-        options=EmbedOptions(flip, decoder, batch_size),
-        nan=nan,
-        on_progress=on_progress,
-        on_resize=note_resized,
-    )
     found = []
-    for measurement, of_bin in zip(measured, people, strict=True):
-        found.append(
-            _evaluated(measurement, of_bin, source=source, embedder=embedder, settings=settings)
+    with source.open() as embedder:
+        notes = list(embedder.notes)
+
+        def note_resized(size: tuple[int, int]) -> None:
+            wanted = f"{embedder.input.height}x{embedder.input.width}"
+            notes.append(
+                f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input"
+            )
+
+        measured = evaluate_bins(
+            embedder,
+            sets,
+            options=EmbedOptions(flip, decoder, batch_size),
+            nan=nan,
+            on_progress=on_progress,
+            on_resize=note_resized,
         )
-        notes += _collapse_notes(found[-1])
+        for measurement, of_bin in zip(measured, people, strict=True):
+            found.append(
+                _evaluated(measurement, of_bin, source=source, embedder=embedder, settings=settings)
+            )
+            notes += _collapse_notes(found[-1])
     return Evaluation(
         found[0].result.model, tuple(found), tuple(dict.fromkeys(notes)), source.named
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ModelError, check_choice, plain_name
 from evaluator.inputs import LAYOUTS, Embedder, InputSpec
-from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_sha256
+from evaluator.isolation.process import open_model
+from evaluator.models import NATIVE, LoadOptions, check_model, model_sha256
 from evaluator.models.sidecar import noted_input
 
 # What a function gets when it does not say: the size of every public face bin.
@@ -27,7 +29,8 @@ _NAMELESS = frozenset({"<lambda>", "forward", "__call__"})
 
 @dataclass(frozen=True)
 class Source:
-    """A model as it was given. ``load`` makes its Embedder, and is where TensorFlow is imported.
+    """A model as it was given. ``open`` gives its Embedder for as long as a block lasts: of a file
+    from a process of its own, else from this one.
 
     ``sha256`` is that of a file's content or of a network's weights. A function is known by its
     name alone, ``named`` is False where it has none. ``options`` say how it is loaded.
@@ -37,7 +40,7 @@ class Source:
     path: str
     sha256: str
     options: LoadOptions
-    load: Callable[[], Embedder]
+    open: Callable[[], AbstractContextManager[Embedder]]
     named: bool = True
 
 
@@ -79,7 +82,7 @@ def _file(path: Path, options: LoadOptions, name: str | None) -> Source:
         str(path),
         sha256,
         options,
-        lambda: load_embedder(path, options),
+        lambda: open_model(path, options),
     )
 
 
@@ -95,7 +98,7 @@ def _network(model: Any, options: LoadOptions, name: str | None) -> Source:
 
     called = name or str(model.name)
     embedder = live_embedder(model, options, name=called)
-    return Source(called, "", _weights_sha256(model), options, lambda: embedder)
+    return Source(called, "", _weights_sha256(model), options, lambda: nullcontext(embedder))
 
 
 def _weights_sha256(model: Any) -> str:
@@ -131,7 +134,7 @@ def _ready(
     known = replace(options, profile=spec.profile, channels=spec.channels)
     called, named = _function_name(embedder.forward, name)
     ready = replace(embedder, forward=_checked(embedder.forward, called))
-    return Source(called, "", name_sha256(called), known, lambda: ready, named)
+    return Source(called, "", name_sha256(called), known, lambda: nullcontext(ready), named)
 
 
 def _function(
@@ -151,7 +154,7 @@ def _function(
     spec = InputSpec(*size, options.profile or "unit", options.channels, layout or "NHWC")
     called, named = _function_name(function, name)
     embedder = Embedder(_checked(function, called), spec, notes=tuple(notes))
-    return Source(called, "", name_sha256(called), options, lambda: embedder, named)
+    return Source(called, "", name_sha256(called), options, lambda: nullcontext(embedder), named)
 
 
 def _function_name(function: Any, name: str | None) -> tuple[str, bool]:

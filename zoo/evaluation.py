@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
 from evaluator.errors import BinError, InputError, ModelError, ResultError, check_choice
 from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import PROFILES
+from evaluator.inputs import PROFILES, Embedder
 from evaluator.models import (
     ENGINES,
     NATIVE,
@@ -38,7 +38,7 @@ from evaluator.results import (
 )
 from evaluator.sidecar import read_people
 from evaluator.stored_images import distinct_of, left_in_file
-from zoo.loading import fitting_memory, load_unchanged, naming_model
+from zoo.loading import ModelProcesses, fitting_memory, naming_model
 from zoo.lookup import ModelChoice
 from zoo.words import Interrupted, detail, note, warn
 
@@ -103,6 +103,19 @@ class _Task:
 _People = Mapping[Path, NDArray[np.int64] | None]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What measuring a model needs besides: the request, people, processes, the task whose process
+    may start meanwhile, and what the run has ``said`` already.
+    """
+
+    request: Request
+    people: _People
+    processes: ModelProcesses
+    following: _Task | None
+    said: set[str]
+
+
 def run_request(request: Request) -> tuple[list[Result], list[str]]:
     """Results, by model and bin in the order asked for, and a line for each model that failed.
 
@@ -110,10 +123,30 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     first; a model that fails later leaves the others' results, and its own on earlier bins.
     Raises Interrupted, which says what is left, where the user presses Ctrl-C.
     """
-    stamps = [file_stamp(choice.path) for choice in request.models]
     # A model whose results are stored has been checked, and is not loaded again: checking waits
     # until it is known that something is missing.
     waiting = {choice.path for choice in request.models if _may_be_stored(choice, request)}
+    tasks = _tasks(request, waiting)
+    with ModelProcesses() as processes:
+        if tasks[0].model.path not in waiting:
+            processes.begin(tasks[0].model, tasks[0].options)  # loads while bins are read
+        sets, people = _bins(request, tasks)
+        for task in tasks:
+            if task.model.path in waiting and len(task.stored) < len(sets):
+                check_model(task.model.path, task.options)
+        known = sum(len(task.stored) for task in tasks)
+        asked = len(tasks) * len(sets)
+        _say_files(tasks, sets)
+        if known:
+            _say_stored(known, asked)
+        if known < asked:
+            check_writable(request.results)
+        return _measured(request, tasks, sets, people, processes)
+
+
+def _tasks(request: Request, waiting: Collection[Path]) -> list[_Task]:
+    """A task a model: hashed, and checked unless it is among those that are ``waiting``."""
+    stamps = [file_stamp(choice.path) for choice in request.models]
     # Hashed by another core while this one checks them.
     with ThreadPoolExecutor(1) as beside:
         hashes = [beside.submit(model_sha256, choice.path) for choice in request.models]
@@ -125,10 +158,14 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         except BaseException:
             beside.shutdown(wait=False, cancel_futures=True)
             raise
-    tasks = [
+    return [
         _Task(choice, sha256, options, stamp, {})
         for choice, (sha256, options), stamp in zip(request.models, checked, stamps, strict=True)
     ]
+
+
+def _bins(request: Request, tasks: Sequence[_Task]) -> tuple[list[VerificationSet], _People]:
+    """The bins and who is in them; into the tasks goes what is stored."""
     sets: list[VerificationSet] = []
     people: dict[Path, NDArray[np.int64] | None] = {}
     for path in request.bins:
@@ -137,24 +174,28 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         # Read before the work: a pairs file that is not the bin's is said at once, and one that is
         # changed meanwhile changes nothing.
         people[read.path] = _slot_people(read)
-    for task in tasks:
-        if task.model.path in waiting and len(task.stored) < len(sets):
-            check_model(task.model.path, task.options)
-    known = sum(len(task.stored) for task in tasks)
+    return sets, people
+
+
+def _measured(
+    request: Request,
+    tasks: Sequence[_Task],
+    sets: Sequence[VerificationSet],
+    people: _People,
+    processes: ModelProcesses,
+) -> tuple[list[Result], list[str]]:
+    """Results and failures: what is stored, and what is measured now."""
     asked = len(tasks) * len(sets)
-    _say_files(tasks, sets)
-    if known:
-        _say_stored(known, asked)
-    if known < asked:
-        check_writable(request.results)
     results: list[Result] = []
     failures = []
     said: set[str] = set()
-    for task in tasks:
+    for number, task in enumerate(tasks):
         measured: dict[Path, Result] = {}
+        later = (each for each in tasks[number + 1 :] if len(each.stored) < len(sets))
+        work = _Work(request, people, processes, following=next(later, None), said=said)
         try:
             missing = [each for each in sets if each.path not in task.stored]
-            for path, result in _measure(task, missing, people, request, said) if missing else ():
+            for path, result in _measure(task, missing, work) if missing else ():
                 measured[path] = result
         except (ModelError, BinError) as error:
             failures.append(" ".join(str(error).split()))
@@ -312,16 +353,23 @@ def _say_stored(found: int, asked: int) -> None:
 
 
 def _measure(
-    task: _Task,
-    missing: Sequence[VerificationSet],
-    people: _People,
-    request: Request,
-    said: set[str],
+    task: _Task, missing: Sequence[VerificationSet], work: _Work
 ) -> Iterator[tuple[Path, Result]]:
     """Measures one model on bins and stores each result as soon as it is there."""
+    with work.processes.loaded(
+        task.model, task.options, sha256=task.sha256, stamp=task.stamp
+    ) as embedder:
+        if work.following is not None:
+            work.processes.prepare(work.following.model, work.following.options)
+        yield from _embedded(task, embedder, missing, work)
+
+
+def _embedded(
+    task: _Task, embedder: Embedder, missing: Sequence[VerificationSet], work: _Work
+) -> Iterator[tuple[Path, Result]]:
     from zoo.progress import Progress
 
-    embedder = load_unchanged(task.model, task.options, sha256=task.sha256, stamp=task.stamp)
+    request, said = work.request, work.said
     embedder = fitting_memory(embedder, task.model.name, said)
 
     def say_resized(size: tuple[int, int]) -> None:
@@ -353,7 +401,7 @@ def _measure(
             )
             _warn_of_collapse(task.model, measurement)
             path = _path(task.model, task.sha256, task.options, measurement.bin, request)
-            stored = save_result(path, result, _scores(measurement, people))
+            stored = save_result(path, result, _scores(measurement, work.people))
             detail(
                 f"{task.model.name} on {measurement.bin.name}: {measurement.embedded:,} images in "
                 f"{measurement.seconds:.1f} s, stored as {path}"

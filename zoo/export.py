@@ -14,10 +14,12 @@ from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
 from evaluator.errors import InputError, ModelError, check_choice
 from evaluator.inputs import Embedder, InputSpec, write_model_input
-from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
+from evaluator.isolation.process import ModelProcess, open_model, walled
+from evaluator.models import LoadOptions, model_format, model_sha256
+from evaluator.models.export import SUFFIXES, put_whole
 from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.evaluation import Request, checked_model
-from zoo.words import note
+from zoo.loading import say_of
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
 _ALLOWED = {"none": 1e-4, "float16": 1e-3, "int8": 5e-2}
@@ -75,43 +77,48 @@ def run_export(request: Request, job: Job) -> Parity:
         image for path in request.bins for image in distinct_images(read_bin(path).images)[0]
     ]
 
-    from evaluator.models.export import ExportOptions, export_model
-    from evaluator.models.keras import embedding_model
-
-    source = load_embedder(choice.path, options)
-    for line in source.notes:
-        note(f"{choice.name}: {line}")
-    model, _ = embedding_model(choice.path, options)
-    calibration: tuple[NDArray[np.float32], ...] = ()
-    if job.quantize == "int8":
-        spread = np.linspace(
-            0, len(encoded), min(len(encoded), _CALIBRATION_IMAGES), endpoint=False
+    with ModelProcess(wall=walled(options)) as process:
+        source = process.load(choice.path, options)
+        say_of(choice, source, options)
+        made = process.export(
+            choice.path,
+            options,
+            to=job.to,
+            suffix=SUFFIXES[job.to],
+            quantize=job.quantize,
+            calibration=_calibration(encoded, source.input) if job.quantize == "int8" else None,
         )
-        pixels = [decode_image(encoded[int(i)]) for i in spread]
-        prepared = _prepared(pixels, source.input)
-        calibration = tuple(prepared[i : i + 1] for i in range(len(prepared)))
-    export_model(model, target, job.to, ExportOptions(job.quantize, calibration))
-    write_sidecar(target, source.input, model_sha256(target))
-    again = _loaded_again(target, source, options)
-    differences = {
-        kind: _largest_difference(source, again, _prepared(images, source.input))
-        for kind, images in _test_images(encoded, source.input).items()
-    }
+        put_whole(made, target)
+        write_sidecar(target, source.input, model_sha256(target))
+        differences = _differences(target, source, encoded, options)
     return Parity(target, differences, _ALLOWED[job.quantize])
 
 
-def _loaded_again(target: Path, source: Embedder, options: LoadOptions) -> Embedder:
-    """The export's Embedder; an export that cannot be loaded is taken away."""
+def _calibration(encoded: Sequence[bytes], spec: InputSpec) -> NDArray[np.float32]:
+    """Images from all over a bin, as the model takes them."""
+    spread = np.linspace(0, len(encoded), min(len(encoded), _CALIBRATION_IMAGES), endpoint=False)
+    return _prepared([decode_image(encoded[int(i)]) for i in spread], spec)
+
+
+def _differences(
+    target: Path, source: Embedder, encoded: Sequence[bytes], options: LoadOptions
+) -> dict[str, float]:
+    """How far the export is from its source, by kind of image.
+
+    An export that cannot be loaded is taken away; ModelError says why.
+    """
+    own = replace(
+        options,
+        profile=source.input.profile,
+        size=(source.input.height, source.input.width),
+        output=None,
+    )
     try:
-        return load_embedder(
-            target,
-            replace(
-                options,
-                profile=source.input.profile,
-                size=(source.input.height, source.input.width),
-                output=None,
-            ),
-        )
+        with open_model(target, own) as again:
+            return {
+                kind: _largest_difference(source, again, _prepared(images, source.input))
+                for kind, images in _test_images(encoded, source.input).items()
+            }
     except ModelError:
         sidecar_path(target).unlink()
         if target.is_dir():
@@ -123,8 +130,6 @@ def _loaded_again(target: Path, source: Embedder, options: LoadOptions) -> Embed
 
 def _target(source: Path, job: Job) -> Path:
     """Where the export goes. Raises InputError for a place that is taken, or not there."""
-    from evaluator.models.export import SUFFIXES
-
     usual = source.with_name(f"{source.stem}-embedding{SUFFIXES[job.to]}")
     target = job.out or usual
     if not target.parent.is_dir():

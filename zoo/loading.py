@@ -27,7 +27,8 @@ class ModelProcesses:
     """
 
     def __init__(self) -> None:
-        self._begun: dict[Path, tuple[ModelProcess, LoadOptions | None]] = {}
+        # By path and wall: what was started for an untrusted model never holds a trusted one.
+        self._begun: dict[tuple[Path, bool], tuple[ModelProcess, LoadOptions | None]] = {}
 
     def __enter__(self) -> ModelProcesses:
         """The processes; none yet."""
@@ -40,26 +41,22 @@ class ModelProcesses:
 
     def begin(self, choice: ModelChoice, options: LoadOptions) -> None:
         """Begins to load a model, in a process of its own; does not wait."""
-        process, known = self._begun.get(choice.path, (None, None))
-        if process is None or known is not None:
-            process = self._started(choice.path, options)
-        self._begun[choice.path] = process, options
+        key = choice.path, walled(options)
+        process, known = self._begun.pop(key, (None, None))
+        if process is not None and known is not None:  # it holds a model already
+            process.close()
+            process = None
+        process = ModelProcess(wall=walled(options)) if process is None else process
+        self._begun[key] = process, options
         process.begin_load(choice.path, options)
 
     def prepare(self, choice: ModelChoice, options: LoadOptions) -> None:
         """Starts the process of a model that is loaded later."""
-        if choice.path not in self._begun:
-            process = self._started(choice.path, options)
-            self._begun[choice.path] = process, None
+        key = choice.path, walled(options)
+        if key not in self._begun:
+            process = ModelProcess(wall=walled(options))
+            self._begun[key] = process, None
             process.prepare(model_format(choice.path) or "")
-
-    def _started(self, path: Path, options: LoadOptions) -> ModelProcess:
-        self._end(path)
-        return ModelProcess(wall=walled(options))
-
-    def _end(self, path: Path) -> None:
-        if path in self._begun:
-            self._begun.pop(path)[0].close()
 
     @contextmanager
     def loaded(
@@ -71,11 +68,12 @@ class ModelProcesses:
         cannot be loaded, and where its file is another one by now.
         """
         start = time.perf_counter()
+        key = choice.path, walled(options)
         try:
-            if self._begun.get(choice.path, (None, None))[1] != options:
+            if self._begun.get(key, (None, None))[1] != options:
                 self.begin(choice, options)
             try:
-                embedder = self._begun[choice.path][0].loaded()
+                embedder = self._begun[key][0].loaded()
             except (ModelError, OSError) as error:
                 _check_unchanged(choice.path, sha256, stamp)
                 if isinstance(error, OSError):
@@ -86,7 +84,8 @@ class ModelProcesses:
             say_of(choice, embedder, options)
             yield embedder
         finally:
-            self._end(choice.path)
+            if key in self._begun:
+                self._begun.pop(key)[0].close()
 
 
 def say_of(choice: ModelChoice, embedder: Embedder, options: LoadOptions) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ from evaluator.models.limits import available_bytes
 _LARGEST_SIDE = 4096
 _LARGEST_BATCH = 4096
 _MOST_NOTES = 20
+_MOST_AXES = 8
 
 # Bytes of what a process wrote on its stderr that are looked at when it has ended.
 _LAST_WORDS = 65536
@@ -297,8 +298,7 @@ class ModelProcess:
         self._ask({"do": "forward", "shape": batch.shape, "size": size})
         patience = self._patience.batch + self._patience.image * len(batch)
         shape = self._told(self._answer(patience)).get("shape")
-        whole = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
-        if not whole or math.prod(shape) * 4 > size or len(shape) > 8:
+        if not _is_shape(shape) or math.prod(shape) * 4 > size:
             raise self._broken("gives embeddings of a shape that cannot be")
         # Copied: the next batch goes into the same memory.
         values = np.frombuffer(memory, np.float32, math.prod(shape))
@@ -313,6 +313,11 @@ class ModelProcess:
             except (OSError, ValueError) as error:
                 raise OutOfMemoryError(f"no room for a batch of {size:,} bytes: {error}") from None
         return self._mapped
+
+
+def _is_shape(found: Any) -> TypeGuard[list[int]]:
+    whole = isinstance(found, list) and len(found) <= _MOST_AXES
+    return whole and all(type(size) is int and size >= 0 for size in found)
 
 
 def _shared_memory() -> int:
@@ -347,5 +352,3 @@ def open_model(
 def walled(options: LoadOptions) -> bool:
     """Whether a model loaded so stands behind a wall: unless it is trusted."""
     return not options.trusted
-
-

@@ -95,7 +95,7 @@ def has_gpu_devices() -> bool:
 
 def _gpu_devices() -> list[Path]:
     found = [path for name in _GPU_DEVICES for path in sorted(Path("/dev").glob(name))]
-    return [*found, Path("/dev/shm")] if found else []  # noqa: S108 # nosec B108 - no file of ours
+    return [*found, Path("/dev/shm")] if found else []  # nosec B108 - no file of ours
 
 
 def _allow(ruleset: int, path: Path, handled: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,19 +34,35 @@ class ExportOptions:
 
 
 def export_model(model: Any, target: Path, file_format: str, options: ExportOptions) -> None:
-    """Writes a Keras 3 or tf_keras model to ``target``, whole or not at all.
+    """Writes a Keras 3 or tf_keras model to ``target``.
 
     ``file_format`` is a key of ``WRITERS``. Raises InputError for a missing extra or options that
     do not apply, OSError.
     """
     if options.quantize != "none" and file_format != "tflite":
         raise InputError(f"--quantize {options.quantize} applies to --to tflite only")
+    WRITERS[file_format](model, target, options)
+
+
+def put_whole(made: Path, target: Path) -> None:
+    """Puts a copy of a model file or folder where ``target`` is, whole or not at all.
+
+    Raises OSError, also for what is no regular file.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:80]}.") as folder:
-        written = Path(folder) / f"model{SUFFIXES[file_format]}"
-        WRITERS[file_format](model, written, options)
+        whole = Path(folder) / "model"
+        for source in [made, *sorted(made.rglob("*"))] if made.is_dir() else [made]:
+            copy = whole / source.relative_to(made)
+            mode = source.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                copy.mkdir()
+            elif stat.S_ISREG(mode):
+                shutil.copyfile(source, copy)
+            else:
+                raise OSError(errno.EINVAL, "not a regular file", str(source))
         if target.is_dir():
             shutil.rmtree(target)
-        written.replace(target)
+        whole.replace(target)
 
 
 def _save_keras(model: Any, target: Path, _options: ExportOptions) -> None:

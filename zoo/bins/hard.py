@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from evaluator.embed import EmbedOptions, embed_images, unusable_rows
 from evaluator.errors import InputError
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.isolation.process import open_model
+from evaluator.models import LoadOptions, check_model
 from zoo.bins.build import Read, read_images
 from zoo.bins.sampling import Impostors, People
 
@@ -26,14 +27,16 @@ def model_embeddings(
     """The unit embedding of every image by a model file. Raises ModelError and InputError."""
     names = [name for images in people.values() for name in images]
     images = read_images(names, read)
-    embedder = load_embedder(model, LoadOptions(profile=profile))
-    rows = embed_images(
-        embedder,
-        [images[name] for name in names],
-        options=EmbedOptions(),
-        describe=names.__getitem__,
-        on_progress=progress,
-    )
+    options = LoadOptions(profile=profile)
+    check_model(model, options)
+    with open_model(model, options) as embedder:
+        rows = embed_images(
+            embedder,
+            [images[name] for name in names],
+            options=EmbedOptions(),
+            describe=names.__getitem__,
+            on_progress=progress,
+        )
     if unusable_rows(rows).any():
         first = names[int(np.flatnonzero(unusable_rows(rows))[0])]
         raise InputError(f"{model}: gives no finite embedding for {first}; take another model")

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import note
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -54,10 +52,12 @@ def probe(
     from evaluator.bins import distinct_images, read_bin
     from evaluator.errors import InputError
     from evaluator.inputs import PROFILES
-    from evaluator.models import LoadOptions, load_embedder
+    from evaluator.isolation.process import open_model
+    from evaluator.models import LoadOptions
     from evaluator.probe import FLIPS, probe_inputs, sample_pairs
     from zoo.commands.evaluate import image_size
     from zoo.evaluation import Request, checked_model
+    from zoo.loading import say_of
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
     from zoo.progress import Progress
     from zoo.registry import read_registry, registry_path
@@ -88,15 +88,14 @@ def probe(
         custom=options.custom,
         trust=options.trust,
     )
-    embedder = load_embedder(choice.path, options)
-    for line in embedder.notes:
-        note(f"{choice.name}: {line}")
-    orders = 1 if embedder.input.channels == "gray" else 2
-    total = len(distinct_images(sample.images)[0]) * len(PROFILES) * orders * len(FLIPS)
-    with Progress(f"{choice.name}: probing", total) as progress:
-        finding = probe_inputs(
-            embedder, sample, batch_size=batch_size, on_progress=progress.advance
-        )
+    with open_model(choice.path, options) as embedder:
+        say_of(choice, embedder, options)
+        orders = 1 if embedder.input.channels == "gray" else 2
+        total = len(distinct_images(sample.images)[0]) * len(PROFILES) * orders * len(FLIPS)
+        with Progress(f"{choice.name}: probing", total) as progress:
+            finding = probe_inputs(
+                embedder, sample, batch_size=batch_size, on_progress=progress.advance
+            )
     _print(finding, pairs=sample.pairs)
 
 

@@ -12,7 +12,8 @@ from evaluator.decode import decode_image
 from evaluator.embed import EmbedOptions, embed_images, unusable_rows
 from evaluator.errors import InputError
 from evaluator.inputs import InputSpec, write_model_input
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.isolation.process import open_model
+from evaluator.models import LoadOptions, check_model
 from zoo.lookup import ModelChoice
 from zoo.progress import Progress
 from zoo.projection.exports import write_tensorboard, write_tsv
@@ -55,9 +56,11 @@ def make_projection(wanted: Wanted) -> list[str]:
         trust=wanted.trust,
     )
     check_model(wanted.model.path, options)
-    embedder = load_embedder(wanted.model.path, options)
     pictures = wanted.pictures
-    with Progress(wanted.model.name, len(pictures)) as bar:
+    with (
+        open_model(wanted.model.path, options) as embedder,
+        Progress(wanted.model.name, len(pictures)) as bar,
+    ):
         embeddings = embed_images(
             embedder,
             pictures.images,

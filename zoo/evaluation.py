@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,23 +13,19 @@ from numpy.typing import NDArray
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
 from evaluator.embed import EmbedOptions
-from evaluator.errors import BinError, InputError, ModelError, ResultError, check_choice
+from evaluator.errors import BinError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import PROFILES, Embedder
+from evaluator.inputs import Embedder
 from evaluator.models import (
-    ENGINES,
-    NATIVE,
     FileStamp,
     LoadOptions,
     check_model,
     file_stamp,
     model_sha256,
 )
-from evaluator.models.sidecar import noted_input
 from evaluator.results import (
     Result,
     Scores,
-    Settings,
     check_writable,
     load_result,
     make_result,
@@ -40,50 +36,8 @@ from evaluator.sidecar import read_people
 from evaluator.stored_images import distinct_of, left_in_file
 from zoo.loading import ModelProcesses, fitting_memory, naming_model
 from zoo.lookup import ModelChoice
+from zoo.request import Request, checked_model
 from zoo.words import Interrupted, detail, note, warn
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
-    or unit and RGB. Raises InputError for an option's value that is not known.
-    """
-
-    models: list[ModelChoice]
-    bins: list[Path]
-    flip: str = "none"
-    decoder: str = "accurate"
-    precision: str = "float32"
-    engine: str = NATIVE
-    nan: str = "fail"
-    profile: str | None = None
-    channels: str | None = None
-    size: tuple[int, int] | None = None
-    output: str | None = None
-    custom: tuple[str, ...] = ()
-    batch_size: int = 64
-    results: Path = Path("results")
-    fresh: bool = False
-    trust: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuses values that no option takes."""
-        if self.results.exists() and not self.results.is_dir():
-            raise InputError(f"--results {self.results}: is a file; expected a folder")
-        check_choice("--flip", self.flip, ("none", "sum"))
-        check_choice("--decoder", self.decoder, ("accurate", "fast"))
-        check_choice("--precision", self.precision, ("float32", "bfloat16"))
-        check_choice("--engine", self.engine, ENGINES)
-        check_choice("--nan", self.nan, ("fail", "drop"))
-        if self.profile is not None:
-            check_choice("--input", self.profile, tuple(PROFILES))
-        if self.channels is not None:
-            check_choice("--channels", self.channels, ("rgb", "bgr"))
-
-    @property
-    def settings(self) -> Settings:
-        """What of this request results carry as settings."""
-        return Settings(self.flip, self.decoder, self.precision, self.nan, self.engine)
 
 
 @dataclass(frozen=True)
@@ -243,35 +197,6 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
     return left_in_file(found)
 
 
-def checked_model(
-    choice: ModelChoice,
-    request: Request,
-    *,
-    sha256: Callable[[], str] | None = None,
-    unseen: bool = False,
-) -> tuple[str, LoadOptions]:
-    """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
-    stated beside it. Raises InputError for all that can be told without TensorFlow; of the file's
-    content, which ``unseen`` leaves to the caller, nothing.
-
-    ``sha256`` gives the hash where another thread is taking it already.
-    """
-    options = _load_options(choice, request)
-    if not unseen:
-        check_model(choice.path, options)
-    found = model_sha256(choice.path) if sha256 is None else sha256()
-    entry = choice.entry
-    if entry is not None and entry.sha256 not in (None, found):
-        raise InputError(
-            f"{choice.path}: its SHA-256 is {found}, but entry {entry.name!r} states "
-            f"{entry.sha256}: this is another file than the entry's"
-        )
-    if options.profile is None and (noted := noted_input(choice.path, found)) is not None:
-        profile, channels = noted
-        options = replace(options, profile=profile, channels=request.channels or channels)
-    return found, options
-
-
 def _may_be_stored(choice: ModelChoice, request: Request) -> bool:
     """Whether the store has a folder of a model of this name, be it another file's."""
     if request.fresh or not request.results.is_dir():
@@ -285,28 +210,6 @@ def _may_be_stored(choice: ModelChoice, request: Request) -> bool:
         channels="rgb",
     ).parent.name
     return any(path.name[:-8] == of_any_hash for path in request.results.iterdir())
-
-
-def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
-    entry = choice.entry
-    custom = request.custom
-    if entry is not None and entry.custom and not custom:
-        if not request.trust:
-            raise InputError(
-                f"entry {entry.name!r} imports {', '.join(entry.custom)} to load its model; "
-                "if you know that code, repeat with --trust"
-            )
-        custom = entry.custom
-    return LoadOptions(
-        profile=request.profile or (entry.profile if entry else None),
-        channels=request.channels or (entry.channels if entry else "rgb"),
-        size=request.size or (entry.size if entry else None),
-        output=request.output or (entry.output if entry else None),
-        precision=request.precision,
-        engine=request.engine,
-        custom=custom,
-        trust=request.trust,
-    )
 
 
 def _path(

@@ -18,8 +18,8 @@ from evaluator.isolation.process import ModelProcess, open_model, walled
 from evaluator.models import LoadOptions, model_format, model_sha256
 from evaluator.models.export import SUFFIXES, put_whole
 from evaluator.models.sidecar import sidecar_path, write_sidecar
-from zoo.evaluation import Request, checked_model
 from zoo.loading import say_of
+from zoo.request import Request, checked_model
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
 _ALLOWED = {"none": 1e-4, "float16": 1e-3, "int8": 5e-2}

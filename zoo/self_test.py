@@ -86,7 +86,8 @@ def _evaluated(
     projection: NDArray[np.float64],
 ) -> dict[str, float]:
     from zoo.demo import save_linear_model
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
+    from zoo.request import Request
 
     write_bin(folder / "self_test.bin", [_png(image) for image in pixels], genuine)
     model = folder / "self_test.h5"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,24 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import SIZE, Zoo, face, png, save_dense, write_pairs
+from samples import SIZE, Zoo, face, png, write_pairs
 
 from evaluator.bins import read_bin, write_bin
 from evaluator.errors import OutOfMemoryError
 from evaluator.memory import in_smaller_batches
-
-ROOT = Path(__file__).parents[2]
+from zoo.loading import ModelProcesses
 
 
 def while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]) -> None:
-    """Has each model changed by somebody else just before it is loaded; the loader is the real."""
-    from evaluator.models import load_embedder
+    """Has each model changed by somebody else while it is loaded; the loader is the real one."""
+    loaded = ModelProcesses.loaded
 
-    def change_and_load(path: Path, options: Any) -> Any:
-        change(path)
-        return load_embedder(path, options)
+    def change_and_load(processes: Any, choice: Any, options: Any, **known: Any) -> Any:
+        change(choice.path)
+        return loaded(processes, choice, options, **known)
 
-    monkeypatch.setattr("zoo.loading.load_embedder", change_and_load)
+    monkeypatch.setattr("zoo.loading.ModelProcesses.loaded", change_and_load)
 
 
 @pytest.mark.parametrize("how", ["replaced", "truncated", "removed"])
@@ -197,46 +195,29 @@ def test_an_image_that_does_not_fit_alone_is_an_error() -> None:
         in_smaller_batches(forward, lambda _: None)(np.zeros((8, 2), np.float32))
 
 
-# Starts TensorFlow's threads with a small model, then leaves that many bytes of address space.
-LIMITED = """
-import resource, sys
-from pathlib import Path
-from zoo.cli import run
-run(["eval", "a.keras", "--input", "unit", "--bins", "easy.bin", "--results", "warm", "-q"])
-sizes = Path("/proc/self/status").read_text().splitlines()
-used = int(next(line for line in sizes if line.startswith("VmSize")).split()[1]) * 1024
-limit = used + int(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-sys.exit(run(sys.argv[2:]))
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_batch_that_memory_does_not_hold_is_made_smaller_and_said_once(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_DATA as Linux has it")
+def test_a_batch_that_memory_does_not_hold_is_made_smaller_and_said_once(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from evaluator.models.runtime import import_keras
 
     keras = import_keras()
     image = keras.Input((SIZE, SIZE, 3))
     # 2048 x 2048 x 3 floats an image: 48 MiB, so 1.4 GiB for the bin's 30 distinct images.
     wide = keras.layers.MaxPooling2D(512)(keras.layers.UpSampling2D(256)(image))
-    keras.Model(image, keras.layers.Flatten()(wide)).save(tmp_path / "wide.keras")
-    save_dense(tmp_path / "a.keras", seed=1)
-    write_pairs(tmp_path / "easy.bin")
-    write_pairs(tmp_path / "other.bin", first=20)
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "1100000000", "eval", "wide.keras", "--input", "unit",
-         "--bins", "easy.bin", "other.bin"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stderr.splitlines() if "memory does not hold" in line]
+    keras.Model(image, keras.layers.Flatten()(wide)).save("wide.keras")
+    write_pairs(Path("easy.bin"))
+    write_pairs(Path("other.bin"), first=20)
+    monkeypatch.setattr("evaluator.isolation.process.available_bytes", lambda: 1_700_000_000)
+    done = zoo("eval", "wide.keras", "--input", "unit", "--bins", "easy.bin", "other.bin")
+    assert done.code == 0, done.err
+    said = [line for line in done.err.splitlines() if "memory does not hold" in line]
     assert said == [
         "wide: memory does not hold the batch: going on with 15 images at once; "
         "--batch-size 15 begins with that"
     ]
-    assert len(list(tmp_path.glob("results/*/*.json"))) == 2
+    assert len(list(Path().glob("results/*/*.json"))) == 2
 
 
 def test_leftovers_of_dead_writers_are_removed_when_they_are_old(

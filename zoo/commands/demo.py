@@ -25,8 +25,9 @@ def demo(
     from zoo.commands.leaderboard import leaderboard
     from zoo.commands.report import report
     from zoo.demo import next_commands, prepare
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
     from zoo.lookup import resolve_models
+    from zoo.request import Request
 
     made = prepare(output)
     models = [str(path) for path in made.models]

@@ -12,7 +12,7 @@ from zoo.words import warn
 
 if TYPE_CHECKING:
     from evaluator.results import Result
-    from zoo.evaluation import Request
+    from zoo.request import Request
 
 
 def evaluate(
@@ -146,7 +146,8 @@ def evaluate(
         named = [] if outside else every_bin(folders)
 
     # Imported when the names are known to be right: SciPy alone doubles the time of an error.
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
+    from zoo.request import Request
 
     request = Request(
         models=choices,

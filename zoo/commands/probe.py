@@ -56,11 +56,11 @@ def probe(
     from evaluator.models import LoadOptions
     from evaluator.probe import FLIPS, probe_inputs, sample_pairs
     from zoo.commands.evaluate import image_size
-    from zoo.evaluation import Request, checked_model
     from zoo.loading import say_of
     from zoo.lookup import bin_folders, resolve_bins, resolve_models
     from zoo.progress import Progress
     from zoo.registry import read_registry, registry_path
+    from zoo.request import Request, checked_model
 
     entries = read_registry(registry_path(registry))
     (choice,) = resolve_models([model], entries)

@@ -286,8 +286,9 @@ def _how_to_go_on(name: str, folder: RunFolder) -> str:
 def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:
     """Evaluates the exported file itself, as `zoo eval` does, and stores the results in the run."""
     from zoo.commands.evaluate import finish
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
     from zoo.lookup import resolve_models
+    from zoo.request import Request
 
     request = Request(
         models=resolve_models([str(folder.path)], {}),

@@ -63,9 +63,10 @@ def verify(
     zoo verify arc_8 --data datasets
     """
     from evaluator.errors import InputError
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
     from zoo.lookup import all_bins, bin_folders, resolve_models
     from zoo.registry import read_registry, registry_path, unknown_name
+    from zoo.request import Request
 
     entries = read_registry(registry_path(registry))
     there = {path.stem: path for path in all_bins(bin_folders(data or []))}

@@ -202,7 +202,8 @@ def _is_harmless(kind: str, module: str | None, value: dict[str, Any]) -> bool:
         # Keras finds ours by the registered name, and imports the module where that is missing.
         if module is None:
             return registered is None or registered in TRAINING_NAMES
-        return module in KNOWN_MODULES and value.get("registered_name", kind) in TRAINING_NAMES
+        if module in KNOWN_MODULES:
+            return value.get("registered_name", kind) in TRAINING_NAMES
     if kind in REGISTERED and module is None:
         return registered in (None, kind)
     if registered not in (None, kind) and REGISTERED.get(registered) != (module, kind):

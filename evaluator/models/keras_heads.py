@@ -57,7 +57,7 @@ def insightface_head(package: Any) -> Any:
             self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False, **kwargs)
 
         def call(self, inputs: Any) -> Any:
-            ops = _arithmetic(package)
+            ops = arithmetic(package)
             weight = self.w[0] if self.partial_fc_split > 1 else self.w
             logits = _cosines(package, inputs, weight)
             if self.loss_top_k > 1:
@@ -114,36 +114,7 @@ def margin_head(package: Any) -> Any:
     return NormDense
 
 
-def aconc(package: Any) -> Any:
-    """ACON-C, "Activate or Not" (Ma et al., 2021, eq. 8), in the form that Keras_insightface has.
-
-    That is p1 x sigmoid(beta x) + p2 x; the paper has p1 - p2 where this has p1, and before beta.
-    """
-
-    class AconC(package.layers.Layer):  # type: ignore[misc]
-        def __init__(self, p1: float = 1, p2: float = 0, beta: float = 1, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            del p1, p2, beta  # where training began
-
-        def build(self, input_shape: Any) -> None:
-            shape = (1, 1, 1, input_shape[-1])
-            self.p1, self.p2, self.beta = (
-                self.add_weight(name=name, shape=shape, initializer=initial, trainable=True)
-                for name, initial in (("p1", "ones"), ("p2", "zeros"), ("beta", "ones"))
-            )
-            super().build(input_shape)
-
-        def call(self, inputs: Any) -> Any:
-            sigmoid = _arithmetic(package).sigmoid(inputs * self.beta)
-            return inputs * self.p1 * sigmoid + inputs * self.p2
-
-        def compute_output_shape(self, input_shape: Any) -> Any:
-            return input_shape
-
-    return AconC
-
-
-def _arithmetic(package: Any) -> Any:
+def arithmetic(package: Any) -> Any:
     """Functions on tensors, under names that both generations have."""
     return package.ops if package.__name__ == "keras" else package.backend
 

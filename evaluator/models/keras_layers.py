@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evaluator.models.keras_heads import aconc, insightface_head, margin_head
+from evaluator.models.keras_blocks import aconc, layer_scale, scaled_sum, stochastic_depth
+from evaluator.models.keras_heads import insightface_head, margin_head
 
 # The modules that these layers have been saved from. None of them is imported.
 KNOWN_MODULES = ("__main__", "training.heads", "training.centers", "models", "layers", "losses")
@@ -140,6 +141,10 @@ _FACTORIES: dict[str, Callable[[Any], Any]] = {
     "keras_insightface>NormDense": insightface_head,
     "keras_insightface>NormDenseVPL": insightface_head,
     "keras_insightface>AconC": aconc,
+    "LayerScale": layer_scale,
+    "StochasticDepth": stochastic_depth,
+    "CustomScaleLayer": scaled_sum,
+    "Custom>CustomScaleLayer": scaled_sum,
     **{
         f"{package}{name}": margin_head
         for name in _MARGIN_HEADS.split()

@@ -31,8 +31,8 @@ _LAYERS_OF_KERAS_3 = """
     AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
     AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast
     ContrastLimitedAdaptiveHistogramEqualization CutMix Equalization GroupQueryAttention
-    MaxNumBoundingBoxes MelSpectrogram MixUp Pipeline RMSNormalization RandAugment
-    RandomColorDegeneration RandomColorJitter RandomElasticTransform RandomErasing
+    GroupedQueryAttention MaxNumBoundingBoxes MelSpectrogram MixUp Pipeline RMSNormalization
+    RandAugment RandomColorDegeneration RandomColorJitter RandomElasticTransform RandomErasing
     RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective
     RandomPosterization RandomSaturation RandomSharpness RandomShear ReversibleEmbedding
     STFTSpectrogram Solarization

@@ -21,7 +21,7 @@ _REFUSED: dict[str, str] = {
     "loads another model": "TFSMLayer",
     "calls by name": "ClassMethod InstanceMethod InstanceProperty TensorFlowOpLayer",
     "opens files": """
-        Cross DenseFeatures Feature FeatureSpace IndexLookup IntegerLookup LinearModel
+        DenseFeatures FeatureSpace IndexLookup IntegerLookup LinearModel
         SequenceFeatures StringLookup TFDConcat TFDIdentity TextVectorization VocabLookup
         WideDeepModel DynamicEmbedding DynamicLookup
         """,
@@ -32,7 +32,8 @@ _REFUSED: dict[str, str] = {
         BaseAdaptiveAveragePooling BaseAdaptiveMaxPooling BaseAdaptivePooling BaseConv
         BaseConvTranspose BaseDepthwiseConv BaseGlobalPooling BaseImagePreprocessingLayer
         BasePooling BaseSeparableConv BaseSpatialDropout ConvLSTM ConvLSTMCell DataLayer Distiller
-        Function Input InputSpec Merge Operation PreprocessingLayer _RNNCellWrapper add average
+        Function Input InputSpec Merge Operation PreprocessingLayer
+        SharpnessAwareMinimization _RNNCellWrapper add average
         concatenate deserialize dot get keras_export maximum minimum multiply serialize subtract
         """,
 }

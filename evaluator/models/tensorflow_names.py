@@ -198,12 +198,20 @@ _COMPUTES_V1: dict[str, frozenset[str]] = {
 }
 
 
+def _full(table: dict[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset(
+        f"{namespace}.{name}" if namespace else name
+        for namespace, names in table.items()
+        for name in names
+    )
+
+
+_FULL = _full(_COMPUTES)
+_FULL_V1 = _FULL | _full(_COMPUTES_V1)
+
+
 def only_computes(function: str) -> bool:
     """Whether a name is that of a TensorFlow function that computes, and does nothing else."""
-    namespace, _, name = function.rpartition(".")
-    if name in _COMPUTES.get(namespace, ()):
-        return True
-    if namespace != "compat.v1" and not namespace.startswith("compat.v1."):
-        return False
-    below = namespace.removeprefix("compat.v1").removeprefix(".")
-    return name in _COMPUTES.get(below, ()) or name in _COMPUTES_V1.get(below, ())
+    if function.startswith("compat.v1."):
+        return function.removeprefix("compat.v1.") in _FULL_V1
+    return function in _FULL

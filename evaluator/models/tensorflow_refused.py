@@ -6,6 +6,8 @@ They say why in the message, and a test fails where a new TensorFlow has a funct
 
 from __future__ import annotations
 
+from evaluator.models.tensorflow_names import only_computes
+
 # Reason -> namespace -> functions there and below `compat.v1`. "" holds what lies in `tf` itself.
 _REFUSED: dict[str, dict[str, str]] = {
     "takes a Python function": {
@@ -164,7 +166,9 @@ _REFUSED_NAMESPACES: dict[str, str] = {
 
 
 def why_refused(function: str) -> str | None:
-    """Why a function is known not to be harmless; None for one that these tables do not know."""
+    """Why a function is not harmless; None for one that is, or that no table knows."""
+    if only_computes(function):
+        return None
     name = function.removeprefix("compat.v1.")
     namespace, _, last = name.rpartition(".")
     for reason, names in _REFUSED.items():

@@ -1,162 +1,225 @@
-"""What in a Keras config would run code or read other files: found before anything is built."""
+"""Which names and texts in a Keras config are not known to be harmless, before anything is built.
+
+Keras 3 reads a file first, tf_keras where that fails; either resolves names by its own rules. A
+name passes only if it is in our tables and none of those rules makes anything else of it.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError
-from evaluator.models.keras_layers import KNOWN_LAYERS, KNOWN_MODULES
-
-# Layers and the objects they are made of come from these modules and what lies below them.
-# Anything else would be imported by the name that the file gives.
-_KERAS_MODULES = (
-    "keras.layers",
-    "keras.models",
-    "keras.initializers",
-    "keras.regularizers",
-    "keras.constraints",
-    "keras.dtype_policies",
-    "keras.mixed_precision",
-    "keras.random",
-    "keras.src.models",
-    "keras.src.layers",
-    "keras.src.ops",
-    "keras.src.initializers",
-    "keras.src.regularizers",
-    "keras.src.constraints",
-    "keras.src.activations",
-    "keras.src.dtype_policies",
-    "keras.src.mixed_precision",
-    "keras.src.engine",
+from evaluator.models import keras_refused, tensorflow_names, tensorflow_refused
+from evaluator.models.keras_layers import KNOWN_MODULES, TRAINING_NAMES
+from evaluator.models.keras_names import (
+    MARKERS,
+    OP_LAYERS,
+    REGISTERED,
+    is_harmless_class,
+    is_harmless_function,
 )
-# Where functions may come from: these hold nothing but arithmetic.
-_FUNCTION_MODULES = ("keras.activations", "keras.ops", "keras.src.activations", "keras.src.ops")
-# Other names of the same packages.
-_KERAS_ROOTS = re.compile(r"^(tf_keras|tensorflow\.keras|tensorflow\.python\.keras)(?=\.|$)")
+from evaluator.models.keras_texts import WIRING, is_harmless_text
 
-_ACTIVATIONS = frozenset(
-    "relu relu6 linear softmax sigmoid tanh swish silu elu selu gelu softplus softsign "
-    "hard_sigmoid hard_swish hard_silu leaky_relu mish exponential log_softmax".split()
-)
 
-# Layers that run a Python function, load another model or unpickle.
-_RUNS_CODE = frozenset(
-    "TFSMLayer TorchModuleWrapper JaxLayer FlaxLayer ClassMethod InstanceProperty InstanceMethod "
-    "TensorFlowOpLayer".split()
-)
-# Layers that open files named in their config; no face model begins with a vocabulary.
-_READS_FILES = frozenset("StringLookup IntegerLookup IndexLookup TextVectorization".split())
+@dataclass(frozen=True)
+class _Finding:
+    """Something that is not known to be harmless, and why if that is known."""
 
-# What a functional model may call from the tf namespace (TFOpLambda, SlicingOpLambda):
-# arithmetic, no files, no Python functions.
-_TF_OP_PREFIXES = ("math.", "nn.", "linalg.", "__operators__.", "image.resize", "compat.v1.nn.")
-_TF_OPS = frozenset(
-    (
-        "reshape transpose expand_dims squeeze concat stack unstack cast identity shape split tile "
-        "pad slice strided_slice clip_by_value where zeros_like ones_like reduce_mean reduce_sum "
-        "reduce_max reduce_min convert_to_tensor stop_gradient gather reverse rank size fill "
-        "broadcast_to l2_normalize norm tanh sigmoid"
-    ).split()
-)
+    what: str
+    reason: str | None = None
 
-# Python's marshal begins a code object with "c", its high bit set or not, and then the number of
-# arguments in four bytes: "YwAAA" or "4wAAA" in base64 for a function without arguments.
-_MARSHALLED = re.compile(r"(?:Yw|4w)[A-P][A-Za-z0-9+/\s]{40,}={0,2}\s*")
+    def __str__(self) -> str:
+        return f"{self.what} ({self.reason})" if self.reason else self.what
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a config, and what is known of it from where it stands."""
+
+    value: object
+    key: str = ""
+    layer: str = ""
+    # Below what wires the layers: its texts are names of layers, and arguments of vetted calls.
+    wiring: bool = False
 
 
 def refuse_code(path: Path, config: dict[str, Any]) -> None:
-    """Raises ModelError that lists what in the file is code."""
-    found = code_in_config(config)
-    if found:
-        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-        raise ModelError(
-            f"{path}: not loaded, because it carries code that would run on this machine: {shown}. "
-            "If you know who made the file, repeat with --trust"
-        )
+    """Raises ModelError that lists what in the file is code, or not known to be harmless."""
+    found = _findings(config)
+    code = [each for each in found if each.reason in keras_refused.CODE]
+    other = [each for each in found if each.reason not in keras_refused.CODE]
+    if code:
+        what = f"it carries code that would run on this machine: {_listed(code)}"
+        if other:
+            what += f"; and it names what is not known to be harmless: {_listed(other)}"
+    elif other:
+        what = f"it names what is not known to be harmless: {_listed(other)}"
+    else:
+        return
+    advice = "If you know who made the file, repeat with --trust"
+    if any(each.reason is None for each in other):
+        advice += "; a layer of the maker's own is given with --custom module:Class"
+    raise ModelError(f"{path}: not loaded, because {what}. {advice}")
 
 
 def code_in_config(config: dict[str, Any]) -> list[str]:
-    """What in a config would run code from the file, import it by name, or open another file.
+    """What in a config is not known to be harmless. Empty if nothing.
 
-    Empty if nothing. The outermost ``compile_config`` (losses, metrics, optimizer) is never built
-    and not looked at.
+    The outermost ``compile_config`` (losses, metrics, optimizer) is not looked at: both libraries
+    drop it from a ``.keras`` that is loaded with ``compile=False``, and do not read it in an .h5.
     """
+    return [str(each) for each in _findings(config)]
+
+
+def _findings(config: dict[str, Any]) -> list[_Finding]:
     inner = {key: value for key, value in config.items() if key != "compile_config"}
-    return list(dict.fromkeys(_code(inner)))
+    return list(dict.fromkeys(_walk(inner)))
 
 
-def _code(node: object) -> Iterator[str]:
-    stack = [(node, "")]
+def _listed(found: list[_Finding]) -> str:
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return ", ".join(str(each) for each in found[:5]) + more
+
+
+def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
+    stack = [_Part(config)]
     while stack:
-        part, layer = stack.pop()
-        if isinstance(part, list):
-            stack.extend((each, layer) for each in part)
-        elif isinstance(part, str):
-            if _is_marshalled(part):
-                yield f"marshalled Python code in {layer or 'the config'}"
-        elif isinstance(part, dict):
-            layer = _name(part) or layer
-            yield from _code_of_object(part)
-            stack.extend((each, layer) for each in part.values())
+        part = stack.pop()
+        if isinstance(part.value, str):
+            if not part.wiring and not is_harmless_text(part.key, part.value):
+                place = f" of {part.layer}" if part.layer else ""
+                yield _Finding(f"the text {_shown(part.value)} as {_shown(part.key)}{place}")
+        elif isinstance(part.value, list):
+            stack.extend(_Part(each, part.key, part.layer, part.wiring) for each in part.value)
+        elif isinstance(part.value, dict):
+            if "class_name" in part.value:
+                named = list(_of_object(part.value))
+                yield from named
+                for each in _parts_of_object(part.value, part):
+                    # Of a class that is refused, the texts say no more.
+                    stack.append(replace(each, wiring=True) if named else each)
+            else:
+                stack.extend(_parts_of_dict(part.value, part))
 
 
-def _name(part: dict[str, Any]) -> str:
+def _parts_of_dict(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
+    """What lies in a dict that names no class."""
+    for key, each in value.items():
+        yield _Part(each, key, part.layer, part.wiring or key in ("input_layers", "output_layers"))
+
+
+def _parts_of_object(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
+    """What lies in a dict that names a class, but for the names of the class itself."""
+    kind = value["class_name"] if isinstance(value["class_name"], str) else ""
+    if kind in MARKERS:
+        yield from _parts_of_marker(value, part)
+        return
+    layer = _layer(value) or part.layer
+    for key, each in value.items():
+        if key in ("class_name", "module", "registered_name"):
+            continue
+        if key == "config" and (kind == "function" or kind in OP_LAYERS):
+            if isinstance(each, dict):
+                each = {name: held for name, held in each.items() if name != "function"}
+            elif isinstance(each, str):
+                continue  # the name of a function, which _of_object has looked at
+        yield _Part(each, key, layer, wiring=key in WIRING)
+
+
+def _parts_of_marker(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
+    """What Keras takes for a list, an array, a slice: it stands for the dict, under its key."""
+    wired = part.wiring or value["class_name"] == "__keras_tensor__"
+    for key, each in value.items():
+        if key in ("class_name", "module", "registered_name"):
+            continue
+        held = each.items() if key == "config" and isinstance(each, dict) else [(key, each)]
+        for name, inner in held:
+            if name == "dtype":
+                yield _Part(inner, name, part.layer)
+            else:
+                yield _Part(inner, part.key, part.layer, wired)
+
+
+def _layer(value: dict[str, Any]) -> str:
     """'Class 'name'' of a serialised layer, or nothing."""
-    settings = part.get("config")
+    settings = value.get("config")
     name = settings.get("name") if isinstance(settings, dict) else None
-    return f"{part.get('class_name')} {name!r}" if isinstance(name, str) else ""
+    return f"{_bare(value['class_name'])} {_shown(name)}" if isinstance(name, str) else ""
 
 
-def _code_of_object(part: dict[str, Any]) -> Iterator[str]:
-    kind = part.get("class_name")
-    if not isinstance(kind, str):
-        kind = ""
-    inner = part.get("config")
-    settings = inner if isinstance(inner, dict) else {}
-    name = settings.get("name") or part.get("name")
-    where = f" layer {name!r}" if name else ""
-    if kind in ("Lambda", "__lambda__") or part.get("function_type") == "lambda":
-        yield f"Lambda{where}" if where else "a Lambda"
-    elif kind in _RUNS_CODE or kind in _READS_FILES:
-        yield f"{kind}{where}"
-    elif kind.endswith("OpLambda"):
-        function = str(settings.get("function"))
-        if not (function in _TF_OPS or function.startswith(_TF_OP_PREFIXES)):
-            yield f"TensorFlow call {function[:60]!r} in{where}"
-    module = part.get("module")
-    if module is not None and not _is_known(kind, str(module), part):
-        named = part.get("config") if kind == "function" else kind
-        yield f"{module}.{named}"
-
-
-def _is_known(kind: str, module: str, part: dict[str, Any]) -> bool:
-    """Whether Keras itself, or this project, has the object: nothing is imported for it."""
-    if kind in KNOWN_LAYERS:
-        return module in KNOWN_MODULES
-    module = _KERAS_ROOTS.sub("keras", module)
+def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
+    """What is not harmless in the names of a class or function itself."""
+    kind, module = value["class_name"], value.get("module")
+    registered = value.get("registered_name")
+    for name, text in (("class_name", kind), ("module", module), ("registered_name", registered)):
+        if not isinstance(text, str) and not (text is None and name != "class_name"):
+            yield _Finding(f"a {name} that is no text: {_shown(text)}")
+            return
+    if kind in MARKERS:
+        return
     if kind == "function":
-        if module == "builtins":
-            return part.get("config") in _ACTIVATIONS
-        return _is_within(module, _FUNCTION_MODULES)
-    if module == "builtins":
-        # Keras's own markers, such as __slice__; a class named here would be Python's.
-        return kind.startswith("__")
-    return module == "keras" or _is_within(module, _KERAS_MODULES)
+        yield from _of_function(value.get("config"), module, registered)
+        return
+    settings = value.get("config")
+    settings = settings if isinstance(settings, dict) else {}
+    name = settings.get("name") or value.get("name")
+    where = f" layer {_shown(name)}" if isinstance(name, str) else ""
+    if not _is_harmless(kind, module, value):
+        reason = keras_refused.why_refused(kind)
+        named = kind if module is None else f"{module}.{kind}"
+        if reason is None and registered not in (None, kind):
+            named, reason = f"{named} as {registered}", keras_refused.why_refused(registered)
+        if kind == "__lambda__":
+            named = "a Lambda function"
+        yield _Finding(f"{_bare(named)}{where}", reason)
+    elif kind in OP_LAYERS:
+        function = settings.get("function")
+        if not (isinstance(function, str) and tensorflow_names.only_computes(function)):
+            reason = tensorflow_refused.why_refused(function) if isinstance(function, str) else None
+            yield _Finding(
+                f"the TensorFlow call {_shown(function)} in{where or ' a layer'}", reason
+            )
 
 
-def _is_within(module: str, roots: tuple[str, ...]) -> bool:
-    return module in roots or module.startswith(tuple(f"{root}." for root in roots))
+def _of_function(name: object, module: str | None, registered: str | None) -> Iterator[_Finding]:
+    if not isinstance(name, str):
+        yield _Finding(f"a function whose name is no text: {_shown(name)}")
+    elif module is None or registered not in (None, name) or not is_harmless_function(module, name):
+        also = f" as {registered}" if registered not in (None, name) else ""
+        yield _Finding(
+            f"the function {_bare(f'{module}.{name}' if module else name)}{_bare(also)}",
+            keras_refused.why_refused(name),
+        )
 
 
-def _is_marshalled(text: str) -> bool:
-    if not _MARSHALLED.fullmatch(text):
+def _is_harmless(kind: str, module: str | None, value: dict[str, Any]) -> bool:
+    """Whether Keras itself, or this project, has the class: nothing else is imported for it."""
+    registered = value.get("registered_name")
+    if kind in TRAINING_NAMES:
+        # Keras finds ours by the registered name, and imports the module where that is missing.
+        if module is None:
+            return registered is None or registered in TRAINING_NAMES
+        if module in KNOWN_MODULES:
+            return value.get("registered_name", kind) in TRAINING_NAMES
+    if kind in REGISTERED and module is None:
+        return registered in (None, kind)
+    if registered not in (None, kind) and REGISTERED.get(registered) != (module, kind):
         return False
-    try:
-        return base64.b64decode(text)[2:5] == b"\0\0\0"
-    except binascii.Error:
-        return False
+    return is_harmless_class(module, kind)
+
+
+def _bare(text: object) -> str:
+    """A name in a message: one line, printable, short."""
+    return _shown(text)[1:-1] if isinstance(text, str) else _shown(text)
+
+
+def _shown(value: object) -> str:
+    """A value in a message: one line, printable, short."""
+    if not isinstance(value, str):
+        plain = value is None or isinstance(value, bool | int | float)
+        return repr(value)[:40] if plain else f"a {type(value).__name__}"
+    text = ascii(value[:200])
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-1]}"

@@ -1,28 +1,26 @@
 """The layers of training models that Keras does not have, for Keras 3 and tf_keras.
 
-`training` writes them; they are stated again here because this package imports nothing of it. Only
-what a network needs that is evaluated: a loss is not computed.
+`training` writes the first; Keras_insightface and the ArcFace layers that go about the others. They
+are stated again here because this package imports nothing of it. Only what a network needs that is
+evaluated: a loss is not computed, and what a margin adds to its class is not either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-# Class names as files have them, and the modules that they have been saved from.
-KNOWN_LAYERS = frozenset({"NormDense", "CenterLoss"})
-KNOWN_MODULES = ("__main__", "training.heads", "training.centers")
+from evaluator.models.keras_blocks import aconc, layer_scale, scaled_sum, stochastic_depth
+from evaluator.models.keras_heads import insightface_head, margin_head
+
+# The modules that these layers have been saved from. None of them is imported.
+KNOWN_MODULES = ("__main__", "training.heads", "training.centers", "models", "layers", "losses")
 
 
 def training_layers(package: Any) -> dict[str, Any]:
     """Name -> class under every name by which files have called these layers."""
-    norm_dense, center_loss = _norm_dense(package), _center_loss(package)
-    return {
-        "NormDense": norm_dense,
-        "Custom>NormDense": norm_dense,
-        "face_zoo>NormDense": norm_dense,
-        "CenterLoss": center_loss,
-        "face_zoo>CenterLoss": center_loss,
-    }
+    made = {factory: factory(package) for factory in set(_FACTORIES.values())}
+    return {name: made[factory] for name, factory in _FACTORIES.items()}
 
 
 def _norm_dense(package: Any) -> Any:
@@ -73,6 +71,12 @@ def _norm_dense(package: Any) -> Any:
         def compute_output_shape(self, input_shape: Any) -> Any:
             return (*input_shape[:-1], self.classes)
 
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            if "units" in config:  # Keras_insightface's, from before it registered its layers
+                return insightface_head(package)(**config)
+            return cls(**config)
+
         def get_config(self) -> dict[str, Any]:
             names = ("classes", "cosine", "sub_centers", "multiple")
             return {**super().get_config(), **{name: getattr(self, name) for name in names}}
@@ -120,3 +124,32 @@ def _center_loss(package: Any) -> Any:
 
 def _rounded_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
+
+
+# What has been saved as a margin head, with or without the package that Keras puts before it.
+_MARGIN_HEADS = """
+    AdaCos AddMarginProduct ArcFace ArcFaceLayer ArcLayer ArcMarginPenaltyLogists ArcMarginProduct
+    CosFace CurricularFace MagFace SphereFace SphereProduct
+"""
+_FACTORIES: dict[str, Callable[[Any], Any]] = {
+    "NormDense": _norm_dense,
+    "Custom>NormDense": _norm_dense,
+    "face_zoo>NormDense": _norm_dense,
+    "CenterLoss": _center_loss,
+    "face_zoo>CenterLoss": _center_loss,
+    "NormDenseVPL": insightface_head,
+    "keras_insightface>NormDense": insightface_head,
+    "keras_insightface>NormDenseVPL": insightface_head,
+    "keras_insightface>AconC": aconc,
+    "LayerScale": layer_scale,
+    "StochasticDepth": stochastic_depth,
+    "CustomScaleLayer": scaled_sum,
+    "Custom>CustomScaleLayer": scaled_sum,
+    **{
+        f"{package}{name}": margin_head
+        for name in _MARGIN_HEADS.split()
+        for package in ("", "Custom>", "keras_insightface>")
+    },
+}
+# Class names and registered names as files have them.
+TRAINING_NAMES = frozenset(_FACTORIES)

@@ -1,0 +1,266 @@
+"""The classes and functions of Keras 3 and tf_keras that a model's config may name.
+
+What is listed neither runs a text of the file, nor imports by its words, nor opens what it names:
+read in the sources of both libraries. What is not listed is refused; `keras_refused` says why.
+"""
+
+from __future__ import annotations
+
+import re
+
+from evaluator.models.keras_operations import OPERATIONS
+
+_LAYERS_OF_BOTH = """
+    Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
+    AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
+    CategoryEncoding CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
+    Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D Dense
+    DepthwiseConv1D DepthwiseConv2D Discretization Dot Dropout ELU EinsumDense Embedding Flatten
+    GRU GRUCell GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
+    GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+    GroupNormalization HashedCrossing Hashing Identity InputLayer LSTM LSTMCell Layer
+    LayerNormalization LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum
+    MultiHeadAttention Multiply Normalization PReLU Permute RNN RandomBrightness RandomContrast
+    RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom ReLU RepeatVector
+    Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax
+    SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells
+    Subtract TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D Wrapper
+    ZeroPadding1D ZeroPadding2D ZeroPadding3D
+"""
+_LAYERS_OF_KERAS_3 = """
+    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast
+    ContrastLimitedAdaptiveHistogramEqualization CutMix Equalization GroupQueryAttention
+    GroupedQueryAttention MaxNumBoundingBoxes MelSpectrogram MixUp Pipeline RMSNormalization
+    RandAugment RandomColorDegeneration RandomColorJitter RandomElasticTransform RandomErasing
+    RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective
+    RandomPosterization RandomSaturation RandomSharpness RandomShear ReversibleEmbedding
+    STFTSpectrogram Solarization
+"""
+# With the aliases and version numbers under which Keras 2 wrote the same layers.
+_LAYERS_OF_KERAS_2 = """
+    AbstractRNNCell AddLoss AddMetric AvgPool1D AvgPool2D AvgPool3D BaseRandomLayer
+    BatchNormalizationBase BatchNormalizationV1 BatchNormalizationV2 Convolution1D
+    Convolution1DTranspose Convolution2D Convolution2DTranspose Convolution3D
+    Convolution3DTranspose CuDNNGRU CuDNNLSTM GRUCellV1 GRUCellV2 GRUV1 GRUV2 GlobalAvgPool1D
+    GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D LSTMCellV1
+    LSTMCellV2 LSTMV1 LSTMV2 LocallyConnected1D LocallyConnected2D MaxPool1D MaxPool2D
+    MaxPool3D RandomFourierFeatures RandomHeight RandomWidth SeparableConvolution1D
+    SeparableConvolution2D SyncBatchNormalization ThresholdedReLU
+"""
+LAYERS = frozenset((_LAYERS_OF_BOTH + _LAYERS_OF_KERAS_3 + _LAYERS_OF_KERAS_2).split())
+MODELS = frozenset({"Functional", "Model", "Sequential"})
+# The function they call is looked at by its own name.
+OP_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda"})
+
+INITIALIZERS = frozenset(
+    """
+    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer Initializer
+    LecunNormal LecunUniform Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform STFT
+    STFTInitializer TruncatedNormal VarianceScaling Zeros ConstantV2 GlorotNormalV2 GlorotUniformV2
+    HeNormalV2 HeUniformV2 IdentityV2 LecunNormalV2 LecunUniformV2 OnesV2 OrthogonalV2
+    RandomNormalV2 RandomUniformV2 TruncatedNormalV2 VarianceScalingV2 ZerosV2 constant
+    glorot_normal glorot_normalV2 glorot_uniform glorot_uniformV2 he_normal he_normalV2 he_uniform
+    he_uniformV2 identity initializer lecun_normal lecun_normalV2 lecun_uniform lecun_uniformV2
+    normal one ones orthogonal random_normal random_uniform stft truncated_normal uniform
+    variance_scaling zero zeros
+    """.split()
+)
+REGULARIZERS = frozenset(
+    """
+    L1 L1L2 L2 OrthogonalRegularizer Regularizer l1 l1_l2 l1l2 l2 orthogonal_regularizer regularizer
+    """.split()
+)
+CONSTRAINTS = frozenset(
+    """
+    Constraint MaxNorm MinMaxNorm NonNeg RadialConstraint UnitNorm constraint max_norm maxnorm
+    min_max_norm non_neg nonneg radial_constraint unit_norm unitnorm
+    """.split()
+)
+QUANTIZERS = frozenset(
+    """
+    AbsMaxQuantizer Float8QuantizationConfig Int4QuantizationConfig Int8QuantizationConfig
+    QuantizationConfig Quantizer abs_max_quantizer float8_quantization_config
+    int4_quantization_config int8_quantization_config quantization_config quantizer
+    """.split()
+)
+POLICIES = frozenset(
+    """
+    AWQDTypePolicy DTypePolicy DTypePolicyMap FloatDTypePolicy GPTQDTypePolicy Int4DTypePolicy
+    Policy PolicyV1 QuantizedDTypePolicy QuantizedFloat8DTypePolicy
+    """.split()
+)
+# Functions that Keras looks up by name, and the layers that Keras 2 takes in their place.
+ACTIVATIONS = frozenset(
+    """
+    celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu
+    linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softmax_v2
+    softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink
+    threshold
+    """.split()
+)
+ACTIVATION_LAYERS = frozenset("ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU".split())
+# `keras.ops` functions of one tensor, given as an activation.
+_OPS_FUNCTIONS = ACTIVATIONS | frozenset(
+    """
+    abs absolute arctan ceil clip cos erf exp expm1 floor identity log log1p negative normalize
+    reciprocal round rsqrt sign sin sqrt square
+    """.split()
+)
+
+# Keras's own marks for what JSON lacks. Each loader turns them into values: lists, slices, arrays.
+MARKERS = frozenset(
+    """
+    __bytes__ __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__ __tuple__ TensorShape
+    """.split()
+)
+
+_PREPROCESSING = frozenset(
+    """
+    CategoryEncoding CenterCrop Discretization HashedCrossing Hashing Normalization RandomContrast
+    RandomCrop RandomFlip RandomHeight RandomRotation RandomTranslation RandomWidth RandomZoom
+    Rescaling Resizing
+    """.split()
+)
+# Module as Keras exports it -> classes. tf_keras exports under the same names.
+_PUBLIC: dict[str, frozenset[str]] = {
+    "keras": frozenset(
+        """
+        DTypePolicy FloatDTypePolicy Initializer Layer Model Quantizer Regularizer Sequential
+        """.split()
+    ),
+    "keras.layers": LAYERS,
+    "keras.layers.experimental": frozenset(
+        "EinsumDense RandomFourierFeatures SyncBatchNormalization".split()
+    ),
+    "keras.layers.experimental.preprocessing": _PREPROCESSING,
+    "keras.models": MODELS,
+    "keras.initializers": INITIALIZERS,
+    "keras.regularizers": REGULARIZERS,
+    "keras.constraints": CONSTRAINTS,
+    "keras.quantizers": QUANTIZERS,
+    "keras.dtype_policies": POLICIES,
+    "keras.mixed_precision": frozenset("DTypePolicy FloatDTypePolicy Policy".split()),
+    "keras.random": frozenset({"SeedGenerator"}),
+}
+# Module in which Keras 3 or tf_keras defines them -> classes, where the file is not called so.
+_SOURCES: dict[str, frozenset[str]] = {
+    **{f"keras.src.ops.{module}": names for module, names in OPERATIONS.items()},
+    "keras.src.activations.activations": frozenset("Mish ReLU".split()),
+    "keras.src.applications.convnext": frozenset("LayerScale StochasticDepth".split()),
+    "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
+    "keras.src.constraints": CONSTRAINTS,
+    "keras.src.constraints.constraints": CONSTRAINTS,
+    "keras.src.dtype_policies.dtype_policy": POLICIES,
+    "keras.src.dtype_policies.dtype_policy_map": frozenset({"DTypePolicyMap"}),
+    "keras.src.engine.base_layer": frozenset("AddLoss AddMetric BaseRandomLayer Layer".split()),
+    "keras.src.engine.functional": frozenset({"Functional"}),
+    "keras.src.engine.input_layer": frozenset({"InputLayer"}),
+    "keras.src.engine.sequential": frozenset({"Sequential"}),
+    "keras.src.engine.training": frozenset({"Model"}),
+    "keras.src.initializers.constant_initializers": INITIALIZERS,
+    "keras.src.initializers.initializer": frozenset({"Initializer"}),
+    "keras.src.initializers.initializers": INITIALIZERS,
+    "keras.src.initializers.random_initializers": INITIALIZERS,
+    "keras.src.layers.attention.grouped_query_attention": frozenset({"GroupedQueryAttention"}),
+    "keras.src.layers.core.tf_op_layer": OP_LAYERS,
+    "keras.src.layers.layer": frozenset({"Layer"}),
+    "keras.src.layers.normalization.batch_normalization": frozenset(
+        "BatchNormalizationBase SyncBatchNormalization".split()
+    ),
+    "keras.src.layers.normalization.batch_normalization_v1": frozenset({"BatchNormalization"}),
+    "keras.src.layers.preprocessing.image_preprocessing": _PREPROCESSING | {"RandomBrightness"},
+    "keras.src.layers.preprocessing.image_preprocessing.clahe": frozenset(
+        {"ContrastLimitedAdaptiveHistogramEqualization"}
+    ),
+    "keras.src.layers.preprocessing.image_preprocessing.max_num_bounding_box": frozenset(
+        {"MaxNumBoundingBoxes"}
+    ),
+    "keras.src.layers.regularization.spatial_dropout": frozenset(
+        "SpatialDropout1D SpatialDropout2D SpatialDropout3D".split()
+    ),
+    "keras.src.layers.rnn.base_rnn": frozenset({"RNN"}),
+    "keras.src.layers.rnn.base_wrapper": frozenset({"Wrapper"}),
+    "keras.src.layers.rnn.gru": frozenset({"GRUCell"}),
+    "keras.src.layers.rnn.gru_v1": frozenset("GRU GRUCell".split()),
+    "keras.src.layers.rnn.lstm": frozenset({"LSTMCell"}),
+    "keras.src.layers.rnn.lstm_v1": frozenset("LSTM LSTMCell".split()),
+    "keras.src.layers.rnn.simple_rnn": frozenset({"SimpleRNNCell"}),
+    "keras.src.layers.kernelized": frozenset({"RandomFourierFeatures"}),
+    "keras.src.legacy.layers": frozenset(
+        "AlphaDropout RandomHeight RandomWidth ThresholdedReLU".split()
+    ),
+    "keras.src.mixed_precision.policy": POLICIES,
+    "keras.src.models.functional": frozenset({"Functional"}),
+    "keras.src.models.model": frozenset({"Model"}),
+    "keras.src.models.sequential": frozenset({"Sequential"}),
+    "keras.src.quantizers.quantization_config": QUANTIZERS,
+    "keras.src.quantizers.quantizers": QUANTIZERS | {"FakeQuantWithMinMaxVars"},
+    "keras.src.random.seed_generator": frozenset({"SeedGenerator"}),
+    "keras.src.regularizers": REGULARIZERS,
+    "keras.src.regularizers.regularizers": REGULARIZERS,
+}
+_LAYER_FOLDERS = frozenset(
+    """
+    activation activations attention convolutional core locally_connected merging normalization
+    pooling preprocessing preprocessing.image_preprocessing regularization reshaping rnn
+    """.split()
+)
+_FUNCTIONS: dict[str, frozenset[str]] = {
+    "builtins": ACTIVATIONS,
+    "keras.activations": ACTIVATIONS,
+    "keras.src.activations": ACTIVATIONS,
+    "keras.src.activations.activations": ACTIVATIONS,
+    "keras.ops": _OPS_FUNCTIONS,
+}
+# What stands without a module is looked for in tables of one kind each: layers, initializers, ...
+_BARE = (
+    LAYERS
+    | MODELS
+    | OP_LAYERS
+    | INITIALIZERS
+    | REGULARIZERS
+    | CONSTRAINTS
+    | QUANTIZERS
+    | POLICIES
+    # The loss scales of Keras 2.3's policies; a policy is built without them.
+    | frozenset("SeedGenerator DynamicLossScale FixedLossScale".split())
+)
+
+# Registered name in tf_keras -> module and class. Keras 3 registers none of its own.
+REGISTERED = {
+    "Custom>CustomScaleLayer": ("tf_keras.src.applications.inception_resnet_v2", "CustomScaleLayer")
+}
+
+# Other names of the same packages: of the whole, and of what they export.
+_WHOLE = re.compile(r"tf_keras(?=\.|$)")
+_EXPORTED = re.compile(r"(?:keras\.api|tf_keras\.api|tensorflow\.keras)(?=\.|$)")
+
+
+def is_harmless_class(module: str | None, name: str) -> bool:
+    """Whether both libraries take this for one of the listed classes, or know nothing of it."""
+    if module is None:
+        return name in _BARE
+    if _EXPORTED.match(module):
+        return name in _PUBLIC.get(_EXPORTED.sub("keras", module, count=1), ())
+    module = _WHOLE.sub("keras", module, count=1) if _WHOLE.match(module) else module
+    if name in _PUBLIC.get(module, ()) or name in _SOURCES.get(module, ()):
+        return True
+    return name in LAYERS and _is_file_of_layer(module, name)
+
+
+def is_harmless_function(module: str, name: str) -> bool:
+    """Whether a function computes, and nothing else."""
+    if _EXPORTED.match(module):
+        module = _EXPORTED.sub("keras", module, count=1)
+    elif _WHOLE.match(module):
+        module = _WHOLE.sub("keras", module, count=1)
+    return name in _FUNCTIONS.get(module, ())
+
+
+def _is_file_of_layer(module: str, name: str) -> bool:
+    """Whether the module is `keras.src.layers.FOLDER.FILE` with a file called like the layer."""
+    if not module.startswith("keras.src.layers."):
+        return False
+    folder, _, file = module.removeprefix("keras.src.layers.").rpartition(".")
+    return folder in _LAYER_FOLDERS and file.replace("_", "") == name.lower()

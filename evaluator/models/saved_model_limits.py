@@ -139,7 +139,7 @@ def _itemsize(kind: int) -> int:
     import tensorflow as tf
 
     try:
-        return tf.dtypes.as_dtype(kind).size or 1
+        return int(tf.dtypes.as_dtype(kind).size) or 1
     except TypeError:  # no such type
         return 1
 

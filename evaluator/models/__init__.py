@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import mmap
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
+from evaluator.bounded_file import open_regular
 from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
+from evaluator.models.identity import (
+    FileStamp,
+    ModelIdentity,
+    file_stamp,
+    model_identity,
+    model_sha256,
+)
 from evaluator.models.wire import WireError, fields
+
+__all__ = [
+    "ENGINES",
+    "NATIVE",
+    "FileStamp",
+    "LoadOptions",
+    "ModelIdentity",
+    "check_model",
+    "file_stamp",
+    "load_embedder",
+    "model_format",
+    "model_identity",
+    "model_sha256",
+]
 
 #: What computes: each format's own runtime, or another one for all of them.
 NATIVE = "native"
@@ -67,11 +89,11 @@ _ONNX_FIELDS = frozenset({*range(1, 9), 14, 20, 25, 26})
 def model_format(path: Path) -> str | None:
     """The format of a model file, told by its content, or None if it is no known model.
 
-    Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read, and at once for what is no file: a FIFO, a device.
     """
     if path.is_dir():
         return "savedmodel" if (path / "saved_model.pb").is_file() else None
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(16)
     if head.startswith(_HDF5):
         return None if container_kind(path) else "keras-h5"  # a bin may be an HDF5 file too
@@ -83,12 +105,16 @@ def model_format(path: Path) -> str | None:
     return "onnx" if head[:1] == b"\x08" and _is_onnx(path) else None
 
 
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(open_regular(path), "rb")
+
+
 def _is_onnx(path: Path) -> bool:
     """Whether a file is a protocol-buffer message with the fields of an ONNX model.
 
     ONNX has no signature; the numbers and lengths of the outermost fields tell it well enough.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
         # Closed when the views on it are gone.
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     found = set()
@@ -114,42 +140,6 @@ def load_embedder(path: Path, options: LoadOptions) -> Embedder:
     return cast(Embedder, _function(path, "load", options.engine)(path, options))
 
 
-def model_sha256(path: Path) -> str:
-    """SHA-256 of a model file; of a folder, over the names and contents of its files in order."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return (
-                hashlib.file_digest(file, "sha256").hexdigest()
-                if hasattr(hashlib, "file_digest")
-                else _digest(file.read())
-            )
-    total = hashlib.sha256()
-    for member in sorted(path.rglob("*")):
-        if member.is_file():
-            total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-            total.update(model_sha256(member).encode())
-    return total.hexdigest()
-
-
-#: Inode, size and both times of each file of a model: another stamp, perhaps another content.
-FileStamp = tuple[tuple[int, int, int, int], ...]
-
-
-def file_stamp(path: Path) -> FileStamp:
-    """What tells, without reading them, that a model's files were replaced or written to.
-
-    Raises OSError.
-    """
-    members = [path] if not path.is_dir() else sorted(path.rglob("*"))
-    stats = [member.stat() for member in members]
-    # A copy may bring its time of change along (cp -p); the inode's own cannot be set.
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _function(path: Path, name: str, engine: str) -> Callable[[Path, LoadOptions], Embedder | None]:
     if engine != NATIVE:
         from evaluator.models.openvino import check_installed
@@ -167,7 +157,7 @@ def _appearance(path: Path) -> str:
     """What a file that is no model looks like, in words."""
     if path.is_dir():
         return "a folder without saved_model.pb"
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(512)
     if not head:
         return "the file is empty"

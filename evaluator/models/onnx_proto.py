@@ -45,17 +45,16 @@ def parsed(path: Path, data: bytes) -> Message:
 
 
 def messages(message: Message, kind: str) -> Iterator[Message]:
-    """Every message of a kind ("TensorProto") at any depth of another; not those within one such.
+    """Every message of a kind ("TensorProto") at any depth of another, itself among them.
 
     Goes by the package's own description of the messages, so a field of a later version of ONNX
     is not passed over.
     """
     if message.DESCRIPTOR.name == kind:
         yield message
-        return
     for field in _leading_to(message.DESCRIPTOR, kind):
         value = getattr(message, field.name)
-        if _repeated(field):
+        if is_repeated(field):
             for each in value:
                 yield from messages(each, kind)
         elif message.HasField(field.name):
@@ -85,7 +84,7 @@ def _reaches(descriptor: Message, kind: str, seen: set[str]) -> bool:
     )
 
 
-def _repeated(field: Message) -> bool:
+def is_repeated(field: Message) -> bool:
     known = getattr(field, "is_repeated", None)  # newer than the oldest protobuf allowed
     return bool(field.label == field.LABEL_REPEATED if known is None else known)
 

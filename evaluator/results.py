@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluator.digests import identity_digest
 from evaluator.errors import ResultError, cause_of
 from evaluator.leftovers import remove_leftovers
 from evaluator.result_check import finite, plain, wrong_part
@@ -35,7 +36,11 @@ _NAMED_IMAGES = 20
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}."""
+    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}.
+
+    ``data_sha256`` is of the files beside an .onnx model that hold its weights; it is in a result's
+    JSON only where there are such files.
+    """
 
     name: str
     path: str
@@ -43,6 +48,12 @@ class ModelRecord:
     format: str
     embedding_size: int
     input: Mapping[str, Any]
+    data_sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """One digest of all the model's bytes: what tells models apart, here and in every list."""
+        return identity_digest(self.sha256, self.data_sha256)
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,9 @@ def make_result(
     model_format: str,
     input_spec: InputSpec,
     settings: Settings,
+    data_sha256: str | None = None,
 ) -> Result:
-    """The Result of a Measurement by the model of that name, path, hash and format."""
+    """The Result of a Measurement by the model of that name, path, digests and format."""
     from evaluator.all_figures import to_json
 
     verification_set = measurement.bin
@@ -135,6 +147,7 @@ def make_result(
             format=model_format,
             embedding_size=measurement.embedding_size,
             input=input_json(input_spec),
+            data_sha256=data_sha256,
         ),
         bin=BinRecord(
             name=verification_set.name,
@@ -202,9 +215,10 @@ def result_path(
     output: str | None = None,
     size: tuple[int, int] | None = None,
 ) -> Path:
-    """Where the result of a model and bin, each (name, SHA-256), with these settings stands.
+    """Where the result of a model and bin with these settings stands.
 
-    ``<folder>/<model>-<sha8>/<bin>-<sha8>.json``, with what is not the default named before
+    ``model`` is (name, identity), ``bin`` (name, SHA-256).
+    ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
     ``.json``: two settings of one model and bin are two results.
     """
     default = Settings()
@@ -326,6 +340,8 @@ def to_dict(result: Result) -> dict[str, Any]:
     parts = asdict(result)
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
+    if result.model.data_sha256 is None:
+        del parts["model"]["data_sha256"]
     return {"schema": parts.pop("schema"), **parts}
 
 

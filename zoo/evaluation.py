@@ -19,9 +19,10 @@ from evaluator.inputs import Embedder
 from evaluator.models import (
     FileStamp,
     LoadOptions,
+    ModelIdentity,
     check_model,
     file_stamp,
-    model_sha256,
+    model_identity,
 )
 from evaluator.results import (
     Result,
@@ -42,12 +43,12 @@ from zoo.words import Interrupted, detail, note, warn
 
 @dataclass(frozen=True)
 class _Task:
-    """A model with its hash and load options, the stamp that its file had before it was hashed,
-    and what is stored of it, by the path of the bin.
+    """A model with its digests and load options, the stamp that its files had before they were
+    hashed, and what is stored of it, by the path of the bin.
     """
 
     model: ModelChoice
-    sha256: str
+    identity: ModelIdentity
     options: LoadOptions
     stamp: FileStamp
     stored: dict[Path, Result]
@@ -103,18 +104,18 @@ def _tasks(request: Request, waiting: Collection[Path]) -> list[_Task]:
     stamps = [file_stamp(choice.path) for choice in request.models]
     # Hashed by another core while this one checks them.
     with ThreadPoolExecutor(1) as beside:
-        hashes = [beside.submit(model_sha256, choice.path) for choice in request.models]
+        hashes = [beside.submit(model_identity, choice.path) for choice in request.models]
         try:
             checked = [
-                checked_model(choice, request, sha256=sha256.result, unseen=choice.path in waiting)
-                for choice, sha256 in zip(request.models, hashes, strict=True)
+                checked_model(choice, request, identity=found.result, unseen=choice.path in waiting)
+                for choice, found in zip(request.models, hashes, strict=True)
             ]
         except BaseException:
             beside.shutdown(wait=False, cancel_futures=True)
             raise
     return [
-        _Task(choice, sha256, options, stamp, {})
-        for choice, (sha256, options), stamp in zip(request.models, checked, stamps, strict=True)
+        _Task(choice, identity, options, stamp, {})
+        for choice, (identity, options), stamp in zip(request.models, checked, stamps, strict=True)
     ]
 
 
@@ -172,7 +173,9 @@ def _left(done: int, asked: int, request: Request) -> str:
 
 def _say_files(tasks: Sequence[_Task], sets: Sequence[VerificationSet]) -> None:
     for task in tasks:
-        detail(f"model {task.model.name}: {task.model.path}, SHA-256 {task.sha256}")
+        detail(f"model {task.model.name}: {task.model.path}, SHA-256 {task.identity.sha256}")
+        if task.identity.data_sha256 is not None:
+            detail(f"data of {task.model.name}: SHA-256 {task.identity.data_sha256}")
     for each in sets:
         detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
 
@@ -188,7 +191,7 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
     """
     found = read_bin(path)
     for task in tasks if not request.fresh else ():
-        at = _path(task.model, task.sha256, task.options, found, request)
+        at = _path(task.model, task.identity, task.options, found, request)
         result = _stored(at, task.model, task.options, request)
         if result is not None:
             task.stored[found.path] = result
@@ -214,14 +217,14 @@ def _may_be_stored(choice: ModelChoice, request: Request) -> bool:
 
 def _path(
     choice: ModelChoice,
-    sha256: str,
+    identity: ModelIdentity,
     options: LoadOptions,
     verification_set: VerificationSet,
     request: Request,
 ) -> Path:
     return result_path(
         request.results,
-        model=(choice.name, sha256),
+        model=(choice.name, identity.digest),
         bin=(verification_set.name, verification_set.sha256),
         settings=request.settings,
         profile=options.profile or "unit",
@@ -260,7 +263,7 @@ def _measure(
 ) -> Iterator[tuple[Path, Result]]:
     """Measures one model on bins and stores each result as soon as it is there."""
     with work.processes.loaded(
-        task.model, task.options, sha256=task.sha256, stamp=task.stamp
+        task.model, task.options, identity=task.identity, stamp=task.stamp
     ) as embedder:
         if work.following is not None:
             work.processes.prepare(work.following.model, work.following.options)
@@ -297,7 +300,8 @@ def _embedded(
                 measurement,
                 name=task.model.name,
                 path=task.model.path,
-                sha256=task.sha256,
+                sha256=task.identity.sha256,
+                data_sha256=task.identity.data_sha256,
                 model_format=embedder.format,
                 input_spec=embedder.input,
                 settings=request.settings,

@@ -15,7 +15,7 @@ from evaluator.decode import decode_image
 from evaluator.errors import InputError, ModelError, check_choice
 from evaluator.inputs import Embedder, InputSpec, write_model_input
 from evaluator.isolation.process import ModelProcess, open_model, walled
-from evaluator.models import LoadOptions, model_format, model_sha256
+from evaluator.models import LoadOptions, model_format, model_identity
 from evaluator.models.export import SUFFIXES, put_whole
 from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.loading import say_of
@@ -89,7 +89,7 @@ def run_export(request: Request, job: Job) -> Parity:
             calibration=_calibration(encoded, source.input) if job.quantize == "int8" else None,
         )
         put_whole(made, target)
-        write_sidecar(target, source.input, model_sha256(target))
+        write_sidecar(target, source.input, model_identity(target).digest)
         differences = _differences(target, source, encoded, options)
     return Parity(target, differences, _ALLOWED[job.quantize])
 

@@ -14,7 +14,14 @@ from evaluator.inputs import Embedder
 from evaluator.isolation.process import ModelProcess, walled
 from evaluator.isolation.wall import missing_part
 from evaluator.memory import in_smaller_batches
-from evaluator.models import FileStamp, LoadOptions, file_stamp, model_format, model_sha256
+from evaluator.models import (
+    FileStamp,
+    LoadOptions,
+    ModelIdentity,
+    file_stamp,
+    model_format,
+    model_identity,
+)
 from zoo.lookup import ModelChoice
 from zoo.words import detail, note, warn
 
@@ -60,11 +67,16 @@ class ModelProcesses:
 
     @contextmanager
     def loaded(
-        self, choice: ModelChoice, options: LoadOptions, *, sha256: str, stamp: FileStamp
+        self,
+        choice: ModelChoice,
+        options: LoadOptions,
+        *,
+        identity: ModelIdentity,
+        stamp: FileStamp,
     ) -> Iterator[Embedder]:
         """The model as an Embedder, until the block ends, and its notes on stderr.
 
-        ``stamp`` is the file's before ``sha256`` was taken. Raises ModelError for a model that
+        ``stamp`` is the files' before ``identity`` was taken. Raises ModelError for a model that
         cannot be loaded, and where its file is another one by now.
         """
         start = time.perf_counter()
@@ -75,11 +87,11 @@ class ModelProcesses:
             try:
                 embedder = self._begun[key][0].loaded()
             except (ModelError, OSError) as error:
-                _check_unchanged(choice.path, sha256, stamp)
+                _check_unchanged(choice.path, identity, stamp)
                 if isinstance(error, OSError):
                     raise ModelError(f"{choice.path}: {error.strerror or error}") from None
                 raise
-            _check_unchanged(choice.path, sha256, stamp)
+            _check_unchanged(choice.path, identity, stamp)
             detail(f"{choice.name}: loaded in {time.perf_counter() - start:.1f} s")
             say_of(choice, embedder, options)
             yield embedder
@@ -98,13 +110,13 @@ def say_of(choice: ModelChoice, embedder: Embedder, options: LoadOptions) -> Non
         note(f"{choice.name}: {line}")
 
 
-def _check_unchanged(path: Path, sha256: str, stamp: FileStamp) -> None:
-    """Raises ModelError where the model's file is not the one that was hashed."""
+def _check_unchanged(path: Path, identity: ModelIdentity, stamp: FileStamp) -> None:
+    """Raises ModelError where the model's files, or the note beside it, are other ones by now."""
     try:
-        same = file_stamp(path) == stamp
+        now = file_stamp(path)
         # A file that was merely touched, or written again with the same content, is the same.
-        same = same or model_sha256(path) == sha256
-    except OSError:
+        same = now == stamp or (now.note == stamp.note and model_identity(path) == identity)
+    except (ModelError, OSError):
         same = False
     if not same:
         raise ModelError(

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from evaluator.errors import InputError, check_choice
 from evaluator.inputs import PROFILES
-from evaluator.models import ENGINES, NATIVE, LoadOptions, check_model, model_sha256
+from evaluator.models import (
+    ENGINES,
+    NATIVE,
+    LoadOptions,
+    ModelIdentity,
+    check_model,
+    model_identity,
+)
 from evaluator.models.sidecar import noted_input
 from evaluator.results import Settings
 from zoo.lookup import ModelChoice
@@ -61,26 +68,26 @@ def checked_model(
     choice: ModelChoice,
     request: Request,
     *,
-    sha256: Callable[[], str] | None = None,
+    identity: Callable[[], ModelIdentity] | None = None,
     unseen: bool = False,
-) -> tuple[str, LoadOptions]:
-    """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
-    stated beside it. Raises InputError for all that can be told without TensorFlow; of the file's
-    content, which ``unseen`` leaves to the caller, nothing.
+) -> tuple[ModelIdentity, LoadOptions]:
+    """The digests of a model's files and how to load it: as asked, else as its entry says, else as
+    is stated beside it. Raises InputError for all that can be told without TensorFlow; of the
+    file's content, which ``unseen`` leaves to the caller, nothing.
 
-    ``sha256`` gives the hash where another thread is taking it already.
+    ``identity`` gives the digests where another thread is taking them already.
     """
     options = _load_options(choice, request)
     if not unseen:
         check_model(choice.path, options)
-    found = model_sha256(choice.path) if sha256 is None else sha256()
+    found = model_identity(choice.path) if identity is None else identity()
     entry = choice.entry
-    if entry is not None and entry.sha256 not in (None, found):
+    if entry is not None and entry.sha256 not in (None, found.sha256):
         raise InputError(
-            f"{choice.path}: its SHA-256 is {found}, but entry {entry.name!r} states "
+            f"{choice.path}: its SHA-256 is {found.sha256}, but entry {entry.name!r} states "
             f"{entry.sha256}: this is another file than the entry's"
         )
-    if options.profile is None and (noted := noted_input(choice.path, found)) is not None:
+    if options.profile is None and (noted := noted_input(choice.path, found.digest)) is not None:
         profile, channels = noted
         options = replace(options, profile=profile, channels=request.channels or channels)
     return found, options

@@ -90,12 +90,12 @@ def results_named(folder: Path, name: str) -> list[Stored]:
     return [stored for stored in found if stored.result.model.name == name]
 
 
-def results_hashed(folder: Path, sha256: str) -> list[Stored]:
-    """The results of all models whose SHA-256 begins so."""
-    start = sha256[:8]
+def results_hashed(folder: Path, identity: str) -> list[Stored]:
+    """The results of all models whose identity begins so."""
+    start = identity[:8]
     folders = [path for path in _folders(folder) if path.name.rpartition("-")[2].startswith(start)]
     found = _read(_results_in(folders)).results
-    return [stored for stored in found if stored.result.model.sha256.startswith(sha256)]
+    return [stored for stored in found if stored.result.model.identity.startswith(identity)]
 
 
 def is_hash_prefix(value: str) -> bool:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
+import os
 import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
+from evaluator.bounded_file import open_regular
 from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
+from evaluator.models.identity import (
+    FileStamp,
+    ModelIdentity,
+    file_stamp,
+    model_identity,
+    model_sha256,
+)
+
+__all__ = [
+    "ENGINES",
+    "NATIVE",
+    "FileStamp",
+    "LoadOptions",
+    "ModelIdentity",
+    "check_model",
+    "file_stamp",
+    "load_embedder",
+    "model_format",
+    "model_identity",
+    "model_sha256",
+]
 
 #: What computes: each format's own runtime, or another one for all of them.
 NATIVE = "native"
@@ -75,11 +97,11 @@ _ONNX_HEAD = re.compile(
 def model_format(path: Path) -> str | None:
     """The format of a model file, told by its content, or None if it is no known model.
 
-    Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read, and at once for what is no file: a FIFO, a device.
     """
     if path.is_dir():
         return "savedmodel" if (path / "saved_model.pb").is_file() else None
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(16)
     if head.startswith(_HDF5):
         return None if container_kind(path) else "keras-h5"  # a bin may be an HDF5 file too
@@ -89,6 +111,10 @@ def model_format(path: Path) -> str | None:
     if head[4:8] == b"TFL3":
         return "tflite"
     return "onnx" if _is_onnx(head) else None
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(open_regular(path), "rb")
 
 
 def _is_onnx(head: bytes) -> bool:
@@ -113,42 +139,6 @@ def load_embedder(path: Path, options: LoadOptions) -> Embedder:
     return cast(Embedder, _function(path, "load", options.engine)(path, options))
 
 
-def model_sha256(path: Path) -> str:
-    """SHA-256 of a model file; of a folder, over the names and contents of its files in order."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return (
-                hashlib.file_digest(file, "sha256").hexdigest()
-                if hasattr(hashlib, "file_digest")
-                else _digest(file.read())
-            )
-    total = hashlib.sha256()
-    for member in sorted(path.rglob("*")):
-        if member.is_file():
-            total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-            total.update(model_sha256(member).encode())
-    return total.hexdigest()
-
-
-#: Inode, size and both times of each file of a model: another stamp, perhaps another content.
-FileStamp = tuple[tuple[int, int, int, int], ...]
-
-
-def file_stamp(path: Path) -> FileStamp:
-    """What tells, without reading them, that a model's files were replaced or written to.
-
-    Raises OSError.
-    """
-    members = [path] if not path.is_dir() else sorted(path.rglob("*"))
-    stats = [member.stat() for member in members]
-    # A copy may bring its time of change along (cp -p); the inode's own cannot be set.
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _function(path: Path, name: str, engine: str) -> Callable[[Path, LoadOptions], Embedder | None]:
     if engine != NATIVE:
         from evaluator.models.openvino import check_installed
@@ -166,7 +156,7 @@ def _appearance(path: Path) -> str:
     """What a file that is no model looks like, in words."""
     if path.is_dir():
         return "a folder without saved_model.pb"
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(512)
     if not head:
         return "the file is empty"

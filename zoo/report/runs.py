@@ -68,7 +68,7 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
     unreadable = []
     for slot, each in enumerate(contestants):
         folder = RunFolder(Path(each.record.path).parent)
-        if each.record.sha256 in found or not folder.entry.is_file() or not folder.log.is_file():
+        if each.record.identity in found or not folder.entry.is_file() or not folder.log.is_file():
             continue
         try:
             run = _run(slot, each, folder)
@@ -76,7 +76,7 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
             unreadable.append(f"{each.label}: its run cannot be read: {error}")
             continue
         if run is not None:
-            found[each.record.sha256] = run
+            found[each.record.identity] = run
     return Runs(tuple(found.values()), tuple(unreadable))
 
 

@@ -23,6 +23,14 @@ _GZIP = h5py.h5z.FILTER_DEFLATE
 _MOST_UNPACKED = 1032
 _ROUNDING = 1 << 16
 
+# A score, a label, two images and two people.
+_BYTES_A_PAIR = 41
+# Below, memory is not asked after.
+_NO_QUESTION = 1 << 26
+
+# What is squared and added up must not overflow; scores from elsewhere have any scale.
+LARGEST_SCORE = 1e100
+
 # Kinds of NumPy type, by name of the dataset, as in `np.dtype.kind`.
 _KINDS = {"scores": "f", "genuine": "biu", "images": "iu", "people": "iu"}
 
@@ -37,12 +45,29 @@ def scores_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     return buffer.getvalue()
 
 
+def check_values(
+    path: Path, scores: NDArray[np.generic], labels: NDArray[np.generic], *, genuine: int
+) -> None:
+    """Raises ResultError unless so many pairs are genuine, as the result says, and every score can
+    be computed with.
+    """
+    found = int(np.count_nonzero(labels))
+    if found != genuine:
+        raise ResultError(
+            f"{path}: the scores do not belong to the result beside them: {found:,} genuine pairs, "
+            f"where it has {genuine:,}; use --fresh"
+        )
+    if bool((np.abs(scores) > LARGEST_SCORE).any()):
+        raise ResultError(f"{path}: scores beyond {LARGEST_SCORE:g}; scale them, and store again")
+
+
 def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.generic]]:
     """``scores``, ``genuine``, ``images`` and, where they are known, ``people`` of so many pairs.
 
     ``data`` are the bytes of the file at ``path``, which messages name. Raises ResultError for
     datasets that are missing, damaged, of another shape, or not wholly in the file.
     """
+    _check_memory(path, pairs)
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -52,6 +77,21 @@ def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.g
         raise
     except BAD_HDF5 as error:
         raise ResultError(f"{path}: damaged scores ({cause_of(error)}); use --fresh") from None
+
+
+def _check_memory(path: Path, pairs: int) -> None:
+    """Raises ResultError for scores that memory does not hold, twice over for a copy as float64."""
+    needed = 2 * pairs * _BYTES_A_PAIR
+    if needed < _NO_QUESTION:
+        return
+    from evaluator.models.limits import available_bytes
+
+    available = available_bytes()
+    if available is not None and needed > available:
+        raise ResultError(
+            f"{path}: {pairs:,} pairs need {needed:,} bytes of memory, and {available:,} are "
+            "available"
+        )
 
 
 def _values(path: Path, file: h5py.File, name: str, length: int) -> NDArray[np.generic]:

@@ -26,6 +26,7 @@ from evaluator.models import (
     model_sha256,
 )
 from evaluator.models.sidecar import noted_input
+from evaluator.reading_rules import reading_problem
 from evaluator.results import (
     Result,
     Scores,
@@ -303,7 +304,13 @@ def _stored(
     # The path names neither: an entry's size may have been edited, and names are shortened in it.
     same_size = options.size is None or result.model.input.get("size") == list(options.size)
     asked = whole and same_size and result.model.name == choice.name
-    return result if asked and result.settings == request.settings else None
+    if not asked or result.settings != request.settings:
+        return None
+    problem = reading_problem(result)
+    if problem is not None:
+        warn(f"zoo: measured again: {path}: {problem.partition(';')[0]}")
+        return None
+    return result
 
 
 def _say_stored(found: int, asked: int) -> None:

@@ -23,8 +23,6 @@ _GZIP = h5py.h5z.FILTER_DEFLATE
 _MOST_UNPACKED = 1032
 _ROUNDING = 1 << 16
 
-# A score, a label, two images and two people.
-_BYTES_A_PAIR = 41
 # Below, memory is not asked after.
 _NO_QUESTION = 1 << 26
 
@@ -67,7 +65,6 @@ def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.g
     ``data`` are the bytes of the file at ``path``, which messages name. Raises ResultError for
     datasets that are missing, damaged, of another shape, or not wholly in the file.
     """
-    _check_memory(path, pairs)
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -77,21 +74,6 @@ def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.g
         raise
     except BAD_HDF5 as error:
         raise ResultError(f"{path}: damaged scores ({cause_of(error)}); use --fresh") from None
-
-
-def _check_memory(path: Path, pairs: int) -> None:
-    """Raises ResultError for scores that memory does not hold, twice over for a copy as float64."""
-    needed = 2 * pairs * _BYTES_A_PAIR
-    if needed < _NO_QUESTION:
-        return
-    from evaluator.models.limits import available_bytes
-
-    available = available_bytes()
-    if available is not None and needed > available:
-        raise ResultError(
-            f"{path}: {pairs:,} pairs need {needed:,} bytes of memory, and {available:,} are "
-            "available"
-        )
 
 
 def _values(path: Path, file: h5py.File, name: str, length: int) -> NDArray[np.generic]:
@@ -108,6 +90,7 @@ def _values(path: Path, file: h5py.File, name: str, length: int) -> NDArray[np.g
     if stored.dtype.kind not in _KINDS[name] or stored.dtype.itemsize > 8:
         raise ResultError(f"{path}: damaged scores ({name!r} has another type); use --fresh")
     _check_storage(path, name, stored)
+    _check_memory(path, name, stored.nbytes)
     values: NDArray[np.generic] = stored[:]
     return values
 
@@ -127,4 +110,17 @@ def _check_storage(path: Path, name: str, stored: h5py.Dataset) -> None:
         raise ResultError(
             f"{path}: damaged scores ({name!r} declares {stored.nbytes} bytes and has {held});"
             " use --fresh"
+        )
+
+
+def _check_memory(path: Path, name: str, size: int) -> None:
+    """Raises ResultError for values that memory does not hold, twice over for a copy of them."""
+    if size < _NO_QUESTION:
+        return
+    from evaluator.models.limits import available_bytes
+
+    available = available_bytes()
+    if available is not None and 2 * size > available:
+        raise ResultError(
+            f"{path}: {name!r} needs {2 * size:,} bytes of memory, and {available:,} are available"
         )

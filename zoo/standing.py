@@ -40,6 +40,7 @@ SOURCES = (
     "evaluator/figure_text.py",
     "evaluator/leftovers.py",
     "evaluator/metrics.py",
+    "evaluator/npz.py",
     "evaluator/protocols.py",
     "evaluator/reading_rules.py",
     "evaluator/resampling.py",

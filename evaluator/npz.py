@@ -98,10 +98,13 @@ def array_names(archive: zipfile.ZipFile) -> list[str]:
 
 
 def read_array(archive: zipfile.ZipFile, name: str, *, copies: int = 1) -> NDArray[np.generic]:
-    """The array of that name, if memory holds it ``copies`` times. Raises NpzError, KeyError."""
+    """The array of that name, if memory holds it ``copies`` times as numbers of 64 bits or more.
+
+    Raises NpzError, KeyError.
+    """
     info = member(archive, name)
     found = declared(archive, info)
-    check_memory(copies * found.size)
+    check_memory(copies * max(found.size, 8 * math.prod(found.shape)))
     return values(archive, info, found)
 
 

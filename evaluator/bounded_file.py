@@ -25,8 +25,12 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     with os.fdopen(open_regular(path), "rb") as file:
         try:
-            # One more than allowed: a file may grow after its size was read.
-            data = file.read(limit + 1)
+            # What is asked for is allocated: no more than the file says, which is 0 of /proc's.
+            size = min(os.fstat(file.fileno()).st_size, limit)
+            data = file.read(size + 1)
+            if len(data) > size:
+                # One more than allowed: a file may grow after its size was read.
+                data += file.read(limit + 1 - len(data))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
     if len(data) > limit:

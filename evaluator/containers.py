@@ -12,12 +12,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
-import struct
-import tokenize
-import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import BinError, cause_of
+from evaluator.npz import BAD_ZIP, NpzError, declared, values
 
 if TYPE_CHECKING:
     import h5py
@@ -42,29 +38,6 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
-# What zipfile raises on a damaged archive. Documented is the first; the others are a directory at a
-# negative place, an unknown compression or version, encryption, an early end, and broken extras.
-_BAD_ZIP = (
-    zipfile.BadZipFile,
-    EOFError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-# What NumPy raises on a header, which it gives to Python's own parser.
-_BAD_HEADER = (
-    *_BAD_ZIP,
-    SyntaxError,
-    TypeError,
-    KeyError,
-    MemoryError,
-    tokenize.TokenError,
-    Warning,
-)
 # What h5py raises on a damaged file, the same damage now one and now another.
 BAD_HDF5 = (
     AttributeError,
@@ -91,7 +64,7 @@ def container_kind(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 return "npz" if f"{MARKER}.npy" in archive.namelist() else None
-        except _BAD_ZIP:
+        except BAD_ZIP:
             return None
     if start == HDF5_START:
         import h5py
@@ -158,7 +131,7 @@ def _npz_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
             return {name: _npz_array(path, archive, name, _ARRAYS[name], 1) for name in _ARRAYS}
     except BinError:
         raise
-    except _BAD_ZIP as error:
+    except BAD_ZIP as error:
         raise _damaged(path, cause_of(error)) from error
 
 
@@ -174,27 +147,12 @@ def _npz_array(
         raise BinError(
             f"{path}: its array {name!r} is compressed; expected it stored, as numpy.savez does"
         )
-    member = io.BytesIO(archive.read(info))
     try:
-        shape, found = _npy_header(member)
-    except _BAD_HEADER as error:
-        raise _damaged(path, f"array {name!r}: {cause_of(error)}") from error
-    rest = member.read()
-    _check_array(path, name, (found.str, dtype), (len(shape), dimensions))
-    if math.prod(shape) * found.itemsize != len(rest):
-        raise _damaged(path, f"its array {name!r} declares {shape} and holds {len(rest)} bytes")
-    return np.frombuffer(rest, found).reshape(shape)
-
-
-def _npy_header(member: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and type that a .npy file declares; the stream is left where its data begin."""
-    major, _ = np.lib.format.read_magic(member)
-    first = major == 1
-    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # NumPy only warns of a header that Python 2 wrote
-        shape, _, found = read(member)
-    return shape, found
+        found = declared(archive, info)
+        _check_array(path, name, (found.dtype.str, dtype), (len(found.shape), dimensions))
+        return values(archive, info, found)
+    except NpzError as error:
+        raise _damaged(path, f"its array {name!r} {error}") from error
 
 
 # ---- HDF5 ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
 # A temporary file is written within seconds; one this much older than a file written just now, by
@@ -24,9 +25,28 @@ def remove_leftovers(folder: Path, pattern: re.Pattern[str], *, now: float) -> l
         return []
     for path in found:
         try:
-            if path.is_file() and now - path.stat().st_mtime > _DEAD_AFTER_SECONDS:
+            # Of the name itself: what a link points to was not written here.
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and now - status.st_mtime > _DEAD_AFTER_SECONDS:
                 path.unlink()
                 removed.append(path)
         except OSError:
             continue
     return removed
+
+
+def remove_own(path: Path, pattern: re.Pattern[str]) -> bool:
+    """Removes a file whose whole name matches, and says whether it did.
+
+    The name may come from a file that anyone wrote: a link, a folder or another name stays, and so
+    does what cannot be removed.
+    """
+    if pattern.fullmatch(path.name) is None:
+        return False
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    return True

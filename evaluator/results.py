@@ -14,10 +14,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluator.bounded_file import read_bounded
 from evaluator.digests import identity_digest
 from evaluator.errors import ResultError, cause_of
-from evaluator.leftovers import remove_leftovers
-from evaluator.result_check import finite, plain, wrong_part
+from evaluator.leftovers import remove_leftovers, remove_own
+from evaluator.reading_rules import READING, reading_words
+from evaluator.result_check import json_object, plain, shown, wrong_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 SCHEMA = 1
+
+# Of a pair, 41 bytes are stored, which packing cannot make more than a few per cent larger.
+_SCORES_BYTES_A_PAIR = 64
+_SCORES_BYTES = 1 << 20
 
 # How many unusable images a result names; the count is always whole.
 _NAMED_IMAGES = 20
@@ -87,7 +93,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """One model on one bin, as stored. ``scores`` is the name of the HDF5 file beside it."""
+    """One model on one bin, as stored. ``scores`` is the name of the HDF5 file beside it,
+    ``reading`` the version of the rules by which the model's file was read.
+    """
 
     status: str
     model: ModelRecord
@@ -100,6 +108,7 @@ class Result:
     created: str
     scores: str | None = None
     schema: int = SCHEMA
+    reading: int = READING
 
 
 @dataclass(frozen=True)
@@ -277,24 +286,31 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     stored = replace(result, scores=name)
     write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
     if before is not None and before != name:
-        path.with_name(before).unlink(missing_ok=True)
+        remove_own(path.with_name(before), own_scores(path))
     _remove_leftovers(path, name)
     return stored
 
 
+def own_scores(path: Path) -> re.Pattern[str]:
+    """What the scores files of the result stored at ``path`` are called, and no others."""
+    return re.compile(re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5")
+
+
 def _remove_leftovers(path: Path, name: str | None) -> None:
-    """Removes temporary files of the folder, and scores of this result that it does not name."""
-    own = re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5"
+    """Removes temporary files of this result, and scores of it that it does not name."""
     kept = "" if name is None else f"(?!{re.escape(name)}$)"
-    # Temporary names are mkstemp's: a dot, the file's name, a dot and eight characters.
-    pattern = re.compile(rf"\..+\.(json|h5)\.[a-z0-9_]{{8}}|{kept}{own}")
+    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
+    json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
+    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
+    pattern = re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
     remove_leftovers(path.parent, pattern, now=path.stat().st_mtime)
 
 
 def _stored_scores_name(path: Path) -> str | None:
+    """The scores that the result at a path has; None where what is there is no whole result."""
     try:
         return load_result(path).scores
-    except (FileNotFoundError, ResultError):
+    except (OSError, ResultError):
         return None
 
 
@@ -346,26 +362,33 @@ def to_dict(result: Result) -> dict[str, Any]:
 
 
 def load_result(path: Path) -> Result:
-    """The result stored at a path. Raises ResultError if the file is not one, or OSError."""
-    try:
-        stored = json.loads(path.read_bytes(), parse_float=finite, parse_constant=finite)
-    except (ValueError, RecursionError):
-        raise ResultError(f"{path}: not a stored result (not JSON); remove it") from None
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        schema = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
+    """The result stored at a path, measured by whatever rules (``reading_problem`` of it).
+
+    Raises ResultError, in one line, for a file of any content that is not one; FileNotFoundError
+    where there is none.
+    """
+    stored = json_object(path)
+    if type(stored.get("schema")) is not int or stored["schema"] != SCHEMA:
         raise ResultError(
-            f"{path}: expected a result of schema {SCHEMA}; found {str(schema)[:40]!r}"
+            f"{path}: expected a result of schema {SCHEMA}; found {shown(stored.get('schema'))}"
         )
+    stored.setdefault("reading", 0)
+    newer = type(stored["reading"]) is int and READING < stored["reading"] < 2**31
+    hint = reading_words(stored["reading"]) if newer else "remove it"
     try:
         stored["model"] = ModelRecord(**plain(stored["model"]))
         stored["bin"] = BinRecord(**plain(stored["bin"]))
         stored["settings"] = Settings(**plain(stored["settings"]))
+        for key in ("non_finite", "cost", "versions"):
+            stored[key] = plain(stored[key])
         result = Result(**stored)
     except (TypeError, KeyError, AttributeError) as error:
-        raise ResultError(f"{path}: not a whole result ({cause_of(error)}); remove it") from None
+        raise ResultError(f"{path}: not a whole result ({cause_of(error)}); {hint}") from None
     wrong = wrong_part(result)
+    if not wrong and result.scores is not None and not own_scores(path).fullmatch(result.scores):
+        wrong = f"scores is {shown(result.scores)}, which is no file of this result"
     if wrong:
-        raise ResultError(f"{path}: not a whole result ({wrong}); remove it")
+        raise ResultError(f"{path}: not a whole result ({wrong}); {hint}")
     return result
 
 
@@ -373,28 +396,36 @@ def load_scores(path: Path, result: Result) -> Scores:
     """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
     import numpy as np
 
-    from evaluator.scores_file import scores_arrays
+    from evaluator.scores_file import check_values, scores_arrays
 
     name = result.scores
-    if name is None or re.fullmatch(r"[\w.+-]+\.h5", name, re.ASCII) is None:
+    if name is None or own_scores(path).fullmatch(name) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
     file_path = path.with_name(name)
     try:
         # Read at once: another writer may replace the result while this one is looked at.
-        data = file_path.read_bytes()
+        data = read_bounded(file_path, scores_limit(result))
     except FileNotFoundError:
         raise ResultError(
             f"{file_path}: the scores of a result are gone; if it was not just measured again "
             "elsewhere, use --fresh"
         ) from None
+    except OSError as error:
+        raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
     arrays = scores_arrays(file_path, data, result.bin.pairs)
     people = arrays.get("people")
+    check_values(file_path, arrays["scores"], arrays["genuine"], genuine=result.bin.genuine)
     return Scores(
         scores=arrays["scores"].astype(np.float64),
         genuine=arrays["genuine"].astype(np.bool_),
         images=arrays["images"].astype(np.int64),
         people=None if people is None else people.astype(np.int64),
     )
+
+
+def scores_limit(result: Result) -> int:
+    """Bytes that the scores file of a result can have."""
+    return result.bin.pairs * _SCORES_BYTES_A_PAIR + _SCORES_BYTES
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

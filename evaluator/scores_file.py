@@ -23,6 +23,12 @@ _GZIP = h5py.h5z.FILTER_DEFLATE
 _MOST_UNPACKED = 1032
 _ROUNDING = 1 << 16
 
+# Below, memory is not asked after.
+_NO_QUESTION = 1 << 26
+
+# What is squared and added up must not overflow; scores from elsewhere have any scale.
+LARGEST_SCORE = 1e100
+
 # Kinds of NumPy type, by name of the dataset, as in `np.dtype.kind`.
 _KINDS = {"scores": "f", "genuine": "biu", "images": "iu", "people": "iu"}
 
@@ -35,6 +41,22 @@ def scores_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
         for name, values in arrays.items():
             file.create_dataset(name, data=values, compression="gzip", track_times=False)
     return buffer.getvalue()
+
+
+def check_values(
+    path: Path, scores: NDArray[np.generic], labels: NDArray[np.generic], *, genuine: int
+) -> None:
+    """Raises ResultError unless so many pairs are genuine, as the result says, and every score can
+    be computed with.
+    """
+    found = int(np.count_nonzero(labels))
+    if found != genuine:
+        raise ResultError(
+            f"{path}: the scores do not belong to the result beside them: {found:,} genuine pairs, "
+            f"where it has {genuine:,}; use --fresh"
+        )
+    if bool((np.abs(scores) > LARGEST_SCORE).any()):
+        raise ResultError(f"{path}: scores beyond {LARGEST_SCORE:g}; scale them, and store again")
 
 
 def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.generic]]:
@@ -68,6 +90,7 @@ def _values(path: Path, file: h5py.File, name: str, length: int) -> NDArray[np.g
     if stored.dtype.kind not in _KINDS[name] or stored.dtype.itemsize > 8:
         raise ResultError(f"{path}: damaged scores ({name!r} has another type); use --fresh")
     _check_storage(path, name, stored)
+    _check_memory(path, name, stored.nbytes)
     values: NDArray[np.generic] = stored[:]
     return values
 
@@ -87,4 +110,17 @@ def _check_storage(path: Path, name: str, stored: h5py.Dataset) -> None:
         raise ResultError(
             f"{path}: damaged scores ({name!r} declares {stored.nbytes} bytes and has {held});"
             " use --fresh"
+        )
+
+
+def _check_memory(path: Path, name: str, size: int) -> None:
+    """Raises ResultError for values that memory does not hold, twice over for a copy of them."""
+    if size < _NO_QUESTION:
+        return
+    from evaluator.models.limits import available_bytes
+
+    available = available_bytes()
+    if available is not None and 2 * size > available:
+        raise ResultError(
+            f"{path}: {name!r} needs {2 * size:,} bytes of memory, and {available:,} are available"
         )

@@ -17,11 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
+from evaluator.bounded_file import read_bounded
 from evaluator.errors import BinError, cause_of
 from evaluator.whole_file import whole_file
 
 HEADER = ("left", "right", "label")
 PEOPLE = ("left_person", "right_person")
+
+#: Bytes of the longest list of pairs that is read: IJB-C's 15 million pairs by number have 300 MB.
+LARGEST_LIST = 2**29
+
+#: Signs of the longest name in a list: a path has 4,096 bytes at most.
+LONGEST_NAME = 4096
+
 LABELS = {
     **dict.fromkeys(("1", "true", "genuine", "same"), True),
     **dict.fromkeys(("0", "false", "impostor", "different"), False),
@@ -62,12 +70,9 @@ def read_pairs_csv(path: Path) -> list[Pair]:
     A first row whose third value is no label is a header. Labels are 1 and 0, true and false,
     genuine and impostor, or same and different, in any case.
 
-    Raises `BinError` naming the line; OSError.
+    Raises `BinError` naming the line, and for a file of over `LARGEST_LIST` bytes; OSError.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise BinError(f"{path}: expected a CSV in UTF-8, found other bytes") from None
+    text = list_text(path, "a CSV")
     pairs = []
     for line, cells in _rows(path, text):
         row = [cell.strip() for cell in cells]
@@ -79,6 +84,8 @@ def read_pairs_csv(path: Path) -> list[Pair]:
                 f"{where}: expected left,right,label or those and both people, found"
                 f" {len(row)} values, {sum(map(bool, row))} of them not empty"
             )
+        if max(map(len, row)) > LONGEST_NAME:
+            raise BinError(f"{where}: expected names of at most {LONGEST_NAME:,} signs, found more")
         label = LABELS.get(row[2].lower())
         if label is None:
             if line == 1:
@@ -94,6 +101,16 @@ def read_pairs_csv(path: Path) -> list[Pair]:
     if not pairs:
         raise BinError(f"{path}: holds no pairs; expected lines of left,right,label")
     return pairs
+
+
+def list_text(path: Path, what: str) -> str:
+    """The text of a list of pairs, of at most `LARGEST_LIST` bytes and in UTF-8, with or without a
+    mark in front. Raises `BinError`, OSError.
+    """
+    try:
+        return read_bounded(path, LARGEST_LIST).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BinError(f"{path}: expected {what} in UTF-8, found other bytes") from None
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -122,7 +139,11 @@ def read_people(
     named = [pair.people for pair in pairs if pair.people]
     if len(named) != len(pairs):
         return None
-    numbers = np.unique(np.array(named), return_inverse=True)[1].reshape(-1, 2).astype(np.int64)
+    # Not by NumPy, whose texts all take the room of the longest.
+    number_of = {
+        name: i for i, name in enumerate(sorted({name for pair in named for name in pair}))
+    }
+    numbers = np.array([[number_of[a], number_of[b]] for a, b in named], np.int64).reshape(-1, 2)
     return numbers[:, 0], numbers[:, 1]
 
 

@@ -355,6 +355,22 @@ def registries() -> list[bytes]:
     return [_ENTRY, _RECIPE, _TRIPLETS, shared]
 
 
+#: What the scores of ``result.json`` may be called.
+SCORES_NAME = "result.0123456789ab.h5"
+
+_FIGURES = {
+    "accuracy": 1.0,
+    "threshold": 0.5,
+    "accuracy_ci95": [0.4385, 1.0],
+    "kfold": {"accuracy": 1.0, "std": 0.0, "thresholds": [0.5, 0.25]},
+    "insightface": {"accuracy": 1.0, "std": 0.0, "tar_at_far_1e-3": None},
+    "auc": None,
+    "eer": 0.0,
+    "eer_threshold": 0.5,
+    "tar_at_far": {"0.1": {"tar": 1.0, "far": 0, "threshold": 0.5, "tar_ci95": [0.3, 1]}},
+}
+
+
 def result(scores: str | None = None) -> Result:
     """A result of three pairs."""
     return Result(
@@ -362,7 +378,7 @@ def result(scores: str | None = None) -> Result:
         model=ModelRecord("arc", "arc.h5", "a" * 64, "keras-h5", 8, {"size": [8, 8]}),
         bin=BinRecord("lfw", "lfw.bin", "b" * 64, PAIRS, 2, 1, 2 * PAIRS, 4),
         settings=Settings(),
-        figures={"accuracy": 1.0, "auc": None, "tar_at_far": {"0.1": None}},
+        figures=_FIGURES,
         non_finite={"count": 0, "images": [], "dropped_pairs": 0},
         cost={"seconds": 0.5},
         versions={"zoo": "0.1.0"},
@@ -373,7 +389,7 @@ def result(scores: str | None = None) -> Result:
 
 def results() -> list[bytes]:
     """Results of both statuses, with and without scores."""
-    first = to_dict(result("scores.h5"))
+    first = to_dict(result(SCORES_NAME))
     second = {**to_dict(result()), "status": "non_finite", "figures": None}
     return [json.dumps(first, indent=2).encode(), json.dumps(second).encode()]
 

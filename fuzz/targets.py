@@ -288,7 +288,7 @@ TARGETS = {
         ),
         Target(
             "scores",
-            "scores.h5",
+            seeds.SCORES_NAME,
             _read_scores,
             (ResultError,),
             seeds.scores,

@@ -15,7 +15,7 @@ _.min_graph_nodes
 _.log_severity_level
 _.nprobe
 
-# Methods that Keras, Pillow, pooch, zipfile, Python's imports and `with` call.
+# Methods that Keras, Pillow, requests, zipfile, Python's imports and `with` call.
 __getattr__
 __dir__
 _.seekable
@@ -24,7 +24,7 @@ _.compute_output_shape
 _.from_config
 _.on_train_batch_end
 _._read_dpi_from_exif
-_.reset
+_.get_redirect_target
 trace
 
 # What Click reads of a command.

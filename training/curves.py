@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _PANEL = (480, 320)
 _MARGIN = (64, 36, 16, 34)  # left, top, right, bottom
+# Of what is drawn, differences and squares must not overflow.
+_LARGEST = 1e30
 _INK, _GRID = "#222222", "#dddddd"
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
@@ -48,8 +49,17 @@ def _panels(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, Series]]:
 
 
 def _points(rows: Sequence[Mapping[str, str]], key: str) -> list[tuple[float, float]]:
-    pairs = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
-    return [pair for pair in pairs if math.isfinite(pair[1])]
+    pairs = [(number_of(row.get("step")), number_of(row.get(key))) for row in rows]
+    return [(step, value) for step, value in pairs if step is not None and value is not None]
+
+
+def number_of(text: str | None) -> float | None:
+    """A log's cell as a number that can be drawn; None for none, as in a row that was cut off."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if abs(value) <= _LARGEST else None  # neither NaN nor infinity is
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, left: int, title: str, series: Series) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evaluator.all_figures import to_json
 from training.assembly import embedding_copy
 from training.callbacks import PlateauState, Verified, after_epoch, bin_row, verify
-from training.curves import draw_curves
+from training.curves import draw_curves, number_of
 from training.data.feed import Feed
 from training.data.pipeline import TrainingData, validation_batches
 from training.devices import this_process_alone, whole_array
@@ -147,9 +147,10 @@ def _improved(session: Session, verified: Verified) -> bool:
 def _look_at_triplets(session: Session, loss: float, model: keras.Model) -> None:
     """Says how many triplets are active and how far embeddings lie apart, and what is wrong."""
     position, steps = session.position, session.epoch_steps
-    rows = [row for row in read_log(session.run) if int(row["stage"]) == position.stage]
+    rows = [row for row in read_log(session.run) if row.get("stage") == str(position.stage)]
+    losses = [number_of(row.get("loss")) for row in rows]
     for line in triplet_lines(
-        [*(float(row["loss"]) for row in rows), loss],
+        [*(each for each in losses if each is not None), loss],
         margin=model.loss.margin,
         spread=position.spread_sum / steps,
         active=position.active_sum / steps,

@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from evaluator.errors import InputError
+from evaluator.bounded_file import read_bounded
+from evaluator.errors import InputError, cause_of
 from evaluator.leftovers import remove_leftovers
 from training.data.faces import FaceSet
 from training.data.staging import write_whole
@@ -46,6 +47,11 @@ _BEFORE_THE_ENTRY = {"checkpoints", "data.json", "data.json.partial", "models.ya
 _LEFTOVER = re.compile(
     r"\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{8}|\d+)|\.[\w.]+\.[0-9a-f]{8}\.part"
 )
+
+# A log has 200 bytes an epoch and 60 more a bin; the record of a run's data has 200.
+_LARGEST_LOG = 4_000_000
+_MOST_CELLS = 1_000_000
+_LARGEST_RECORD = 1_000_000
 
 
 class RunError(InputError):
@@ -164,11 +170,7 @@ def check_resumable(run: RunFolder, recipe: Recipe, faces: FaceSet, stored: Reci
             f"{run.path}: was started with {key} = {before.get(key)}, not {now.get(key)}; "
             "--resume goes on with the same recipe: leave --set as it was, or start another run"
         )
-    try:
-        known = json.loads(run.data.read_text(encoding="utf-8"))["fingerprint"]
-    except (ValueError, KeyError):
-        raise RunError(f"{run.data}: not the record of a run's data; restore it") from None
-    if known != faces.fingerprint:
+    if read_data_record(run)["fingerprint"] != faces.fingerprint:
         raise RunError(
             f"{run.path}: was started on other images or people than {faces.source} has now; "
             "give the same --data, or start another run"
@@ -236,11 +238,35 @@ def append_row(run: RunFolder, row: Mapping[str, Any], bins: Sequence[str]) -> N
 
 
 def read_log(run: RunFolder) -> list[dict[str, str]]:
-    """The log's rows, "" for what an epoch has no figure of."""
-    if not run.log.exists():
+    """The log's rows, "" for what an epoch has no figure of. Raises RunError, or OSError, for a
+    file of another content.
+    """
+    try:
+        text = read_bounded(run.log, _LARGEST_LOG).decode("utf-8")
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except FileNotFoundError:
         return []
-    with run.log.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{run.log}: not the log of a run ({cause_of(error)}); restore it") from None
+    rows = [row for row in rows if row]
+    if len(header) * len(rows) > _MOST_CELLS or any(len(row) > len(header) for row in rows):
+        raise RunError(f"{run.log}: not the log of a run (rows do not fit its header); restore it")
+    # A row that a kill cut off is shorter.
+    return [{**dict.fromkeys(header, ""), **dict(zip(header, row, strict=False))} for row in rows]
+
+
+def read_data_record(run: RunFolder) -> dict[str, Any]:
+    """What ``data_record`` has stored. Raises RunError for a file of another content, OSError."""
+    try:
+        record = json.loads(read_bounded(run.data, _LARGEST_RECORD))
+    except (ValueError, RecursionError):
+        record = None
+    named = isinstance(record, dict) and all(
+        isinstance(record.get(key), str) for key in ("source", "fingerprint")
+    )
+    if not named:
+        raise RunError(f"{run.data}: not the record of a run's data; restore it")
+    return dict(record)
 
 
 def append_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from evaluator.models import (
     file_stamp,
     model_identity,
 )
+from evaluator.reading_rules import reading_problem
 from evaluator.results import (
     Result,
     Scores,
@@ -250,7 +251,13 @@ def _stored(
     # The path names neither: an entry's size may have been edited, and names are shortened in it.
     same_size = options.size is None or result.model.input.get("size") == list(options.size)
     asked = whole and same_size and result.model.name == choice.name
-    return result if asked and result.settings == request.settings else None
+    if not asked or result.settings != request.settings:
+        return None
+    problem = reading_problem(result)
+    if problem is not None:
+        warn(f"zoo: measured again: {path}: {problem.partition(';')[0]}")
+        return None
+    return result
 
 
 def _say_stored(found: int, asked: int) -> None:
@@ -302,12 +309,13 @@ def _embedded(
                 path=task.model.path,
                 sha256=task.identity.sha256,
                 data_sha256=task.identity.data_sha256,
+                data_sha256=task.identity.data_sha256,
                 model_format=embedder.format,
                 input_spec=embedder.input,
                 settings=request.settings,
             )
             _warn_of_collapse(task.model, measurement)
-            path = _path(task.model, task.sha256, task.options, measurement.bin, request)
+            path = _path(task.model, task.identity, task.options, measurement.bin, request)
             stored = save_result(path, result, _scores(measurement, work.people))
             detail(
                 f"{task.model.name} on {measurement.bin.name}: {measurement.embedded:,} images in "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet
+from evaluator.bounded_file import TooLargeError, read_bounded
 from evaluator.embed import pair_scores, unusable_rows
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of, plain_name
+from evaluator.models.limits import available_bytes
+from evaluator.npz import NpzError, array_names, opened_npz, read_array
+from evaluator.scores_file import LARGEST_SCORE
 
 Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
 
@@ -23,6 +26,15 @@ _LABELS = {
     **dict.fromkeys(("1", "true", "genuine"), True),
     **dict.fromkeys(("0", "false", "impostor"), False),
 }
+
+# How many times an array must fit into memory: as numbers of 64 bits, of 32, by rows, sorted.
+_COPIES = 6
+# A million pairs are 25 MB of text.
+_LARGEST_TEXT = 2**30
+# As text, as lines, as cells, as numbers of Python.
+_TEXT_COPIES = 12
+# Bytes of the longest word that a label may be, at four a sign.
+_LONGEST_LABEL = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +73,7 @@ def read_scores(path: Path) -> ExternalPairs:
         )
     _check_not_empty(path, len(scores))
     bad = np.flatnonzero(~np.isfinite(scores))
+    _check_scale(path, scores)
     values = np.where(np.isfinite(scores), scores, np.nan)
     return ExternalPairs("scores", values, genuine, None, 2 * bad, 0)
 
@@ -108,21 +121,24 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
 
 
 def _npz_arrays(path: Path) -> Arrays:
-    """Name -> a function that reads the array. Nothing pickled is loaded."""
-    if not zipfile.is_zipfile(path):
-        path.open("rb").close()  # a missing file is an OSError, not a wrong format
-        raise InputError(f"{path}: expected a .npz file, as numpy.savez writes it")
-    with np.load(path, allow_pickle=False) as file:
-        names = list(file.files)
+    """Name -> a function that reads the array. Nothing pickled is loaded, and nothing allocated
+    that the file does not hold or that memory could not.
+    """
+    try:
+        with opened_npz(path) as archive:
+            names = array_names(archive)
+    except NpzError:
+        raise InputError(f"{path}: expected a .npz file, as numpy.savez writes it") from None
 
     def reader(name: str) -> Callable[[], NDArray[np.generic]]:
         def read() -> NDArray[np.generic]:
             try:
-                with np.load(path, allow_pickle=False) as file:
-                    array: NDArray[np.generic] = file[name]
-                    return array
-            except (ValueError, EOFError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path}: array {name!r} cannot be read: {error}") from None
+                with opened_npz(path) as archive:
+                    return read_array(archive, name, copies=_COPIES)
+            except (NpzError, KeyError) as error:
+                raise InputError(
+                    f"{path}: array {plain_name(name)[:40]!r} cannot be read: {cause_of(error)}"
+                ) from None
 
         return read
 
@@ -135,7 +151,7 @@ def _named_array(
     for name in names:
         if name in arrays:
             return name, arrays[name]()
-    there = ", ".join(arrays) or "nothing"
+    there = plain_name(", ".join(arrays))[:200] if arrays else "nothing"
     raise InputError(f"{path}: expected an array named {' or '.join(names)}; found {there}")
 
 
@@ -148,17 +164,20 @@ def _float_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[n
 def _label_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.bool_]:
     if array.ndim != 1:
         raise InputError(f"{path}: {name} must be one label a pair; found shape {array.shape}")
-    if array.dtype.kind == "U":
+    if array.dtype.kind == "U" and array.dtype.itemsize <= _LONGEST_LABEL:
         labels = [_LABELS.get(str(value).strip().lower()) for value in array]
     elif array.dtype.kind in "biuf":
-        labels = [{0.0: False, 1.0: True}.get(float(value)) for value in array.astype(np.float64)]
+        numbers = array.astype(np.float64)
+        if bool(((numbers == 0) | (numbers == 1)).all()):
+            return numbers.astype(np.bool_)
+        labels = [{0.0: False, 1.0: True}.get(float(value)) for value in numbers]
     else:
         raise InputError(f"{path}: {name} must be 0 and 1, or words; found {array.dtype}")
     if None in labels:
         first = labels.index(None)
         raise InputError(
             f"{path}: {name}[{first}]: expected 1, true, genuine or 0, false, impostor; "
-            f"found {array[first]!r}"
+            f"found {str(array[first])[:40]!r}"
         )
     return np.array(labels, dtype=np.bool_)
 
@@ -174,15 +193,31 @@ def _check_not_empty(path: Path, count: int) -> None:
         raise InputError(f"{path}: holds no pairs")
 
 
+def _check_scale(path: Path, scores: NDArray[np.float64]) -> None:
+    """Raises InputError for finite scores whose squares and sums would overflow."""
+    beyond = np.flatnonzero(np.isfinite(scores) & (np.abs(scores) > LARGEST_SCORE))
+    if len(beyond):
+        first = int(beyond[0])
+        raise InputError(
+            f"{path}: score {scores[first]:g} of pair {first} is beyond {LARGEST_SCORE:g}; "
+            "divide all scores by one number"
+        )
+
+
 # ---- Text ----------------------------------------------------------------------------------------
 
 
 def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _bounded_text(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: expected lines of score,label; found no text") from None
-    rows = _rows(text)
+    except TooLargeError as error:
+        raise InputError(
+            f"{path}: {error.strerror}, which is what is read of text; give a .npz with arrays "
+            "score and label"
+        ) from None
+    rows = _rows(path, text)
     at_score, at_label = 0, 1
     first = next(rows, None)
     if first is None:
@@ -198,16 +233,25 @@ def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return np.array(scores, dtype=np.float64), np.array(genuine, dtype=np.bool_)
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+def _bounded_text(path: Path) -> bytes:
+    """The file's bytes, as far as memory holds what is made of them. Raises OSError."""
+    available = available_bytes()
+    limit = _LARGEST_TEXT if available is None else min(_LARGEST_TEXT, available // _TEXT_COPIES)
+    return read_bounded(path, limit)
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of each line that is not blank."""
     start = text.lstrip().partition("\n")[0]
     delimiter = next((mark for mark in ("\t", ";") if mark in start), ",")
     # Nothing is quoted in lists of numbers; a stray quote must not swallow the lines after it.
-    for line, row in enumerate(
-        csv.reader(text.splitlines(), delimiter=delimiter, quoting=csv.QUOTE_NONE), 1
-    ):
-        if any(cell.strip() for cell in row):
-            yield line, row
+    rows = csv.reader(text.splitlines(), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    try:
+        for line, row in enumerate(rows, 1):
+            if any(cell.strip() for cell in row):
+                yield line, row
+    except csv.Error as error:  # a field of more than 128 KiB, a zero byte in older Pythons
+        raise InputError(f"{path}:{rows.line_num}: no line of text: {cause_of(error)}") from None
 
 
 def _header(path: Path, row: tuple[int, list[str]]) -> tuple[int, int]:
@@ -237,12 +281,14 @@ def _append(
         raise InputError(f"{path}:{line}: expected score,label; found {_shown(cells)}")
     score = _number(cells[at_score])
     if score is None:
-        raise InputError(f"{path}:{line}: expected a number as score; found {cells[at_score]!r}")
+        raise InputError(
+            f"{path}:{line}: expected a number as score; found {_shown([cells[at_score]])}"
+        )
     label = _LABELS.get(cells[at_label].strip().lower())
     if label is None:
         raise InputError(
             f"{path}:{line}: expected label 1, true, genuine or 0, false, impostor; "
-            f"found {cells[at_label]!r}"
+            f"found {_shown([cells[at_label]])}"
         )
     scores.append(score)
     genuine.append(label)

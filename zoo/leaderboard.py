@@ -12,10 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.errors import InputError
+from evaluator.reading_rules import reading_problem
 from zoo.figure_choice import Figure
 from zoo.registry import Entry, unknown_name
 from zoo.standing import standing
-from zoo.stored import UNKNOWN, Store, Stored, Variant, labels, latest, variant_of
+from zoo.stored import (
+    UNKNOWN,
+    Store,
+    Stored,
+    Variant,
+    labels,
+    latest,
+    outdated_line,
+    variant_of,
+)
 
 # Sets of bins looked at when choosing those to rank on; more would all be rare.
 _MOST_BIN_SETS = 200
@@ -62,7 +72,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Invalid:
-    """A result without figures, and why."""
+    """A result that is not ranked, and why."""
 
     model: str
     bin: str
@@ -72,7 +82,8 @@ class Invalid:
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
     """Rows from best to worst, those that lack a column last. ``p_values`` (ranked, ranked) are
-    Holm's, in the order of the ranked rows; ``more`` rows are not shown.
+    Holm's, in the order of the ranked rows; ``more`` rows are not shown. ``outdated`` results were
+    measured by other reading rules, and so stand in no row.
     """
 
     figure: Figure
@@ -84,6 +95,7 @@ class Leaderboard:
     notes: tuple[str, ...]
     p_values: tuple[tuple[float, ...], ...]
     more: int
+    outdated: tuple[Invalid, ...] = ()
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -109,29 +121,31 @@ def build_leaderboard(
     model that covers most figures of models that have them all. Raises InputError for a pattern
     that matches nothing, and for no results at all.
     """
-    chosen = _matching(store.results, models, bins)
+    known = [*store.results, *store.outdated]
+    _check_patterns(known, models, bins)
+    chosen, outdated = (_matching(each, models, bins) for each in (store.results, store.outdated))
     if not chosen:
-        raise InputError("no stored results to rank; zoo eval stores them, --results says where")
+        raise InputError(_nothing_to_rank(store, outdated))
     by_row: dict[tuple[str, str, Variant], list[Stored]] = {}
     for stored in chosen:
         model = stored.result.model
         key = (model.name, model.identity, variant_of(stored.result))
         by_row.setdefault(key, []).append(stored)
     rows = [(key, latest(results)) for key, results in by_row.items()]
-    known = [
+    figures_of = [
         {sha256: figure.read(each.result.figures) for sha256, each in results.items()}
         for _, results in rows
     ]
     all_columns = _columns([stored for _, results in rows for stored in results.values()])
-    shown = set(all_columns) if bins else _core_bins(known)
+    shown = set(all_columns) if bins else _core_bins(figures_of)
     columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
     if not columns:
         columns = tuple(all_columns.values())
     measured = [
         _row(key, results, figures, columns)
-        for (key, results), figures in zip(rows, known, strict=True)
+        for (key, results), figures in zip(rows, figures_of, strict=True)
     ]
-    notes = _column_notes(all_columns, columns, known)
+    notes = _column_notes(all_columns, columns, figures_of)
     visible = _ordered([row for row in measured if _has_any(row)], figure)
     notes += _row_notes(measured, visible)
     rows_shown = _labelled(visible[:top])
@@ -153,13 +167,21 @@ def build_leaderboard(
         notes=(*notes, *ranking.notes, *published_notes),
         p_values=ranking.p_values,
         more=max(0, len(visible) - top),
+        outdated=tuple(_outdated(outdated)),
     )
 
 
-def _matching(
-    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]
-) -> list[Stored]:
-    """Results that match both lists of patterns. InputError for a pattern without a match."""
+def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:
+    if outdated:
+        more = f" (and {len(outdated) - 1:,} more)" if len(outdated) > 1 else ""
+        return f"no stored results to rank: {outdated_line(outdated[0])}{more}"
+    if store.damaged and not store.results:
+        return f"no stored results to rank: none can be read; {store.damaged[0]}"
+    return "no stored results to rank; zoo eval stores them, --results says where"
+
+
+def _check_patterns(results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]) -> None:
+    """Raises InputError for a pattern that matches no result."""
     for option, patterns, known in (
         ("--models", models, {(s.result.model.name, s.result.model.identity) for s in results}),
         ("--bins", bins, {(s.result.bin.name, s.result.bin.sha256) for s in results}),
@@ -168,6 +190,12 @@ def _matching(
             if not any(_matches(name, sha256, [pattern]) for name, sha256 in known):
                 near = unknown_name(pattern, dict.fromkeys(sorted(name for name, _ in known)))
                 raise InputError(f"{option} {pattern}: nothing stored has that name; {near}")
+
+
+def _matching(
+    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]
+) -> list[Stored]:
+    """Results that match both lists of patterns."""
     return [
         stored
         for stored in results
@@ -314,6 +342,14 @@ def _invalid(results: Sequence[Stored]) -> list[Invalid]:
             reason = f"{result.status}: {count:,} image{'s' * (count != 1)}"
             found.append(Invalid(result.model.name, result.bin.name, reason))
     return found
+
+
+def _outdated(results: Sequence[Stored]) -> list[Invalid]:
+    """Results that other reading rules measured, and what to do."""
+    return [
+        Invalid(each.result.model.name, each.result.bin.name, reading_problem(each.result) or "")
+        for each in results
+    ]
 
 
 def _column_notes(

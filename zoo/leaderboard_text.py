@@ -151,6 +151,10 @@ def _remarks(board: Leaderboard) -> list[str]:
         [f"invalid: {each.model} on {each.bin}: {each.reason}" for each in board.invalid],
         "invalid results",
     )
+    remarks += _first(
+        [f"outdated: {each.model} on {each.bin}: {each.reason}" for each in board.outdated],
+        "outdated results",
+    )
     remarks += _first([f"unreadable: {line}" for line in board.damaged], "unreadable results")
     return remarks
 
@@ -293,6 +297,7 @@ def json_leaderboard(board: Leaderboard) -> str:
             for row in board.published
         ],
         "invalid": [vars(each) for each in board.invalid],
+        "outdated": [vars(each) for each in board.outdated],
         "unreadable": list(board.damaged),
         "notes": list(board.notes),
     }

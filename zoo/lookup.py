@@ -13,6 +13,7 @@ from evaluator.errors import InputError, plain_name
 from evaluator.models import model_format
 from zoo.registry import Entry, read_registry, unknown_name
 from zoo.words import note
+from zoo.yaml_nodes import RegistryError
 
 # The file in a run's folder that makes it an entry of the zoo.
 RUN_ENTRY = "models.yaml"
@@ -74,13 +75,22 @@ def _resolve_model(value: str, entries: Mapping[str, Entry]) -> ModelChoice:
 
 def _resolve_run(folder: Path) -> ModelChoice:
     """The embedding model of a training run's folder, which holds its own entry."""
-    [entry] = read_registry(folder / RUN_ENTRY).values()
+    entry = only_entry(folder)
     if not entry.file.exists():
         raise InputError(
             f"{folder}: a training run that has no {entry.file.name} yet; "
             "it is written at the first evaluation, or at the end"
         )
     return ModelChoice(entry.name, entry.file, entry)
+
+
+def only_entry(folder: Path) -> Entry:
+    """The one entry in a run's folder. Raises InputError for none or several, OSError."""
+    path = folder / RUN_ENTRY
+    entries = read_registry(path)
+    if len(entries) != 1:
+        raise RegistryError(f"{path}: expected the one entry of a run; found {len(entries)}")
+    return next(iter(entries.values()))
 
 
 def bin_folders(given: Sequence[Path]) -> list[Path]:

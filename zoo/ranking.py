@@ -57,11 +57,19 @@ def _load(
     notes = []
     for label, results in models:
         try:
-            found.append([load_scores(stored.path, stored.result) for stored in results])
+            found.append([_scores_of(stored) for stored in results])
         except ResultError as error:
             found.append([])
             notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
     return found, notes
+
+
+def _scores_of(stored: Stored) -> Scores:
+    """The scores of a result that has a figure. Raises ResultError, OSError."""
+    scores = load_scores(stored.path, stored.result)
+    if not np.isfinite(scores.scores).any():
+        raise ResultError(f"{stored.path}: it has figures, and no pair has a score; use --fresh")
+    return scores
 
 
 def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:

@@ -8,21 +8,26 @@ from pathlib import Path
 
 from evaluator.errors import InputError, ModelError, check_choice
 from evaluator.inputs import CHANNELS, PROFILES
+from evaluator.reading_rules import reading_problem
 from evaluator.results import BinRecord, load_result
 from zoo.lookup import RUN_ENTRY, ModelChoice, bin_folders, every_bin, resolve_bins, resolve_models
 from zoo.registry import Entry, unknown_name
 from zoo.stored import (
     UNKNOWN,
+    Store,
     Stored,
     Variant,
     file_sha256,
     is_hash_prefix,
     latest,
+    outdated_line,
+    read_folder,
     results_hashed,
     results_named,
     stored_model_names,
     variant_of,
 )
+from zoo.words import warn
 
 
 @dataclass(frozen=True)
@@ -114,22 +119,38 @@ def _records(chosen: Chosen) -> list[BinRecord]:
 def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
     path = Path(value)
     if path.suffix == ".json" and path.is_file():
-        return _one_variant(value, [Stored(path, load_result(path))], selection)
+        stored = Stored(path, load_result(path))
+        if reading_problem(stored.result) is not None:
+            raise InputError(f"{path}: {outdated_line(stored)}")
+        return _one_variant(value, [stored], selection)
     if _can_be_measured(value, entries):
         return _find_file(value, selection, entries)
     if path.is_dir() and any(path.glob("*.json")):
-        stored = [Stored(each, load_result(each)) for each in sorted(path.glob("*.json"))]
-        return _one_variant(value, stored, selection)
-    stored = results_named(selection.results, value)
-    if not stored and is_hash_prefix(value):
-        stored = results_hashed(selection.results, value)
-    if not stored:
+        return _one_variant(value, _usable(value, read_folder(path)), selection)
+    store = results_named(selection.results, value)
+    if not store.results and not store.outdated and is_hash_prefix(value):
+        hashed = results_hashed(selection.results, value)
+        store = hashed if hashed.results or hashed.outdated or hashed.damaged else store
+    if not store.results and not store.outdated and not store.damaged:
         known = dict.fromkeys([*stored_model_names(selection.results), *entries])
         raise InputError(
             f"no model {value!r}: no path, no entry of models.yaml with its weights here, and no "
             f"name or hash in {selection.results}; {unknown_name(value, known)}"
         )
-    return _one_variant(value, stored, selection)
+    return _one_variant(value, _usable(value, store), selection)
+
+
+def _usable(value: str, store: Store) -> Sequence[Stored]:
+    """The results of a model that stand; the others are named in a line each.
+
+    Raises InputError where none stands.
+    """
+    if not store.results:
+        # No empty store comes here.
+        raise InputError(f"{value}: none of its stored results can be used; {store.remarks[0]}")
+    for line in store.remarks:
+        warn(f"passed over: {line}")
+    return store.results
 
 
 def _can_be_measured(value: str, entries: Mapping[str, Entry]) -> bool:
@@ -148,9 +169,10 @@ def _find_file(value: str, selection: Selection, entries: Mapping[str, Entry]) -
 
     (choice,) = resolve_models([value], entries)
     identity = model_identity(choice.path).digest
-    stored = results_hashed(selection.results, identity)
+    store = results_hashed(selection.results, identity)
+    stored = store.results
     # A copy of the model may be stored under another name.
-    stored = [each for each in stored if each.result.model.name == choice.name] or stored
+    stored = store.where(lambda result: result.model.name == choice.name).results or stored
     if not _matching(stored, selection):
         return Chosen(value, choice.name, identity, None, {}, choice)
     return replace(_one_variant(value, stored, selection), name=choice.name, choice=choice)

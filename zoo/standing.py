@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from evaluator.bounded_file import open_regular, read_bounded
 
 if TYPE_CHECKING:
     from zoo.figure_choice import Figure
@@ -31,12 +34,15 @@ _MOST_BYTES = 8_000_000
 _PACKAGES = Path(__file__).parents[1]
 SOURCES = (
     "evaluator/__init__.py",
+    "evaluator/bounded_file.py",
     "evaluator/containers.py",
     "evaluator/errors.py",
     "evaluator/figure_text.py",
     "evaluator/leftovers.py",
     "evaluator/metrics.py",
+    "evaluator/npz.py",
     "evaluator/protocols.py",
+    "evaluator/reading_rules.py",
     "evaluator/resampling.py",
     "evaluator/result_check.py",
     "evaluator/results.py",
@@ -96,7 +102,7 @@ def _key(means: Sequence[float], models: Models, figure: Figure) -> str | None:
             [
                 (
                     stored.result.bin.pairs,
-                    _sha256(stored.path.with_name(stored.result.scores or "")),
+                    _sha256_of_scores(stored),
                 )
                 for stored in results
             ]
@@ -108,8 +114,18 @@ def _key(means: Sequence[float], models: Models, figure: Figure) -> str | None:
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
+def _sha256_of_scores(stored: Stored) -> str:
+    """SHA-256 of the scores of a result. OSError for what is no such file, or far too large."""
+    from evaluator.results import scores_limit
+
+    path = stored.path.with_name(stored.result.scores or "")
+    if path.stat().st_size > scores_limit(stored.result):
+        raise OSError(f"{path}: larger than scores can be")
+    return _sha256(path)
+
+
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
@@ -119,15 +135,13 @@ def _sha256(path: Path) -> str:
 def _remembered(path: Path) -> dict[str, Any]:
     """Key -> what is remembered; nothing from a file that is not whole or not of this version."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        stored = json.loads(data) if len(data) <= _MOST_BYTES else None
+        stored = json.loads(read_bounded(path, _MOST_BYTES))
+        if not isinstance(stored, dict) or stored.get("version") != _VERSION:
+            return {}
+        standings = stored.get("standings")
+        whole = isinstance(standings, dict) and stored.get("sha256") == _digest(standings)
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(stored, dict) or stored.get("version") != _VERSION:
-        return {}
-    standings = stored.get("standings")
-    whole = isinstance(standings, dict) and stored.get("sha256") == _digest(standings)
     return dict(standings) if whole and isinstance(standings, dict) else {}
 
 
@@ -138,15 +152,19 @@ def _ranking(value: object, models: int) -> Ranking | None:
     ranks, p_values = value.get("ranks"), value.get("p_values")
     if not isinstance(ranks, list) or not isinstance(p_values, list):
         return None
-    whole = _are(ranks, int, models) and len(p_values) == models
-    if not whole or not all(_are(row, float, models) for row in p_values):
+    whole = _are(ranks, int, (1, models), models) and len(p_values) == models
+    if not whole or not all(_are(row, float, (0, 1), models) for row in p_values):
         return None
     return Ranking(tuple(ranks), tuple(map(tuple, p_values)), ())
 
 
-def _are(values: Any, kind: type, count: int) -> bool:
+def _are(values: Any, kind: type, limits: tuple[int, int], count: int) -> bool:
+    """Whether values are a list of so many of that type, each within the limits."""
+    low, high = limits
     return (
-        isinstance(values, list) and len(values) == count and all(type(v) is kind for v in values)
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(value) is kind and low <= value <= high for value in values)
     )
 
 
@@ -157,13 +175,13 @@ def _remember(path: Path, standings: Mapping[str, Any]) -> None:
     from evaluator.results import write_atomically
 
     newest = dict(list(standings.items())[-_KEPT:])
-    # As it will be read: JSON knows no tuples.
-    newest = json.loads(json.dumps(newest))
-    value = {"version": _VERSION, "sha256": _digest(newest), "standings": newest}
     try:
+        # As it will be read: JSON knows no tuples.
+        newest = json.loads(json.dumps(newest))
+        value = {"version": _VERSION, "sha256": _digest(newest), "standings": newest}
         write_atomically(path, json.dumps(value).encode())
         written = path.stat().st_mtime
-    except OSError:
+    except (OSError, RecursionError, ValueError):  # what was there before may be of any content
         return
     remove_leftovers(path.parent, re.compile(rf"\.{re.escape(NAME)}\.[a-z0-9_]{{8}}"), now=written)
 

@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from evaluator.errors import ResultError
+from evaluator.reading_rules import reading_problem
 from evaluator.results import Result, Settings, load_result, result_path
 
 # What the figures of results that were made elsewhere carry where ours carry settings.
@@ -31,10 +32,34 @@ class Stored:
 
 @dataclass(frozen=True)
 class Store:
-    """The results under a folder in name order, and a line for each file that is none."""
+    """The results under a folder in name order, and a line for each file that is none.
+
+    ``outdated`` are whole results whose models were read by other rules than today's: they are
+    no answers any more (``evaluator.reading_rules``).
+    """
 
     results: tuple[Stored, ...]
     damaged: tuple[str, ...]
+    outdated: tuple[Stored, ...] = ()
+
+    def where(self, wanted: Callable[[Result], bool]) -> Store:
+        """The same with those results alone; what is damaged stays, as nobody knows what it was."""
+        return replace(
+            self,
+            results=tuple(each for each in self.results if wanted(each.result)),
+            outdated=tuple(each for each in self.outdated if wanted(each.result)),
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """A line for each file that is passed over, and why."""
+        return (*self.damaged, *map(outdated_line, self.outdated))
+
+
+def outdated_line(stored: Stored) -> str:
+    """What is said of a result that other reading rules measured."""
+    result = stored.result
+    return f"{result.model.name} on {result.bin.name}: {reading_problem(result)}"
 
 
 @dataclass(frozen=True)
@@ -80,22 +105,27 @@ def read_store(folder: Path) -> Store:
     return _read(_results_in(_folders(folder)))
 
 
-def results_named(folder: Path, name: str) -> list[Stored]:
+def read_folder(folder: Path) -> Store:
+    """Every result in one model's folder. Raises OSError."""
+    return _read(_results_in([folder]))
+
+
+def results_named(folder: Path, name: str) -> Store:
     """The results of all models of that name; reads only the folders that can hold them."""
     prefix = result_path(
         folder, model=(name, ""), bin=("", ""), settings=Settings(), profile="unit", channels="rgb"
     ).parent.name
     folders = [path for path in _folders(folder) if path.name[:-8] == prefix]
-    found = _read(_results_in(folders)).results
-    return [stored for stored in found if stored.result.model.name == name]
+    return _read(_results_in(folders)).where(lambda result: result.model.name == name)
 
 
-def results_hashed(folder: Path, identity: str) -> list[Stored]:
+def results_hashed(folder: Path, identity: str) -> Store:
     """The results of all models whose identity begins so."""
     start = identity[:8]
     folders = [path for path in _folders(folder) if path.name.rpartition("-")[2].startswith(start)]
-    found = _read(_results_in(folders)).results
-    return [stored for stored in found if stored.result.model.identity.startswith(identity)]
+    return _read(_results_in(folders)).where(
+        lambda result: result.model.identity.startswith(identity)
+    )
 
 
 def is_hash_prefix(value: str) -> bool:
@@ -160,19 +190,28 @@ def _results_in(folders: Iterable[Path]) -> Iterator[Path]:
 def _listed(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
     # scandir: listing 10,000 results with Path.glob takes a third of a second longer.
     with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(e.name for e in entries if wanted(e))]
+        return [folder / name for name in sorted(e.name for e in entries if _is(e, wanted))]
+
+
+def _is(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> bool:
+    try:
+        return wanted(entry)
+    except OSError:  # a link that leads back to itself, or to where nobody may look
+        return False
 
 
 def _read(paths: Iterable[Path]) -> Store:
-    found, damaged = [], []
+    found, damaged, outdated = [], [], []
     for path in paths:
         try:
-            found.append(Stored(path, load_result(path)))
+            stored = Stored(path, load_result(path))
         except ResultError as error:
             damaged.append(str(error))
         except FileNotFoundError:
             continue  # another process replaced or removed it since the folder was listed
-    return Store(tuple(found), tuple(damaged))
+        else:
+            (found if reading_problem(stored.result) is None else outdated).append(stored)
+    return Store(tuple(found), tuple(damaged), tuple(outdated))
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from evaluator.errors import InputError
 from training.recipes import Recipe
-from zoo.lookup import RUN_ENTRY, bin_folders, resolve_bins, resolve_models
-from zoo.registry import Entry, read_registry, recipe_with
+from zoo.lookup import RUN_ENTRY, bin_folders, only_entry, resolve_bins, resolve_models
+from zoo.registry import Entry, recipe_with
 from zoo.words import note, shows_progress, warn
-from zoo.yaml_nodes import RegistryError
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
@@ -66,13 +65,9 @@ def with_start_found(recipe: Recipe, entries: Mapping[str, Entry]) -> Recipe:
 
 def run_entry(folder: Path) -> Entry:
     """The entry in a run's folder. Raises InputError if there is none."""
-    path = folder / RUN_ENTRY
-    if not path.is_file():
+    if not (folder / RUN_ENTRY).is_file():
         raise InputError(f"{folder}: no run to resume: it has no {RUN_ENTRY}; start it first")
-    entries = read_registry(path)
-    if len(entries) != 1:
-        raise RegistryError(f"{path}: expected the one entry of a run; found {len(entries)}")
-    return next(iter(entries.values()))
+    return only_entry(folder)
 
 
 def run_rows(folder: Path) -> list[list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 
+from evaluator.bounded_file import TooLargeError, read_bounded
 from evaluator.errors import InputError, cause_of
 
 # Eighty times the project's own models.yaml; PyYAML needs seconds for 1 MB.
@@ -45,11 +46,13 @@ def compose_file(path: Path) -> yaml.Node:
     Refused are files over ``LARGEST_BYTES``, nesting over ``DEEPEST``, aliases that lead back to
     themselves, and those that unfold to over ``MOST_NODES`` nodes.
     """
-    with path.open("rb") as file:
-        data = file.read(LARGEST_BYTES + 1)
-    if len(data) > LARGEST_BYTES:
+    try:
+        data = read_bounded(path, LARGEST_BYTES)
+    except TooLargeError:
         limit = LARGEST_BYTES // 10**6
-        raise RegistryError(f"{path}: is larger than the {limit} MB that are read; split it")
+        raise RegistryError(
+            f"{path}: is larger than the {limit} MB that are read; split it"
+        ) from None
     try:
         root = _composed(data.decode("utf-8"))
     except yaml.MarkedYAMLError as error:

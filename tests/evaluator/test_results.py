@@ -96,7 +96,7 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
     design = (shared / "design.md").read_text()
     block = design[design.index("\nschema: 1\n") : design.index("\ncreated: ISO")]
     top = [line.partition(":")[0] for line in block.splitlines() if line[:1].isalpha()]
-    assert [key for key in found if key != "scores"] == [*top, "created"]
+    assert [key for key in found if key != "scores"] == [*top, "created", "reading"]
     assert list(found["model"]) == ["name", "path", "sha256", "format", "embedding_size", "input"]
     assert found["model"]["input"] == {
         "size": [112, 96],
@@ -338,7 +338,7 @@ def test_json_that_is_no_whole_result_is_refused(tmp_path: Path) -> None:
         "3",
         '{"schema": 2}',
         "{}",
-        *(without(key) for key in whole if key not in ("schema", "scores")),
+        *(without(key) for key in whole if key not in ("schema", "scores", "reading")),
         json.dumps({**whole, "more": 1}),
         json.dumps({**whole, "model": "arc"}),
         json.dumps({**whole, "bin": {**whole["bin"], "pairs": None}}),

@@ -143,7 +143,7 @@ def test_no_pickled_value_gets_out(folder: Path, value: object) -> None:
 @random_inputs
 @given(data=st.data())
 def test_no_value_anywhere_in_a_result_gets_out(folder: Path, data: st.DataObject) -> None:
-    value = to_dict(seeds.result("scores.h5"))
+    value = to_dict(seeds.result(seeds.SCORES_NAME))
     place, key = value, data.draw(st.sampled_from(list(value)))
     while isinstance(place[key], dict) and data.draw(st.booleans()):
         place, key = place[key], data.draw(st.sampled_from(list(place[key])))
@@ -375,8 +375,8 @@ def test_scores_that_declare_more_than_they_hold_are_refused(tmp_path: Path) -> 
         ]
     )
     assert len(data) < 10_000
-    (tmp_path / "scores.h5").write_bytes(data)
-    result = seeds.result("scores.h5")
+    (tmp_path / seeds.SCORES_NAME).write_bytes(data)
+    result = seeds.result(seeds.SCORES_NAME)
     claimed = replace(result, bin=replace(result.bin, pairs=pairs))
     with pytest.raises(ResultError, match="declares 10737418240 bytes and has 0"):
         load_scores(tmp_path / "result.json", claimed)
@@ -386,13 +386,14 @@ def test_scores_in_another_file_are_refused(tmp_path: Path) -> None:
     from evaluator.errors import ResultError
     from evaluator.results import load_scores
 
-    (tmp_path / "scores.h5").write_bytes(seeds.scores()[0])
+    (tmp_path / seeds.SCORES_NAME).write_bytes(seeds.scores()[0])
     link = _hdf5(
         lambda file: [
-            file.__setitem__(name, h5py.ExternalLink(str(tmp_path / "scores.h5"), name))
+            file.__setitem__(name, h5py.ExternalLink(str(tmp_path / seeds.SCORES_NAME), name))
             for name in ("scores", "genuine", "images")
         ]
     )
-    (tmp_path / "link.h5").write_bytes(link)
+    name = "result.ba9876543210.h5"
+    (tmp_path / name).write_bytes(link)
     with pytest.raises(ResultError, match="no 'scores' of its own"):
-        load_scores(tmp_path / "result.json", seeds.result("link.h5"))
+        load_scores(tmp_path / "result.json", seeds.result(name))

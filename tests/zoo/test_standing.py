@@ -232,7 +232,7 @@ def test_two_writers_leave_a_whole_file(zoo: Zoo, rankings: list[int]) -> None:
     three_models(RESULTS)
     expected = {each: zoo("leaderboard", "--metric", each).out for each in ("kfold", "eer")}
     found = read_store(RESULTS).results
-    models = {name: results_named(RESULTS, name) for name in ("alpha", "beta", "weak")}
+    models = {name: results_named(RESULTS, name).results for name in ("alpha", "beta", "weak")}
     assert sum(map(len, models.values())) == len(found)
     MEMORY.unlink()
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.errors import InputError
-from evaluator.sidecar import Pair, read_pairs_csv
+from evaluator.sidecar import LONGEST_NAME, Pair, list_text, read_pairs_csv
 from training.data.folders import IMAGE_SUFFIXES
+
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,7 @@ def _lfw_pairs(path: Path) -> PairList:
     with the genuine pairs of their one fold ("500"); after the genuine pairs of a fold (3 columns)
     come as many impostor pairs (4 columns). A file may also begin with its first pair.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a pairs file in UTF-8, found other bytes") from None
+    lines = list_text(path, "a pairs file").splitlines()
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         raise InputError(f"{path}: is empty; expected LFW's pairs, NAME i j and NAME i NAME j")
@@ -65,13 +64,20 @@ def _lfw_pairs(path: Path) -> PairList:
 
 def _head(line: str) -> tuple[int, int] | None:
     cells = line.split()
-    if len(cells) > 2 or not all(cell.isdecimal() for cell in cells):
+    if len(cells) > 2 or not all(map(_is_number, cells)):
         return None
     numbers = [int(cell) for cell in cells]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else (1, numbers[0])
 
 
+def _is_number(cell: str) -> bool:
+    # Python reads no whole numbers of over 4,300 digits, and no list has one of over 9.
+    return cell.isdecimal() and len(cell) <= _MOST_DIGITS
+
+
 def _lfw_pair(where: str, line: str) -> Pair:
+    if len(line) > LONGEST_NAME:
+        raise InputError(f"{where}: expected NAME i j or NAME i NAME j, found {len(line):,} signs")
     # The official files part by tabs, so that a name may have spaces; copies part by spaces.
     cells = [cell.strip() for cell in (line.strip().split("\t") if "\t" in line else line.split())]
     match cells:
@@ -84,8 +90,8 @@ def _lfw_pair(where: str, line: str) -> Pair:
             raise InputError(
                 f"{where}: expected NAME i j or NAME i NAME j, found {len(cells)} values"
             )
-    if not (i.isdecimal() and j.isdecimal()):
-        bad = j if i.isdecimal() else i
+    if not (_is_number(i) and _is_number(j)):
+        bad = j if _is_number(i) else i
         raise InputError(f"{where}: expected an image's number, found {bad[:40]!r}")
     if name == other and int(i) == int(j):
         raise InputError(f"{where}: both sides are image {i} of {name!r}")

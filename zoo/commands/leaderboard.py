@@ -52,6 +52,7 @@ def leaderboard(
     from zoo.leaderboard_text import TEXTS, print_leaderboard
     from zoo.registry import read_registry, registry_path
     from zoo.stored import no_collection, read_store
+    from zoo.words import warn
 
     check_choice("--format", format, ("table", *TEXTS))
     figure = figure_named(metric)
@@ -72,8 +73,13 @@ def leaderboard(
         )
     if format == "table":
         print_leaderboard(board)
-    else:
-        sys.stdout.write(TEXTS[format](board))
+        return
+    sys.stdout.write(TEXTS[format](board))
+    if format == "csv":  # the one that has no place for what is left out
+        for each in board.outdated:
+            warn(f"outdated: {each.model} on {each.bin}: {each.reason}")
+        for line in board.damaged:
+            warn(f"unreadable: {line}")
 
 
 def _values(given: list[str] | None) -> tuple[str, ...]:

@@ -187,13 +187,12 @@ def _recipe_and_data(
 
 def _known_source(folder: RunFolder) -> Path:
     """Where the data of a run was when it was started."""
-    import json
-
     from evaluator.errors import InputError
+    from training.runs import RunError, read_data_record
 
     try:
-        return Path(json.loads(folder.data.read_text(encoding="utf-8"))["source"])
-    except (ValueError, KeyError):
+        return Path(read_data_record(folder)["source"])
+    except RunError:
         raise InputError(f"{folder.data}: does not say where the data is; give --data") from None
 
 

@@ -108,8 +108,11 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     Both classes are scaled to their own number of pairs; the higher peak fills its half.
     """
     low, high = float(scored.scores.min()), float(scored.scores.max())
-    if low == high:
-        low, high = low - 0.01, high + 0.01
+    # Beyond what floats of that size can be divided into.
+    largest = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * largest, 1e-100):
+        room = max(0.01, 0.001 * largest)
+        low, high = low - room, high + room
     edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
     counts = [np.histogram(scored.scores[scored.genuine == side], edges)[0] for side in (1, 0)]
     shares = [count / max(1, count.sum()) for count in counts]

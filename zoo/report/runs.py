@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
+from training.curves import number_of
 from training.recipes import Recipe, summary
-from training.runs import BIN_COLUMNS, RunFolder, read_log
+from training.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
 from zoo.registry import read_registry
 from zoo.report.selection import Contestant
 
@@ -72,8 +71,8 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
             continue
         try:
             run = _run(slot, each, folder)
-        except (InputError, OSError, UnicodeDecodeError) as error:
-            unreadable.append(f"{each.label}: its run cannot be read: {error}")
+        except (InputError, OSError) as error:
+            unreadable.append(f"{each.label}: its run cannot be read: {cause_of(error)}")
             continue
         if run is not None:
             found[each.record.identity] = run
@@ -97,17 +96,16 @@ def _run(slot: int, contestant: Contestant, folder: RunFolder) -> Run | None:
         series=_series(rows),
         starts=tuple(i + 1 for i in range(1, len(rows)) if stages[i] != stages[i - 1]),
         epochs=len(rows),
-        steps=int(_number(rows[-1].get("step")) or 0) if rows else 0,
-        seconds=sum(_number(row.get("seconds")) or 0.0 for row in rows),
+        steps=int(number_of(rows[-1].get("step")) or 0) if rows else 0,
+        seconds=sum(number_of(row.get("seconds")) or 0.0 for row in rows),
     )
 
 
 def _data(folder: RunFolder) -> dict[str, Any]:
     try:
-        data = json.loads(folder.data.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_data_record(folder)
+    except (RunError, OSError):
         return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _series(rows: Sequence[dict[str, str]]) -> dict[str, Points]:
@@ -116,7 +114,7 @@ def _series(rows: Sequence[dict[str, str]]) -> dict[str, Points]:
     keys = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
     found = {}
     for key in (*keys, *(each for each in bins if each not in keys)):
-        values = [(number, _number(row.get(key))) for number, row in enumerate(rows, 1)]
+        values = [(number, number_of(row.get(key))) for number, row in enumerate(rows, 1)]
         points = tuple((number, value) for number, value in values if value is not None)
         if points:
             found[key] = points
@@ -124,12 +122,3 @@ def _series(rows: Sequence[dict[str, str]]) -> dict[str, Points]:
 
 
 _VERIFIED = tuple(f"_{figure}" for figure in BIN_COLUMNS)
-
-
-def _number(text: str | None) -> float | None:
-    """A cell's finite number; None for none, as in a line that was cut off."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

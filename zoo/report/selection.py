@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, ResultError
+from evaluator.errors import InputError, ResultError, plain_name
 from evaluator.protocols import KFoldAccuracy, kfold
+from evaluator.reading_rules import reading_problem
 from evaluator.results import (
     BinRecord,
     ModelRecord,
@@ -167,11 +168,21 @@ def _load_all(folder: Path) -> tuple[list[tuple[Path, Result]], list[LeftOut]]:
     found, unreadable = [], []
     for path in paths:
         try:
-            found.append((path, load_result(path)))
+            result = load_result(path)
         except ResultError as error:
-            unreadable.append(LeftOut(path.parent.name, path.stem, str(error)))
+            names = plain_name(path.parent.name), plain_name(path.stem)
+            unreadable.append(LeftOut(*names, str(error)))
+            continue
+        except FileNotFoundError:
+            continue  # replaced or removed by another process since the folder was listed
+        problem = reading_problem(result)
+        if problem is None:
+            found.append((path, result))
+        else:
+            unreadable.append(LeftOut(result.model.name, result.bin.name, problem))
     if not found:
-        raise InputError(f"{folder}: none of its results can be read; {unreadable[0].reason}")
+        reasons = [each.reason for each in unreadable] or ["they are gone"]
+        raise InputError(f"{folder}: none of its results can be used; {reasons[0]}")
     return found, unreadable
 
 

@@ -156,7 +156,7 @@ def even_ticks(low: float, high: float) -> list[float]:
 
     A constant gets room of a tenth of itself, or of 1 around 0, on each side.
     """
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         room = abs(low) / 10 or 1.0
         low, high = low - room, high + room
     step = even_step((high - low) / 4)

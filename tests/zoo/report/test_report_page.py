@@ -197,7 +197,7 @@ def test_a_store_of_damaged_results_alone_is_refused(
     store.add("net", path, noisy(genuine, 0.3, 1), genuine).write_text("torn")
     target = tmp_path / "report.html"
     assert run(["report", "-o", str(target), "--results", str(store.folder)]) == 2
-    assert "none of its results can be read" in capsys.readouterr().err
+    assert "none of its results can be used" in capsys.readouterr().err
     assert not target.exists()
 
 

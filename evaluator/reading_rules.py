@@ -1,0 +1,41 @@
+"""Which rules a result's model was read by, and whether results of those rules still stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evaluator.results import Result
+
+#: The rules by which a model's file becomes embeddings: what of its outputs is the embedding, which
+#: pixels an input takes, how rows are matched to images. One higher with each change after which
+#: the same file can give other figures; a result measured by other rules is no answer any more.
+#: Results from before there was the number are 0: classes could be scored as an embedding, integer
+#: inputs could get pixels of 0 and 1, one row could be spread over a batch, and data beside an ONNX
+#: file were not looked at.
+READING = 1
+
+# Formats of results that other systems made: no rule of ours read a model for them.
+_READ_ELSEWHERE = ("scores", "embeddings")
+
+
+def reading_problem(result: Result) -> str | None:
+    """Why a result is no answer any more, and what to do: its model was read by other rules than
+    today's. None for one that stands, as all do that were scored or embedded elsewhere.
+    """
+    if result.reading == READING or result.model.format in _READ_ELSEWHERE:
+        return None
+    return reading_words(result.reading)
+
+
+def reading_words(reading: int) -> str:
+    """What is said of a result that was measured by rules of another version than ``READING``."""
+    if reading < READING:
+        return (
+            f"measured by older rules of reading models ({reading}; now {READING}); "
+            "zoo eval measures it again"
+        )
+    return (
+        f"measured by a newer face-zoo's rules of reading models ({reading}; this one's are "
+        f"{READING}); update face-zoo, or let zoo eval measure it again"
+    )

@@ -1,0 +1,252 @@
+"""Stores of any content: what is no result is named in one line, and the others stay in."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from samples import Zoo
+from stores import cosines, labels, store
+
+from evaluator.errors import ResultError
+from evaluator.results import load_result, load_scores
+from zoo.figure_choice import figure_named
+from zoo.leaderboard import build_leaderboard
+from zoo.leaderboard_text import TEXTS, plain_leaderboard
+from zoo.report.page import render_report
+from zoo.report.selection import select
+from zoo.stored import read_store
+
+RESULTS = Path("results")
+PAIRS = 100
+
+DEEP: Any = []
+for _ in range(60):
+    DEEP = [DEEP]
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0.5,
+    10**400,
+    1e308,
+    float("nan"),
+    "",
+    "../x.h5",
+    "\x1b[31m\u202e<b>\ud800",
+    "9" * 5000,
+    [],
+    {},
+    {"a": [1]},
+    DEEP,
+)
+
+
+def good_and_bad(folder: Path) -> Path:
+    """A store of a good result, and of one to be spoilt; the path of the second."""
+    store(folder, "good", cosines(PAIRS, noise=1, seed=1))
+    return store(folder, "bad", cosines(PAIRS, noise=1, seed=2))
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every node of JSON, leaves and inner ones."""
+    yield place
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(each, (*place, key))
+
+
+def spoilt(whole: Any, place: tuple[Any, ...], value: Any) -> Any:
+    if not place:
+        return value
+    changed = copy.deepcopy(whole)
+    inner = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return changed
+
+
+def everything_reads(folder: Path) -> tuple[str, list[str]]:
+    """The leaderboard, and the lines about what is left out; also of the report and all formats."""
+    selection = select(folder)
+    page = render_report(selection, title="t", faces=False)
+    assert "good" in page
+    board = build_leaderboard(read_store(folder), figure_named("kfold"), folder=folder, entries={})
+    for text in TEXTS.values():
+        assert "good" in text(board)
+    lines = [*(each.reason for each in selection.left_out), *board.damaged]
+    assert all(len(line) < 1000 and "\n" not in line for line in lines)
+    return plain_leaderboard(board), lines
+
+
+def test_a_result_with_any_value_anywhere_leaves_the_others(tmp_path: Path) -> None:
+    path = good_and_bad(tmp_path / "one")
+    text = path.read_text()
+    whole = json.loads(text)
+    refused = 0
+    said: list[str] = []
+    crowd = tmp_path / "crowd"
+    shutil.copytree(tmp_path / "one", crowd)
+    for place in places(whole):
+        for value in HOSTILE:
+            path.write_text(json.dumps(spoilt(whole, place, value)))
+            try:
+                load_result(path)
+            except ResultError as error:
+                said.append(str(error))
+                shutil.copy(path, crowd / path.parent.name / f"{refused}.json")
+                refused += 1
+                continue
+            shown, _ = everything_reads(path.parents[1])
+            assert "\n1     ranked  good" in shown
+    assert refused > 700
+    assert all(line.startswith(f"{path}: ") and line.isprintable() for line in said)
+    shown, lines = everything_reads(crowd)
+    assert len([line for line in lines if "remove it" in line or "expected" in line]) == 2 * refused
+
+
+def test_files_that_are_no_results_are_passed_over(tmp_path: Path) -> None:
+    folder = good_and_bad(tmp_path).parent
+    contents = {
+        "deep": b"[" * 200_000,
+        "object": b'{"a":' * 100_000,
+        "empty": b"",
+        "binary": bytes(range(256)),
+        "number": b"9" * 5000,
+        "utf16": '{"schema": 1}'.encode("utf-16"),
+        "boolean": b'{"schema": true}',
+        "schema": b'{"schema": ' + b"9" * 4000 + b"}",
+        "large": b" " * 2_000_000 + b"{}",
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_bytes(content)
+    (folder / "folder.json").mkdir()
+    (folder / "loop.json").symlink_to("loop.json")
+    os.mkfifo(folder / "pipe.json")
+    (folder / "zero.json").symlink_to("/dev/zero")
+    with (folder / "sparse.json").open("wb") as file:
+        file.truncate(10 * 2**30)
+    _, lines = everything_reads(tmp_path)
+    named = {name for name in (*contents, "sparse") if any(f"/{name}.json: " in x for x in lines)}
+    assert named == {*contents, "sparse"}
+
+
+@pytest.mark.parametrize("command", ["compare", "threshold"])
+def test_a_bad_file_beside_a_models_result_is_named_and_passed_over(zoo: Zoo, command: str) -> None:
+    path = good_and_bad(RESULTS)
+    (path.parent / "torn.json").write_text("{")
+    rest = ["good"] if command == "compare" else ["--far", "0.1"]
+    done = zoo(command, "bad", *rest)
+    assert done.code == 0, done.err
+    line = next(line for line in done.err.splitlines() if "torn.json" in line)
+    assert line.startswith("passed over: ")
+    done = zoo(command, path.parent, *rest)
+    assert done.code == 0, done.err
+    path.write_text("{}")
+    done = zoo(command, "bad", *rest)
+    assert done.code == 2
+    assert "none of its stored results can be used" in done.error_lines[0]
+
+
+def hdf5_of(path: Path, changes: dict[str, Any]) -> None:
+    """Scores of PAIRS pairs with some datasets replaced; None leaves one out."""
+    arrays: dict[str, Any] = {
+        "scores": cosines(PAIRS, noise=1, seed=2),
+        "genuine": labels(PAIRS).astype(np.uint8),
+        "images": np.arange(2 * PAIRS),
+        **changes,
+    }
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            if values is not None:
+                file[name] = values
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scores": np.full(PAIRS, np.nan)},
+        {"scores": np.full(PAIRS, np.inf)},
+        {"scores": np.full(PAIRS, 0.25)},
+        {"scores": np.full(PAIRS, 1e99)},
+        {"scores": 1.7e308 * np.linspace(-1, 1, PAIRS)},
+        {"scores": np.linspace(-1e99, 1e99, PAIRS)},
+        {"scores": np.linspace(0, 5e-324, PAIRS)},
+        {"scores": np.where(labels(PAIRS), 0.5, np.nan)},
+        {"scores": np.where(labels(PAIRS), np.nan, 0.5)},
+        {"genuine": np.ones(PAIRS, np.uint8)},
+        {"genuine": np.zeros(PAIRS, np.uint8)},
+        {"genuine": np.arange(PAIRS)[::-1] % 2},
+        {"images": np.full(2 * PAIRS, 2**62)},
+        {"images": np.full(2 * PAIRS, -(2**62))},
+        {"people": np.arange(2 * PAIRS) * 2**50},
+        {"people": np.zeros(3, np.int64)},
+        {"scores": None},
+        {"scores": b"text"},
+    ],
+    ids=range(18),
+)
+def test_scores_of_any_values_leave_the_others(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = good_and_bad(tmp_path)
+    hdf5_of(path.with_name(load_result(path).scores or ""), changes)
+    shown, _ = everything_reads(tmp_path)
+    assert "good" in shown
+
+
+def test_scores_that_are_a_pipe_or_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    path = good_and_bad(tmp_path)
+    scores = path.with_name(load_result(path).scores or "")
+    scores.unlink()
+    for make in (os.mkfifo, lambda at: at.symlink_to("/dev/zero"), lambda at: at.mkdir()):
+        make(scores)
+        with pytest.raises(ResultError, match=r"damaged scores"):
+            load_scores(path, load_result(path))
+        everything_reads(tmp_path)
+        scores.rmdir() if scores.is_dir() else scores.unlink()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_text("[" * 100_000),
+        lambda path: path.write_text('{"version": 1, "sha256": "", "standings": {"a": NaN}}'),
+    ],
+    ids=["pipe", "device", "deep", "nan"],
+)
+def test_remembered_standings_of_any_content_change_nothing(zoo: Zoo, make: Any) -> None:
+    good_and_bad(RESULTS)
+    expected = zoo("leaderboard").out
+    (RESULTS / ".standings.json").unlink()
+    make(RESULTS / ".standings.json")
+    done = zoo("leaderboard")
+    assert (done.code, done.out) == (0, expected)
+
+
+def test_remembered_ranks_that_none_can_have_are_ranked_anew(zoo: Zoo) -> None:
+    from zoo.standing import _digest
+
+    good_and_bad(RESULTS)
+    expected = zoo("leaderboard").out
+    memory = RESULTS / ".standings.json"
+    for change in (
+        {"ranks": [7, -1]},
+        {"p_values": [[1.0, 9.0], [float("nan"), 1.0]]},
+        {"ranks": 3},
+    ):
+        value = json.loads(memory.read_text())
+        (key,) = value["standings"]
+        value["standings"][key].update(change)
+        value["sha256"] = _digest(value["standings"])
+        memory.write_text(json.dumps(value))
+        assert zoo("leaderboard").out == expected

@@ -1,0 +1,235 @@
+"""What a server answers: led by a few redirects, of a length that makes sense, and not for ever."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3.exceptions
+
+from evaluator.errors import InputError, cause_of
+
+T = TypeVar("T")
+
+_MOST_REDIRECTS = 10
+_BLOCK = 1 << 18
+# A server that sends less is as good as silent: 100 MB would take twelve days.
+_LEAST_BYTES_A_SECOND = 100
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+# What requests raises, and what it lets through of the libraries below it.
+_BROKEN = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    UnicodeError,
+)
+
+
+class DownloadError(InputError):
+    """A file could not be downloaded, or is not what was expected."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Bytes on their way: from ``start`` of the file on, ``length`` of them; None: not declared."""
+
+    url: str
+    start: int
+    length: int | None
+    response: requests.Response
+    timeout: float
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes as they come. Raises DownloadError where they stop, crawl, or end early."""
+        came, begin, of_period = 0, time.monotonic(), 0
+        while True:
+            try:
+                block = _next_block(self.response.raw)
+            except _BROKEN as error:
+                raise _broken(self.url, error, self.timeout, (came, self.length)) from None
+            if not block:
+                break
+            came += len(block)
+            of_period += len(block)
+            yield block
+            seconds = time.monotonic() - begin
+            if seconds >= self.timeout:
+                if of_period < seconds * _LEAST_BYTES_A_SECOND:
+                    raise DownloadError(
+                        f"{self.url}: the server sends {of_period / seconds:.0f} bytes a second, "
+                        f"and {_LEAST_BYTES_A_SECOND} are the least; try again later"
+                    )
+                begin, of_period = time.monotonic(), 0
+        if self.length is not None and came != self.length:
+            raise DownloadError(
+                f"{self.url}: the download broke off ({came:,} bytes came, "
+                f"{self.length - came:,} did not); try again"
+            )
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects to `_led`: requests reads their whole content first."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
+        del resp
+
+
+@contextmanager
+def answered(url: str, *, start: int, trusted: bool, timeout: float) -> Iterator[Answer]:
+    """The answer to a request for what is at an address, from byte ``start`` on if the server can.
+
+    Redirects are followed to http and https alone, and away from https only where the content is
+    ``trusted``, its SHA-256 being known. Raises DownloadError.
+    """
+    with _Session() as session:
+        response = _led(session, url, start, trusted=trusted, timeout=timeout)
+        if start and response.status_code == 416:  # there is no such part
+            response.close()
+            start = 0
+            response = _led(session, url, start, trusted=trusted, timeout=timeout)
+        with response:
+            yield _checked(url, response, start, timeout)
+
+
+def _led(
+    session: requests.Session, url: str, start: int, *, trusted: bool, timeout: float
+) -> requests.Response:
+    """The answer at the end of the redirects."""
+    at = url
+    for _ in range(_MOST_REDIRECTS + 1):
+        response = _asked(session, at, start, url, timeout)
+        if response.status_code not in _REDIRECTS:
+            return response
+        target = response.headers.get("Location", "")
+        response.close()
+        at = _next_address(url, at, target, trusted=trusted)
+    raise DownloadError(f"{url}: leads on more than {_MOST_REDIRECTS} times; nothing was taken")
+
+
+def _next_address(url: str, at: str, target: str, *, trusted: bool) -> str:
+    """Where a redirect leads. Raises DownloadError for what is no address of http or https."""
+    shown = cause_of(target)[:80] if target else "nowhere"
+    try:
+        found = urljoin(at, target)
+        parts = urlsplit(found)
+        whole = bool(target) and parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # no number, or one too large
+    except ValueError:
+        whole = False
+    if not whole:
+        raise DownloadError(f"{url}: leads on to {shown}, which is no address of http or https")
+    if parts.scheme == "http" and urlsplit(at).scheme == "https" and not trusted:
+        raise DownloadError(
+            f"{url}: leads on to {shown}, where anyone on the way may change what comes; state "
+            "its sha256 in the entry"
+        )
+    return found
+
+
+def _asked(
+    session: requests.Session, at: str, start: int, url: str, timeout: float
+) -> requests.Response:
+    headers = {"Accept-Encoding": "identity"}
+    headers |= {"Range": f"bytes={start}-"} if start else {}
+
+    def ask() -> requests.Response:
+        return session.get(at, stream=True, timeout=timeout, headers=headers, allow_redirects=False)
+
+    try:
+        return _within(3 * timeout + 1, ask)
+    except TimeoutError:
+        raise DownloadError(
+            f"{url}: the server did not answer in {3 * timeout + 1:g} s; try again later"
+        ) from None
+    except _BROKEN as error:
+        raise _broken(url, error, timeout, None) from None
+
+
+def _within(seconds: float, ask: Callable[[], T]) -> T:
+    """What ``ask`` gives; TimeoutError where it takes longer, as for headers that come by the byte.
+
+    The thread that goes on asking then ends with the process.
+    """
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again below, where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError
+    return found[0]
+
+
+def _checked(url: str, response: requests.Response, start: int, timeout: float) -> Answer:
+    """The answer, its headers found to make sense. Raises DownloadError."""
+    status = response.status_code
+    if status not in (200, 206) or (status == 206 and not start):
+        reason = cause_of(response.reason or "")[:80]
+        raise DownloadError(f"{url}: the server answers {status} {reason}".rstrip())
+    if status == 206:
+        stated = response.headers.get("Content-Range", "")
+        if re.match(rf"bytes {start}-\d", stated) is None:
+            raise DownloadError(
+                f"{url}: asked for bytes from {start:,} on, and the server sends "
+                f"{cause_of(stated)[:80]!r}; remove the .part file and pull again"
+            )
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("identity", ""):
+        raise DownloadError(f"{url}: sends the file packed as {cause_of(encoding)[:40]!r}")
+    length = _length(url, response)
+    return Answer(url, start if status == 206 else 0, length, response, timeout)
+
+
+def _length(url: str, response: requests.Response) -> int | None:
+    stated = response.headers.get("Content-Length")
+    if stated is None or "chunked" in response.headers.get("Transfer-Encoding", "").lower():
+        return None
+    if re.fullmatch(r"[0-9]{1,15}", stated.strip(), re.ASCII) is None:
+        raise DownloadError(
+            f"{url}: declares a Content-Length of {cause_of(stated)[:40]!r}; expected a number "
+            "of bytes"
+        )
+    return int(stated)
+
+
+def _next_block(raw: Any) -> bytes:
+    """What has come, as soon as anything has; b"" at the end."""
+    read_now = getattr(raw, "read1", None)
+    # Before urllib3 2.1 there was none: by few bytes, so that a slow server is noticed.
+    block: bytes = raw.read(1024) if read_now is None else read_now(_BLOCK)
+    return block
+
+
+def _broken(
+    url: str, error: Exception, timeout: float, came: tuple[int, int | None] | None
+) -> DownloadError:
+    """What ended a download, in words; requests nests the causes of urllib3."""
+    cause: object = error.args[0] if error.args else error
+    silent = (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError)
+    # requests has one class for a server that does not answer and none for one that stops.
+    if isinstance(error, silent) or isinstance(cause, silent):
+        return DownloadError(f"{url}: the server said nothing for {timeout:g} s; try again later")
+    inner = cause.args[-1] if isinstance(cause, Exception) and cause.args else cause
+    words = cause_of(str(inner))
+    if came is not None and came[1] is not None:
+        words = f"{came[0]:,} bytes came, {came[1] - came[0]:,} did not"
+    return DownloadError(f"{url}: the download broke off ({words}); try again")

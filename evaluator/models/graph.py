@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
+from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.inputs import Forward
 from evaluator.models import LoadOptions
+from evaluator.models.foreign import foreign_errors
+from evaluator.models.limits import check_tensor
+
+# Their outputs are variables and values that are in memory already.
+_HELD = frozenset({"ReadVariableOp", "Const", "Placeholder"})
 
 
 def compiled_forward(
@@ -32,7 +37,9 @@ def compiled_forward(
     def embed(batch: Any) -> Any:
         return tf.cast(call(batch), tf.float32)
 
-    function = embed.get_concrete_function()
+    with foreign_errors(f"{path}: its forward pass cannot be built"):
+        function = embed.get_concrete_function()
+    _check_tensors(path, function.graph, shape[0] or 1)
     if options.engine == "openvino":
         from evaluator.models.openvino import function_forward
 
@@ -41,13 +48,25 @@ def compiled_forward(
         function = _in_bfloat16(function)
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        try:
-            embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
-        except tf.errors.OpError as error:
-            raise _forward_error(error) from None
+        with foreign_errors("the model cannot compute a batch", ForwardError):
+            try:
+                embeddings: NDArray[np.float32] = function(tf.constant(batch)).numpy()
+            except tf.errors.OpError as error:
+                raise _forward_error(error) from None
         return embeddings
 
     return forward
+
+
+def _check_tensors(path: Path, graph: Any, batch: int) -> None:
+    """Raises ModelError for a graph that makes too large a tensor of one image, of ``batch``."""
+    for operation in graph.get_operations():
+        for tensor in operation.outputs if operation.type not in _HELD else ():
+            if tensor.shape.rank and tensor.dtype.size:
+                sizes = tensor.shape.as_list()
+                rest = sizes[1:] if sizes[0] == batch else sizes
+                name = f"{operation.type} {cause_of(operation.name)!r}"
+                check_tensor(path, name, rest, itemsize=tensor.dtype.size)
 
 
 def _forward_error(error: Any) -> ForwardError:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluator.errors import ModelError
+from evaluator.errors import ForwardError, ModelError, cause_of
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import NATIVE, LoadOptions, model_format
+from evaluator.models.foreign import foreign_errors
 from evaluator.models.keras_code import refuse_code
 from evaluator.models.keras_config import check_weights, read_config
-from evaluator.models.shapes import (
-    EMBEDDING,
-    check_embedding_shape,
-    check_image_shape,
-    check_one_input,
-    chosen_output,
-    input_spec,
-)
+from evaluator.models.keras_embedding import checked_part
+from evaluator.models.limits import check_memory, check_tensor
+from evaluator.models.shapes import check_image_shape, check_one_input, input_spec
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -30,12 +27,14 @@ def check(path: Path, options: LoadOptions) -> None:
     if not options.trusted:
         refuse_code(path, config)
     check_weights(path, file_format, config)
-    shapes = _declared_input_shapes(config)
+    shapes = _declared_input_shapes(path, config)
     images = [shape for shape in shapes if len(shape) == 4]
     if len(shapes) > 1 and len(images) != 1:
         check_one_input(path, shapes)
     elif shapes:
-        check_image_shape(path, (images or shapes)[0])
+        shape = (images or shapes)[0]
+        check_image_shape(path, shape)
+        _check_input_size(path, shape)
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
@@ -44,7 +43,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
 
     model, notes = embedding_model(path, options)
     if type(model).__module__.startswith("keras."):  # and not tf_keras, which is on its way out
-        model = folded(model)
+        with foreign_errors(f"{path}: its batch normalisation cannot be folded"):
+            model = folded(model)
     return _embedder(path, model, options, model_format=_format(path), notes=notes)
 
 
@@ -65,7 +65,7 @@ def live_embedder(model: Any, options: LoadOptions, *, name: str) -> Embedder:
     if isinstance(model, keras.Sequential):
         # One that was never called has outputs, but no `output`; layers and weights are shared.
         model = keras.Model(model.inputs, model.outputs)
-    part, notes = _checked_part(path, model, options)
+    part, notes = checked_part(path, model, options)
     return _embedder(path, part, options, model_format="keras", notes=notes)
 
 
@@ -90,16 +90,9 @@ def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, .
 
     check(path, options)
     model, notes = build_model(path, _format(path), options)
-    model, output_notes = _checked_part(path, model, options)
+    with foreign_errors(f"{path}: its network cannot be followed"):
+        model, output_notes = checked_part(path, model, options)
     return model, (*notes, *output_notes)
-
-
-def _checked_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
-    """The part from one image to one embedding, and notes. Raises ModelError."""
-    part, notes = _embedding_part(path, model, options)
-    check_one_input(path, [tuple(tensor.shape) for tensor in part.inputs])
-    check_embedding_shape(path, tuple(part.outputs[0].shape))
-    return part, notes
 
 
 def _format(path: Path) -> str:
@@ -109,8 +102,11 @@ def _format(path: Path) -> str:
     return found
 
 
-def _declared_input_shapes(config: dict[str, Any]) -> list[tuple[int | None, ...]]:
-    """Input shapes that the config states, batch axis first; empty if it states none."""
+def _declared_input_shapes(path: Path, config: dict[str, Any]) -> list[tuple[int | None, ...]]:
+    """Input shapes that the config states, batch axis first; empty if it states none.
+
+    Raises ModelError for sizes that are no sizes.
+    """
     layers = config.get("config", {})
     layers = layers.get("layers", []) if isinstance(layers, dict) else layers
     found = []
@@ -121,96 +117,21 @@ def _declared_input_shapes(config: dict[str, Any]) -> list[tuple[int | None, ...
         if isinstance(settings, dict):
             shape = settings.get("batch_shape") or settings.get("batch_input_shape")
             if isinstance(shape, list):
+                for size in shape:
+                    if size is not None and (type(size) is not int or size < 1):
+                        raise ModelError(
+                            f"{path}: an input of its config has a size of "
+                            f"{cause_of(repr(size))[:60]}; expected a whole number from 1"
+                        )
                 found.append(tuple(shape))
     return found
 
 
-def _embedding_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
-    """The part of the model that ends in the embedding, and a note where that is a part."""
-    outputs = _outputs(model)
-    wanted = options.output
-    images = [tensor for tensor in model.inputs if len(tensor.shape) == 4]
-    layers = {layer.name: layer for layer in model.layers}
-    if wanted is not None and wanted not in outputs and wanted in layers:
-        # Not an output of the whole, but a layer of it: the network up to there.
-        return _submodel(path, model, images, layers[wanted].output), ()
-    if len(model.inputs) > 1 and len(images) == 1 and EMBEDDING in layers and wanted is None:
-        # Training code hands the labels to its head as a second input.
-        part = _submodel(path, model, images, layers[EMBEDDING].output)
-        return part, (f"of a model with {len(model.inputs)} inputs, its layer 'embedding' is used",)
-    if wanted is None and (part := _before_concatenated_logits(model)) is not None:
-        note = (
-            "a training checkpoint (embedding and logits concatenated): "
-            f"the embedding, its first {part.shape[-1]} values, is used"
-        )
-        return _submodel(path, model, model.inputs, part), (note,)
-    if wanted is None and (part := _before_head(model)) is not None:
-        note = "a whole training model: what goes into its head, the embedding, is used"
-        return _submodel(path, model, images or model.inputs, part), (note,)
-    shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
-    name, notes = chosen_output(path, shapes, wanted)
-    if len(outputs) == 1:
-        return model, notes
-    return _submodel(path, model, model.inputs, outputs[name]), notes
-
-
-def _outputs(model: Any) -> dict[str, Any]:
-    """Output name -> tensor; the keys of a model that returns a dict, else its layers' names."""
-    whole = model.output
-    if isinstance(whole, dict):
-        return dict(whole)
-    names = list(getattr(model, "output_names", None) or [])
-    if len(set(names)) != len(model.outputs):
-        names = [f"output_{i}" for i in range(len(model.outputs))]
-    return dict(zip(names, model.outputs, strict=True))
-
-
-def _submodel(path: Path, model: Any, inputs: Any, tensor: Any) -> Any:
-    package = importlib.import_module(type(model).__module__.split(".")[0])
-    try:
-        part = package.Model(inputs, tensor)
-    except ValueError:
-        part = None
-    # Keras 3.12 leaves another input that it meets in the model, later ones refuse.
-    if part is None or len(part.inputs) < sum(_is_input(layer) for layer in part.layers):
-        raise ModelError(f"{path}: its embedding cannot be computed from the image alone")
-    return part
-
-
-def _is_input(layer: Any) -> bool:
-    return type(layer).__name__ == "InputLayer"
-
-
-def _before_concatenated_logits(model: Any) -> Any | None:
-    """The embedding tensor, if the model ends in concatenate([embedding, head(embedding)])."""
-    last = model.layers[-1]
-    if type(last).__name__ != "Concatenate" or not isinstance(last.input, list):
-        return None
-    if len(last.input) != 2:
-        return None
-    embedding, logits = last.input
-    heads = [layer for layer in model.layers if layer.output is logits]
-    if len(heads) != 1 or heads[0].input is not embedding:
-        return None
-    return embedding
-
-
-def _before_head(model: Any) -> Any | None:
-    """The embedding tensor, if the model ends in the head that `training` puts on one.
-
-    That is NormDense, or a Dense layer called head on a nested model whose own last layer is called
-    embedding; between them CenterLoss may hand the embedding through.
-    """
-    head = model.layers[-1]
-    if len(model.outputs) != 1 or len(model.layers) < 2 or head.output is not model.outputs[0]:
-        return None
-    if type(head).__name__ != "NormDense":
-        nested = [layer.layers[-1].name for layer in model.layers if getattr(layer, "layers", None)]
-        if (type(head).__name__, head.name, nested) != ("Dense", "head", [EMBEDDING]):
-            return None
-    centers = [layer for layer in model.layers if type(layer).__name__ == "CenterLoss"]
-    handed = [layer.input[0] for layer in centers if layer.output is head.input]
-    return handed[0] if handed else head.input
+def _check_input_size(path: Path, shape: tuple[int | None, ...]) -> None:
+    """Raises ModelError for images, or batches of a fixed number of them, that are too large."""
+    check_tensor(path, "the model's input", shape[1:])
+    image = math.prod(size for size in shape[1:] if size is not None) * 4
+    check_memory(path, f"the batches of {shape[0] or 1:,} that it takes", (shape[0] or 1) * image)
 
 
 def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> Forward:
@@ -227,7 +148,12 @@ def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> 
                     f"{path}: {option} {value} needs the TensorFlow backend; "
                     f"Keras runs on {keras.backend.backend()}"
                 )
-        return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+
+        def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            with foreign_errors("Keras cannot compute a batch", ForwardError):
+                return np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+
+        return predict
     return compiled_forward(
         path,
         lambda batch: model(batch, training=False),

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluator.errors import ModelError
+import numpy as np
+
+from evaluator.errors import ModelError, cause_of
 from evaluator.models import LoadOptions
+from evaluator.models.foreign import foreign_errors, reason
+from evaluator.models.keras_account import Account, counted
+from evaluator.models.keras_config import read_config, stored_weights
 from evaluator.models.keras_layers import training_layers
 from evaluator.models.runtime import import_keras
 
-# What Keras raises, by version and file, for a config or weights it cannot use.
-_LOAD_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    NotImplementedError,
-    ImportError,
-    RuntimeError,
-    OSError,
-)
+_UNDEFINED = re.compile(r"name '(\w+)' is not defined")
+
+
+class _UnloadableError(Exception):
+    """One of the two Kerases cannot load a file; the message says why, on one line."""
 
 
 def build_model(path: Path, file_format: str, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
     """The Keras 3 or tf_keras model of a file, and a note if it is tf_keras's.
 
-    Does not look for code in the file: ``keras.check`` does. Raises ModelError.
+    Does not look for code in the file: ``keras.check`` does. Nothing is allocated that the file
+    cannot fill. Raises ModelError.
     """
     keras = import_keras()
     custom = named_objects(options.custom)
@@ -42,10 +42,15 @@ def build_model(path: Path, file_format: str, options: LoadOptions) -> tuple[Any
         named = path if path.suffix == suffix else Path(folder) / f"model{suffix}"
         if named != path:
             named.symlink_to(path.resolve())
+
+        def load(package: Any) -> Any:
+            account = Account(path, stored_weights(path, file_format))
+            return _load_with(package, named, options, custom, account)
+
         try:
-            return _load_with(keras, named, options, custom), ()
-        except _LOAD_ERRORS as error:
-            first = _cause(error)
+            return _with_inputs(path, keras, load(keras)), ()
+        except _UnloadableError as error:
+            first = str(error)
         if importlib.util.find_spec("tf_keras") is None:
             raise ModelError(
                 f"{path}: Keras {keras.__version__} cannot load it ({first}). It may be a Keras 2 "
@@ -54,13 +59,15 @@ def build_model(path: Path, file_format: str, options: LoadOptions) -> tuple[Any
         import tf_keras
 
         try:
-            model = _load_with(tf_keras, named, options, custom)
-        except _LOAD_ERRORS as error:
+            model = load(tf_keras)
+        except _UnloadableError as error:
             raise ModelError(
-                f"{path}: neither Keras {keras.__version__} ({first}) "
-                f"nor tf_keras {tf_keras.__version__} ({_cause(error)}) can load it"
+                f"{path}: neither Keras {keras.__version__} ({first}) nor tf_keras "
+                f"{tf_keras.__version__} ({error}) can load it"
+                f"{_lambda_hint(path, file_format, f'{first} {error}')}"
             ) from None
-    return model, (f"loaded with tf_keras, since Keras {keras.__version__} cannot: {first}",)
+    note = f"loaded with tf_keras, since Keras {keras.__version__} cannot: {first}"
+    return _with_inputs(path, tf_keras, model), (note,)
 
 
 def named_objects(names: Sequence[str]) -> dict[str, Any]:
@@ -76,28 +83,118 @@ def named_objects(names: Sequence[str]) -> dict[str, Any]:
         here = str(Path.cwd())
         sys.path.insert(0, here)
         try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise ModelError(f"--custom {name}: {error}; it was looked for here, too") from None
+            with foreign_errors(f"--custom {name}: its module cannot be imported"):
+                module = importlib.import_module(module_name)
         finally:
             sys.path.remove(here)
         if not hasattr(module, attribute):
             raise ModelError(f"--custom {name}: module {module_name} has no {attribute}")
         found[attribute] = getattr(module, attribute)
+        if not callable(found[attribute]):
+            kind = type(found[attribute]).__name__
+            raise ModelError(f"--custom {name}: expected a class or function, it is a {kind}")
     return found
 
 
-def _load_with(package: Any, path: Path, options: LoadOptions, custom: dict[str, Any]) -> Any:
-    return package.models.load_model(
-        path if package.__name__ == "keras" else str(path),
-        compile=False,
-        safe_mode=not options.trusted,
-        custom_objects={**training_layers(package), **custom},
+def lambda_names(config: object) -> list[str]:
+    """The names of the Lambda layers that a config holds, at any depth, in order."""
+    found = []
+    stack = [config]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, dict):
+            settings = part.get("config")
+            if part.get("class_name") == "Lambda" and isinstance(settings, dict):
+                found.append(str(settings.get("name")))
+            stack.extend(reversed(list(part.values())))
+        elif isinstance(part, list):
+            stack.extend(reversed(part))
+    return found
+
+
+def _lambda_hint(path: Path, file_format: str, told: str) -> str:
+    """What to say of a global that a Lambda misses, or nothing."""
+    missing = _UNDEFINED.search(told)
+    names = lambda_names(read_config(path, file_format)) if missing else []
+    if missing is None or not names:
+        return ""
+    shown = ", ".join(repr(cause_of(name)) for name in names[:3])
+    return (
+        f": a Lambda layer ({shown}) uses the global {missing[1]!r}, which is not in the file; "
+        "save the network with a layer of its own in the Lambda's place"
     )
 
 
-def _cause(error: Exception) -> str:
-    """The first sentence of a Keras error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first = lines[0] if lines else type(error).__name__
-    return first.split(". ")[0][:160].rstrip(".:")
+def _load_with(
+    package: Any, path: Path, options: LoadOptions, custom: dict[str, Any], account: Account
+) -> Any:
+    """The model as ``package`` loads it. Raises ModelError for one that asks for too much, or
+    _UnloadableError.
+    """
+    usual = _usual_globals(package) if options.trusted else {}
+    try:
+        with counted(package, account):
+            model = package.models.load_model(
+                path if package.__name__ == "keras" else str(path),
+                compile=False,
+                safe_mode=not options.trusted,
+                custom_objects={**usual, **training_layers(package), **custom},
+            )
+    except Exception as error:  # noqa: BLE001 - a file's layers raise what they like
+        if account.refusal is None:
+            raise _UnloadableError(reason(error)) from None
+    if account.refusal is not None:  # Keras may have caught it and gone on
+        raise account.refusal from None
+    if not isinstance(model, package.Model):
+        raise _UnloadableError(f"it holds a {type(model).__name__}, not a model")
+    return model
+
+
+class _KerasOrBackend:
+    """What ``K`` is in a Lambda's code: Keras to some, to most the functions of its backend."""
+
+    def __init__(self, package: Any, backend: Any) -> None:
+        self._package, self._backend = package, backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._package if hasattr(self._package, name) else self._backend, name)
+
+
+def _usual_globals(package: Any) -> dict[str, Any]:
+    """The modules that a Lambda's code finds under the names they are usually imported by."""
+    backend = importlib.import_module(f"{package.__name__}.backend")
+    found: dict[str, Any] = {"keras": package, "np": np, "K": _KerasOrBackend(package, backend)}
+    if package.__name__ != "keras" or backend.backend() == "tensorflow":
+        import tensorflow
+
+        found["tf"] = tensorflow
+    if package.__name__ != "keras":
+        return found
+    # Keras 3 keeps the old backend's functions here; and it runs a Lambda in this module's names.
+    old = "keras._tf_keras.keras.backend"
+    if "tf" in found and importlib.util.find_spec(old):
+        found["K"] = _KerasOrBackend(package, importlib.import_module(old))
+    if (scope := sys.modules.get("keras.src.utils.python_utils")) is not None:
+        for name, value in found.items():
+            vars(scope).setdefault(name, value)
+    return {}
+
+
+def _with_inputs(path: Path, package: Any, model: Any) -> Any:
+    """The model itself; a subclassed one, which knows no inputs, as a function of the images whose
+    shape it was saved with. Raises ModelError.
+    """
+    if getattr(model, "inputs", None):
+        return model
+    built = getattr(model, "get_build_config", dict)() or {}
+    shape = built.get("input_shape")
+    if not isinstance(shape, list | tuple) or not all(
+        size is None or isinstance(size, int) for size in shape
+    ):
+        raise ModelError(
+            f"{path}: its class {type(model).__name__} does not say what it takes; call the model "
+            "on a batch of images before saving it"
+        )
+    with foreign_errors(f"{path}: its class {type(model).__name__} cannot be called on images"):
+        image = package.Input(tuple(shape[1:]))
+        return package.Model(image, model(image, training=False))

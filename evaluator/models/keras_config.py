@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import json
-import struct
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from pathlib import Path
+from typing import Any
 
 import h5py
 
-from evaluator.errors import ModelError
-from evaluator.models.hdf5 import check_hdf5
+from evaluator.errors import ModelError, cause_of
+from evaluator.models.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
+from evaluator.models.keras_archive import (
+    ARCHIVE_DAMAGE,
+    MAX_CONFIG_BYTES,
+    archive_elements,
+    check_archive,
+    member_bytes,
+)
+from evaluator.models.limits import check_memory, check_tensor
 
-# A config is text about layers; the largest published networks need 2 MB.
-_MAX_CONFIG_BYTES = 64 * 2**20
-
-# Before each member of a zip archive (APPNOTE.TXT 4.3.7); the last two are the lengths of its name
-# and its extra field, and the member's bytes follow these. In the flags, bit 0: encrypted.
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_ENCRYPTED = 1
+# Python's own names of things have 63 bits, which Keras writes down; seeds have 64 at most.
+_LARGEST_NUMBER = 2**64
 
 
 def read_config(path: Path, file_format: str) -> dict[str, Any]:
     """The model's config as saved. Raises ModelError if the file holds no architecture."""
     text = _h5_config(path) if file_format == "keras-h5" else _zip_config(path)
-    if len(text) > _MAX_CONFIG_BYTES:
+    if len(text) > MAX_CONFIG_BYTES:
         raise ModelError(f"{path}: its model config has {len(text):,} bytes; no model needs that")
     try:
         config = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ModelError(
-            f"{path}: its model config is not JSON ({error}); the file is damaged"
+            f"{path}: its model config is not JSON ({cause_of(error)[:200]}); the file is damaged"
         ) from None
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelError(f"{path}: its model config names no model class; the file is damaged")
@@ -43,13 +44,15 @@ def read_config(path: Path, file_format: str) -> dict[str, Any]:
 def _h5_config(path: Path) -> str | bytes:
     try:
         with h5py.File(path, "r") as file:
-            config = file.attrs.get("model_config")
+            config = text_attribute(path, file, "model_config")
             if config is not None:
-                return config if isinstance(config, str | bytes) else bytes(config)
+                return config
             weights_only = "layer_names" in file.attrs or bool(
                 {"model_weights", "layers", "_layer_checkpoint_dependencies"} & set(file)
             )
-    except (OSError, RuntimeError, KeyError) as error:
+    except ModelError:
+        raise
+    except DAMAGE as error:
         raise ModelError(
             f"{path}: a damaged or truncated HDF5 file ({_first_line(error)})"
         ) from None
@@ -64,120 +67,82 @@ def _h5_config(path: Path) -> str | bytes:
 def _zip_config(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo("config.json").file_size
-            if size > _MAX_CONFIG_BYTES:
-                raise ModelError(
-                    f"{path}: config.json declares {size:,} bytes; no model needs that"
-                )
-            return archive.read("config.json")
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+            return member_bytes(path, archive, "config.json")
+    except ModelError:
+        raise
+    except ARCHIVE_DAMAGE as error:
         raise ModelError(f"{path}: a damaged .keras archive ({_first_line(error)})") from None
 
 
 def check_weights(path: Path, file_format: str, config: dict[str, Any]) -> None:
-    """Raises ModelError for weights that are elsewhere, or larger than the file could hold."""
+    """Raises ModelError for weights that are elsewhere, or larger than the file could hold, and
+    for numbers in the config that no network has.
+    """
+    stored_weights(path, file_format)
+    for name, value in _declared_shapes(config):
+        check_tensor(path, f"layer {name!r}, built for its own inputs,", value[1:])
+    for number in _numbers(config):
+        if abs(number) >= _LARGEST_NUMBER:
+            raise ModelError(
+                f"{path}: not loaded: its model config holds a number of {number.bit_length()} "
+                "bits; the file is damaged"
+            )
+
+
+def stored_weights(path: Path, file_format: str) -> int:
+    """How many numbers a file's weights really are. Raises ModelError for those that are elsewhere,
+    or more than the file has room for, or than fit in memory.
+    """
     size = path.stat().st_size
     try:
         if file_format == "keras-h5":
             with h5py.File(path, "r") as file:
                 check_hdf5(path, file, size)
+                stored = numeric_elements(file)
         else:
-            _check_archive(path, size)
-    except (OSError, RuntimeError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            with zipfile.ZipFile(path) as archive:
+                check_archive(path, archive, size)
+                stored = archive_elements(path, archive)
+    except ModelError:
+        raise
+    except (*DAMAGE, *ARCHIVE_DAMAGE) as error:
         raise ModelError(f"{path}: damaged or truncated weights ({_first_line(error)})") from None
-    for name, count in _declared_widths(config):
-        # A layer of n units has n weights at least, of two bytes at least.
-        if 2 * count > size:
-            raise ModelError(
-                f"{path}: not loaded: layer {name!r} declares {count:,} units, more than a file "
-                f"of {size:,} bytes can hold the weights of"
-            )
+    # As read, and in variables of four bytes each.
+    check_memory(path, "its weights", 2 * 4 * stored)
+    return stored
 
 
-def _check_archive(path: Path, size: int) -> None:
-    with zipfile.ZipFile(path) as archive:
-        unpacked = 0
-        for member in archive.infolist():
-            if PurePosixPath(member.filename).is_absolute() or ".." in member.filename.split("/"):
-                raise ModelError(
-                    f"{path}: not loaded: its member {member.filename!r} would be unpacked "
-                    "outside its folder"
-                )
-            unpacked += member.file_size
-        # Keras stores members as they are; weights would hardly shrink.
-        if unpacked > 20 * size + _MAX_CONFIG_BYTES:
-            raise ModelError(f"{path}: not loaded: it unpacks to {unpacked:,} bytes, from {size:,}")
-        for member in archive.infolist():
-            if member.filename.endswith(".h5"):
-                with _member_file(path, archive, member) as stored, h5py.File(stored, "r") as file:
-                    check_hdf5(path, file, member.file_size)
+def _numbers(config: object) -> Iterator[int]:
+    for part in _parts(config):
+        if isinstance(part, int):
+            yield part
 
 
-def _member_file(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
-    """A member to read at random places.
-
-    HDF5 jumps about, and zipfile goes back by reading from the member's begin anew: four seconds
-    for 90 MB. What lies in the archive as it is, as Keras stores it, is read in its place.
-    """
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
-        return archive.open(member)
-    with archive.open(member):  # raises for a local header that is not the directory's
-        pass
-    file = path.open("rb")
-    file.seek(member.header_offset)
-    header = file.read(_LOCAL_HEADER.size)
-    name, extra = _LOCAL_HEADER.unpack(header)[-2:]
-    start = member.header_offset + len(header) + name + extra
-    return cast(
-        "IO[bytes]",
-        io.BufferedReader(_Part(file, start, min(member.file_size, member.compress_size))),
-    )
+def _declared_shapes(config: object) -> Iterator[tuple[str, list[int]]]:
+    """Layer name and sizes, as 1 where open, of each shape that Keras 3 would build it for."""
+    for part in _parts(config):
+        if not isinstance(part, dict) or "build_config" not in part:
+            continue
+        settings = part.get("config")
+        name = settings.get("name") if isinstance(settings, dict) else None
+        for shape in _parts(part["build_config"]):
+            if isinstance(shape, list):
+                sizes = [1 if size is None else size for size in shape]
+                if all(isinstance(size, int) for size in sizes):
+                    yield cause_of(str(name)[:60]), sizes
 
 
-class _Part(io.RawIOBase):
-    """A part of a file that is open for reading, as a file of its own; closes it."""
-
-    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
-        super().__init__()
-        self._file, self._start, self._size, self._place = file, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(0, base + offset)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._start + self._place)
-        data = self._file.read(max(0, min(len(buffer), self._size - self._place)))
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _declared_widths(config: object) -> Iterator[tuple[str, int]]:
-    """Layer name and number of units or filters, wherever a config states them."""
+def _parts(config: object) -> Iterator[object]:
+    """The config and everything in it, at any depth."""
     stack = [config]
     while stack:
         part = stack.pop()
+        yield part
         if isinstance(part, list):
             stack.extend(part)
         elif isinstance(part, dict):
             stack.extend(part.values())
-            for key in ("units", "filters", "classes", "output_dim", "input_dim"):
-                count = part.get(key)
-                if isinstance(count, int) and "name" in part:
-                    yield str(part["name"]), count
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip("'\"").splitlines()[0][:200] if str(error) else type(error).__name__
+    return cause_of(str(error).strip("'\"") or type(error).__name__)[:200]

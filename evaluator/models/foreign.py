@@ -1,0 +1,49 @@
+"""The border to code that is not ours: whatever it raises is one line of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from evaluator.errors import ModelError, cause_of
+
+# What Keras puts around the message of a layer's own error.
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = re.compile(r"(Exception|Error) (was )?encountered|^Error when deserializing class")
+
+
+@contextmanager
+def foreign_errors(what: str, kind: type[ModelError] = ModelError) -> Iterator[None]:
+    """Turns anything raised in the block into a ``kind`` that begins with ``what``.
+
+    A file's layers, a class of the user's and the libraries that run them may raise any exception
+    there is. A ModelError, which says its own piece, goes through.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - code that is not ours raises what it likes
+        raise kind(f"{what} ({reason(error)})") from None
+
+
+def reason(error: BaseException) -> str:
+    """The telling part of a library's error, on one line of at most 300 characters."""
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    lines = [line.strip() for line in _STYLE.sub("", str(error)).splitlines()]
+    told = [line for line in lines if line]
+    # "Exception encountered when calling Lambda.call()." has the cause on the next line;
+    # "Error when deserializing class X using config={...}." a line that repeats the frame's words.
+    inner = [
+        line.partition("Exception encountered: ")[2] or line
+        for line in told
+        if line.startswith("Exception encountered: ") or not _FRAME.search(line)
+    ]
+    first = (inner or told or [type(error).__name__])[0]
+    shown = first.split(". ")[0][:300].rstrip(".:")
+    named = isinstance(error, ValueError | TypeError | RuntimeError) or " " in shown
+    return cause_of(shown if named else f"{type(error).__name__}: {shown}")

@@ -309,7 +309,6 @@ def _embedded(
                 path=task.model.path,
                 sha256=task.identity.sha256,
                 data_sha256=task.identity.data_sha256,
-                data_sha256=task.identity.data_sha256,
                 model_format=embedder.format,
                 input_spec=embedder.input,
                 settings=request.settings,

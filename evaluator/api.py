@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
-from evaluator.embed import EmbedOptions
+from evaluator.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.errors import InputError, check_choice
 from evaluator.evaluated import BinEvaluation, Evaluation
 from evaluator.evaluation import Measurement, evaluate_bins
@@ -100,6 +100,7 @@ def evaluate(
             nan=nan,
             on_progress=on_progress,
             on_resize=note_resized,
+            on_single=lambda: notes.append(ONE_AT_A_TIME),
         )
         for measurement, of_bin in zip(measured, people, strict=True):
             found.append(

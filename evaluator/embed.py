@@ -25,6 +25,9 @@ _TRIED_SIZES = (64, 32, 16, 8, 4, 2)
 # Rows of embeddings turned to float64 at once when scoring.
 _SCORE_ROWS = 65_536
 
+#: What is said of a model for which ``on_single`` is called.
+ONE_AT_A_TIME = "it gives one row however many images it gets, so it gets them one at a time"
+
 
 @dataclass(frozen=True)
 class EmbedOptions:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evaluator.all_figures import Figures, figures
 from evaluator.bins import VerificationSet
 from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.errors import ForwardError
 from evaluator.inputs import Embedder
 from evaluator.stored_images import distinct_of
 
@@ -47,12 +48,14 @@ def evaluate_bins(
     nan: str = "fail",
     on_progress: Callable[[int], None] | None = None,
     on_resize: Callable[[tuple[int, int]], None] | None = None,
+    on_single: Callable[[], None] | None = None,
 ) -> Iterator[Measurement]:
     """One Measurement a bin, in order. Images of equal bytes are embedded once for all bins.
 
     ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the
-    pairs out that have one. ``on_progress`` and ``on_resize`` are those of ``embed_images``.
-    Raises BinError for an image that does not decode.
+    pairs out that have one. ``on_progress``, ``on_resize`` and ``on_single`` are those of
+    ``embed_images``. Raises BinError for an image that does not decode, ForwardError where the
+    model fails.
     """
     bins = [distinct_of(each) for each in sets]
     last_use = {key: number for number, (images, _) in enumerate(bins) for key in images.keys}
@@ -69,6 +72,7 @@ def evaluate_bins(
                 describe=_describer(verification_set, new, slots),
                 on_progress=on_progress,
                 on_resize=on_resize,
+                on_single=on_single,
             )
         embeddings = _merged(found, new, [known.get(key) for key in images.keys])
         # Of a finished bin only what a later one shows again is kept.
@@ -92,6 +96,10 @@ def _merged(
     if found is not None and len(new) == len(known):
         return found
     rows = [row for row in known if row is not None]
+    if found is not None and found.shape[1] != len(rows[0]):
+        raise ForwardError(
+            f"it gave embeddings of {found.shape[1]} numbers, and of {len(rows[0])} before"
+        )
     embeddings = np.empty((len(known), len(rows[0])), np.float32)
     embeddings[[row is not None for row in known]] = rows
     if found is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
+from evaluator.isolation.wall import landlock_version, missing_part
 from evaluator.results import stored_results
 from zoo.lookup import available_bins, bin_folders
 from zoo.registry import read_registry, registry_path
@@ -36,6 +37,7 @@ def examined(*, data: Sequence[Path], results: Path, registry: Path | None) -> F
     findings: Findings = {
         "versions": _versions(),
         "system": {"platform": platform.platform(), "cpus": os.cpu_count()},
+        "wall": {"landlock": landlock_version(), "missing": missing_part()},
         "extras": _extras(),
         "entries": _entries(registry, problems),
         "bins": _bins(data, problems),
@@ -166,6 +168,7 @@ def findings_text(findings: Mapping[str, Any]) -> str:
         ("versions", ", ".join(f"{name} {versions[name] or 'missing'}" for name in names)),
         ("python", f"{versions['python']}, {versions['executable']}"),
         ("system", f"{findings['system']['platform']}, {findings['system']['cpus']} CPUs"),
+        ("wall", _wall_text(findings["wall"])),
         *(("device", _device_text(each)) for each in findings["devices"]),
         *(("extra", _extra_text(name, found)) for name, found in findings["extras"].items()),
         (
@@ -184,6 +187,15 @@ def findings_text(findings: Mapping[str, Any]) -> str:
         *(("PROBLEM", line) for line in findings["problems"]),
     ]
     return "".join(f"{label:<10} {text}\n" for label, text in lines)
+
+
+def _wall_text(wall: Mapping[str, Any]) -> str:
+    if wall["missing"]:
+        return str(wall["missing"])
+    return (
+        f"models write to a temporary folder only and open no TCP (Landlock {wall['landlock']}); "
+        "--trust and --custom lift that"
+    )
 
 
 def _device_text(device: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins import VerificationSet, read_bin
 from evaluator.collapse import looks_collapsed
-from evaluator.embed import EmbedOptions
+from evaluator.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.errors import BinError, ModelError, ResultError
 from evaluator.evaluation import Measurement, evaluate_bins
 from evaluator.inputs import Embedder
@@ -292,6 +292,11 @@ def _embedded(
             wanted = f"{embedder.input.height}x{embedder.input.width}"
             note(f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input")
 
+    def say_single() -> None:
+        if f"single {task.model.name}" not in said:
+            said.add(f"single {task.model.name}")
+            note(f"{task.model.name}: {ONE_AT_A_TIME}")
+
     distinct = len({key for each in missing for key in distinct_of(each)[0].keys})
     with Progress(f"{task.model.name}: embedding", distinct) as progress:
         measurements = evaluate_bins(
@@ -301,6 +306,7 @@ def _embedded(
             nan=request.nan,
             on_progress=progress.advance,
             on_resize=say_resized,
+            on_single=say_single,
         )
         for measurement in naming_model(measurements, task.model.path):
             result = make_result(

@@ -170,7 +170,7 @@ def test_a_score_that_is_not_finite_fails_or_is_dropped(zoo: Zoo) -> None:
 
 def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:
     of_bin = read_bin(bins / "easy.bin")
-    assert zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").code == 0
+    assert zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").code == 0
     scores = of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs)
     path = write_scores(Path("vendor.csv"), scores, of_bin.genuine)
     stored(zoo, "--scores", path, "--bins", bins / "easy.bin")

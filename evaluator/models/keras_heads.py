@@ -15,7 +15,11 @@ _LAYER_ARGUMENTS = frozenset("name trainable dtype dynamic autocast".split())
 
 
 def insightface_head(package: Any) -> Any:
-    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides."""
+    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides.
+
+    Both are called NormDense, by which a head is known. A .keras looks weights up by the class's
+    name, so that one with NormDenseVPL is not read; Keras_insightface writes .h5.
+    """
 
     class NormDense(package.layers.Layer):  # type: ignore[misc]
         def __init__(

@@ -223,6 +223,8 @@ _BARE = (
     | CONSTRAINTS
     | QUANTIZERS
     | POLICIES
+    # Neither library finds an operation so; it says so better than we.
+    | frozenset().union(*OPERATIONS.values())
     # The loss scales of Keras 2.3's policies; a policy is built without them.
     | frozenset("SeedGenerator DynamicLossScale FixedLossScale".split())
 )

@@ -51,10 +51,9 @@ def insightface_head(package: Any) -> Any:
                 self._add_state("iters", (), dtype="int64")
             if self.partial_fc_split > 1:
                 self._add_state("cur_id", (), dtype="int64")
-                shape, name = (self.partial_fc_split, size, columns), "norm_dense_w_subs"
-            else:
-                shape, name = (size, columns), "norm_dense_w"
-            self.w = self.add_weight(name=name, shape=shape, trainable=True)
+            split = (self.partial_fc_split,) if self.partial_fc_split > 1 else ()
+            name = "norm_dense_w_subs" if split else "norm_dense_w"
+            self.w = self.add_weight(name=name, shape=(*split, size, columns), trainable=True)
             super().build(input_shape)
 
         def _add_state(self, name: str, shape: Any, **kwargs: Any) -> None:

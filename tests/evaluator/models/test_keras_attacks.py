@@ -305,6 +305,23 @@ LAYERS: dict[str, Callable[[str], Layer]] = {
     "CompositeTensor": lambda code: dense(
         activation={"class_name": "CompositeTensor", "spec": {}, "tensors": []}
     ),
+    # ---- marks that only one of the two libraries knows, beside what the other imports
+    **{
+        f"{mark} of shutil": (
+            lambda code, mark=mark: dense(
+                activation={
+                    "class_name": mark,
+                    "module": "shutil",
+                    "registered_name": "rmtree",
+                    "config": {"start": None, "stop": None, "step": None},
+                }
+            )
+        )
+        for mark in ("__slice__", "__ellipsis__", "__tuple__", "__keras_tensor__", "TensorShape")
+    },
+    "a mark as another name": lambda code: dense(
+        activation={"class_name": "__slice__", "registered_name": "exec", "config": {}}
+    ),
     # ---- names that are none
     "a class named by a number": lambda code: named(7),
     "a class named by null": lambda code: named(None),

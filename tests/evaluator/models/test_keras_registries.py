@@ -165,6 +165,7 @@ def test_what_tf_keras_finds_among_globals_is_decided(
             assert name in table, name
         else:
             assert name not in table, name
+            assert not is_harmless_class(None, name), name
             assert not is_harmless_text(kind[:-1], name), name
 
 

@@ -157,9 +157,10 @@ def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
     """What is not harmless in the names of a class or function itself."""
     kind, module = value["class_name"], value.get("module")
     registered = value.get("registered_name")
-    for name, text in (("class_name", kind), ("module", module), ("registered_name", registered)):
-        if not isinstance(text, str) and not (text is None and name != "class_name"):
-            yield _Finding(f"a {name} that is no text: {_shown(text)}")
+    texts = (("class_name", kind), ("module", module), ("registered_name", registered))
+    for label, text in texts:
+        if not isinstance(text, str) and (text is not None or label == "class_name"):
+            yield _Finding(f"a {label} that is no text: {_shown(text)}")
             return
     if kind == "function":
         yield from _of_function(value.get("config"), module, registered)

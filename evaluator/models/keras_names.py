@@ -129,6 +129,7 @@ _PUBLIC: dict[str, frozenset[str]] = {
         DTypePolicy FloatDTypePolicy Initializer Layer Model Quantizer Regularizer Sequential
         """.split()
     ),
+    "keras.__internal__.layers": frozenset({"BaseRandomLayer"}),
     "keras.layers": LAYERS,
     "keras.layers.experimental": frozenset(
         "EinsumDense RandomFourierFeatures SyncBatchNormalization".split()

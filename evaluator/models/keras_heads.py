@@ -15,7 +15,11 @@ _LAYER_ARGUMENTS = frozenset("name trainable dtype dynamic autocast".split())
 
 
 def insightface_head(package: Any) -> Any:
-    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides."""
+    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides.
+
+    Both are called NormDense, by which a head is known. A .keras looks weights up by the class's
+    name, so that one with NormDenseVPL is not read; Keras_insightface writes .h5.
+    """
 
     class NormDense(package.layers.Layer):  # type: ignore[misc]
         def __init__(
@@ -47,10 +51,9 @@ def insightface_head(package: Any) -> Any:
                 self._add_state("iters", (), dtype="int64")
             if self.partial_fc_split > 1:
                 self._add_state("cur_id", (), dtype="int64")
-                shape, name = (self.partial_fc_split, size, columns), "norm_dense_w_subs"
-            else:
-                shape, name = (size, columns), "norm_dense_w"
-            self.w = self.add_weight(name=name, shape=shape, trainable=True)
+            split = (self.partial_fc_split,) if self.partial_fc_split > 1 else ()
+            name = "norm_dense_w_subs" if split else "norm_dense_w"
+            self.w = self.add_weight(name=name, shape=(*split, size, columns), trainable=True)
             super().build(input_shape)
 
         def _add_state(self, name: str, shape: Any, **kwargs: Any) -> None:

@@ -129,6 +129,7 @@ _PUBLIC: dict[str, frozenset[str]] = {
         DTypePolicy FloatDTypePolicy Initializer Layer Model Quantizer Regularizer Sequential
         """.split()
     ),
+    "keras.__internal__.layers": frozenset({"BaseRandomLayer"}),
     "keras.layers": LAYERS,
     "keras.layers.experimental": frozenset(
         "EinsumDense RandomFourierFeatures SyncBatchNormalization".split()
@@ -223,6 +224,8 @@ _BARE = (
     | CONSTRAINTS
     | QUANTIZERS
     | POLICIES
+    # Neither library finds an operation so; it says so better than we.
+    | frozenset().union(*OPERATIONS.values())
     # The loss scales of Keras 2.3's policies; a policy is built without them.
     | frozenset("SeedGenerator DynamicLossScale FixedLossScale".split())
 )

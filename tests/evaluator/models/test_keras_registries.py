@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluator.models import keras_refused, tensorflow_names, tensorflow_refused
@@ -24,6 +26,7 @@ from evaluator.models.keras_names import (
     CONSTRAINTS,
     INITIALIZERS,
     MARKERS,
+    MODELS,
     OP_LAYERS,
     POLICIES,
     QUANTIZERS,
@@ -165,6 +168,7 @@ def test_what_tf_keras_finds_among_globals_is_decided(
             assert name in table, name
         else:
             assert name not in table, name
+            assert not is_harmless_class(None, name), name
             assert not is_harmless_text(kind[:-1], name), name
 
 
@@ -311,6 +315,95 @@ def test_where_a_layer_takes_a_text_its_key_is_known(operations: list[type], tf_
     ]
     unknown = {(each.__name__, key) for each in classes for key in arguments(each)}
     assert {pair for pair in unknown if not is_known_key(pair[1])} == set()
+
+
+# What the layers cannot do without.
+ARGUMENTS: dict[str, Any] = {
+    "activation": "relu",
+    "aggregation": "mean",
+    "axes": 1,
+    "bin_boundaries": [0.1, 0.2],
+    "dims": (1,),
+    "dtype": "float32",
+    "equation": "ab,bc->ac",
+    "metric_name": "distance",
+    "mode": "int8",
+    "name": None,
+    "output_shape": 4,
+    "source_name": "float32",
+    "target_shape": (2,),
+    "unconditional": False,
+}
+
+
+def made(package: Any, each: type) -> Any:
+    """An object of a class of Keras with the least that it needs. Raises what the class raises."""
+    layers = package.layers
+    inner = {
+        "Bidirectional": lambda: layers.LSTM(3),
+        "RNN": lambda: layers.GRUCell(3),
+        "StackedRNNCells": lambda: [layers.GRUCell(3), layers.LSTMCell(4)],
+        "Pipeline": lambda: [layers.Rescaling(2.0)],
+        "SpectralNormalization": lambda: layers.Dense(3),
+        "TimeDistributed": lambda: layers.Dense(3),
+        "Wrapper": lambda: layers.Dense(3),
+    }
+    if each.__name__ in inner:
+        return each(inner[each.__name__]())
+    needed = [
+        name
+        for name, parameter in inspect.signature(each.__init__).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        and name != "self"
+    ]
+    return each(**{name: ARGUMENTS.get(name, 2) for name in needed})
+
+
+def own_configs(package: Any, classes: list[type]) -> Iterator[tuple[str, Any]]:
+    writers = (
+        package.saving.serialize_keras_object,
+        importlib.import_module(
+            f"{package.__name__}.src."
+            + ("legacy.saving" if package.__name__ == "keras" else "saving.legacy")
+            + ".serialization"
+        ).serialize_keras_object,
+    )
+    for each in classes:
+        try:
+            # What cannot be made of twos is left out, and counted below.
+            found = [write(made(package, each)) for write in writers]
+        except (ValueError, TypeError, NotImplementedError, AttributeError):
+            continue
+        for config in found:
+            plain = json.dumps(config, default=lambda held: np.asarray(held).tolist())
+            yield each.__name__, json.loads(plain)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_either_library_writes_of_a_harmless_class_passes(keras: Any, tf_keras: Any) -> None:
+    of_three = [
+        symbol
+        for full, symbol in sorted(public(keras).items())
+        if inspect.isclass(symbol) and is_harmless_class(*full.rpartition(".")[::2])
+    ]
+    serialization = importlib.import_module("tf_keras.src.layers.serialization")
+    serialization.populate_deserializable_objects()
+    of_two = [
+        symbol
+        for name, symbol in sorted(serialization.LOCAL.ALL_OBJECTS.items())
+        if inspect.isclass(symbol)
+        and is_harmless_class(None, name)
+        and name not in OP_LAYERS | MODELS
+    ]
+    count = 0
+    for package, classes in ((keras, of_three), (tf_keras, of_two)):
+        for name, config in own_configs(package, classes):
+            count += 1
+            whole = {"class_name": "Sequential", "config": {"name": "s", "layers": [config]}}
+            assert code_in_config(whole) == [], name
+    assert count > 400
 
 
 def test_the_tables_do_not_contradict_each_other() -> None:

@@ -139,9 +139,10 @@ def _itemsize(kind: int) -> int:
     import tensorflow as tf
 
     try:
-        return int(tf.dtypes.as_dtype(kind).size) or 1
+        size: int = tf.dtypes.as_dtype(kind).size
     except TypeError:  # no such type
         return 1
+    return size or 1
 
 
 def _checkpoint_bytes(path: Path) -> int:

@@ -628,3 +628,27 @@ def test_an_index_of_more_than_the_data_holds_is_damaged(tf: Any, tmp_path: Path
     [data] = (path / "variables").glob("variables.data-*")
     data.write_bytes(data.read_bytes()[:20])
     assert "bytes of variables, and the data beside it has 20" in refusal(path)
+
+
+# ---- Damage -------------------------------------------------------------------------------------
+
+
+def test_changed_bytes_end_in_one_line_or_pass(
+    exported: bytes, session_saved: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    file = folder_of(tmp_path / "m", exported) / "saved_model.pb"
+    passed = 0
+    for data in (exported, (session_saved / "saved_model.pb").read_bytes()):
+        for _ in range(80):
+            damaged = bytearray(data)
+            for at in random.integers(0, len(data), random.choice([1, 2, 5])):
+                damaged[at] = random.choice([0, 1, 2, 10, 18, 255, random.integers(0, 256)])
+            file.write_bytes(bytes(damaged))
+            try:
+                [unsafe(read_saved_model(tmp_path / "m"))]
+                passed += 1
+            except ModelError as error:
+                reason = str(error)
+                assert reason.isprintable(), reason
+    assert passed > 10

@@ -75,10 +75,13 @@ _ONNX_HEAD = re.compile(
 def model_format(path: Path) -> str | None:
     """The format of a model file, told by its content, or None if it is no known model.
 
-    Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read, and ModelError for what has no end or waits to be
+    written to: a pipe or a device.
     """
     if path.is_dir():
         return "savedmodel" if (path / "saved_model.pb").is_file() else None
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: not a model: no regular file. {_EXPECTED}")
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(_HDF5):

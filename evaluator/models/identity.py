@@ -174,10 +174,10 @@ def data_files(path: Path) -> dict[str, Path]:
 
 
 @lru_cache(maxsize=64)
-def _data_names(path: Path, key: tuple[int, ...]) -> tuple[str, ...]:
+def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of a file's data files; the key tells one state of the file from another."""
     from evaluator.models import model_format
 
-    del key  # tells one state of a file from another
     if model_format(path) != "onnx":
         return ()
     with os.fdopen(open_regular(path), "rb") as file:
@@ -185,8 +185,12 @@ def _data_names(path: Path, key: tuple[int, ...]) -> tuple[str, ...]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data.find(_REFERENCE) < 0:
                 return ()
+            size = len(data)
+        from evaluator.models.limits import check_memory
         from evaluator.models.onnx_proto import data_locations, parsed
 
+        # As bytes and as parsed.
+        check_memory(path, "its bytes, looked through for data files,", 2 * size)
         return tuple(sorted(set(data_locations(path, parsed(path, file.read())))))
 
 

@@ -37,6 +37,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     model = read_onnx(path, options)
     session = _session(path, model.data)
     (found,) = session.get_outputs()
+    if found.type not in _NUMBERS:
+        raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
     kind = np.dtype(model.kind)
     if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
         raise ModelError(f"{path}: the model's input is {kind}, which onnxruntime does not take")
@@ -88,7 +90,8 @@ def _session(path: Path, model: bytes) -> Any:
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
+        # What is said is in the exceptions, without the file's words on the terminal as they are.
+        settings.log_severity_level = 4
         # Said although it is the default: no file is written, and the bytes are an ONNX model's.
         settings.enable_profiling = False
         settings.optimized_model_filepath = ""
@@ -112,6 +115,16 @@ def _session(path: Path, model: bytes) -> Any:
             ) from None
 
 
+# What onnxruntime calls tensors of numbers that an embedding may be.
+_NUMBERS = frozenset(
+    f"tensor({kind})"
+    for kind in (
+        "float",
+        "float16",
+        "double",
+        *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
+    )
+)
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 

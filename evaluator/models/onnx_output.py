@@ -41,7 +41,9 @@ class _Graph:
         """The nodes behind a tensor, nearest first, while they are of these operators and have
         one input that depends on the image; and the node after them.
         """
-        while (node := self.producers.get(name)) is not None:
+        seen: set[str] = set()  # a damaged graph may go round in a circle
+        while (node := self.producers.get(name)) is not None and name not in seen:
+            seen.add(name)
             yield node
             inputs = self.moving_inputs(node)
             if node.op_type not in passed or len(inputs) != 1:
@@ -102,7 +104,7 @@ def embedding_output(
 def _softmax(read: _Graph, output: str) -> tuple[str | None, str]:
     """How a softmax at the end is called, and the tensor that goes into it; or the output."""
     *_, end = (None, *read.back(output, _SHAPING | {"Log"}))
-    if end is None or end.op_type not in _SOFTMAX:
+    if end is None or end.op_type not in _SOFTMAX or not end.input:
         return None, output
     return f"{end.op_type} {cause_of(end.name or end.output[0])[:80]!r}", str(end.input[0])
 

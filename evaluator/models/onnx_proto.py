@@ -90,8 +90,8 @@ def is_repeated(field: Message) -> bool:
 
 
 def is_external(tensor: Message) -> bool:
-    """Whether a tensor's values lie in a file beside the model, or it says where they would."""
-    return tensor.data_location == tensor.EXTERNAL or len(tensor.external_data) > 0
+    """Whether a tensor's values lie in a file beside the model."""
+    return bool(tensor.data_location == tensor.EXTERNAL)
 
 
 def external_entries(path: Path, tensor: Message) -> dict[str, str]:

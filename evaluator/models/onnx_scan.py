@@ -17,6 +17,8 @@ from evaluator.models.onnx_proto import Message, is_repeated, messages
 MOST_NODES = 1_000_000
 # PyTorch's exporter writes some hundreds.
 MOST_FUNCTIONS = 2_000
+# Names of nodes, tensors, attributes and axes: a network of 5,000 nodes has 60,000.
+MOST_NAMES = 3_000_000
 
 
 def check_whole(path: Path, model: Message, data: bytes) -> None:
@@ -40,7 +42,9 @@ def check_whole(path: Path, model: Message, data: bytes) -> None:
             f"{path}: not loaded: {len(data):,} bytes say what takes {size:,}: a field stands "
             "twice, or is written as no ONNX tool does; save it again with the onnx package"
         )
-    for kind, name in _names(model):
+    for count, (kind, name) in enumerate(_names(model)):
+        if count > MOST_NAMES:
+            raise ModelError(f"{path}: not loaded: more than {MOST_NAMES:,} names; not a network's")
         if not isinstance(name, str):
             raise ModelError(f"{path}: a damaged .onnx file: the {kind} {name!r:.60} is no text")
 

@@ -111,7 +111,7 @@ def read_data(path: Path, model: Message) -> None:
 
     Raises ModelError, as ``check_weights`` does, and for more than one message can hold; OSError.
     """
-    total = 0
+    total = model.ByteSize()
     for tensor in messages(model, "TensorProto"):
         if not is_external(tensor):
             continue
@@ -119,8 +119,8 @@ def read_data(path: Path, model: Message) -> None:
         total += needed
         if total > _MOST_BYTES:
             raise ModelError(
-                f"{path}: not loaded: more than {_MOST_BYTES:,} bytes of weights beside it; the "
-                "limit is what one .onnx file could hold"
+                f"{path}: not loaded: with the weights beside it, more than {_MOST_BYTES:,} bytes; "
+                "the limit is what one .onnx file could hold"
             )
         member, offset = _check_range(path, tensor, needed)
         with os.fdopen(open_regular(member), "rb") as file:

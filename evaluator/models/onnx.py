@@ -92,9 +92,7 @@ def _session(path: Path, model: bytes) -> Any:
         settings = onnxruntime.SessionOptions()
         # What is said is in the exceptions, without the file's words on the terminal as they are.
         settings.log_severity_level = 4
-        # Said although it is the default: no file is written, and the bytes are an ONNX model's.
-        settings.enable_profiling = False
-        settings.optimized_model_filepath = ""
+        # Nothing is written and no library loaded, as by default; the bytes are an ONNX model's.
         settings.add_session_config_entry("session.load_model_format", "ONNX")
         available = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS if name in available]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import mmap
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ from evaluator.models.identity import (
     model_identity,
     model_sha256,
 )
-from evaluator.models.wire import WireError, fields
 
 __all__ = [
     "ENGINES",
@@ -82,8 +81,17 @@ _MODULES = {
 _READ_BY_OPENVINO = ("tflite", "onnx")
 _EXPECTED = "Expected .h5, .keras, .tflite, .onnx or a SavedModel folder"
 
-# Fields of onnx.ModelProto, by number: ir_version is 1, the graph 7, operator sets 8.
-_ONNX_FIELDS = frozenset({*range(1, 9), 14, 20, 25, 26})
+# onnx.ModelProto as every writer begins it: the IR version, then by field number a text (the
+# producer's name or version, the domain or a comment), the model's version, the graph with its
+# first field, or an operator set.
+_ONNX_HEAD = re.compile(
+    rb"\x08[\x01-\x7f](?:"
+    rb"[\x12\x1a\x22\x32](?:[\x01-\x7f]|[\x80-\xff][\x01-\x7f])[\x20-\x7e\xc2-\xf4]"
+    rb"|[\x12\x1a\x22\x32]\x00[\x12\x1a\x22\x28\x32\x3a\x42]"
+    rb"|\x28[\x80-\xff]{0,9}[\x00-\x7f][\x32\x3a\x42]"
+    rb"|\x3a[\x80-\xff]{0,4}[\x01-\x7f][\x0a\x12\x2a\x52\x5a\x62\x6a\x72\x7a]"
+    rb"|\x42[\x02-\x7f][\x0a\x10])"
+)
 
 
 def model_format(path: Path) -> str | None:
@@ -102,29 +110,20 @@ def model_format(path: Path) -> str | None:
             return "keras" if "config.json" in archive.namelist() else None
     if head[4:8] == b"TFL3":
         return "tflite"
-    return "onnx" if head[:1] == b"\x08" and _is_onnx(path) else None
+    return "onnx" if _is_onnx(head) else None
 
 
 def _opened(path: Path) -> BinaryIO:
     return os.fdopen(open_regular(path), "rb")
 
 
-def _is_onnx(path: Path) -> bool:
-    """Whether a file is a protocol-buffer message with the fields of an ONNX model.
+def _is_onnx(head: bytes) -> bool:
+    """Whether a file of these first bytes is, or once was, an ONNX model.
 
-    ONNX has no signature; the numbers and lengths of the outermost fields tell it well enough.
+    ONNX has no signature; told is how its outermost message begins. What only looks like one is
+    refused by the onnx package when it is loaded.
     """
-    with _opened(path) as file:
-        # Closed when the views on it are gone.
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    found = set()
-    try:
-        for number, _ in fields(memoryview(data)):
-            found.add(number)
-    except WireError as error:
-        # A truncated model is one still, if its graph has begun.
-        found |= {7} if str(error).startswith("field 7 ") else set()
-    return {1, 7} <= found <= _ONNX_FIELDS
+    return _ONNX_HEAD.match(head) is not None
 
 
 def check_model(path: Path, options: LoadOptions) -> None:

@@ -165,3 +165,20 @@ def check_embedding_shape(path: Path, shape: Shape) -> None:
         )
     if flat[1] is not None and flat[1] < 2:
         raise ModelError(f"{path}: the model's output is one number an image, not an embedding")
+
+
+def class_note(sign: str, size: int | None) -> str:
+    """What is said of a model that ends in classes, told by ``sign``, and is cut before them."""
+    values = "" if size is None else f", {size} values,"
+    return (
+        f"it ends in classes ({sign}): what goes into its last layer{values} is used; "
+        "--output takes an output as it is"
+    )
+
+
+def class_refusal(path: Path, sign: str) -> str:
+    """What is said of a model that ends in classes and cannot be cut before them."""
+    return (
+        f"{path}: it ends in classes ({sign}), not in an embedding, and the layer before them "
+        "cannot be told; --output NAME takes an output as it is"
+    )

@@ -13,7 +13,7 @@ from evaluator.models import LoadOptions
 from evaluator.models.limits import check_memory
 from evaluator.models.onnx_output import embedding_output, keep_only
 from evaluator.models.onnx_proto import Message, parsed
-from evaluator.models.onnx_scan import check_operators, check_whole
+from evaluator.models.onnx_scan import check_operators, written_once
 from evaluator.models.onnx_sizes import check_sizes
 from evaluator.models.onnx_weights import check_weights, read_data
 from evaluator.models.shapes import Shape, check_one_input, input_spec, takes_whole_numbers
@@ -41,12 +41,11 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     Needs the onnx package, and none that runs models.
     """
     with os.fdopen(open_regular(path), "rb") as file:
-        # As bytes, as parsed, and as bytes again for the runtime.
-        check_memory(path, "its bytes, read and checked,", 3 * os.fstat(file.fileno()).st_size)
+        # As bytes, as parsed, as bytes again, and as the runtime has them.
+        check_memory(path, "its bytes, read and checked,", 4 * os.fstat(file.fileno()).st_size)
         data = file.read()
     model = parsed(path, data)
-    check_whole(path, model, data)
-    del data
+    data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)
     image, shape = _image(path, model)
@@ -56,14 +55,17 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     output, output_notes = embedding_output(
         path, model.graph, image.name, outputs=outputs, wanted=options.output
     )
-    keep_only(model.graph, output)
+    changed = keep_only(model.graph, output)
     # What says how to train and to run it is not for this.
-    model.ClearField("training_info")
-    model.ClearField("metadata_props")
+    if model.training_info or model.metadata_props:
+        model.ClearField("training_info")
+        model.ClearField("metadata_props")
+        changed = True
     check_sizes(path, model, image.name, (shape[0] or 1, *spec.batch_shape))
-    read_data(path, model)
+    changed |= read_data(path, model)
     return OnnxModel(
-        data=model.SerializeToString(),
+        # Writing hundreds of megabytes again takes as long as parsing them.
+        data=model.SerializeToString() if changed else data,
         image=image.name,
         kind=kind,
         shape=shape,

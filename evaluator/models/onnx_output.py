@@ -9,7 +9,13 @@ from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.models.onnx_proto import Message, messages
-from evaluator.models.shapes import EMBEDDING, Shape, chosen_output
+from evaluator.models.shapes import (
+    EMBEDDING,
+    Shape,
+    chosen_output,
+    class_note,
+    class_refusal,
+)
 
 # What changes neither which numbers there are nor what they mean.
 _SHAPING = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -22,7 +28,8 @@ _NORMALISING = frozenset(
 _SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
 _DENSE = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 
-_CLASS_WORDS = re.compile(r"logits?|predictions?", re.IGNORECASE)
+# Not "logit": CLIP's last number is its logit_scale.
+_CLASS_WORDS = re.compile(r"(^|[/.:_])(logits|predictions?)($|[/.:_])", re.IGNORECASE)
 _EMBEDDING_WORD = re.compile(rf"(^|[/.:_]){EMBEDDING}s?($|[/.:_])", re.IGNORECASE)
 
 
@@ -89,16 +96,8 @@ def embedding_output(
     if sign is None:
         return output, notes
     if dense is None:
-        raise ModelError(
-            f"{path}: it ends in classes ({sign}), and no dense layer makes them; say which tensor "
-            "is the embedding with --output NAME"
-        )
-    found = read.moving_inputs(dense)[0]
-    told = (
-        f"it ends in classes ({sign}): the embedding is what they are made of, "
-        f"{cause_of(found)[:80]!r}; --output {cause_of(output)[:80]} takes the classes"
-    )
-    return found, (*notes, told)
+        raise ModelError(class_refusal(path, sign))
+    return read.moving_inputs(dense)[0], (*notes, class_note(sign, None))
 
 
 def _softmax(read: _Graph, output: str) -> tuple[str | None, str]:
@@ -134,8 +133,13 @@ def _named_sign(read: _Graph, output: str, dense: Message) -> str | None:
     return None
 
 
-def keep_only(graph: Message, output: str) -> None:
-    """Makes a tensor the only output of a graph, and takes out what does not lead to it."""
+def keep_only(graph: Message, output: str) -> bool:
+    """Makes a tensor the only output of a graph, and takes out what does not lead to it.
+
+    Says whether that changed the graph.
+    """
+    if [each.name for each in graph.output] == [output]:
+        return False
     wanted = {output}
     kept = []
     for node in reversed(graph.node):
@@ -156,3 +160,4 @@ def keep_only(graph: Message, output: str) -> None:
             del graph.output[at]
     if not graph.output:
         graph.output.add(name=output)  # the runtime tells its type and shape
+    return True

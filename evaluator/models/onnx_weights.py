@@ -44,16 +44,21 @@ def check_weights(path: Path, model: Message) -> None:
         total += needed
         if is_external(tensor):
             _check_range(path, tensor, needed)
-        # A number written by itself takes one byte at least, a text as well.
-        elif not (tensor.HasField("raw_data") or math.prod(tensor.dims) <= 2 * tensor.ByteSize()):
-            _refuse(path, tensor, f"{math.prod(tensor.dims):,} numbers", tensor.ByteSize())
-        elif tensor.HasField("raw_data") and needed > tensor.ByteSize():
-            _refuse(path, tensor, f"{needed:,} bytes", tensor.ByteSize())
+        elif tensor.HasField("raw_data") and needed > (held := len(tensor.raw_data)):
+            _refuse(path, tensor, f"{needed:,} bytes", f"{held:,} bytes")
+        elif not tensor.HasField("raw_data"):
+            held, count = _listed(tensor), math.prod(tensor.dims)
+            # Of types below a byte, several numbers are written as one.
+            if count > held * max(1, 8 // _BITS.get(tensor.data_type, 8)):
+                _refuse(path, tensor, f"{count:,} numbers", f"{held:,}")
     for sparse in messages(model, "SparseTensorProto"):
         # Filled up with zeros when it is loaded.
         spread = bytes_of(sparse.values.data_type, math.prod(_sizes(path, "sparse", sparse.dims)))
         if spread > LARGEST_TENSOR:
-            _refuse(path, sparse.values, f"{spread:,} bytes", sparse.ByteSize())
+            raise ModelError(
+                f"{path}: not loaded: its sparse {_name(sparse.values)} takes {spread:,} bytes "
+                f"when filled up with zeros; the limit is {LARGEST_TENSOR:,}"
+            )
         total += spread
     check_memory(path, "its weights", _COPIES * total)
 
@@ -77,10 +82,16 @@ def _name(tensor: Message) -> str:
     return f"tensor {cause_of(tensor.name)[:80]!r}"
 
 
-def _refuse(path: Path, tensor: Message, declared: str, held: int) -> None:
+def _listed(tensor: Message) -> int:
+    """How many numbers a tensor holds one by one; of complex ones, their parts."""
+    lists = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+    return max(len(getattr(tensor, name)) for name in lists)
+
+
+def _refuse(path: Path, tensor: Message, declared: str, held: str) -> None:
     raise ModelError(
-        f"{path}: not loaded: {_name(tensor)} declares {declared} and holds {held:,} bytes; the "
-        "file is damaged"
+        f"{path}: not loaded: {_name(tensor)} declares {declared} and holds {held}; the file is "
+        "damaged"
     )
 
 
@@ -106,15 +117,14 @@ def _number(path: Path, tensor: Message, text: str) -> int:
     return int(text)
 
 
-def read_data(path: Path, model: Message) -> None:
-    """Puts the weights that lie beside a model into it, so that it is whole in memory.
+def read_data(path: Path, model: Message) -> bool:
+    """Puts the weights that lie beside a model into it, so that it is whole; whether there are any.
 
     Raises ModelError, as ``check_weights`` does, and for more than one message can hold; OSError.
     """
-    total = model.ByteSize()
-    for tensor in messages(model, "TensorProto"):
-        if not is_external(tensor):
-            continue
+    outside = [tensor for tensor in messages(model, "TensorProto") if is_external(tensor)]
+    total = model.ByteSize() if outside else 0
+    for tensor in outside:
         needed = _declared(path, tensor)
         total += needed
         if total > _MOST_BYTES:
@@ -133,3 +143,4 @@ def read_data(path: Path, model: Message) -> None:
         del tensor.external_data[:]
         tensor.ClearField("data_location")
         tensor.raw_data = values
+    return bool(outside)

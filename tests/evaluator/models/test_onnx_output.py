@@ -88,8 +88,7 @@ def test_a_softmax_is_cut_before_its_dense_layer(
     embedder = expect(load, path, projected(batch()))
     (note,) = [each for each in embedder.notes if "classes" in each]
     assert "Softmax" in note
-    assert "'e'" in note
-    assert "--output p " in note
+    assert "--output" in note
 
 
 def test_output_takes_the_classes_or_any_tensor(tmp_path: Path, load: Callable[..., Any]) -> None:

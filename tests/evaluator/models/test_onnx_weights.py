@@ -364,3 +364,45 @@ def test_the_case_of_a_constant_of_a_shape_is_one_line(
 ) -> None:
     path = shared / "cases" / "security" / "constant_of_shape.onnx"
     assert "ConstantOfShape 'c' makes 14,400,000,000 bytes" in refusal(load, path)
+
+
+def test_a_large_tensor_of_a_loop_s_first_round_is_found(
+    tmp_path: Path, load: Callable[..., Any]
+) -> None:
+    helper = onnx.helper
+    inner = [
+        node("Expand", "v s", "z"),
+        node("ReduceSum", "z", "more", keepdims=0),
+        node("Identity", "go", "on"),
+    ]
+    body = helper.make_graph(
+        inner,
+        "body",
+        [
+            helper.make_tensor_value_info("i", 7, []),
+            helper.make_tensor_value_info("go", 9, []),
+            helper.make_tensor_value_info("v", 1, []),
+        ],
+        [helper.make_tensor_value_info("on", 9, []), helper.make_tensor_value_info("more", 1, [])],
+    )
+    loop = helper.make_node("Loop", ["rounds", "yes", "start"], ["sum"], body=body)
+    nodes = [
+        node("Flatten", "image", "flat"),
+        node("MatMul", "flat w", "e"),
+        loop,
+        node("Add", "e sum", "embedding"),
+    ]
+    constants = {
+        "w": weights(PIXELS, 6),
+        "s": _long(60_000, 60_000),
+        "rounds": np.array(2),
+        "yes": np.array(True),
+        "start": np.array(1, np.float32),
+    }
+    path = save(model(nodes, constants), tmp_path / "m.onnx")
+    assert "Expand" in refusal(load, path)
+    # Of two numbers, the loop is run: (2 x 1 + ...) in two rounds.
+    path = save(model(nodes, {**constants, "s": _long(2)}), tmp_path / "m.onnx")
+    np.testing.assert_allclose(
+        load(path).forward(batch()), projected(batch()) + 4, rtol=1e-3, atol=1e-3
+    )

@@ -107,10 +107,12 @@ def _session(path: Path, model: bytes) -> Any:
             errors.NotImplemented,
             errors.RuntimeException,
         ) as error:
-            raise ModelError(
+            refused = ModelError(
                 f"{path}: a damaged .onnx file, or one that onnxruntime "
                 f"{onnxruntime.__version__} cannot run: {cause_of(error)[:200]}"
-            ) from None
+            )
+    # Out of the block, which would show what onnxruntime wrote on its way.
+    raise refused
 
 
 # What onnxruntime calls tensors of numbers that an embedding may be.

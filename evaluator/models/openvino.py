@@ -241,7 +241,11 @@ def _forward(
 
     def compiled() -> Any:
         with native_messages_held():
-            return core.compile_model(model, "CPU", settings)
+            try:
+                return core.compile_model(model, "CPU", settings)
+            except RuntimeError as error:
+                refused = error
+        raise refused
 
     try:
         current = compiled()
@@ -279,7 +283,9 @@ def _read_named(openvino: Any, path: Path, named: Path) -> Any:
         try:
             return openvino.Core().read_model(named)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            raise _unconverted(openvino, path, error) from None
+            refused = _unconverted(openvino, path, error)
+    # Out of the block, which would show what OpenVINO's parsers wrote on their way.
+    raise refused
 
 
 def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -180,18 +179,23 @@ def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
 
     if model_format(path) != "onnx":
         return ()
-    with os.fdopen(open_regular(path), "rb") as file:
-        # Most models refer to no file, and then no parser is needed: one pass over the bytes.
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data.find(_REFERENCE) < 0:
-                return ()
-            size = len(data)
-        from evaluator.models.limits import check_memory
-        from evaluator.models.onnx_proto import data_locations, parsed
+    # Most models refer to no file, and then no parser is needed: one pass over the bytes.
+    if not _mentions(path, _REFERENCE):
+        return ()
+    from evaluator.models.onnx_proto import data_locations, parsed, read_bytes
 
-        # As bytes and as parsed.
-        check_memory(path, "its bytes, looked through for data files,", 2 * size)
-        return tuple(sorted(set(data_locations(path, parsed(path, file.read())))))
+    return tuple(sorted(set(data_locations(path, parsed(path, read_bytes(path))))))
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    """Whether a file has a word anywhere. Not by mapping it: another may cut it short meanwhile."""
+    last = b""
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            if word in last + block[: len(word)] or word in block:
+                return True
+            last = block[-len(word) :]
+    return False
 
 
 def data_file(path: Path, name: str) -> Path:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
 from evaluator.inputs import InputSpec
 from evaluator.models import LoadOptions
-from evaluator.models.limits import check_memory
 from evaluator.models.onnx_output import embedding_output, keep_only
-from evaluator.models.onnx_proto import Message, parsed
+from evaluator.models.onnx_proto import Message, parsed, read_bytes
 from evaluator.models.onnx_scan import check_operators, written_once
 from evaluator.models.onnx_sizes import check_sizes
 from evaluator.models.onnx_weights import check_weights, read_data
@@ -40,10 +37,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
 
     Needs the onnx package, and none that runs models.
     """
-    with os.fdopen(open_regular(path), "rb") as file:
-        # As bytes, as parsed, as bytes again, and as the runtime has them.
-        check_memory(path, "its bytes, read and checked,", 4 * os.fstat(file.fileno()).st_size)
-        data = file.read()
+    data = read_bytes(path)
     model = parsed(path, data)
     data = written_once(path, model, data)
     check_operators(path, model)

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from evaluator.models.limits import check_tensor
+from evaluator.models.limits import check_memory, check_tensor
 from evaluator.models.onnx_constants import FEW, fold_constants
-from evaluator.models.onnx_proto import Message, is_external, messages
+from evaluator.models.onnx_proto import Message, is_external
 from evaluator.models.onnx_weights import bytes_of
 
 # How deep a chain of computed shapes is followed: each round may tell the sizes for the next.
@@ -30,7 +30,7 @@ def check_sizes(path: Path, model: Message, image: str, shape: tuple[int, ...]) 
         inferred = _inferred(known)
         if inferred is None:
             return
-        _check_values(path, inferred, shape[0])
+        _check_values(path, inferred, image, shape[0])
         if not fold_constants(known, inferred):
             return
 
@@ -64,7 +64,7 @@ def _add_weights(graph: Message, source: Message, renamed: Mapping[str, str]) ->
     """Adds the weights of another graph: the few numbers of some, the shapes of the others."""
     for tensor in source.initializer:
         name = renamed.get(tensor.name, tensor.name)
-        if not is_external(tensor) and bytes_of(tensor.data_type, _count(tensor.dims)) <= 8 * FEW:
+        if not is_external(tensor) and bytes_of(tensor.data_type, _product(tensor.dims)) <= 8 * FEW:
             added = graph.initializer.add()
             added.CopyFrom(tensor)
             added.name = name
@@ -116,13 +116,6 @@ def _opened(
                     )
 
 
-def _count(dims: Message) -> int:
-    count = 1
-    for size in dims:
-        count *= size
-    return count
-
-
 def _add_input(graph: Message, name: str, kind: int, dims: Iterable[int]) -> None:
     import onnx
 
@@ -150,11 +143,15 @@ def _inferred(model: Message) -> Message | None:
         return None  # of a graph that is wrong, which the runtime will say better
 
 
-def _check_values(path: Path, model: Message, batch: int) -> None:
-    makers = {
-        name: node.op_type for node in messages(model, "NodeProto") for name in node.output if name
-    }
-    for value in messages(model, "ValueInfoProto"):
+def _check_values(path: Path, model: Message, image: str, batch: int) -> None:
+    """Raises ModelError for a tensor that is too large, and for constants that are so together."""
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    moving = {image}
+    for node in model.graph.node:
+        if any(name in moving for name in node.input):
+            moving.update(node.output)
+    constants = 0
+    for value in model.graph.value_info:
         tensor = value.type.tensor_type
         if not tensor.HasField("shape") or value.name not in makers:
             continue
@@ -164,10 +161,18 @@ def _check_values(path: Path, model: Message, batch: int) -> None:
         # One image's share, where the batch is not one axis of several.
         if sizes and sizes[0] is not None and sizes[0] % batch == 0:
             sizes[0] //= batch
-        bits = bytes_of(tensor.elem_type, 8)
-        check_tensor(
-            path,
-            f"{makers[value.name]} {value.name[:80]!r}",
-            [size for size in sizes if size is None or size >= 0],
-            itemsize=max(1, bits // 8),
-        )
+        count = _product(size for size in sizes if size is not None)
+        maker = makers[value.name].op_type
+        itemsize = max(1, bytes_of(tensor.elem_type, 8) // 8)
+        check_tensor(path, f"{maker} {value.name[:80]!r}", [count], itemsize=itemsize)
+        constants += count * itemsize if value.name not in moving and None not in sizes else 0
+    # The runtimes compute these first of all, and keep them.
+    check_memory(path, "the constants that it computes", constants)
+
+
+def _product(sizes: Iterable[int]) -> int:
+    """The product, which stops growing where it has more digits than a line may have."""
+    count = 1
+    for size in sizes:
+        count = min(count * max(0, size), 2**80)
+    return count

@@ -47,13 +47,14 @@ def check_weights(path: Path, model: Message) -> None:
         elif tensor.HasField("raw_data") and needed > (held := len(tensor.raw_data)):
             _refuse(path, tensor, f"{needed:,} bytes", f"{held:,} bytes")
         elif not tensor.HasField("raw_data"):
-            held, count = _listed(tensor), math.prod(tensor.dims)
+            held, count = _listed(tensor), min(math.prod(tensor.dims), 2**80)
             # Of types below a byte, several numbers are written as one.
             if count > held * max(1, 8 // _BITS.get(tensor.data_type, 8)):
                 _refuse(path, tensor, f"{count:,} numbers", f"{held:,}")
     for sparse in messages(model, "SparseTensorProto"):
         # Filled up with zeros when it is loaded.
-        spread = bytes_of(sparse.values.data_type, math.prod(_sizes(path, "sparse", sparse.dims)))
+        count = min(math.prod(_sizes(path, _name(sparse.values), sparse.dims)), 2**80)
+        spread = bytes_of(sparse.values.data_type, count)
         if spread > LARGEST_TENSOR:
             raise ModelError(
                 f"{path}: not loaded: its sparse {_name(sparse.values)} takes {spread:,} bytes "
@@ -67,7 +68,8 @@ def _declared(path: Path, tensor: Message) -> int:
     kind = tensor.data_type
     if kind not in _BITS and kind != _TEXT:
         raise ModelError(f"{path}: not loaded: {_name(tensor)} is of an unknown type, {kind}")
-    count = math.prod(_sizes(path, _name(tensor), tensor.dims))
+    # No more digits than a line may have.
+    count = min(math.prod(_sizes(path, _name(tensor), tensor.dims)), 2**80)
     return 0 if kind == _TEXT else bytes_of(kind, count)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models import file_stamp, model_format, model_identity, model_sha256
-from evaluator.models.identity import MOST_MEMBERS
+from evaluator.models.identity import MOST_MEMBERS, _mentions
 from evaluator.models.sidecar import noted_input, sidecar_path
 from tests.evaluator.models.onnx_graphs import projection, save, save_with_data
 
@@ -284,3 +284,11 @@ def test_the_note_of_a_folder_called_by_a_dot_lies_beside_it(
 ) -> None:
     monkeypatch.chdir(folder(tmp_path))
     assert sidecar_path(Path()) == tmp_path / "saved.input.json"
+
+
+@pytest.mark.parametrize("at", [0, (1 << 20) - 8, (1 << 20) - 3, 1 << 20, (2 << 20) - 1])
+def test_a_word_is_found_wherever_it_stands(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(at) + b"location" + bytes(100))
+    assert _mentions(path, b"location")
+    assert not _mentions(path, b"locations")

@@ -406,3 +406,21 @@ def test_a_large_tensor_of_a_loop_s_first_round_is_found(
     np.testing.assert_allclose(
         load(path).forward(batch()), projected(batch()) + 4, rtol=1e-3, atol=1e-3
     )
+
+
+def test_many_constants_together_are_held_against_memory(
+    tmp_path: Path, load: Callable[..., Any]
+) -> None:
+    nodes = [node("ConstantOfShape", "s", f"c{i}") for i in range(2000)]
+    nodes.append(node("Sum", " ".join(f"c{i}" for i in range(2000)), "big"))
+    path = save(_adding(nodes, {"s": _long(15_000, 15_000)}), tmp_path / "m.onnx")
+    assert "the constants that it computes need" in refusal(load, path)
+
+
+def test_a_shape_of_thousands_of_axes_is_one_line(tmp_path: Path, load: Callable[..., Any]) -> None:
+    nodes = [node("ConstantOfShape", "s", "big")]
+    path = save(_adding(nodes, {"s": _long(*[2**62] * 3000)}), tmp_path / "m.onnx")
+    assert len(refusal(load, path)) < 500
+    made = projection()
+    made.graph.initializer[0].dims[:] = [2**62] * 60
+    assert len(refusal(load, save(made, tmp_path / "n.onnx"))) < 500

@@ -102,7 +102,7 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "zero.h5").symlink_to("/dev/zero")
     for name in ("pipe.onnx", "zero.h5"):
-        with pytest.raises(ModelError, match="no regular file"):
+        with pytest.raises(ModelError, match=r"not a model: .*, not a file"):
             check_model(tmp_path / name, LoadOptions())
 
 

@@ -181,11 +181,13 @@ def _usual_globals(package: Any) -> dict[str, Any]:
 
 
 def _with_inputs(path: Path, package: Any, model: Any) -> Any:
-    """The model itself; a subclassed one, which knows no inputs, as a function of the images whose
-    shape it was saved with. Raises ModelError.
+    """The model itself, or a sequence as a graph of its layers; a subclassed model, which knows no
+    inputs, as a function of the images whose shape it was saved with. Raises ModelError.
     """
     if getattr(model, "inputs", None):
-        return model
+        # A sequence that was never called has outputs, but no `output`.
+        sequence = isinstance(model, package.Sequential)
+        return package.Model(model.inputs[0], model.outputs[0]) if sequence else model
     built = getattr(model, "get_build_config", dict)() or {}
     shape = built.get("input_shape")
     if not isinstance(shape, list | tuple) or not all(

@@ -57,9 +57,9 @@ def _chosen(
     """The model up to one of its outputs, and a note where that needs one."""
     shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
     name, notes = chosen_output(path, shapes, wanted)
+    if len(outputs) == 1 and wanted is None:
+        notes = (*notes, *_last_dense_note(model))
     if len(outputs) == 1 and hasattr(model.output, "shape"):
-        if wanted is None:
-            notes = (*notes, *_last_dense_note(model))
         return model, notes
     return part_until(path, model, model.inputs, settled(outputs[name])), notes
 

@@ -199,7 +199,9 @@ def _is(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> 
 
 
 def _read(paths: Iterable[Path]) -> Store:
-    found, damaged, outdated = [], [], []
+    found: list[Stored] = []
+    outdated: list[Stored] = []
+    damaged = []
     for path in paths:
         try:
             stored = Stored(path, load_result(path))

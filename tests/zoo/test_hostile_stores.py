@@ -198,6 +198,8 @@ def hdf5_of(path: Path, changes: dict[str, Any]) -> None:
 )
 def test_scores_of_any_values_leave_the_others(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = good_and_bad(tmp_path)
+    for name in ("good", "bad"):
+        store(tmp_path, name, cosines(PAIRS, noise=1, seed=1, bin="cfp"), bin="cfp")
     hdf5_of(path.with_name(load_result(path).scores or ""), changes)
     shown, _ = everything_reads(tmp_path)
     assert "good" in shown

@@ -24,7 +24,7 @@ from evaluator.models import (
     file_stamp,
     model_identity,
 )
-from evaluator.reading_rules import reading_problem
+from evaluator.reading_rules import measured_by, reading_problem
 from evaluator.results import (
     Result,
     Scores,
@@ -253,9 +253,8 @@ def _stored(
     asked = whole and same_size and result.model.name == choice.name
     if not asked or result.settings != request.settings:
         return None
-    problem = reading_problem(result)
-    if problem is not None:
-        warn(f"zoo: measured again: {path}: {problem.partition(';')[0]}")
+    if reading_problem(result) is not None:
+        warn(f"zoo: measured again: {path}: {measured_by(result.reading)}")
         return None
     return result
 

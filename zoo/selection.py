@@ -19,6 +19,7 @@ from zoo.stored import (
     Variant,
     file_sha256,
     is_hash_prefix,
+    is_there,
     latest,
     outdated_line,
     read_folder,
@@ -275,7 +276,7 @@ def _missing_bins(
         Path(record.path)
         for sha256, record in wanted.items()
         if sha256 not in chosen.results
-        and Path(record.path).is_file()
+        and is_there(Path(record.path))
         and file_sha256(Path(record.path)) == sha256
     ]
 

@@ -161,6 +161,14 @@ def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
     return {key: f"{name} ({key[:8]})" if len(keys_of[name]) > 1 else name for key, name in named}
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path that a result states is a file; False for one that no file can have, too."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex. Raises OSError."""
     status = path.stat()
@@ -201,7 +209,9 @@ def _is(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> 
 
 
 def _read(paths: Iterable[Path]) -> Store:
-    found, damaged, outdated = [], [], []
+    found: list[Stored] = []
+    outdated: list[Stored] = []
+    damaged = []
     for path in paths:
         try:
             stored = Stored(path, load_result(path))

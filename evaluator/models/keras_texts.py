@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from evaluator.models.keras_compiled import LOSS_FUNCTIONS, LOSSES, METRICS, OPTIMIZER_NAMES
 from evaluator.models.keras_names import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
@@ -26,6 +27,9 @@ _LOOKED_UP: dict[str, frozenset[str]] = {
     "constraint": CONSTRAINTS,
     "quantizer": QUANTIZERS | {"default"},
     "quantization_config": QUANTIZERS,
+    "optimizer": OPTIMIZER_NAMES,
+    "loss": LOSS_FUNCTIONS | LOSSES,
+    "metrics": LOSS_FUNCTIONS | METRICS,
 }
 _DTYPE_KEYS = frozenset(
     """

@@ -187,6 +187,14 @@ LAYERS: dict[str, Callable[[str], Layer]] = {
         **named("Sequential", {"layers": []}),
         "compile_config": {"loss": lambda_dict(code)},
     },
+    "a loss in compile_config": lambda code: {
+        **named("Sequential", {"layers": []}),
+        "compile_config": {"optimizer": "adam", "loss": "deserialize", "metrics": ["get"]},
+    },
+    "a function in compile_config": lambda code: {
+        **named("Sequential", {"layers": []}),
+        "compile_config": {"optimizer": "adam", "loss": function("os", "system")},
+    },
     "inbound_nodes of Keras 3": lambda code: {
         **dense(),
         "inbound_nodes": [{"args": [], "kwargs": {"mask": [[[lambda_dict(code)]]]}}],

@@ -82,6 +82,20 @@ def test_layers_of_many_kinds(
     assert_same(saved(model, name), model, images)
 
 
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_a_model_inside_that_was_compiled(
+    package: Any, saved: Callable[..., Path], images: np.ndarray, name: str
+) -> None:
+    image = package.Input((*SIZE, 3))
+    inner = package.Model(image, trunk(package, image), name="inner")
+    rate = package.optimizers.schedules.CosineDecay(0.1, 10)
+    metrics = ["mae", package.metrics.CosineSimilarity()]
+    inner.compile(package.optimizers.SGD(rate), loss="mse", metrics=metrics)
+    again = package.Input((*SIZE, 3))
+    model = package.Model(again, package.layers.Dense(3)(inner(again)))
+    assert_same(saved(model, name), model, images)
+
+
 def test_operations_of_keras_3(keras: Any, saved: Callable[..., Path], images: np.ndarray) -> None:
     ops = keras.ops
     image = keras.Input((*SIZE, 3))

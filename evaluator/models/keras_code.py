@@ -21,7 +21,7 @@ from evaluator.models.keras_names import (
     is_harmless_class,
     is_harmless_function,
 )
-from evaluator.models.keras_texts import WIRING, is_harmless_text, is_known_key
+from evaluator.models.keras_texts import WIRING, is_harmless_pattern, is_harmless_text, is_known_key
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,16 @@ def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
                     # Of a class that is refused, the texts say no more.
                     stack.append(replace(each, wiring=True) if named else each)
             else:
+                yield from _of_patterns(part)
                 stack.extend(_parts_of_dict(part.value, part))
+
+
+def _of_patterns(part: _Part) -> Iterator[_Finding]:
+    """The keys of a map of dtypes that Keras would try on layers' names without an end."""
+    if part.key == "policy_map" and isinstance(part.value, dict):
+        for key in part.value:
+            if not is_harmless_pattern(key):
+                yield _Finding(f"the pattern {_shown(key)} in a map of dtypes")
 
 
 def _parts_of_dict(value: dict[str, Any], part: _Part) -> Iterator[_Part]:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import re
 
+from evaluator.models.keras_compiled import (
+    LOSS_FUNCTIONS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+)
 from evaluator.models.keras_operations import OPERATIONS
 
 _LAYERS_OF_BOTH = """
@@ -141,7 +148,14 @@ _PUBLIC: dict[str, frozenset[str]] = {
     "keras.constraints": CONSTRAINTS,
     "keras.quantizers": QUANTIZERS,
     "keras.dtype_policies": POLICIES,
-    "keras.mixed_precision": frozenset("DTypePolicy FloatDTypePolicy Policy".split()),
+    "keras.losses": LOSSES,
+    "keras.metrics": METRICS,
+    "keras.mixed_precision": frozenset(
+        "DTypePolicy FloatDTypePolicy LossScaleOptimizer Policy".split()
+    ),
+    "keras.optimizers": OPTIMIZERS,
+    "keras.optimizers.legacy": OPTIMIZERS,
+    "keras.optimizers.schedules": SCHEDULES,
     "keras.random": frozenset({"SeedGenerator"}),
 }
 # Module in which Keras 3 or tf_keras defines them -> classes, where the file is not called so.
@@ -208,7 +222,9 @@ _LAYER_FOLDERS = frozenset(
     """.split()
 )
 _FUNCTIONS: dict[str, frozenset[str]] = {
-    "builtins": ACTIVATIONS,
+    "builtins": ACTIVATIONS | LOSS_FUNCTIONS,
+    "keras.losses": LOSS_FUNCTIONS,
+    "keras.metrics": LOSS_FUNCTIONS,
     "keras.activations": ACTIVATIONS,
     "keras.src.activations": ACTIVATIONS,
     "keras.src.activations.activations": ACTIVATIONS,

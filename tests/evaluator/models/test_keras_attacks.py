@@ -163,6 +163,13 @@ LAYERS: dict[str, Callable[[str], Layer]] = {
             "config": {"default_policy": None, "policy_map": {"x": lambda_dict(code)}},
         }
     ),
+    "a pattern without an end": lambda code: dense(
+        dtype={
+            "class_name": "DTypePolicyMap",
+            "module": "keras.dtype_policies",
+            "config": {"default_policy": None, "policy_map": {"(a+)+$": "float32"}},
+        }
+    ),
     "quantization config": lambda code: dense(
         quantization_config={
             "class_name": "Int8QuantizationConfig",
@@ -186,6 +193,14 @@ LAYERS: dict[str, Callable[[str], Layer]] = {
     "compile_config": lambda code: {
         **named("Sequential", {"layers": []}),
         "compile_config": {"loss": lambda_dict(code)},
+    },
+    "a loss in compile_config": lambda code: {
+        **named("Sequential", {"layers": []}),
+        "compile_config": {"optimizer": "adam", "loss": "deserialize", "metrics": ["get"]},
+    },
+    "a function in compile_config": lambda code: {
+        **named("Sequential", {"layers": []}),
+        "compile_config": {"optimizer": "adam", "loss": function("os", "system")},
     },
     "inbound_nodes of Keras 3": lambda code: {
         **dense(),

@@ -82,6 +82,20 @@ def test_layers_of_many_kinds(
     assert_same(saved(model, name), model, images)
 
 
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_a_model_inside_that_was_compiled(
+    package: Any, saved: Callable[..., Path], images: np.ndarray, name: str
+) -> None:
+    image = package.Input((*SIZE, 3))
+    inner = package.Model(image, trunk(package, image), name="inner")
+    rate = package.optimizers.schedules.CosineDecay(0.1, 10)
+    metrics = ["mae", package.metrics.CosineSimilarity()]
+    inner.compile(package.optimizers.SGD(rate), loss="mse", metrics=metrics)
+    again = package.Input((*SIZE, 3))
+    model = package.Model(again, package.layers.Dense(3)(inner(again)))
+    assert_same(saved(model, name), model, images)
+
+
 def test_operations_of_keras_3(keras: Any, saved: Callable[..., Path], images: np.ndarray) -> None:
     ops = keras.ops
     image = keras.Input((*SIZE, 3))
@@ -335,3 +349,16 @@ def test_handed_files_of_plain_arithmetic_load(shared: Path, name: str) -> None:
         pytest.skip("needs the handed cases")
     images = np.random.default_rng(0).random((2, 112, 112, 3), dtype=np.float32)
     assert load_embedder(path, UNIT).forward(images).shape == (2, 64)
+
+
+def test_a_head_of_keras_insightface_on_embedding_and_label(package: Any) -> None:
+    from evaluator.models.keras_layers import training_layers
+
+    head = training_layers(package)["keras_insightface>NormDense"](units=9)
+    embeddings = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    found = np.asarray(head([embeddings, np.zeros((4, 1), np.float32)]))
+    weight = np.float64(head.get_weights()[0])
+    cosines = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosines = cosines @ (weight / np.linalg.norm(weight, axis=0))
+    np.testing.assert_allclose(found, cosines, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(head(embeddings)), cosines, atol=1e-5)

@@ -198,8 +198,8 @@ def _with_inputs(path: Path, package: Any, model: Any) -> Any:
         # A sequence that was never called has outputs, but no `output`.
         sequence = isinstance(model, package.Sequential)
         return package.Model(model.inputs[0], model.outputs[0]) if sequence else model
-    built = getattr(model, "get_build_config", dict)() or {}
-    shape = built.get("input_shape")
+    built = model.get_build_config() if hasattr(model, "get_build_config") else None
+    shape = built.get("input_shape") if built else None
     if not isinstance(shape, list | tuple) or not all(
         size is None or isinstance(size, int) for size in shape
     ):

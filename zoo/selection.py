@@ -20,6 +20,7 @@ from zoo.stored import (
     latest,
     results_hashed,
     results_named,
+    results_of_file,
     stored_model_names,
     variant_of,
 )
@@ -123,6 +124,7 @@ def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Cho
     stored = results_named(selection.results, value)
     if not stored and is_hash_prefix(value):
         stored = results_hashed(selection.results, value)
+        stored = stored or results_of_file(selection.results, value)
     if not stored:
         known = dict.fromkeys([*stored_model_names(selection.results), *entries])
         raise InputError(

@@ -98,6 +98,16 @@ def results_hashed(folder: Path, identity: str) -> list[Stored]:
     return [stored for stored in found if stored.result.model.identity.startswith(identity)]
 
 
+def results_of_file(folder: Path, sha256: str) -> list[Stored]:
+    """The results of all models whose file's SHA-256 begins so, whatever weights lie beside it.
+
+    Reads the whole store: its folders are called by identities.
+    """
+    return [
+        each for each in read_store(folder).results if each.result.model.sha256.startswith(sha256)
+    ]
+
+
 def is_hash_prefix(value: str) -> bool:
     """Whether a value can be meant as the beginning of a SHA-256: 4 hexadecimal digits or more."""
     return _HASH.fullmatch(value) is not None

@@ -65,6 +65,10 @@ def test_models_of_one_file_and_other_data_are_two(
     # Each by the beginning of what the comparison calls it.
     by_hash = zoo("compare", heads[0][:8], heads[1][:8], "--results", "store")
     assert by_hash.out.splitlines()[2:4] == compared.out.splitlines()[2:4]
+    sha256 = results[0]["model"]["sha256"]
+    of_file = zoo("threshold", sha256[:12], "--results", "store", "--far", "0.1")
+    assert "2 stored models" in of_file.error_lines[0]
+    assert heads[0][:8] in of_file.error_lines[0]
     ambiguous = zoo("threshold", "model", "--results", "store", "--far", "0.1")
     assert "2 stored models" in ambiguous.error_lines[0]
 

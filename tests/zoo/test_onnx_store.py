@@ -101,6 +101,21 @@ def test_a_one_file_model_s_result_has_no_second_digest(
     assert (tmp_path / "store" / f"one-{result['model']['sha256'][:8]}").is_dir()
 
 
+@pytest.mark.parametrize("part", ["model", "bin"])
+def test_eight_digits_in_common_are_no_answer(
+    zoo: Zoo, bins: Path, tmp_path: Path, part: str
+) -> None:
+    path = save(projection(), tmp_path / "one.onnx")
+    options = ("--bins", bins / "easy.bin", "--results", "store")
+    assert zoo("eval", path, *options).code == 0
+    (at,) = (tmp_path / "store").glob("*/*.json")
+    result = json.loads(at.read_bytes())
+    result[part]["sha256"] = result[part]["sha256"][:8] + "0" * 56
+    at.write_text(json.dumps(result))
+    assert "from the store" not in zoo("eval", path, *options).err
+    assert "all results answered from the store" in zoo("eval", path, *options).err
+
+
 @pytest.mark.parametrize("changed", ["data", "note"])
 def test_data_or_a_note_changed_while_the_model_is_read_stores_nothing(
     zoo: Zoo,

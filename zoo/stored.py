@@ -128,6 +128,14 @@ def results_hashed(folder: Path, identity: str) -> Store:
     )
 
 
+def results_of_file(folder: Path, sha256: str) -> Store:
+    """The results of all models whose file's SHA-256 begins so, whatever weights lie beside it.
+
+    Reads the whole store: its folders are called by identities.
+    """
+    return read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
+
+
 def is_hash_prefix(value: str) -> bool:
     """Whether a value can be meant as the beginning of a SHA-256: 4 hexadecimal digits or more."""
     return _HASH.fullmatch(value) is not None

@@ -182,6 +182,7 @@ def _evaluated(
         name=source.name,
         path=Path(source.path),
         sha256=source.sha256,
+        data_sha256=source.data_sha256,
         model_format=embedder.format,
         input_spec=embedder.input,
         settings=settings,
@@ -190,7 +191,7 @@ def _evaluated(
         result = replace(result, model=replace(result.model, path=""))
     stored_as = result_path(
         Path(),
-        model=(source.name, source.sha256),
+        model=(source.name, source.identity),
         bin=(result.bin.name, result.bin.sha256),
         settings=settings,
         profile=source.options.profile or "unit",

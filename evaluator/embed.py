@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import BinError, ForwardError
-from evaluator.inputs import Embedder, mirrored, write_model_input
+from evaluator.inputs import Embedder, Forward, mirrored, write_model_input
+from evaluator.rows import RowCountError, embedding_rows
 
 # Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
 # that memory stays at three batches.
 _AHEAD = 2
+
+# Sizes of batch that are tried where the one asked for does not give a row for each image.
+_TRIED_SIZES = (64, 32, 16, 8, 4, 2)
 
 # Rows of embeddings turned to float64 at once when scoring.
 _SCORE_ROWS = 65_536
@@ -41,17 +45,21 @@ def embed_images(
     describe: Callable[[int], str] = "image {}".format,
     on_progress: Callable[[int], None] | None = None,
     on_resize: Callable[[tuple[int, int]], None] | None = None,
+    on_single: Callable[[], None] | None = None,
 ) -> NDArray[np.float32]:
     """Embeddings (images, embedding size) as the model gives them: not normalised.
 
     ``describe(i)`` names image i in errors; ``on_progress`` is called with the number of images
     done since the last call, ``on_resize`` once for each (height, width) of images that is not the
-    model's, both in the caller's thread. Raises BinError for an image that does not decode, and
-    ForwardError, which names the batch, where the model fails on it.
+    model's, both in the caller's thread. A model that gives one row for one image, and another
+    number of rows than images for a batch, gets one image at a time: ``on_single`` is called once.
+    Raises BinError for an image that does not decode, and ForwardError, which names the batch,
+    where the model fails on it or does not give one embedding an image.
     """
     size = embedder.fixed_batch or options.batch_size
     found = np.zeros((0, 0), np.float32)
     done = 0
+    forward = _RowwiseForward(embedder, on_single)
     met = {(embedder.input.height, embedder.input.width)}
     for batch, count, sizes in _prepared_batches(embedder, images, size, options.decoder, describe):
         if on_resize is not None:
@@ -59,22 +67,77 @@ def embed_images(
                 on_resize(other)
         met |= sizes
         try:
-            embeddings = embedder.forward(batch)
+            embeddings = forward(batch, count)
             if options.flip == "sum":
-                embeddings = embeddings + embedder.forward(
-                    np.ascontiguousarray(mirrored(batch, embedder.input))
-                )
+                flipped = np.ascontiguousarray(mirrored(batch, embedder.input))
+                embeddings = embeddings + forward(flipped, count)
         except ForwardError as error:
             first, last = describe(done), describe(done + count - 1)
             raise type(error)(f"fails on the batch of {first} to {last}: {error}") from None
         if not done:
             found = np.empty((len(images), embeddings.shape[1]), np.float32)
         # Copied: what a model returns may be a view that keeps its whole batch alive.
-        found[done : done + count] = embeddings[:count]
+        found[done : done + count] = embeddings
         done += count
         if on_progress is not None:
             on_progress(count)
     return found
+
+
+class _RowwiseForward:
+    """A forward pass that gives as many rows as it got images, of one size throughout.
+
+    Calling it with a batch, of which the first ``count`` are images, gives (count, embedding size).
+    """
+
+    def __init__(self, embedder: Embedder, on_single: Callable[[], None] | None) -> None:
+        self._forward = embedder.forward
+        self._fixed = embedder.fixed_batch is not None
+        self._on_single = on_single
+        self._single = False
+        self._width: int | None = None
+
+    def __call__(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        embeddings = self._rows(batch, count)[:count]
+        if self._width is None:
+            self._width = embeddings.shape[1]
+        if embeddings.shape[1] != self._width:
+            raise ForwardError(
+                f"it gave embeddings of {embeddings.shape[1]} numbers, and of {self._width} before"
+            )
+        return embeddings
+
+    def _rows(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        if not self._single:
+            try:
+                return embedding_rows(self._forward(batch), len(batch))
+            except RowCountError as error:
+                if self._fixed:
+                    raise
+                if not _takes(self._forward, batch, 1):
+                    raise RowCountError(f"{error}{self._working_size(batch)}") from None
+            self._single = True
+            if self._on_single is not None:
+                self._on_single()
+        return np.concatenate(
+            [embedding_rows(self._forward(batch[i : i + 1]), 1) for i in range(count)]
+        )
+
+    def _working_size(self, batch: NDArray[np.float32]) -> str:
+        """Which size of batch would do, in words; found by trying."""
+        for size in _TRIED_SIZES:
+            if size != len(batch) and _takes(self._forward, batch, size):
+                return f"; with --batch-size {size} it gives one for each"
+        return "; no size of batch that was tried gives one row for each image"
+
+
+def _takes(forward: Forward, batch: NDArray[np.float32], size: int) -> bool:
+    """Whether a forward pass gives one row an image for so many images, a batch's in turn."""
+    try:
+        embedding_rows(forward(np.resize(batch, (size, *batch.shape[1:]))), size)
+    except ForwardError:
+        return False
+    return True
 
 
 # A batch of model input, how many of its rows are images, and the sizes that these had.

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from evaluator.errors import OutOfMemoryError
 from evaluator.inputs import Forward
+from evaluator.rows import embedding_rows
 
 
 def in_smaller_batches(forward: Forward, on_smaller: Callable[[int], None]) -> Forward:
     """``forward`` in pieces of half the size, again and again, where a batch needs too much memory.
 
     The size that went through is kept for all later batches; ``on_smaller`` is called with it
-    once, when the first batch is done. Raises OutOfMemoryError where a single image is too much.
+    once, when the first batch is done. Raises OutOfMemoryError where a single image is too much,
+    and RowCountError where a piece does not give one row an image: joined, they would hide it.
     """
     limit: int | None = None
     said = False
@@ -27,12 +29,13 @@ def in_smaller_batches(forward: Forward, on_smaller: Callable[[int], None]) -> F
         while start < len(batch):
             size = len(batch) - start if limit is None else min(limit, len(batch) - start)
             try:
-                found.append(forward(batch[start : start + size]))
+                piece = forward(batch[start : start + size])
             except OutOfMemoryError:
                 if size == 1:
                     raise
                 limit = -(-size // 2)
                 continue
+            found.append(piece if size == len(batch) else embedding_rows(piece, size))
             start += size
         if limit is not None and not said:
             said = True

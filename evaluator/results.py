@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.bounded_file import read_bounded
+from evaluator.digests import identity_digest
 from evaluator.errors import ResultError, cause_of
-from evaluator.leftovers import remove_leftovers, remove_own
+from evaluator.leftovers import own_leftovers, own_scores, remove_leftovers, remove_own
 from evaluator.reading_rules import READING, measured_by, what_to_do
 from evaluator.result_check import json_object, plain, shown, wrong_part
 
@@ -41,7 +42,11 @@ _NAMED_IMAGES = 20
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}."""
+    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}.
+
+    ``data_sha256`` is of the files beside an .onnx model that hold its weights; it is in a result's
+    JSON only where there are such files.
+    """
 
     name: str
     path: str
@@ -49,6 +54,12 @@ class ModelRecord:
     format: str
     embedding_size: int
     input: Mapping[str, Any]
+    data_sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """One digest of all the model's bytes: what tells models apart, here and in every list."""
+        return identity_digest(self.sha256, self.data_sha256)
 
 
 @dataclass(frozen=True)
@@ -129,8 +140,9 @@ def make_result(
     model_format: str,
     input_spec: InputSpec,
     settings: Settings,
+    data_sha256: str | None = None,
 ) -> Result:
-    """The Result of a Measurement by the model of that name, path, hash and format."""
+    """The Result of a Measurement by the model of that name, path, digests and format."""
     from evaluator.all_figures import to_json
 
     verification_set = measurement.bin
@@ -144,6 +156,7 @@ def make_result(
             format=model_format,
             embedding_size=measurement.embedding_size,
             input=input_json(input_spec),
+            data_sha256=data_sha256,
         ),
         bin=BinRecord(
             name=verification_set.name,
@@ -211,9 +224,10 @@ def result_path(
     output: str | None = None,
     size: tuple[int, int] | None = None,
 ) -> Path:
-    """Where the result of a model and bin, each (name, SHA-256), with these settings stands.
+    """Where the result of a model and bin with these settings stands.
 
-    ``<folder>/<model>-<sha8>/<bin>-<sha8>.json``, with what is not the default named before
+    ``model`` is (name, identity), ``bin`` (name, SHA-256).
+    ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
     ``.json``: two settings of one model and bin are two results.
     """
     default = Settings()
@@ -273,23 +287,8 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
     if before is not None and before != name:
         remove_own(path.with_name(before), own_scores(path))
-    _remove_leftovers(path, name)
+    remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)
     return stored
-
-
-def own_scores(path: Path) -> re.Pattern[str]:
-    """What the scores files of the result stored at ``path`` are called, and no others."""
-    return re.compile(re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5")
-
-
-def _remove_leftovers(path: Path, name: str | None) -> None:
-    """Removes temporary files of this result, and scores of it that it does not name."""
-    kept = "" if name is None else f"(?!{re.escape(name)}$)"
-    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
-    json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
-    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
-    pattern = re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
-    remove_leftovers(path.parent, pattern, now=path.stat().st_mtime)
 
 
 def _stored_scores_name(path: Path) -> str | None:
@@ -342,6 +341,8 @@ def to_dict(result: Result) -> dict[str, Any]:
     parts = asdict(result)
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
+    if result.model.data_sha256 is None:
+        del parts["model"]["data_sha256"]
     return {"schema": parts.pop("schema"), **parts}
 
 

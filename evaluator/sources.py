@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.digests import identity_digest
 from evaluator.errors import InputError, ModelError, check_choice, plain_name
 from evaluator.inputs import LAYOUTS, Embedder, InputSpec
-from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_sha256
+from evaluator.models import NATIVE, LoadOptions, check_model, load_embedder, model_identity
 from evaluator.models.sidecar import noted_input
 
 # What a function gets when it does not say: the size of every public face bin.
@@ -29,7 +30,8 @@ _NAMELESS = frozenset({"<lambda>", "forward", "__call__"})
 class Source:
     """A model as it was given. ``load`` makes its Embedder, and is where TensorFlow is imported.
 
-    ``sha256`` is that of a file's content or of a network's weights. A function is known by its
+    ``sha256`` is that of a file's content or of a network's weights, ``data_sha256`` of the files
+    beside it that hold weights of it. A function is known by its
     name alone, ``named`` is False where it has none. ``options`` say how it is loaded.
     """
 
@@ -39,6 +41,12 @@ class Source:
     options: LoadOptions
     load: Callable[[], Embedder]
     named: bool = True
+    data_sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the model is known by in results."""
+        return identity_digest(self.sha256, self.data_sha256)
 
 
 def source_of(model: Any, options: LoadOptions, *, name: str | None, layout: str | None) -> Source:
@@ -71,15 +79,16 @@ def name_sha256(name: str) -> str:
 
 def _file(path: Path, options: LoadOptions, name: str | None) -> Source:
     check_model(path, options)
-    sha256 = model_sha256(path)
-    if options.profile is None and (noted := noted_input(path, sha256)) is not None:
+    found = model_identity(path)
+    if options.profile is None and (noted := noted_input(path, found.digest)) is not None:
         options = replace(options, profile=noted[0], channels=noted[1])
     return Source(
         plain_name(name or path.stem),
         str(path),
-        sha256,
+        found.sha256,
         options,
         lambda: load_embedder(path, options),
+        data_sha256=found.data_sha256,
     )
 
 

@@ -62,9 +62,9 @@ def compare_models(
     scores: dict[str, Scores] = {}
     duels = []
     for (a, label_a), (b, label_b) in itertools.combinations(zip(models, labels, strict=True), 2):
-        if a.sha256 == b.sha256 and a.variant == b.variant:
+        if a.identity == b.identity and a.variant == b.variant:
             raise InputError(
-                f"{a.asked} and {b.asked} are one model with the same settings ({a.sha256[:8]}); "
+                f"{a.asked} and {b.asked} are one model with the same settings ({a.identity[:8]}); "
                 "nothing to compare"
             )
         bins, notes = [], _setting_notes(a, b, label_a, label_b)
@@ -158,8 +158,8 @@ def _labels(models: Sequence[Chosen]) -> list[str]:
     for model in models:
         label = model.name
         same = [other for other in models if other.name == model.name]
-        if len({other.sha256 for other in same}) > 1:
-            label += f" ({model.sha256[:8]})"
+        if len({other.identity for other in same}) > 1:
+            label += f" ({model.identity[:8]})"
         if len({other.variant for other in same}) > 1 and model.variant is not None:
             label += f" ({model.variant.words() or 'default'})"
         labels.append(label if names.count(model.name) > 1 else model.name)

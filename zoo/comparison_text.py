@@ -99,7 +99,7 @@ def _print_summary(duels: Sequence[Duel], console: Console) -> None:
 
 def _heading(label: str, model: Chosen) -> str:
     words = model.variant.words() if model.variant is not None else ""
-    hashed = f"[dim]{model.sha256[:8]}[/dim]"
+    hashed = f"[dim]{model.identity[:8]}[/dim]"
     return f"{_escaped(label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
 
 
@@ -191,7 +191,7 @@ def plain_comparison(duels: Sequence[Duel]) -> str:
     """Fixed columns, a blank line between duels; the words after "#", for grep and awk."""
     blocks = []
     for duel in duels:
-        lines = [f"# A {duel.label_a} {duel.a.sha256}", f"# B {duel.label_b} {duel.b.sha256}"]
+        lines = [f"# A {duel.label_a} {duel.a.identity}", f"# B {duel.label_b} {duel.b.identity}"]
         rows = [[cell.replace(" ", "_") for cell in row] for row in (_HEADER, *_rows(duel))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += [
@@ -258,7 +258,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
 
 def _model_json(label: str, model: Chosen) -> dict[str, Any]:
     settings = None if model.variant is None else vars(model.variant)
-    return {"label": label, "name": model.name, "sha256": model.sha256, "settings": settings}
+    return {"label": label, "name": model.name, "sha256": model.identity, "settings": settings}
 
 
 def _bin_json(duel: Duel, each: OnBin) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _rows(found: Deployment) -> list[tuple[str, Rates]]:
 
 def plain_deployment(found: Deployment) -> str:
     """The threshold alone on the first line that is no comment, then a line a bin."""
-    lines = [f"# {found.model.name} {found.model.sha256}"]
+    lines = [f"# {found.model.name} {found.model.identity}"]
     lines.append(f"threshold {found.pooled.threshold!r} {_interval(found)}")
     header = ["bin", "impostors", "FAR", "FAR_95%", "genuine", "FRR", "FRR_95%"]
     rows = [header]
@@ -181,7 +181,7 @@ def _notes(found: Deployment) -> list[str]:
 def json_deployment(found: Deployment) -> str:
     """Everything at full precision, with hashes, as one JSON object."""
     pooled = found.pooled
-    model: dict[str, Any] = {"name": found.model.name, "sha256": found.model.sha256}
+    model: dict[str, Any] = {"name": found.model.name, "sha256": found.model.identity}
     model["settings"] = None if found.model.variant is None else asdict(found.model.variant)
     value = {
         "schema": 1,

@@ -21,9 +21,10 @@ from evaluator.models import (
     NATIVE,
     FileStamp,
     LoadOptions,
+    ModelIdentity,
     check_model,
     file_stamp,
-    model_sha256,
+    model_identity,
 )
 from evaluator.models.sidecar import noted_input
 from evaluator.reading_rules import measured_by, reading_problem
@@ -89,12 +90,12 @@ class Request:
 
 @dataclass(frozen=True)
 class _Task:
-    """A model with its hash and load options, the stamp that its file had before it was hashed,
-    and what is stored of it, by the path of the bin.
+    """A model with its digests and load options, the stamp that its files had before they were
+    hashed, and what is stored of it, by the path of the bin.
     """
 
     model: ModelChoice
-    sha256: str
+    identity: ModelIdentity
     options: LoadOptions
     stamp: FileStamp
     stored: dict[Path, Result]
@@ -117,18 +118,18 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     waiting = {choice.path for choice in request.models if _may_be_stored(choice, request)}
     # Hashed by another core while this one checks them.
     with ThreadPoolExecutor(1) as beside:
-        hashes = [beside.submit(model_sha256, choice.path) for choice in request.models]
+        hashes = [beside.submit(model_identity, choice.path) for choice in request.models]
         try:
             checked = [
-                checked_model(choice, request, sha256=sha256.result, unseen=choice.path in waiting)
-                for choice, sha256 in zip(request.models, hashes, strict=True)
+                checked_model(choice, request, identity=found.result, unseen=choice.path in waiting)
+                for choice, found in zip(request.models, hashes, strict=True)
             ]
         except BaseException:
             beside.shutdown(wait=False, cancel_futures=True)
             raise
     tasks = [
-        _Task(choice, sha256, options, stamp, {})
-        for choice, (sha256, options), stamp in zip(request.models, checked, stamps, strict=True)
+        _Task(choice, identity, options, stamp, {})
+        for choice, (identity, options), stamp in zip(request.models, checked, stamps, strict=True)
     ]
     sets: list[VerificationSet] = []
     people: dict[Path, NDArray[np.int64] | None] = {}
@@ -178,7 +179,9 @@ def _left(done: int, asked: int, request: Request) -> str:
 
 def _say_files(tasks: Sequence[_Task], sets: Sequence[VerificationSet]) -> None:
     for task in tasks:
-        detail(f"model {task.model.name}: {task.model.path}, SHA-256 {task.sha256}")
+        detail(f"model {task.model.name}: {task.model.path}, SHA-256 {task.identity.sha256}")
+        if task.identity.data_sha256 is not None:
+            detail(f"data of {task.model.name}: SHA-256 {task.identity.data_sha256}")
     for each in sets:
         detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
 
@@ -194,7 +197,7 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
     """
     found = read_bin(path)
     for task in tasks if not request.fresh else ():
-        at = _path(task.model, task.sha256, task.options, found, request)
+        at = _path(task.model, task.identity, task.options, found, request)
         result = _stored(at, task.model, task.options, request)
         if result is not None:
             task.stored[found.path] = result
@@ -207,26 +210,26 @@ def checked_model(
     choice: ModelChoice,
     request: Request,
     *,
-    sha256: Callable[[], str] | None = None,
+    identity: Callable[[], ModelIdentity] | None = None,
     unseen: bool = False,
-) -> tuple[str, LoadOptions]:
-    """SHA-256 of a model's file and how to load it: as asked, else as its entry says, else as is
-    stated beside it. Raises InputError for all that can be told without TensorFlow; of the file's
-    content, which ``unseen`` leaves to the caller, nothing.
+) -> tuple[ModelIdentity, LoadOptions]:
+    """The digests of a model's files and how to load it: as asked, else as its entry says, else as
+    is stated beside it. Raises InputError for all that can be told without TensorFlow; of the
+    file's content, which ``unseen`` leaves to the caller, nothing.
 
-    ``sha256`` gives the hash where another thread is taking it already.
+    ``identity`` gives the digests where another thread is taking them already.
     """
     options = _load_options(choice, request)
     if not unseen:
         check_model(choice.path, options)
-    found = model_sha256(choice.path) if sha256 is None else sha256()
+    found = model_identity(choice.path) if identity is None else identity()
     entry = choice.entry
-    if entry is not None and entry.sha256 not in (None, found):
+    if entry is not None and entry.sha256 not in (None, found.sha256):
         raise InputError(
-            f"{choice.path}: its SHA-256 is {found}, but entry {entry.name!r} states "
+            f"{choice.path}: its SHA-256 is {found.sha256}, but entry {entry.name!r} states "
             f"{entry.sha256}: this is another file than the entry's"
         )
-    if options.profile is None and (noted := noted_input(choice.path, found)) is not None:
+    if options.profile is None and (noted := noted_input(choice.path, found.digest)) is not None:
         profile, channels = noted
         options = replace(options, profile=profile, channels=request.channels or channels)
     return found, options
@@ -271,14 +274,14 @@ def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
 
 def _path(
     choice: ModelChoice,
-    sha256: str,
+    identity: ModelIdentity,
     options: LoadOptions,
     verification_set: VerificationSet,
     request: Request,
 ) -> Path:
     return result_path(
         request.results,
-        model=(choice.name, sha256),
+        model=(choice.name, identity.digest),
         bin=(verification_set.name, verification_set.sha256),
         settings=request.settings,
         profile=options.profile or "unit",
@@ -327,7 +330,7 @@ def _measure(
     """Measures one model on bins and stores each result as soon as it is there."""
     from zoo.progress import Progress
 
-    embedder = load_unchanged(task.model, task.options, sha256=task.sha256, stamp=task.stamp)
+    embedder = load_unchanged(task.model, task.options, identity=task.identity, stamp=task.stamp)
     embedder = fitting_memory(embedder, task.model.name, said)
 
     def say_resized(size: tuple[int, int]) -> None:
@@ -352,13 +355,14 @@ def _measure(
                 measurement,
                 name=task.model.name,
                 path=task.model.path,
-                sha256=task.sha256,
+                sha256=task.identity.sha256,
+                data_sha256=task.identity.data_sha256,
                 model_format=embedder.format,
                 input_spec=embedder.input,
                 settings=request.settings,
             )
             _warn_of_collapse(task.model, measurement)
-            path = _path(task.model, task.sha256, task.options, measurement.bin, request)
+            path = _path(task.model, task.identity, task.options, measurement.bin, request)
             stored = save_result(path, result, _scores(measurement, people))
             detail(
                 f"{task.model.name} on {measurement.bin.name}: {measurement.embedded:,} images in "

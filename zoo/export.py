@@ -14,7 +14,7 @@ from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
 from evaluator.errors import InputError, ModelError, check_choice
 from evaluator.inputs import Embedder, InputSpec, write_model_input
-from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
+from evaluator.models import LoadOptions, load_embedder, model_format, model_identity
 from evaluator.models.sidecar import sidecar_path, write_sidecar
 from zoo.evaluation import Request, checked_model
 from zoo.words import note
@@ -91,7 +91,7 @@ def run_export(request: Request, job: Job) -> Parity:
         prepared = _prepared(pixels, source.input)
         calibration = tuple(prepared[i : i + 1] for i in range(len(prepared)))
     export_model(model, target, job.to, ExportOptions(job.quantize, calibration))
-    write_sidecar(target, source.input, model_sha256(target))
+    write_sidecar(target, source.input, model_identity(target).digest)
     again = _loaded_again(target, source, options)
     differences = {
         kind: _largest_difference(source, again, _prepared(images, source.input))

@@ -43,12 +43,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A model with one variant of settings. ``figures`` has a value a column, None where there is
-    none; ``mean`` and ``rank`` are None for a row that lacks one.
+    """A model with one variant of settings; ``identity`` is its record's. ``figures`` has a value a
+    column, None where there is none; ``mean`` and ``rank`` are None for a row that lacks one.
     """
 
     name: str
-    sha256: str
+    identity: str
     format: str
     variant: Variant
     results: Mapping[str, Stored]
@@ -129,7 +129,7 @@ def build_leaderboard(
     by_row: dict[tuple[str, str, Variant], list[Stored]] = {}
     for stored in chosen:
         model = stored.result.model
-        key = (model.name, model.sha256, variant_of(stored.result))
+        key = (model.name, model.identity, variant_of(stored.result))
         by_row.setdefault(key, []).append(stored)
     rows = [(key, latest(results)) for key, results in by_row.items()]
     figures_of = [
@@ -183,7 +183,7 @@ def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:
 def _check_patterns(results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]) -> None:
     """Raises InputError for a pattern that matches no result."""
     for option, patterns, known in (
-        ("--models", models, {(s.result.model.name, s.result.model.sha256) for s in results}),
+        ("--models", models, {(s.result.model.name, s.result.model.identity) for s in results}),
         ("--bins", bins, {(s.result.bin.name, s.result.bin.sha256) for s in results}),
     ):
         for pattern in patterns:
@@ -199,7 +199,7 @@ def _matching(
     return [
         stored
         for stored in results
-        if _matches(stored.result.model.name, stored.result.model.sha256, models)
+        if _matches(stored.result.model.name, stored.result.model.identity, models)
         and _matches(stored.result.bin.name, stored.result.bin.sha256, bins)
     ]
 
@@ -250,9 +250,9 @@ def _row(
     shown = {column.sha256: figures.get(column.sha256) for column in columns}
     values = [value for value in shown.values() if value is not None]
     mean = sum(values) / len(values) if values and len(values) == len(columns) else None
-    name, sha256, variant = key
+    name, identity, variant = key
     model_format = next(iter(results.values())).result.model.format
-    return Row(name, sha256, model_format, variant, results, shown, mean)
+    return Row(name, identity, model_format, variant, results, shown, mean)
 
 
 def _has_any(row: Row) -> bool:
@@ -266,7 +266,7 @@ def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
     def place(row: Row) -> tuple[bool, float, str, str]:
         present = sum(value is not None for value in row.figures.values())
         value = -float(present) if row.mean is None else sign * row.mean
-        return row.mean is None, value, row.name, row.sha256
+        return row.mean is None, value, row.name, row.identity
 
     return sorted(rows, key=place)
 
@@ -275,10 +275,10 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
     """Rows with a label of their own: settings that are no default, the hash where names clash."""
     hashes: dict[str, set[str]] = {}
     for row in rows:
-        hashes.setdefault(row.name, set()).add(row.sha256)
+        hashes.setdefault(row.name, set()).add(row.identity)
     labelled = []
     for row in rows:
-        extra = [row.sha256[:8]] if len(hashes[row.name]) > 1 else []
+        extra = [row.identity[:8]] if len(hashes[row.name]) > 1 else []
         words = row.format if row.variant.flip == UNKNOWN else row.variant.words()
         extra += [words] if words else []
         label = f"{row.name} ({', '.join(extra)})" if extra else row.name

@@ -261,7 +261,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
         kind = "incomplete" if row.rank is None else "ranked"
         variant = [getattr(row.variant, key) for key in settings]
         figures = [_exact(row.figures[column.sha256]) for column in board.columns]
-        own = [_exact(row.rank), kind, row.name, row.sha256, row.format, *variant]
+        own = [_exact(row.rank), kind, row.name, row.identity, row.format, *variant]
         writer.writerow(
             [*map(_no_formula, own), board.figure.protocol or "", _exact(row.mean), *figures]
         )
@@ -312,7 +312,7 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "label": row.label,
-        "model": {"name": row.name, "sha256": row.sha256, "format": row.format},
+        "model": {"name": row.name, "sha256": row.identity, "format": row.format},
         "settings": vars(row.variant),
         "mean": row.mean,
         "figures": dict(row.figures),

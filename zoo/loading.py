@@ -11,41 +11,48 @@ from evaluator.errors import ForwardError, ModelError
 from evaluator.evaluation import Measurement
 from evaluator.inputs import Embedder
 from evaluator.memory import in_smaller_batches
-from evaluator.models import FileStamp, LoadOptions, file_stamp, load_embedder, model_sha256
+from evaluator.models import (
+    FileStamp,
+    LoadOptions,
+    ModelIdentity,
+    file_stamp,
+    load_embedder,
+    model_identity,
+)
 from zoo.lookup import ModelChoice
 from zoo.words import detail, note, warn
 
 
 def load_unchanged(
-    choice: ModelChoice, options: LoadOptions, *, sha256: str, stamp: FileStamp
+    choice: ModelChoice, options: LoadOptions, *, identity: ModelIdentity, stamp: FileStamp
 ) -> Embedder:
     """The model as an Embedder, and its notes on stderr.
 
-    ``stamp`` is the file's before ``sha256`` was taken. Raises ModelError for a model that cannot
+    ``stamp`` is the file's before ``identity`` was taken. Raises ModelError for a model that cannot
     be loaded, and where its file is another one by now.
     """
     start = time.perf_counter()
     try:
         embedder = load_embedder(choice.path, options)
     except (ModelError, OSError) as error:
-        _check_unchanged(choice.path, sha256, stamp)
+        _check_unchanged(choice.path, identity, stamp)
         if isinstance(error, OSError):
             raise ModelError(f"{choice.path}: {error.strerror or error}") from None
         raise
-    _check_unchanged(choice.path, sha256, stamp)
+    _check_unchanged(choice.path, identity, stamp)
     detail(f"{choice.name}: loaded in {time.perf_counter() - start:.1f} s")
     for line in embedder.notes:
         note(f"{choice.name}: {line}")
     return embedder
 
 
-def _check_unchanged(path: Path, sha256: str, stamp: FileStamp) -> None:
-    """Raises ModelError where the model's file is not the one that was hashed."""
+def _check_unchanged(path: Path, identity: ModelIdentity, stamp: FileStamp) -> None:
+    """Raises ModelError where the model's files, or the note beside it, are other ones by now."""
     try:
-        same = file_stamp(path) == stamp
+        now = file_stamp(path)
         # A file that was merely touched, or written again with the same content, is the same.
-        same = same or model_sha256(path) == sha256
-    except OSError:
+        same = now == stamp or (now.note == stamp.note and model_identity(path) == identity)
+    except (ModelError, OSError):
         same = False
     if not same:
         raise ModelError(

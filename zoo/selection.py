@@ -66,13 +66,13 @@ class Selection:
 class Chosen:
     """A model as it was asked for: ``results`` are its stored ones, by the bin's SHA-256.
 
-    ``choice`` is its file, where it was named by path or entry and so can be measured;
-    ``stored_bins`` names all bins it is stored on, asked for or not.
+    ``identity`` is its record's. ``choice`` is its file, where it was named by path or entry and so
+    can be measured; ``stored_bins`` names all bins it is stored on, asked for or not.
     """
 
     asked: str
     name: str
-    sha256: str
+    identity: str
     variant: Variant | None
     results: Mapping[str, Stored]
     choice: ModelChoice | None = None
@@ -166,24 +166,24 @@ def _can_be_measured(value: str, entries: Mapping[str, Entry]) -> bool:
 
 
 def _find_file(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
-    from evaluator.models import model_sha256
+    from evaluator.models import model_identity
 
     (choice,) = resolve_models([value], entries)
-    sha256 = model_sha256(choice.path)
-    store = results_hashed(selection.results, sha256)
+    identity = model_identity(choice.path).digest
+    store = results_hashed(selection.results, identity)
     stored = store.results
     # A copy of the model may be stored under another name.
     stored = store.where(lambda result: result.model.name == choice.name).results or stored
     if not _matching(stored, selection):
-        return Chosen(value, choice.name, sha256, None, {}, choice)
+        return Chosen(value, choice.name, identity, None, {}, choice)
     return replace(_one_variant(value, stored, selection), name=choice.name, choice=choice)
 
 
 def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> Chosen:
     """The results as those of one model and variant, on the bins asked for."""
-    models = {each.result.model.sha256: each.result.model for each in stored}
+    models = {each.result.model.identity: each.result.model for each in stored}
     if len(models) > 1:
-        which = ", ".join(f"{model.name} {sha256[:8]}" for sha256, model in models.items())
+        which = ", ".join(f"{model.name} {identity[:8]}" for identity, model in models.items())
         raise InputError(f"{value}: {len(models)} stored models: {which}; give one by its hash")
     matching = _matching(stored, selection)
     if not matching:
@@ -201,7 +201,7 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
     names = dict.fromkeys(each.result.bin.name for each in matching)
     variant = next(iter(variants))
     return Chosen(
-        value, model.name, model.sha256, variant, latest(of_bins), stored_bins=tuple(names)
+        value, model.name, model.identity, variant, latest(of_bins), stored_bins=tuple(names)
     )
 
 

@@ -119,11 +119,13 @@ def results_named(folder: Path, name: str) -> Store:
     return _read(_results_in(folders)).where(lambda result: result.model.name == name)
 
 
-def results_hashed(folder: Path, sha256: str) -> Store:
-    """The results of all models whose SHA-256 begins so."""
-    start = sha256[:8]
+def results_hashed(folder: Path, identity: str) -> Store:
+    """The results of all models whose identity begins so."""
+    start = identity[:8]
     folders = [path for path in _folders(folder) if path.name.rpartition("-")[2].startswith(start)]
-    return _read(_results_in(folders)).where(lambda result: result.model.sha256.startswith(sha256))
+    return _read(_results_in(folders)).where(
+        lambda result: result.model.identity.startswith(identity)
+    )
 
 
 def is_hash_prefix(value: str) -> bool:

@@ -98,7 +98,7 @@ def _grid(results: Sequence[Result]) -> _Grid:
 
 
 def _model_key(result: Result) -> str:
-    return f"{result.model.sha256} {result.model.name}"
+    return f"{result.model.identity} {result.model.name}"
 
 
 def _bin_key(result: Result) -> str:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import mmap
+import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
+from evaluator.bounded_file import NotRegularError, open_regular
 from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
-from evaluator.models.wire import WireError, fields
+from evaluator.models.identity import (
+    FileStamp,
+    ModelIdentity,
+    file_stamp,
+    model_identity,
+    model_sha256,
+)
+
+__all__ = [
+    "ENGINES",
+    "NATIVE",
+    "FileStamp",
+    "LoadOptions",
+    "ModelIdentity",
+    "check_model",
+    "file_stamp",
+    "load_embedder",
+    "model_format",
+    "model_identity",
+    "model_sha256",
+]
 
 #: What computes: each format's own runtime, or another one for all of them.
 NATIVE = "native"
@@ -60,18 +81,28 @@ _MODULES = {
 _READ_BY_OPENVINO = ("tflite", "onnx")
 _EXPECTED = "Expected .h5, .keras, .tflite, .onnx or a SavedModel folder"
 
-# Fields of onnx.ModelProto, by number: ir_version is 1, the graph 7, operator sets 8.
-_ONNX_FIELDS = frozenset({*range(1, 9), 14, 20, 25, 26})
+# onnx.ModelProto as every writer begins it: the IR version, then by field number a text (the
+# producer's name or version, the domain or a comment), the model's version, the graph with its
+# first field, or an operator set.
+_ONNX_HEAD = re.compile(
+    rb"\x08[\x01-\x7f](?:"
+    rb"[\x12\x1a\x22\x32](?:[\x01-\x7f]|[\x80-\xff][\x01-\x7f])[\x20-\x7e\xc2-\xf4]"
+    rb"|[\x12\x1a\x22\x32]\x00[\x12\x1a\x22\x28\x32\x3a\x42]"
+    rb"|\x28[\x80-\xff]{0,9}[\x00-\x7f][\x32\x3a\x42]"
+    rb"|\x3a[\x80-\xff]{0,4}[\x01-\x7f][\x0a\x12\x2a\x52\x5a\x62\x6a\x72\x7a]"
+    rb"|\x42[\x02-\x7f][\x0a\x10])"
+)
 
 
 def model_format(path: Path) -> str | None:
     """The format of a model file, told by its content, or None if it is no known model.
 
-    Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read, and ModelError for what has no end or waits to be
+    written to: a FIFO or a device.
     """
     if path.is_dir():
         return "savedmodel" if (path / "saved_model.pb").is_file() else None
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(16)
     if head.startswith(_HDF5):
         return None if container_kind(path) else "keras-h5"  # a bin may be an HDF5 file too
@@ -80,25 +111,23 @@ def model_format(path: Path) -> str | None:
             return "keras" if "config.json" in archive.namelist() else None
     if head[4:8] == b"TFL3":
         return "tflite"
-    return "onnx" if head[:1] == b"\x08" and _is_onnx(path) else None
+    return "onnx" if _is_onnx(head) else None
 
 
-def _is_onnx(path: Path) -> bool:
-    """Whether a file is a protocol-buffer message with the fields of an ONNX model.
-
-    ONNX has no signature; the numbers and lengths of the outermost fields tell it well enough.
-    """
-    with path.open("rb") as file:
-        # Closed when the views on it are gone.
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    found = set()
+def _opened(path: Path) -> BinaryIO:
     try:
-        for number, _ in fields(memoryview(data)):
-            found.add(number)
-    except WireError as error:
-        # A truncated model is one still, if its graph has begun.
-        found |= {7} if str(error).startswith("field 7 ") else set()
-    return {1, 7} <= found <= _ONNX_FIELDS
+        return os.fdopen(open_regular(path), "rb")
+    except NotRegularError as error:
+        raise ModelError(f"{path}: not a model: {error.strerror}. {_EXPECTED}") from None
+
+
+def _is_onnx(head: bytes) -> bool:
+    """Whether a file of these first bytes is, or once was, an ONNX model.
+
+    ONNX has no signature; told is how its outermost message begins. What only looks like one is
+    refused by the onnx package when it is loaded.
+    """
+    return _ONNX_HEAD.match(head) is not None
 
 
 def check_model(path: Path, options: LoadOptions) -> None:
@@ -112,42 +141,6 @@ def check_model(path: Path, options: LoadOptions) -> None:
 def load_embedder(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a model file. Raises ModelError, or OSError if it cannot be read."""
     return cast(Embedder, _function(path, "load", options.engine)(path, options))
-
-
-def model_sha256(path: Path) -> str:
-    """SHA-256 of a model file; of a folder, over the names and contents of its files in order."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return (
-                hashlib.file_digest(file, "sha256").hexdigest()
-                if hasattr(hashlib, "file_digest")
-                else _digest(file.read())
-            )
-    total = hashlib.sha256()
-    for member in sorted(path.rglob("*")):
-        if member.is_file():
-            total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-            total.update(model_sha256(member).encode())
-    return total.hexdigest()
-
-
-#: Inode, size and both times of each file of a model: another stamp, perhaps another content.
-FileStamp = tuple[tuple[int, int, int, int], ...]
-
-
-def file_stamp(path: Path) -> FileStamp:
-    """What tells, without reading them, that a model's files were replaced or written to.
-
-    Raises OSError.
-    """
-    members = [path] if not path.is_dir() else sorted(path.rglob("*"))
-    stats = [member.stat() for member in members]
-    # A copy may bring its time of change along (cp -p); the inode's own cannot be set.
-    return tuple((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _function(path: Path, name: str, engine: str) -> Callable[[Path, LoadOptions], Embedder | None]:
@@ -167,7 +160,7 @@ def _appearance(path: Path) -> str:
     """What a file that is no model looks like, in words."""
     if path.is_dir():
         return "a folder without saved_model.pb"
-    with path.open("rb") as file:
+    with _opened(path) as file:
         head = file.read(512)
     if not head:
         return "the file is empty"

@@ -9,24 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
+from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions
+from evaluator.models.onnx_model import read_onnx
+from evaluator.models.onnx_proto import check_onnx_installed
 from evaluator.models.runtime import native_messages_held
-from evaluator.models.shapes import (
-    check_embedding_shape,
-    check_one_input,
-    chosen_output,
-    input_spec,
-)
-
-# onnxruntime's names of the types that images and embeddings have.
-_TYPES: dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-}
+from evaluator.models.shapes import check_embedding_shape, flattened_shape
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -35,6 +24,7 @@ def check(path: Path, options: LoadOptions) -> None:
         raise ModelError(
             f"{path}: .onnx files need onnxruntime; install the extra: pip install 'face-zoo[onnx]'"
         )
+    check_onnx_installed(path)
     if options.precision != "float32":
         raise ModelError(
             f"{path}: --precision {options.precision} does not apply: an .onnx file has its own"
@@ -44,35 +34,40 @@ def check(path: Path, options: LoadOptions) -> None:
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx file. Raises ModelError."""
     check(path, options)
-    session = _session(path)
-    inputs = session.get_inputs()
-    shapes = [_shape(each) for each in inputs]
-    check_one_input(path, shapes)
-    if inputs[0].type not in _TYPES:
-        raise ModelError(f"{path}: the model's input is a {inputs[0].type}; expected an image")
-    spec, input_notes = input_spec(path, shapes[0], options)
-    named = {each.name: _shape(each) for each in session.get_outputs()}
-    output, output_notes = chosen_output(path, named, options.output)
-    check_embedding_shape(path, named[output])
-    image_name, kind = inputs[0].name, _TYPES[inputs[0].type]
+    model = read_onnx(path, options)
+    session = _session(path, model.data)
+    (found,) = session.get_outputs()
+    if found.type not in _NUMBERS:
+        raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
+    kind = np.dtype(model.kind)
+    if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
+        raise ModelError(f"{path}: the model's input is {kind}, which onnxruntime does not take")
+    check_embedding_shape(path, _shape(found))
+    _, flat_note = flattened_shape(_shape(found))
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if kind is np.uint8:  # pixels as they are; a resized one lies between two levels
-            batch = np.clip(np.rint(batch), 0, 255)
-        values = batch.astype(kind, copy=False)
+        values = as_input(batch, kind)
         try:
-            embeddings: NDArray[np.float32] = session.run([output], {image_name: values})[0]
+            embeddings: NDArray[np.float32] = session.run([model.output], {model.image: values})[0]
         except _run_errors() as error:
             raise _forward_error(error) from None
         return embeddings.astype(np.float32, copy=False)
 
     return Embedder(
         forward=forward,
-        input=spec,
+        input=model.spec,
         format="onnx",
-        fixed_batch=shapes[0][0],
-        notes=(*output_notes, *input_notes),
+        fixed_batch=model.shape[0],
+        notes=(*model.notes, *([flat_note] if flat_note else [])),
     )
+
+
+def as_input(batch: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[Any]:
+    """A batch in an input's type; of whole numbers, pixels between two levels are rounded."""
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        batch = np.clip(np.rint(batch), max(limits.min, 0), min(limits.max, 255))
+    return batch.astype(kind, copy=False)
 
 
 def _run_errors() -> tuple[type[Exception], ...]:
@@ -89,17 +84,20 @@ def _forward_error(error: Exception) -> ForwardError:
     return (OutOfMemoryError if exhausted else ForwardError)(reason)
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, model: bytes) -> Any:
     with native_messages_held():
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
+        # What is said is in the exceptions, without the file's words on the terminal as they are.
+        settings.log_severity_level = 4
+        # Nothing is written and no library loaded, as by default; the bytes are an ONNX model's.
+        settings.add_session_config_entry("session.load_model_format", "ONNX")
         available = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS if name in available]
         try:
-            return onnxruntime.InferenceSession(str(path), settings, providers=providers)
+            return onnxruntime.InferenceSession(model, settings, providers=providers)
         except (
             errors.Fail,
             errors.InvalidArgument,
@@ -109,13 +107,24 @@ def _session(path: Path) -> Any:
             errors.NotImplemented,
             errors.RuntimeException,
         ) as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise ModelError(
+            refused = ModelError(
                 f"{path}: a damaged .onnx file, or one that onnxruntime "
-                f"{onnxruntime.__version__} cannot run: {lines[0][:200]}"
-            ) from None
+                f"{onnxruntime.__version__} cannot run: {cause_of(error)[:200]}"
+            )
+    # Out of the block, which would show what onnxruntime wrote on its way.
+    raise refused
 
 
+# What onnxruntime calls tensors of numbers that an embedding may be.
+_NUMBERS = frozenset(
+    f"tensor({kind})"
+    for kind in (
+        "float",
+        "float16",
+        "double",
+        *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
+    )
+)
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 

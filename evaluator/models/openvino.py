@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
-from evaluator.inputs import Embedder, Forward
+from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
+from evaluator.models.limits import check_memory
+from evaluator.models.onnx import as_input
+from evaluator.models.onnx_proto import check_onnx_installed
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
     check_embedding_shape,
     check_one_input,
     chosen_output,
+    flattened_shape,
     input_spec,
 )
 
 # OpenVINO's names of the two ways to compute.
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
-# What images and embeddings may be made of in a file. Of quantised .tflite files, whose images are
-# whole numbers too, OpenVINO does not tell the scale.
-_IMAGE_TYPES = {"onnx": ("float32", "float16", "float64", "uint8"), "tflite": ("float32",)}
+# What images and embeddings may be made of, by NumPy's names.
+_FRACTIONAL = ("float16", "float32", "float64")
+_WHOLE = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -51,39 +56,103 @@ def check_installed() -> None:
 
 
 def check(path: Path, options: LoadOptions) -> None:
-    """Raises ModelError where OpenVINO is not installed: nothing else reads the file."""
-    del path, options
+    """Raises ModelError where OpenVINO, or what checks a file before it, is not installed."""
+    del options
     check_installed()
+    if model_format(path) == "onnx":
+        check_onnx_installed(path)
+    elif importlib.util.find_spec("ai_edge_litert") is None:
+        raise ModelError(
+            f"{path}: .tflite files are checked by LiteRT's schema before they run; install the "
+            "extra: pip install 'face-zoo[tflite]'"
+        )
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx or .tflite file. Raises ModelError."""
+    check(path, options)
+    loader = _load_onnx if model_format(path) == "onnx" else _load_tflite
+    return loader(path, options)
+
+
+def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
+    """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
+    from evaluator.models.tflite_graph import TFLiteFile
+
+    check_memory(path, "its bytes", 2 * path.stat().st_size)
+    file = TFLiteFile(path, path.read_bytes())
+    if not options.trusted:
+        file.check()
     openvino = import_openvino()
-    file_format = str(model_format(path))
-    model = _read(openvino, path, file_format)
+    model = _read_bytes(openvino, path, file.data, ".tflite")
     shapes = [_shape(each) for each in model.inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
-    # A model that takes any image size gets one: OpenVINO plans better for what it knows.
-    model.reshape({0: [shapes[0][0] or -1, *spec.batch_shape]})
-    outputs = {_name(each, file_format): index for index, each in enumerate(model.outputs)}
+    outputs = {_name(each): index for index, each in enumerate(model.outputs)}
     named = {name: _shape(model.outputs[index]) for name, index in outputs.items()}
-    output, output_notes = chosen_output(path, named, options.output)
-    check_embedding_shape(path, named[output])
-    image, embedding = model.inputs[0], model.outputs[outputs[output]]
-    for what, tensor in (("input", image), ("output", embedding)):
+    output, notes = chosen_output(path, named, options.output)
+    cut = None if options.output else file.without_classes(outputs[output])
+    if cut is not None:
+        model, notes = _read_bytes(openvino, path, cut.data, ".tflite"), (*notes, cut.note)
+    # Of quantised files, whose images are whole numbers, OpenVINO does not tell the scale.
+    found = _compiled(
+        openvino,
+        path,
+        model,
+        spec,
+        precision=options.precision,
+        output=outputs[output],
+        kinds=("float32",),
+    )
+    return replace(found, format="tflite", notes=(*notes, *input_notes, *found.notes))
+
+
+def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
+    """The Embedder of an .onnx file, which the onnx package has checked first."""
+    from evaluator.models.onnx_model import read_onnx
+
+    known = read_onnx(path, options)
+    openvino = import_openvino()
+    found = _compiled(
+        openvino,
+        path,
+        _read_bytes(openvino, path, known.data, ".onnx"),
+        known.spec,
+        precision=options.precision,
+        kinds=(*_FRACTIONAL, *_WHOLE),
+    )
+    return replace(found, format="onnx", notes=(*known.notes, *found.notes))
+
+
+def _compiled(
+    openvino: Any,
+    path: Path,
+    model: Any,
+    spec: InputSpec,
+    *,
+    precision: str,
+    kinds: tuple[str, ...],
+    output: int = 0,
+) -> Embedder:
+    """The Embedder of a model that OpenVINO has read, of an image in and an embedding out."""
+    (image,), embedding = model.inputs, model.outputs[output]
+    batch = _shape(image)[0]
+    # A model that takes any image size gets one: OpenVINO plans better for what it knows.
+    model.reshape({0: [batch or -1, *spec.batch_shape]})
+    check_embedding_shape(path, _shape(embedding))
+    _, flat_note = flattened_shape(_shape(embedding))
+    for what, tensor, taken in (("input", image, kinds), ("output", embedding, _FRACTIONAL)):
         found = np.dtype(tensor.element_type.to_dtype()).name
-        if found not in _IMAGE_TYPES[file_format]:
+        if found not in taken:
             raise ModelError(
                 f"{path}: its {what} is {found}, which --engine openvino does not take; "
                 "leave the option out"
             )
     return Embedder(
-        forward=_forward(openvino, path, model, options.precision, output=outputs[output]),
+        forward=_forward(openvino, path, model, precision, output=output),
         input=spec,
-        format=file_format,
-        fixed_batch=shapes[0][0],
-        notes=(*output_notes, *input_notes),
+        fixed_batch=batch,
+        notes=(flat_note,) if flat_note else (),
     )
 
 
@@ -172,7 +241,11 @@ def _forward(
 
     def compiled() -> Any:
         with native_messages_held():
-            return core.compile_model(model, "CPU", settings)
+            try:
+                return core.compile_model(model, "CPU", settings)
+            except RuntimeError as error:
+                refused = error
+        raise refused
 
     try:
         current = compiled()
@@ -183,11 +256,9 @@ def _forward(
         batch: NDArray[np.float32], _keep_alive: object = keep_alive
     ) -> NDArray[np.float32]:
         nonlocal current
-        if kind == np.uint8:  # pixels as they are; a resized one lies between two levels
-            batch = np.clip(np.rint(batch), 0, 255)
         try:
             current = compiled() if current is None else current
-            found = current(batch.astype(kind, copy=False))[output]
+            found = current(as_input(batch, kind))[output]
         except (RuntimeError, MemoryError) as error:
             # It would ask for a failed batch's memory again, for a smaller one too.
             current = None
@@ -197,16 +268,24 @@ def _forward(
     return forward
 
 
-def _read(openvino: Any, path: Path, file_format: str) -> Any:
-    with native_messages_held(), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        # OpenVINO goes by the file's name; we go by its content.
-        named = path if path.suffix == f".{file_format}" else Path(folder) / f"model.{file_format}"
-        if named != path:
-            named.symlink_to(path.resolve())
+def _read_bytes(openvino: Any, path: Path, data: bytes, suffix: str) -> Any:
+    """The openvino.Model of bytes that were checked, and of nothing beside them."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        # OpenVINO goes by a file's name; we go by its content.
+        checked = Path(folder) / f"model{suffix}"
+        checked.write_bytes(data)
+        return _read_named(openvino, path, checked)
+
+
+def _read_named(openvino: Any, path: Path, named: Path) -> Any:
+    """The openvino.Model of the file ``named``; ``path`` names it in errors."""
+    with native_messages_held():
         try:
             return openvino.Core().read_model(named)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            raise _unconverted(openvino, path, error) from None
+            refused = _unconverted(openvino, path, error)
+    # Out of the block, which would show what OpenVINO's parsers wrote on their way.
+    raise refused
 
 
 def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:
@@ -243,9 +322,8 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
     return tuple(size.get_length() if size.is_static else None for size in shape)
 
 
-def _name(tensor: Any, file_format: str) -> str:
-    """An output's name, as the format's own runtime has it."""
-    from evaluator.models.tflite import short_name
+def _name(tensor: Any) -> str:
+    """An output's name, as TensorFlow Lite's own runtime has it."""
+    from evaluator.models.tflite_graph import short_name
 
-    name = min(tensor.names, default="output")
-    return short_name(name) if file_format == "tflite" else name
+    return short_name(min(tensor.names, default="output"))

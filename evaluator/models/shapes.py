@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluator.errors import ModelError
+from evaluator.errors import ModelError, cause_of
 from evaluator.inputs import InputSpec
 from evaluator.models import LoadOptions
 
@@ -42,16 +42,40 @@ def check_one_input(path: Path, shapes: Sequence[Shape]) -> None:
     check_image_shape(path, shapes[0])
 
 
-def input_spec(path: Path, shape: Shape, options: LoadOptions) -> tuple[InputSpec, tuple[str, ...]]:
-    """The InputSpec of an image input, batch axis first, and notes on what was assumed."""
+# Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
+_FRACTIONAL = frozenset({"float16", "bfloat16", "float32", "float64"})
+_WHOLE = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+
+
+def takes_whole_numbers(path: Path, kind: str) -> bool:
+    """Whether an image input of a type takes whole numbers, and so pixels as they are.
+
+    ``kind`` is the type's name in NumPy. Raises ModelError for a type that holds no pixels: int8
+    among them, since nothing says which of its numbers is black where no scale is given.
+    """
+    if kind not in _FRACTIONAL | _WHOLE:
+        raise ModelError(
+            f"{path}: the model's input is {kind}; expected an image, as floating-point numbers "
+            "or as whole numbers that hold 0 to 255"
+        )
+    return kind in _WHOLE
+
+
+def input_spec(
+    path: Path, shape: Shape, options: LoadOptions, *, integer: bool = False
+) -> tuple[InputSpec, tuple[str, ...]]:
+    """The InputSpec of an image input, batch axis first, and notes on what was assumed.
+
+    ``integer`` is for an input of whole numbers without a scale: its profile is ``raw``. Raises
+    ModelError for a shape or an option that does not fit.
+    """
     check_image_shape(path, shape)
-    notes = []
+    profile, profile_notes = _profile(path, options.profile, integer=integer)
+    notes = list(profile_notes)
     _, first, second, third = shape
     channels_first = first in (1, 3) and third not in (1, 3)
     height, width = (second, third) if channels_first else (first, second)
     depth = first if channels_first else third
-    if options.profile is None:
-        notes.append("no --input given: assuming 'unit', RGB in [0, 1]")
     channels = options.channels
     if depth == 1:
         if channels == "bgr":
@@ -71,7 +95,23 @@ def input_spec(path: Path, shape: Shape, options: LoadOptions) -> tuple[InputSpe
             notes.append(f"the model takes any image size: using {chosen[0]}x{chosen[1]}")
         height, width = options.size or chosen
     layout = "NCHW" if channels_first else "NHWC"
-    return InputSpec(height, width, options.profile or "unit", channels, layout), tuple(notes)
+    return InputSpec(height, width, profile, channels, layout), tuple(notes)
+
+
+def _profile(path: Path, asked: str | None, *, integer: bool) -> tuple[str, tuple[str, ...]]:
+    """The profile to use, and a note where none was asked for."""
+    if not integer:
+        if asked is None:
+            return "unit", ("no --input given: assuming 'unit', RGB in [0, 1]",)
+        return asked, ()
+    if asked is None:
+        return "raw", ("its input is whole numbers: pixels 0 to 255 go in, as --input raw says",)
+    if asked != "raw":
+        raise ModelError(
+            f"{path}: its input is whole numbers, which hold pixels 0 to 255: --input {asked} "
+            "does not apply to it; use --input raw"
+        )
+    return asked, ()
 
 
 def _fits(own: tuple[int | None, int | None], asked: tuple[int, int]) -> bool:
@@ -84,7 +124,7 @@ def chosen_output(
     """The output to use, and a note if it is one of several: the one wanted, the one named
     ``embedding``, or the only one. Raises ModelError.
     """
-    listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    listed = cause_of(", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()))
     if wanted is not None:
         if wanted not in shapes:
             raise ModelError(f"{path}: no output is named {wanted!r} (--output); it has {listed}")
@@ -99,12 +139,46 @@ def chosen_output(
     )
 
 
+def flattened_shape(shape: Shape) -> tuple[tuple[int | None, ...], str | None]:
+    """An output's shape, batch first, without its axes of 1, and a note if it had such.
+
+    Only where one axis is left beside the batch: (n, 64, 1, 1) and (n, 1, 1, 64) are (n, 64).
+    ``embed_images`` flattens what such a model gives; another shape comes back as it is.
+    """
+    sizes = [size for size in shape[1:] if size != 1]
+    if len(shape) < 3 or len(sizes) > 1:
+        return tuple(shape), None
+    flat = (shape[0], *(sizes or [1]))
+    return flat, f"its output of shape {tuple(shape)} is used as {flat}"
+
+
 def check_embedding_shape(path: Path, shape: Shape) -> None:
-    """Raises ModelError unless a shape, batch first, is one vector an image."""
-    if len(shape) != 2:
+    """Raises ModelError unless a shape, batch first, is one vector an image.
+
+    Axes of 1 do not matter: see ``flattened_shape``.
+    """
+    flat, _ = flattened_shape(shape)
+    if len(flat) != 2:
         raise ModelError(
             f"{path}: the model's output has shape {tuple(shape)}; expected one embedding an "
             "image, (batch, size). Is it a detector, or a backbone without its pooling layer?"
         )
-    if shape[1] is not None and shape[1] < 2:
+    if flat[1] is not None and flat[1] < 2:
         raise ModelError(f"{path}: the model's output is one number an image, not an embedding")
+
+
+def class_note(sign: str, size: int | None) -> str:
+    """What is said of a model that ends in classes, told by ``sign``, and is cut before them."""
+    values = "" if size is None else f", {size} values,"
+    return (
+        f"it ends in classes ({sign}): what goes into its last layer{values} is used; "
+        "--output takes an output as it is"
+    )
+
+
+def class_refusal(path: Path, sign: str) -> str:
+    """What is said of a model that ends in classes and cannot be cut before them."""
+    return (
+        f"{path}: it ends in classes ({sign}), not in an embedding, and the layer before them "
+        "cannot be told; --output NAME takes an output as it is"
+    )

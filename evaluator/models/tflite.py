@@ -12,15 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError
-from evaluator.inputs import Embedder
+from evaluator.inputs import Embedder, Forward
 from evaluator.models import LoadOptions
+from evaluator.models.limits import check_memory
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
     check_embedding_shape,
     check_one_input,
     chosen_output,
+    flattened_shape,
     input_spec,
+    takes_whole_numbers,
 )
+from evaluator.models.tflite_graph import TFLiteFile
+from evaluator.models.tflite_graph import short_name as short_name
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -36,23 +41,65 @@ def check(path: Path, options: LoadOptions) -> None:
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
-    """The Embedder of a .tflite file. Raises ModelError."""
+    """The Embedder of a .tflite file. Raises ModelError.
+
+    Its operations are read first, by the schema, and refused unless they only compute.
+    """
     check(path, options)
-    interpreter = _interpreter(path)
+    check_memory(path, "its bytes", 2 * path.stat().st_size)
+    file = TFLiteFile(path, path.read_bytes())
+    if not options.trusted:
+        file.check()
+    interpreter = _interpreter(path, file.data)
     inputs = interpreter.get_input_details()
     shapes = [_signature_shape(detail) for detail in inputs]
     check_one_input(path, shapes)
-    spec, input_notes = input_spec(path, shapes[0], options)
-    outputs = {short_name(detail["name"]): detail for detail in interpreter.get_output_details()}
-    named = {name: _signature_shape(detail) for name, detail in outputs.items()}
-    output, output_notes = chosen_output(path, named, options.output)
-    check_embedding_shape(path, named[output])
-    image, embedding = inputs[0], outputs[output]
+    image = inputs[0]
+    spec, input_notes = input_spec(path, shapes[0], options, integer=_takes_pixels(path, image))
+    interpreter, embedding, output_notes = _embedding(path, file, interpreter, options)
     notes = [*output_notes, *input_notes]
     for what, detail in (("input", image), ("output", embedding)):
-        if detail["dtype"] != np.float32:
+        if detail["quantization"][0]:
             notes.append(f"its {what} is quantised to {np.dtype(detail['dtype']).name}")
+    return Embedder(
+        forward=_forward(interpreter, image, embedding),
+        input=spec,
+        format="tflite",
+        fixed_batch=shapes[0][0],
+        notes=tuple(notes),
+    )
 
+
+def _takes_pixels(path: Path, image: Mapping[str, Any]) -> bool:
+    """Whether an input takes whole numbers as they are: where it has a scale, it does not."""
+    if image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu":
+        return False
+    return takes_whole_numbers(path, np.dtype(image["dtype"]).name)
+
+
+def _embedding(
+    path: Path, file: TFLiteFile, interpreter: Any, options: LoadOptions
+) -> tuple[Any, Mapping[str, Any], tuple[str, ...]]:
+    """The interpreter and its output that is the embedding, and notes. Raises ModelError."""
+    details = interpreter.get_output_details()
+    places = {short_name(detail["name"]): i for i, detail in enumerate(details)}
+    named = {name: _signature_shape(details[i]) for name, i in places.items()}
+    output, notes = chosen_output(path, named, options.output)
+    if options.output is None and (cut := file.without_classes(places[output])) is not None:
+        interpreter = _interpreter(path, cut.data)
+        details, notes = interpreter.get_output_details(), (*notes, cut.note)
+    embedding = details[places[output]]
+    shape = _signature_shape(embedding)
+    check_embedding_shape(path, shape)
+    _, flat = flattened_shape(shape)
+    if np.dtype(embedding["dtype"]).kind not in "fiu":
+        raise ModelError(
+            f"{path}: the model's output is {np.dtype(embedding['dtype']).name}; expected numbers"
+        )
+    return interpreter, embedding, notes if flat is None else (*notes, flat)
+
+
+def _forward(interpreter: Any, image: Mapping[str, Any], embedding: Mapping[str, Any]) -> Forward:
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             if tuple(interpreter.get_input_details()[0]["shape"]) != batch.shape:
@@ -64,24 +111,16 @@ def load(path: Path, options: LoadOptions) -> Embedder:
             raise ForwardError(str(error).partition("\n")[0]) from None
         return _dequantised(interpreter.get_tensor(embedding["index"]), embedding)
 
-    return Embedder(
-        forward=forward,
-        input=spec,
-        format="tflite",
-        fixed_batch=shapes[0][0],
-        notes=tuple(notes),
-    )
+    return forward
 
 
-def _interpreter(path: Path) -> Any:
+def _interpreter(path: Path, data: bytes) -> Any:
     with native_messages_held():
         from ai_edge_litert.interpreter import Interpreter
 
         try:
             # From bytes, not by name: only bytes are verified before they are believed.
-            interpreter = Interpreter(
-                model_content=path.read_bytes(), num_threads=os.cpu_count() or 1
-            )
+            interpreter = Interpreter(model_content=data, num_threads=os.cpu_count() or 1)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             lines = str(error).splitlines() or [type(error).__name__]
@@ -97,12 +136,6 @@ def _signature_shape(detail: Mapping[str, Any]) -> tuple[int | None, ...]:
     signature = detail["shape_signature"]
     shape = signature if len(signature) else detail["shape"]
     return tuple(int(size) if size > 0 else None for size in shape)
-
-
-def short_name(name: str) -> str:
-    """'embedding' of 'StatefulPartitionedCall_1:0' or 'model/embedding/BiasAdd' and the like."""
-    parts = name.split(";")[0].split(":")[0].split("/")
-    return "embedding" if "embedding" in parts else parts[-1]
 
 
 def _quantised(batch: NDArray[np.float32], detail: Mapping[str, Any]) -> NDArray[Any]:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from evaluator.bins import VerificationSet
 from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
-from evaluator.errors import BinError
+from evaluator.errors import BinError, ForwardError, OutOfMemoryError
 from evaluator.evaluation import evaluate_bins
-from evaluator.inputs import Embedder, InputSpec
+from evaluator.inputs import Embedder, Forward, InputSpec
+from evaluator.memory import in_smaller_batches
 
 SPEC = InputSpec(6, 5, profile="raw")
 
@@ -148,6 +149,114 @@ def test_decoding_holds_a_few_batches_whatever_the_number_of_images() -> None:
     peak(8)
     # All 600 images as input would be 75 batches.
     assert peak(600) < 12 * batch_bytes
+
+
+def flat_rows(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    return batch.reshape(len(batch), -1)
+
+
+# Networks that give a row for one image, and another number of rows than images for a batch.
+ONE_AT_A_TIME = {
+    "the first row": lambda batch: flat_rows(batch)[:1],
+    "one long row": lambda batch: batch.reshape(1, -1),
+    "a row more": lambda batch: flat_rows(batch)[: max(1, len(batch) - 1)],
+    "rows for two": lambda batch: np.repeat(flat_rows(batch), 1 if len(batch) == 1 else 2, axis=0),
+    "no batch axis": lambda batch: batch.reshape(-1) if len(batch) > 1 else flat_rows(batch),
+}
+
+
+@pytest.mark.parametrize("flip", ["none", "sum"])
+@pytest.mark.parametrize("name", ONE_AT_A_TIME)
+def test_a_model_of_one_image_gets_one_at_a_time_and_that_is_told_once(
+    name: str, flip: str
+) -> None:
+    told: list[str] = []
+    found = embed_images(
+        Embedder(ONE_AT_A_TIME[name], SPEC),
+        pictures(7),
+        options=EmbedOptions(flip=flip, batch_size=3),
+        on_single=lambda: told.append("single"),
+    )
+    one = embed_images(
+        Embedder(flat_rows, SPEC), pictures(7), options=EmbedOptions(flip=flip, batch_size=1)
+    )
+    np.testing.assert_array_equal(found, one)
+    assert told == ["single"]
+
+
+def test_a_last_batch_of_other_rows_is_not_spread() -> None:
+    """A network with the batch size it was exported with written into a reshape."""
+    found = embed_images(
+        Embedder(
+            lambda batch: flat_rows(batch) if len(batch) in (1, 4) else batch[:1, :, 0, 0], SPEC
+        ),
+        pictures(6),
+        options=EmbedOptions(batch_size=4),
+    )
+    np.testing.assert_array_equal(found, [pixels_of(seed).reshape(-1) for seed in range(6)])
+
+
+def reshaped_to(rows: int) -> Forward:
+    """A network that makes so many rows of whatever it is given, where that can be."""
+
+    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if batch.size % rows:
+            raise ForwardError("cannot reshape")
+        return batch.reshape(rows, -1)
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("forward", "batch_size", "message"),
+    [
+        (reshaped_to(8), 4, "it gave 8 rows for 4 images; with --batch-size 8"),
+        (reshaped_to(2), 1, "it gave 2 rows for 1 image; with --batch-size 2"),
+        (lambda batch: batch[:, :0].reshape(0, 5), 4, "0 rows for 4 images; no size of batch"),
+        (lambda batch: np.float32(1), 4, "it gave one number for 4 images; no size"),
+        (lambda batch: batch[:, 0], 4, r"shape \(4, 5, 3\); expected one embedding"),
+    ],
+)
+def test_a_wrong_number_of_rows_says_which_and_what_works(
+    forward: Forward, batch_size: int, message: str
+) -> None:
+    embedder = Embedder(forward, SPEC)
+    with pytest.raises(ForwardError, match=f"image 0 to image {batch_size - 1}: .*{message}"):
+        embed_images(embedder, pictures(8), options=EmbedOptions(batch_size=batch_size))
+
+
+def test_a_fixed_batch_that_gives_one_row_is_an_error() -> None:
+    embedder = Embedder(lambda batch: flat_rows(batch)[:1], SPEC, fixed_batch=4)
+    with pytest.raises(ForwardError, match=r"it gave 1 row for 4 images$"):
+        embed_images(embedder, pictures(6), options=EmbedOptions())
+
+
+def test_embeddings_of_another_size_in_a_later_batch_are_an_error() -> None:
+    embedder = Embedder(lambda batch: flat_rows(batch)[:, : len(batch) + 1], SPEC)
+    with pytest.raises(ForwardError, match=r"image 4 to image 5: .* of 3 numbers, and of 5 before"):
+        embed_images(embedder, pictures(6), options=EmbedOptions(batch_size=4))
+
+
+@pytest.mark.parametrize("shape", [(90, 1, 1), (1, 1, 90), (1, 90), (90, 1, 1, 1, 1)])
+def test_axes_of_one_are_flattened(shape: tuple[int, ...]) -> None:
+    embedder = Embedder(lambda batch: batch.reshape(len(batch), *shape), SPEC)
+    found = embed_images(embedder, pictures(5), options=EmbedOptions(batch_size=2))
+    np.testing.assert_array_equal(found, [pixels_of(seed).reshape(-1) for seed in range(5)])
+
+
+def test_pieces_of_a_batch_that_memory_does_not_hold_are_counted_too() -> None:
+    def first_row_of_at_most_two(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if len(batch) > 2:
+            raise OutOfMemoryError("too large")
+        # Two pieces of two images, three rows and one, would join to four.
+        rows = flat_rows(batch)
+        return (
+            rows if len(rows) == 1 else np.concatenate([rows, rows[:1]])[: 3 if rows[0, 0] else 1]
+        )
+
+    forward = in_smaller_batches(first_row_of_at_most_two, lambda _: None)
+    found = embed_images(Embedder(forward, SPEC), pictures(6), options=EmbedOptions(batch_size=4))
+    np.testing.assert_array_equal(found, [pixels_of(seed).reshape(-1) for seed in range(6)])
 
 
 def test_no_images_are_no_embeddings() -> None:

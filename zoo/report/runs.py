@@ -69,7 +69,7 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
     unreadable = []
     for slot, each in enumerate(contestants):
         folder = RunFolder(Path(each.record.path).parent)
-        if each.record.sha256 in found or not is_there(folder.entry) or not is_there(folder.log):
+        if each.record.identity in found or not is_there(folder.entry) or not is_there(folder.log):
             continue
         try:
             run = _run(slot, each, folder)
@@ -77,7 +77,7 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
             unreadable.append(f"{each.label}: its run cannot be read: {cause_of(error)}")
             continue
         if run is not None:
-            found[each.record.sha256] = run
+            found[each.record.identity] = run
     return Runs(tuple(found.values()), tuple(unreadable))
 
 

@@ -104,7 +104,9 @@ def select(folder: Path, *, models: Sequence[str] = (), bins: Sequence[str] = ()
     folder without results, an unknown name, or more than MAX_MODELS models.
     """
     found, unreadable = _load_all(folder)
-    found = _filtered(found, models, "--models", lambda each: (each.model.name, each.model.sha256))
+    found = _filtered(
+        found, models, "--models", lambda each: (each.model.name, each.model.identity)
+    )
     found = _filtered(found, bins, "--bins", lambda each: (each.bin.name, each.bin.sha256))
     newest = {
         (_key(result), result.bin.sha256): (path, result)
@@ -215,7 +217,7 @@ def _key(result: Result) -> tuple[str, ...]:
     model, settings = result.model, result.settings
     return (
         model.name,
-        model.sha256,
+        model.identity,
         str(model.input.get("range")),
         str(model.input.get("channels")),
         settings.flip,
@@ -238,7 +240,7 @@ def _forms(model: ModelRecord, settings: Settings) -> tuple[str, ...]:
     return (
         model.name,
         f"{model.name} ({', '.join(words) or 'default settings'})",
-        f"{model.name} ({', '.join([*words, model.sha256[:8]])})",
+        f"{model.name} ({', '.join([*words, model.identity[:8]])})",
     )
 
 

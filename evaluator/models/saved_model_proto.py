@@ -1,0 +1,150 @@
+"""A SavedModel's own description, parsed by TensorFlow's classes and held to be all they read."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import ModelError, printable
+from evaluator.models.limits import check_memory
+
+# Bytes beyond which protocol buffers are not written nor read.
+_LARGEST = 2**31 - 1
+# What parsing takes, in sizes of the file: its bytes, the parsed message, the copy compared.
+_COPIES = 4
+
+
+def read_saved_model(path: Path, *, checked: bool = True) -> Any:
+    """The ``SavedModel`` message of a folder, by TensorFlow's parser.
+
+    Where ``checked``, the file must hold what that parser reads and nothing else: no field of
+    another type, none that it does not know, none twice. Raises ModelError, or OSError.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = path / "saved_model.pb"
+    size = file.stat().st_size
+    if size > _LARGEST:
+        raise ModelError(f"{file}: {size:,} bytes; TensorFlow reads {_LARGEST:,} at most")
+    check_memory(path, "reading its graph would", size * _COPIES)
+    data = file.read_bytes()
+    message = _parsed(file, saved_model_pb2.SavedModel, data)
+    if checked:
+        _check_canonical(file, data, size=message.ByteSize())
+    if not message.meta_graphs:
+        raise ModelError(f"{file}: holds no graph; the file is damaged")
+    return message
+
+
+def _parsed(file: Path, message_class: Any, data: bytes) -> Any:
+    decode_error = importlib.import_module("google.protobuf.message").DecodeError
+    try:
+        return message_class.FromString(data)
+    except decode_error:
+        raise ModelError(f"{file}: damaged or truncated: TensorFlow cannot parse it") from None
+
+
+def _check_canonical(file: Path, data: bytes, *, size: int) -> None:
+    """Raises ModelError unless writing what was read, ``size`` bytes, gives the same again."""
+    message = _parsed(file, _class_without_maps(), data)
+    whole = message.ByteSize()
+    message.DiscardUnknownFields()
+    if message.ByteSize() != whole:
+        where = next(_unknown_fields(_parsed(file, _class_without_maps(), data)), "a message")
+        raise ModelError(
+            f"{file}: not loaded: {printable(where)} holds what TensorFlow {_version()} does not "
+            "read, and a newer one might; save the model anew, or repeat with --trust if you know "
+            "who made it"
+        )
+    written = message.SerializeToString(deterministic=True)
+    # A key that a map has twice is lost where it is read as a map.
+    if size != len(data) or not _same_in_any_order(written, data):
+        raise ModelError(
+            f"{file}: not loaded: it gives a field twice, or in a way that TensorFlow does not "
+            "write; save the model anew, or repeat with --trust if you know who made it"
+        )
+
+
+def _same_in_any_order(written: bytes, data: bytes) -> bool:
+    """Whether two serialisations of one message hold the same bytes.
+
+    Some writers put the fields of a message in another order. A field that is there twice leaves
+    its first value behind, so that bytes are missing.
+    """
+    if len(written) != len(data):
+        return False
+    return written == data or np.array_equal(_counts(written), _counts(data))
+
+
+def _counts(data: bytes) -> NDArray[np.intp]:
+    return np.bincount(np.frombuffer(data, np.uint8), minlength=256)
+
+
+def _version() -> str:
+    import tensorflow
+
+    return str(tensorflow.__version__)
+
+
+@cache
+def _class_without_maps() -> Any:
+    """TensorFlow's ``SavedModel`` with each map as the list of entries that it is in a file.
+
+    A map's entries may stand in any order and forget that one came twice; a list of them is
+    written as it was read, so that every byte can be compared.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    pools = importlib.import_module("google.protobuf.descriptor_pool")
+    factory = importlib.import_module("google.protobuf.message_factory")
+    pool = pools.DescriptorPool()
+    _add_file(pool, saved_model_pb2.DESCRIPTOR, set())
+    name = saved_model_pb2.SavedModel.DESCRIPTOR.full_name
+    return factory.GetMessageClass(pool.FindMessageTypeByName(name))
+
+
+def _add_file(pool: Any, file: Any, added: set[str]) -> None:
+    if file.name in added:
+        return
+    added.add(file.name)
+    for needed in file.dependencies:
+        _add_file(pool, needed, added)
+    descriptor = importlib.import_module("google.protobuf.descriptor_pb2").FileDescriptorProto()
+    file.CopyToProto(descriptor)
+    for message in descriptor.message_type:
+        _make_maps_lists(message)
+    pool.AddSerializedFile(descriptor.SerializeToString())
+
+
+def _make_maps_lists(message: Any) -> None:
+    for nested in message.nested_type:
+        _make_maps_lists(nested)
+    if not message.options.map_entry:
+        return
+    message.options.ClearField("map_entry")
+    for field in message.field:  # key and value: written even where they are 0 or empty
+        own = type(field)(proto3_optional=True, oneof_index=len(message.oneof_decl))
+        field.MergeFrom(own)
+        message.oneof_decl.add(name=f"_{field.name}")
+
+
+def _unknown_fields(message: Any, where: str = "") -> Iterator[str]:
+    """Where messages have fields that their class does not know, innermost ones first."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        many = field.is_repeated if hasattr(field, "is_repeated") else field.label == 3
+        for each in value if many else [value]:
+            name = getattr(each, "name", "") or getattr(each, "key", "")
+            label = f" {name!r}" if isinstance(name, str) and name else ""
+            yield from _unknown_fields(each, f"{where}{'.' if where else ''}{field.name}{label}")
+    sets = importlib.import_module("google.protobuf.unknown_fields")
+    for unknown in sets.UnknownFieldSet(message):
+        known = message.DESCRIPTOR.fields_by_number.get(unknown.field_number)
+        yield f"{where} (its {known.name if known else f'field {unknown.field_number}'})"

@@ -1,0 +1,266 @@
+"""A .tflite file read by its schema: what it runs, how large its tensors are, where classes begin.
+
+The file's tables are read in Python before LiteRT sees them. LiteRT's own check of all offsets
+comes after, when it gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluator.errors import ModelError, cause_of, plain_name
+from evaluator.models.limits import check_memory, check_tensor
+from evaluator.models.shapes import class_note, class_refusal
+from evaluator.models.tflite_ops import ALLOWED, CUSTOM_ALLOWED
+
+# Operators and tensors of a file, together: networks have some thousand.
+_MOST_TABLES = 1_000_000
+_ITEM_SIZES = {
+    "FLOAT16": 2, "BFLOAT16": 2, "INT16": 2, "UINT16": 2, "FLOAT64": 8, "INT64": 8, "UINT64": 8,
+    "COMPLEX64": 8, "COMPLEX128": 16, "FLOAT32": 4, "INT32": 4, "UINT32": 4,
+}  # fmt: skip
+_HANDING = ("RESHAPE", "SQUEEZE", "CAST", "QUANTIZE", "DEQUANTIZE")
+_HEAD = re.compile(r"(logits|predictions)(_\d+)?")
+_EMBEDDING = re.compile(r"embedding(_\d+)?")
+# Which input of an operator says, as a constant, how large its output is.
+_SIZED = {"FILL": 0, "BROADCAST_TO": 1, "TILE": 1, "RESIZE_BILINEAR": 1,
+          "RESIZE_NEAREST_NEIGHBOR": 1, "ONE_HOT": 1, "RANGE": 1}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where to end a network instead of at its classes: bytes with another output, and a note."""
+
+    data: bytes
+    note: str
+
+
+@dataclass(frozen=True)
+class TFLiteFile:
+    """The tables of a .tflite file. Its methods raise ModelError."""
+
+    path: Path
+    data: bytes
+
+    @cached_property
+    def model(self) -> Any:
+        from ai_edge_litert import schema_py_generated as schema
+
+        return schema.Model.GetRootAs(self.data, 0)
+
+    def check(self) -> None:
+        """Raises ModelError unless all operators only compute, within bounds of memory."""
+        with _damaged(self.path):
+            unsafe = list(dict.fromkeys(self._unsafe()))
+            if unsafe:
+                shown = cause_of(", ".join(unsafe[:5]))
+                raise ModelError(
+                    f"{self.path}: not loaded, because it has operations that are not known to "
+                    f"compute and nothing else: {shown}"
+                )
+            self._check_sizes()
+
+    def without_classes(self, output: int) -> Cut | None:
+        """The network that ends before its classes, or None if that output is none by any sign."""
+        with _damaged(self.path):
+            found = self._head(self._graphs[0], output)
+            if found is None:
+                return None
+            tensor, sign = found
+            size = _sizes(self._graphs[0].Tensors(tensor))[-1:]
+            data = self._with_output(output, tensor)
+        return Cut(data, class_note(sign, size[0] if size else None))
+
+    @cached_property
+    def _graphs(self) -> list[Any]:
+        graphs = [self.model.Subgraphs(i) for i in range(self.model.SubgraphsLength())]
+        if not graphs:
+            raise ModelError(f"{self.path}: a damaged .tflite file: it holds no network")
+        tables = sum(each.OperatorsLength() + each.TensorsLength() for each in graphs)
+        if tables > _MOST_TABLES:
+            raise ModelError(
+                f"{self.path}: not loaded: it lists {tables:,} operations and tensors; networks "
+                "have some thousand"
+            )
+        return graphs
+
+    @cached_property
+    def _codes(self) -> list[tuple[int, str]]:
+        """Number of each operation that is used, and its own name where it is no built-in one."""
+        codes = [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
+        # The older of the two numbers holds one byte; LiteRT takes the larger one.
+        return [
+            (max(each.BuiltinCode(), each.DeprecatedBuiltinCode()), _text(each.CustomCode()))
+            for each in codes
+        ]
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        from ai_edge_litert import schema_py_generated as schema
+
+        return {number: name for name, number in _constants(schema.BuiltinOperator)}
+
+    def _operation(self, operator: Any) -> str:
+        return self._names.get(self._codes[operator.OpcodeIndex()][0], "")
+
+    def _unsafe(self) -> Iterator[str]:
+        for number, custom in self._codes:
+            name = self._names.get(number, f"operation {number}")
+            if name == "CUSTOM":
+                if custom not in CUSTOM_ALLOWED:
+                    yield f"the custom operation {custom!r}"
+            elif name not in ALLOWED:
+                yield name
+        for kind in ("ExternalBuffers", "ExternalBufferGroups"):  # of newer schemas
+            if hasattr(self.model, kind) and getattr(self.model, f"{kind}Length")():
+                yield "weights in another file"
+
+    def _check_sizes(self) -> None:
+        buffers = self.model.BuffersLength()
+        for i in range(buffers):
+            self._check_buffer(self.model.Buffers(i))
+        largest = 0
+        for graph in self._graphs:
+            sizes = [self._tensor_bytes(graph.Tensors(i)) for i in range(graph.TensorsLength())]
+            for i in range(graph.OperatorsLength()):
+                operator = graph.Operators(i)
+                self._check_constant_size(graph, operator)
+                used = {*_indices(operator, "Inputs"), *_indices(operator, "Outputs")} - {-1}
+                largest = max(largest, sum(sizes[each] for each in used))
+        check_memory(self.path, "the tensors of one of its operations", largest)
+
+    def _check_buffer(self, buffer: Any) -> None:
+        if not buffer.DataIsNone():
+            buffer.DataAsNumpy()  # ValueError where it ends after the file
+        if buffer.Offset() > 1 and buffer.Offset() + buffer.Size() > len(self.data):
+            raise ModelError(f"{self.path}: a damaged .tflite file: weights end after the file")
+
+    def _tensor_bytes(self, tensor: Any) -> int:
+        from ai_edge_litert import schema_py_generated as schema
+
+        kinds = {number: name for name, number in _constants(schema.TensorType)}
+        itemsize = _ITEM_SIZES.get(kinds.get(tensor.Type(), ""), 1)
+        signature = _sizes(tensor)
+        batch = self._fixed_batch
+        sizes = signature[1:] if batch is not None and signature[:1] == (batch,) else signature
+        name = plain_name(_text(tensor.Name()))
+        check_tensor(self.path, f"its tensor {name}", sizes, itemsize=itemsize)
+        return int(np.prod([size or 1 for size in sizes], dtype=object)) * itemsize
+
+    @cached_property
+    def _fixed_batch(self) -> int | None:
+        """The first axis of the network's input, where that is not open."""
+        graph = self._graphs[0]
+        sizes = _sizes(graph.Tensors(graph.Inputs(0))) if graph.InputsLength() else ()
+        return sizes[0] if sizes else None
+
+    def _check_constant_size(self, graph: Any, operator: Any) -> None:
+        """Raises ModelError where a constant asks for a large output, whatever is declared."""
+        name = self._operation(operator)
+        at = _SIZED.get(name)
+        if at is None or operator.InputsLength() <= at:
+            return
+        tensor = graph.Tensors(operator.Inputs(at))
+        data = self.model.Buffers(tensor.Buffer()).DataAsNumpy()
+        if not isinstance(data, np.ndarray) or not data.size:
+            return
+        values = [int(each) for each in data.view(np.int64 if tensor.Type() == 4 else np.int32)]
+        if name == "TILE":
+            values += [each or 1 for each in _sizes(graph.Tensors(operator.Inputs(0)))]
+        check_tensor(self.path, f"its {name}", [max(0, each) for each in values])
+
+    def _head(self, graph: Any, output: int) -> tuple[int, str] | None:
+        """The tensor that goes into a last layer of classes, and the sign that it is one."""
+        makers = {
+            tensor: graph.Operators(i)
+            for i in range(graph.OperatorsLength())
+            for tensor in _indices(graph.Operators(i), "Outputs")
+        }
+        last = self._source(graph.Outputs(output), makers)
+        softmax = last in makers and self._operation(makers[last]) in ("SOFTMAX", "LOG_SOFTMAX")
+        if softmax:
+            last = self._source(makers[last].Inputs(0), makers)
+        if last not in makers or self._operation(makers[last]) != "FULLY_CONNECTED":
+            if softmax:
+                raise ModelError(class_refusal(self.path, "softmax"))
+            return None
+        before = makers[last].Inputs(0)
+        sign = "softmax" if softmax else _sign(*(_layers(graph.Tensors(i)) for i in (last, before)))
+        return None if sign is None else (before, sign)
+
+    def _source(self, tensor: int, makers: dict[int, Any]) -> int:
+        """The tensor that a tensor is a reshaped or otherwise written form of."""
+        for _ in range(len(makers)):
+            if tensor not in makers or self._operation(makers[tensor]) not in _HANDING:
+                break
+            tensor = makers[tensor].Inputs(0)
+        return tensor
+
+    def _with_output(self, output: int, tensor: int) -> bytes:
+        """The file with another tensor in the list of the network's outputs."""
+        changed = bytearray(self.data)
+        table = self._graphs[0]._tab
+        # The third field of SubGraph; slots of a table are counted from 4 in steps of 2.
+        start = table.Vector(table.Offset(8)) + 4 * output
+        changed[start : start + 4] = struct.pack("<i", tensor)
+        return bytes(changed)
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Turns what reading tables at offsets that a damaged file names raises into ModelError."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (struct.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise ModelError(
+            f"{path}: a damaged .tflite file: its tables point to where there are none"
+        ) from None
+
+
+def short_name(name: str) -> str:
+    """'embedding' of 'StatefulPartitionedCall_1:0' or 'model/embedding/BiasAdd' and the like."""
+    parts = name.split(";")[0].split(":")[0].split("/")
+    return "embedding" if "embedding" in parts else parts[-1]
+
+
+def _sign(own: list[str], before: list[str]) -> str | None:
+    if any(_HEAD.fullmatch(part) for part in own):
+        return "a last layer of that name"
+    if any(map(_EMBEDDING.fullmatch, before)) and not any(map(_EMBEDDING.fullmatch, own)):
+        return "a layer behind the one named embedding"
+    return None
+
+
+def _layers(tensor: Any) -> list[str]:
+    """Layers that a tensor is named for: 'logits' of 'net/logits/MatMul;net/logits/BiasAdd'."""
+    return re.split(r"[;/]", _text(tensor.Name()))
+
+
+def _constants(enumeration: Any) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in vars(enumeration).items() if name.isupper()]
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _indices(operator: Any, kind: str) -> list[int]:
+    return [getattr(operator, kind)(i) for i in range(getattr(operator, f"{kind}Length")())]
+
+
+def _sizes(tensor: Any) -> tuple[int | None, ...]:
+    """The shape with None for an axis that is open."""
+    signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
+    sizes = signature or [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+    return tuple(size if size >= 0 else None for size in sizes)

@@ -199,7 +199,9 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
     for task in tasks if not request.fresh else ():
         at = _path(task.model, task.identity, task.options, found, request)
         result = _stored(at, task.model, task.options, request)
-        if result is not None:
+        # The path has eight digits of either, which another model can be made to share.
+        of = None if result is None else (result.model.identity, result.bin.sha256)
+        if result is not None and of == (task.identity.digest, found.sha256):
             task.stored[found.path] = result
     if all(found.path in task.stored for task in tasks):
         return replace(found, images=())

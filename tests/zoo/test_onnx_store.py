@@ -65,6 +65,10 @@ def test_models_of_one_file_and_other_data_are_two(
     # Each by the beginning of what the comparison calls it.
     by_hash = zoo("compare", heads[0][:8], heads[1][:8], "--results", "store")
     assert by_hash.out.splitlines()[2:4] == compared.out.splitlines()[2:4]
+    sha256 = results[0]["model"]["sha256"]
+    of_file = zoo("threshold", sha256[:12], "--results", "store", "--far", "0.1")
+    assert "2 stored models" in of_file.error_lines[0]
+    assert heads[0][:8] in of_file.error_lines[0]
     ambiguous = zoo("threshold", "model", "--results", "store", "--far", "0.1")
     assert "2 stored models" in ambiguous.error_lines[0]
 
@@ -95,6 +99,21 @@ def test_a_one_file_model_s_result_has_no_second_digest(
         "input",
     }
     assert (tmp_path / "store" / f"one-{result['model']['sha256'][:8]}").is_dir()
+
+
+@pytest.mark.parametrize("part", ["model", "bin"])
+def test_eight_digits_in_common_are_no_answer(
+    zoo: Zoo, bins: Path, tmp_path: Path, part: str
+) -> None:
+    path = save(projection(), tmp_path / "one.onnx")
+    options = ("--bins", bins / "easy.bin", "--results", "store")
+    assert zoo("eval", path, *options).code == 0
+    (at,) = (tmp_path / "store").glob("*/*.json")
+    result = json.loads(at.read_bytes())
+    result[part]["sha256"] = result[part]["sha256"][:8] + "0" * 56
+    at.write_text(json.dumps(result))
+    assert "from the store" not in zoo("eval", path, *options).err
+    assert "all results answered from the store" in zoo("eval", path, *options).err
 
 
 @pytest.mark.parametrize("changed", ["data", "note"])

@@ -287,7 +287,8 @@ def _missing_bins(
 def _measure(
     choice: ModelChoice, bins: list[Path], variant: Variant | None, selection: Selection
 ) -> None:
-    from zoo.evaluation import Request, run_request
+    from zoo.evaluation import run_request
+    from zoo.request import Request
 
     given = Request(models=[choice], bins=bins, results=selection.results, trust=selection.trust)
     if variant is None:

@@ -26,9 +26,8 @@ def fold_constants(model: Message, inferred: Message) -> bool:
     """
     from onnx import numpy_helper
 
-    constants = {each.name: _array(each) for each in model.graph.initializer}
-    known = {name: value for name, value in constants.items() if value is not None}
-    shapes = _shapes(inferred)
+    known = known_constants(model)
+    shapes = known_shapes(inferred)
     kept, folded = [], False
     for node in model.graph.node:
         value = _value(node, known, shapes)
@@ -48,9 +47,15 @@ def fold_constants(model: Message, inferred: Message) -> bool:
     return folded
 
 
-def _shapes(model: Message) -> dict[str, tuple[int, ...]]:
+def known_constants(model: Message) -> dict[str, _Array]:
+    """The weights of a graph that are a few numbers, by their names."""
+    constants = {each.name: _array(each) for each in model.graph.initializer}
+    return {name: value for name, value in constants.items() if value is not None}
+
+
+def known_shapes(model: Message) -> dict[str, tuple[int, ...]]:
     """The shapes that are known whole, by the tensor's name."""
-    found = {}
+    found = {each.name: tuple(each.dims) for each in model.graph.initializer}
     for value in (*model.graph.value_info, *model.graph.input):
         tensor = value.type.tensor_type
         if tensor.HasField("shape") and all(

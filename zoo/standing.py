@@ -32,6 +32,7 @@ _PACKAGES = Path(__file__).parents[1]
 SOURCES = (
     "evaluator/__init__.py",
     "evaluator/containers.py",
+    "evaluator/digests.py",
     "evaluator/errors.py",
     "evaluator/figure_text.py",
     "evaluator/leftovers.py",

@@ -81,7 +81,9 @@ def _message_class(packed: bool) -> Any:
     pool = pools.DescriptorPool()
     pool.Add(described)
     found = pool.FindMessageTypeByName(onnx.ModelProto.DESCRIPTOR.full_name)
-    return factory.GetMessageClass(found)
+    if hasattr(factory, "GetMessageClass"):
+        return factory.GetMessageClass(found)
+    return factory.MessageFactory(pool).GetPrototype(found)  # protobuf before 4.22
 
 
 def _names(message: Message) -> Iterator[tuple[str, object]]:

@@ -16,7 +16,7 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder
-from evaluator.models.keras_account import Account
+from evaluator.models.keras.account import Account
 from tests.evaluator.models.networks import SIZE, save, trunk
 
 ROOT = Path(__file__).parents[3]

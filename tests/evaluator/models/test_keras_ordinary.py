@@ -41,7 +41,7 @@ def test_mixed_precision(
 
 @pytest.mark.parametrize("policy", ["Policy", "PolicyV1"])
 def test_the_policy_of_old_files(tf_keras: Any, policy: str) -> None:
-    from evaluator.models.keras_code import code_in_config
+    from evaluator.models.keras.allowed.walk import code_in_config
 
     scale = {"class_name": "DynamicLossScale", "config": {"initial_loss_scale": 32768}}
     old = {"class_name": policy, "config": {"name": "mixed_float16", "loss_scale": scale}}
@@ -180,7 +180,7 @@ def test_blocks_of_published_networks(
 def test_published_networks(
     package: Any, saved: Callable[..., Path], name: str, suffix: str
 ) -> None:
-    from evaluator.models.keras_build import build_model
+    from evaluator.models.keras.build import build_model
 
     if (package.__name__, name, suffix) == ("keras", "ConvNeXtTiny", "h5"):
         pytest.skip("Keras 3 takes the operation Add of an .h5 for the layer of that name")
@@ -316,7 +316,7 @@ def test_margin_heads_on_embedding_and_label(
 
 
 def test_acon_c(package: Any) -> None:
-    from evaluator.models.keras_layers import training_layers
+    from evaluator.models.keras.layers.training import training_layers
 
     layer = training_layers(package)["keras_insightface>AconC"]()
     x = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
@@ -367,7 +367,7 @@ def test_handed_files_of_plain_arithmetic_load(shared: Path, name: str) -> None:
 
 
 def test_a_head_of_keras_insightface_on_embedding_and_label(package: Any) -> None:
-    from evaluator.models.keras_layers import training_layers
+    from evaluator.models.keras.layers.training import training_layers
 
     head = training_layers(package)["keras_insightface>NormDense"](units=9)
     embeddings = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)

@@ -11,15 +11,15 @@ from typing import Any
 import h5py
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
-from evaluator.models.keras_account import MAX_CALLS
-from evaluator.models.keras_archive import (
+from evaluator.models.keras.account import MAX_CALLS
+from evaluator.models.keras.archive import (
     ARCHIVE_DAMAGE,
     MAX_CONFIG_BYTES,
     archive_elements,
     check_archive,
     member_bytes,
 )
+from evaluator.models.keras.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
 from evaluator.models.limits import check_memory, check_tensor
 
 # Python's own names of things have 63 bits, which Keras writes down; seeds have 64 at most.

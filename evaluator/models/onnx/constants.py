@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.models.onnx_proto import Message, is_external
+from evaluator.models.onnx.proto import Message, is_external
 
 #: Numbers of a tensor that may say a shape, an axis or a scale; weights are more.
 FEW = 4_096

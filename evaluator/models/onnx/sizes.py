@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from evaluator.models.limits import check_memory, check_tensor
-from evaluator.models.onnx_constants import (
+from evaluator.models.onnx.constants import (
     FEW,
     fold_constants,
     known_constants,
     known_shapes,
 )
-from evaluator.models.onnx_proto import Message, is_external
-from evaluator.models.onnx_weights import bytes_of
+from evaluator.models.onnx.proto import Message, is_external
+from evaluator.models.onnx.weights import bytes_of
 
 # How deep a chain of computed shapes is followed: each round may tell the sizes for the next.
 _ROUNDS = 8

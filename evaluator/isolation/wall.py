@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import stat
 import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from evaluator.isolation.system_calls import are_known, refuse_calls
 
 # linux/landlock.h and asm-generic/unistd.h: the same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -24,7 +27,7 @@ _NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 _WRITE_FILE = 1 << 1
 # Remove folders and files; make devices, folders, files, sockets, pipes and links.
 _MAKE_AND_REMOVE = sum(1 << bit for bit in range(4, 13))
-_REFER, _TRUNCATE = 1 << 13, 1 << 14  # since versions 2 and 3
+_REFER, _TRUNCATE, _IOCTL_DEVICE = 1 << 13, 1 << 14, 1 << 15  # since versions 2, 3 and 5
 _TCP = 0b11  # bind and connect, since version 4
 _SCOPES = 0b11  # abstract sockets and signals of processes outside, since version 6
 
@@ -51,9 +54,9 @@ def missing_part() -> str | None:
     if version == 0:
         return "no wall around models: this Linux has no Landlock (5.13 and newer have it)"
     if version < 3:
-        return f"a wall around models that does not stop truncation and TCP (Landlock {version})"
-    if version < _WITH_TCP:
-        return f"a wall around models that does not stop TCP (Landlock {version})"
+        return f"a wall around models that does not stop truncation (Landlock {version})"
+    if not are_known():
+        return f"a wall around models that leaves sockets open ({platform.machine()})"
     return None
 
 
@@ -61,9 +64,9 @@ def put_up_wall(writable: Sequence[Path]) -> int:
     """From now on this thread, and all that it starts, can write below ``writable`` only.
 
     Nor can it make, remove, rename or truncate anything elsewhere, nor bind or connect TCP, nor
-    signal processes outside. /dev/null, and the devices of a GPU where there is one, stay
-    writable. Returns the version of Landlock; 0 where there is none, and then nothing changes.
-    Raises OSError where the system has it and refuses.
+    signal processes outside, nor do what `refuse_calls` refuses. /dev/null, and the devices of a
+    GPU where there is one, stay writable. Returns the version of Landlock; 0 where there is none,
+    and then nothing changes. Raises OSError where the system has it and refuses.
     """
     version = landlock_version()
     if version == 0:
@@ -71,6 +74,7 @@ def put_up_wall(writable: Sequence[Path]) -> int:
     handled = _WRITE_FILE | _MAKE_AND_REMOVE
     handled |= _REFER if version >= 2 else 0
     handled |= _TRUNCATE if version >= 3 else 0
+    handled |= _IOCTL_DEVICE if version >= 5 else 0
     tcp = _TCP if version >= _WITH_TCP else 0
     scopes = _SCOPES if version >= 6 else 0
     # struct landlock_ruleset_attr, as long as this version knows it.
@@ -85,6 +89,7 @@ def put_up_wall(writable: Sequence[Path]) -> int:
         _checked(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
+    refuse_calls(local_sockets=has_gpu_devices())
     return version
 
 
@@ -102,7 +107,7 @@ def _allow(ruleset: int, path: Path, handled: int) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         # Of a file only these are rights; the others are of what a folder holds.
-        of_file = handled & (_WRITE_FILE | _TRUNCATE)
+        of_file = handled & (_WRITE_FILE | _TRUNCATE | _IOCTL_DEVICE)
         rights = handled if stat.S_ISDIR(os.fstat(descriptor).st_mode) else of_file
         # struct landlock_path_beneath_attr is packed.
         rule = struct.pack("=Qi", rights, descriptor)

@@ -19,7 +19,7 @@ walled_only = pytest.mark.skipif(missing_part() is not None, reason=str(missing_
 
 # Each act by name, tried before and behind the wall; what is printed is who succeeded.
 ACTS = """
-import json, os, signal, socket, subprocess, sys
+import ctypes, json, os, resource, signal, socket, subprocess, sys
 from pathlib import Path
 from evaluator.isolation.wall import put_up_wall
 
@@ -37,6 +37,16 @@ def succeeds(act):
 def tcp(act):
     with socket.socket() as found:
         act(found)
+
+def call(name, *arguments):
+    found = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return found
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(name + ":"))
 
 acts = {
     "read": lambda: (outside / "kept").read_text() == "kept",
@@ -58,6 +68,16 @@ acts = {
     "connect": lambda: tcp(lambda s: s.connect(("127.0.0.1", port))),
     "listen": lambda: tcp(lambda s: s.bind(("127.0.0.1", 0))),
     "signal the parent": lambda: os.kill(os.getppid(), 0),
+    "send UDP": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
+    "multipath TCP": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close(),
+    "a local socket": lambda: socket.socket(socket.AF_UNIX).close(),
+    "a pair of sockets": lambda: [each.close() for each in socket.socketpair()] == [None, None],
+    "leave its session": lambda: os.setsid() > 0,
+    "leave its group": lambda: os.setpgid(0, 0),
+    "limit itself": lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    "limit the parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE) is not None,
+    "leave shared memory": lambda: call("shmget", 0, 4096, 0o1600) >= 0,
+    "own the machine": lambda: int(status("CapEff"), 16) & ~4 > 0,
     "write the parent's memory": lambda: Path(f"/proc/{os.getppid()}/mem").open("r+b").close(),
 }
 version = put_up_wall([inside])
@@ -80,13 +100,14 @@ def behind_a_wall(folder: Path, port: int) -> dict[str, object]:
 
 
 @walled_only
-def test_behind_the_wall_nothing_is_written_elsewhere_and_no_tcp_is_opened(tmp_path: Path) -> None:
+def test_behind_the_wall_nothing_is_written_elsewhere_and_no_socket_is_opened(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = behind_a_wall(tmp_path, server.getsockname()[1])
-    free = ["read", "start a program", "write inside", "rename inside", "write to /dev/null"]
+    free = {"read", "start a program", "write inside", "rename inside", "write to /dev/null"}
+    free |= {"a pair of sockets", "limit itself"}
     if landlock_version() < 6:  # signals are free there
-        free.append("signal the parent")
-    assert found["succeed"] == free
+        free.add("signal the parent")
+    assert set(found["succeed"]) == free
     assert sorted(path.name for path in (tmp_path / "outside").iterdir()) == ["kept", "spare"]
     assert (tmp_path / "outside" / "kept").read_text() == "kept"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import BinError, ForwardError
-from evaluator.inputs import Embedder, Forward, mirrored, write_model_input
+from evaluator.inputs import Embedder, Forward, InputSpec, mirrored, write_model_input
 from evaluator.rows import RowCountError, embedding_rows
 
 # Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
@@ -24,6 +25,9 @@ _TRIED_SIZES = (64, 32, 16, 8, 4, 2)
 
 # Rows of embeddings turned to float64 at once when scoring.
 _SCORE_ROWS = 65_536
+
+# Bytes of one batch, of which there are three or four: 7,000 images of 112x112.
+_LARGEST_BATCH = 2**30
 
 #: What is said of a model for which ``on_single`` is called.
 ONE_AT_A_TIME = "it gives one row however many images it gets, so it gets them one at a time"
@@ -59,7 +63,8 @@ def embed_images(
     Raises BinError for an image that does not decode, and ForwardError, which names the batch,
     where the model fails on it or does not give one embedding an image.
     """
-    size = embedder.fixed_batch or options.batch_size
+    size = embedder.fixed_batch or _fitting(options.batch_size, embedder.input)
+    _check_batch(size, embedder)
     found = np.zeros((0, 0), np.float32)
     done = 0
     forward = _RowwiseForward(embedder, on_single)
@@ -85,6 +90,25 @@ def embed_images(
         if on_progress is not None:
             on_progress(count)
     return found
+
+
+def _fitting(size: int, spec: InputSpec) -> int:
+    """So many images, or fewer where they are so large that a batch would take much memory."""
+    return max(1, min(size, _LARGEST_BATCH // _image_bytes(spec)))
+
+
+def _check_batch(size: int, embedder: Embedder) -> None:
+    """Raises ForwardError for a batch that is too large and cannot be made smaller."""
+    needed = size * _image_bytes(embedder.input)
+    if needed > _LARGEST_BATCH:
+        raise ForwardError(
+            f"takes batches of {size:,} images of {embedder.input.height}x{embedder.input.width}, "
+            f"{needed:,} bytes; the limit is {_LARGEST_BATCH:,}"
+        )
+
+
+def _image_bytes(spec: InputSpec) -> int:
+    return math.prod(spec.batch_shape) * np.dtype(np.float32).itemsize
 
 
 class _RowwiseForward:

@@ -9,7 +9,7 @@ from typing import Any
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions
-from evaluator.models.keras.head import Head, head_of
+from evaluator.models.keras.head import Head, gives_classes, head_of
 from evaluator.models.keras.trail import (
     Place,
     flat,
@@ -153,4 +153,6 @@ def _before_concatenated_logits(model: Any) -> Place | None:
         return None
     embedding, logits = before
     source = places_before(logits)
-    return embedding if len(source) == 1 and source[0].tensor is embedding.tensor else None
+    if len(source) != 1 or source[0].tensor is not embedding.tensor:
+        return None
+    return embedding if gives_classes(logits.layer, embedding.tensor.shape[-1]) else None

@@ -18,6 +18,8 @@ _MARGIN = re.compile(
     re.IGNORECASE,
 )
 _CLASSES = frozenset({"logit", "logits", "pred", "preds", "prediction", "predictions"})
+# What gives an embedding says so itself, whatever else its name says.
+_EMBEDDINGS = frozenset({"embed", "embedding", "embeddings", "feature", "features"})
 _DENSE = frozenset({"Dense", "EinsumDense"})
 _CONVOLUTIONS = frozenset({"Conv2D", "Convolution2D"})
 # What may stand between an embedding and the layer of the classes; none mixes the values.
@@ -26,6 +28,8 @@ _BETWEEN = frozenset(
     "BatchNormalization SyncBatchNormalization Activation ReLU LeakyReLU PReLU ELU "
     "ActivityRegularization CenterLoss".split()
 )
+# What may stand between an embedding that is called so and the layer of the classes, besides.
+_BEHIND_NAMED = _BETWEEN | {"UnitNormalization", "LayerNormalization", "Normalize"}
 # What may stand between the layer of the classes and the end, besides.
 _BEHIND = _BETWEEN | frozenset(
     "Softmax LogSoftmax Flatten Reshape Rescaling Multiply Divide TrueDivide Cast "
@@ -77,7 +81,7 @@ def _dense_head(place: Place, sign: str) -> Head | None:
     """The head whose classes a dense layer gives, if something says that it is one."""
     before = places_before(place)
     named = next((found for found in map(_named_embedding, before) if found), None)
-    if named is not None:
+    if named is not None and not _words(place.layer) & _EMBEDDINGS:
         sign = sign or f"it stands behind a layer named {EMBEDDING!r}"
     places = before if named is None else [named]
     return Head(place.layer, sign, tuple(map(_through_centers, places))) if sign else None
@@ -85,7 +89,7 @@ def _dense_head(place: Place, sign: str) -> Head | None:
 
 def _named_embedding(place: Place) -> Place | None:
     """The place of a layer, or nested model, named embedding, behind what changes no places."""
-    for found in _back_through(place, _BETWEEN):
+    for found in _back_through(place, _BEHIND_NAMED):
         nested = found.calls[-1][0] if found.calls else None
         if found.layer.name == EMBEDDING or getattr(nested, "name", None) == EMBEDDING:
             return found
@@ -98,7 +102,10 @@ def _back_through(place: Place, kinds: frozenset[str]) -> Iterator[Place]:
         yield place
         before = places_before(place)
         kind = type(place.layer).__name__
-        if kind not in kinds or not before or (len(before) > 1 and kind != "CenterLoss"):
+        passed = kind in kinds or (
+            _function(place.layer) == "l2_normalize" and "Normalize" in kinds
+        )
+        if not passed or not before or (len(before) > 1 and kind != "CenterLoss"):
             return
         place = before[0]
 
@@ -126,8 +133,7 @@ def _is_margin(layer: Any) -> bool:
 def _is_softmax(layer: Any) -> bool:
     kind = type(layer).__name__.lower()
     if kind == "tfoplambda":
-        function = str(layer.get_config().get("function"))
-        return function.rpartition(".")[2] in _SOFTMAX
+        return _function(layer) in _SOFTMAX
     activation = getattr(layer, "activation", None)
     named = getattr(activation, "__name__", type(activation).__name__).lower()
     return kind in _SOFTMAX or named in _SOFTMAX
@@ -135,15 +141,39 @@ def _is_softmax(layer: Any) -> bool:
 
 def _says_classes(layer: Any) -> bool:
     """Whether a layer's name says logits or predictions: a word of it, not of 'pre_logits'."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", layer.name).lower())
-    return any(
+    words = _listed_words(layer)
+    return not _EMBEDDINGS & set(words) and any(
         word in _CLASSES and (i == 0 or words[i - 1] != "pre") for i, word in enumerate(words)
     )
 
 
+def _words(layer: Any) -> set[str]:
+    return set(_listed_words(layer))
+
+
+def _listed_words(layer: Any) -> list[str]:
+    """The words of a layer's name: 'fc', 'logits' of 'fcLogits_1'."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", layer.name).lower())
+
+
+def gives_classes(layer: Any, values: int | None) -> bool:
+    """Whether something says that a layer on an embedding of so many values gives classes: its
+    kind, its name, or that it gives more values than it gets.
+    """
+    if _is_margin(layer) or _is_softmax(layer) or _says_classes(layer):
+        return True
+    units = getattr(layer, "units", None)
+    wider = units is not None and values is not None and bool(units > values)
+    return type(layer).__name__ in _DENSE and wider
+
+
 def _scales(layer: Any) -> bool:
     """Whether a layer is one of TensorFlow's functions that multiply by a number, or cast."""
+    return _function(layer) in {"multiply", "divide", "truediv", "cast", "mul", "div"}
+
+
+def _function(layer: Any) -> str | None:
+    """The name of the TensorFlow function that a layer calls, without its module."""
     if type(layer).__name__ != "TFOpLambda":
-        return False
-    function = str(layer.get_config().get("function"))
-    return function.rpartition(".")[2] in {"multiply", "divide", "truediv", "cast", "mul", "div"}
+        return None
+    return str(layer.get_config().get("function")).rpartition(".")[2]

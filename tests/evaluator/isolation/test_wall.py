@@ -100,7 +100,9 @@ def behind_a_wall(folder: Path, port: int) -> dict[str, object]:
 
 
 @walled_only
-def test_behind_the_wall_nothing_is_written_elsewhere_and_no_socket_is_opened(tmp_path: Path) -> None:
+def test_behind_the_wall_nothing_is_written_elsewhere_and_no_socket_is_opened(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = behind_a_wall(tmp_path, server.getsockname()[1])
     free = {"read", "start a program", "write inside", "rename inside", "write to /dev/null"}

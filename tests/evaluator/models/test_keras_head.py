@@ -121,6 +121,8 @@ BETWEEN: dict[str, Callable[[Any, Any], Any]] = {
     "nothing": lambda kl, x: x,
     "dropout": lambda kl, x: kl.Dropout(0.4)(x),
     "a norm": lambda kl, x: kl.BatchNormalization()(x),
+    "unit length": lambda kl, x: kl.UnitNormalization()(x),
+    "a norm of layers": lambda kl, x: kl.LayerNormalization()(x),
     "an activation": lambda kl, x: kl.Activation("relu")(x),
     "all three": lambda kl, x: kl.Dropout(0.1)(kl.ReLU()(kl.BatchNormalization()(x))),
 }
@@ -140,6 +142,12 @@ def test_a_last_dense_layer_behind_one_named_embedding_is_cut_off(
 
 
 WHOLE: dict[str, Callable[[Any, Any], Any]] = {
+    "an embedding of predictions": lambda kl, x: kl.Dense(9, name="predictions_embedding")(x),
+    "a second embedding": lambda kl, x: kl.Dense(9, name="embedding_2")(
+        kl.Dense(12, name="embedding")(x)
+    ),
+    "both signs": lambda kl, x: kl.Concatenate()([x, kl.Activation("tanh")(x)]),
+    "two levels": lambda kl, x: kl.Concatenate()([x, kl.Dense(5, name="second")(x)]),
     "a dense layer": lambda kl, x: kl.Dense(9, name="fc")(x),
     "two of them": lambda kl, x: kl.Dense(9, name="fc2")(kl.Dense(8, name="fc1")(x)),
     "a norm at the end": lambda kl, x: kl.BatchNormalization(name="bn")(kl.Dense(9)(x)),

@@ -1,0 +1,152 @@
+"""Scans against loads: what a scan passes is loaded, and must do nothing but compute.
+
+A format draws files by its grammar. Each is scanned as loading it would; a scan may pass it or raise
+an InputError of one printable line. Of what passes a part is loaded by `fuzz.loader`, spread over
+the whole run: a trip, or an exception that is not declared, is a finding.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from evaluator.errors import InputError
+from fuzz.loader import Loader, Outcome
+from fuzz.mutation import MOST_FINDINGS, time_limit
+from fuzz.targets import check_message
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a payload reads and writes: relative to the process's folder, and absolute."""
+
+    canary: str
+    marker: str = "MARKER"
+
+
+class Format(Protocol):
+    """A kind of file that comes from strangers, drawn by its grammar."""
+
+    name: str
+
+    def draw(self, draw: random.Random) -> Any:
+        """A case: what one file says."""
+
+    def scan(self, case: Any) -> None:
+        """Raises InputError for a case that must not be loaded."""
+
+    def write(self, case: Any) -> Path:
+        """The file of a case, to be loaded."""
+
+    def kept(self, case: Any) -> bytes:
+        """A case as a finding is kept."""
+
+
+@dataclass
+class Tally:
+    """What became of a format's cases, and the findings: input and text."""
+
+    scanned: int = 0
+    passed: int = 0
+    tried: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    tripped: int = 0
+    findings: list[tuple[bytes, str]] = field(default_factory=list)
+    #: Why files that a scan passed were not loaded: the first words, and how often.
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def loaded(self) -> int:
+        """Files that were loaded and run."""
+        return self.outcomes.get("loaded", 0)
+
+
+def compare(
+    cases: Format,
+    runs: int,
+    loads: int,
+    seed: int,
+    *,
+    loader: Loader | None,
+    seconds_a_scan: int | None = None,
+    scan: Callable[[Any], None] | None = None,
+    report: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Scans ``runs`` cases, the same for the same seed, and has ``loads`` of them loaded.
+
+    ``loads`` counts files that were really loaded; those that a library refuses are tried too, at
+    most three times as many. Stops after ``MOST_FINDINGS`` different findings. ``scan`` stands in
+    for the format's own, which is for tests. ``report`` is called now and then.
+    """
+    draw, tally, known = random.Random(f"{cases.name} {seed}"), Tally(), set[str]()
+    look = scan or cases.scan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, on what a grammar makes of their names
+        while tally.scanned < runs and len(known) < MOST_FINDINGS:
+            case = cases.draw(draw)
+            tally.scanned += 1
+            try:
+                with time_limit(seconds_a_scan):
+                    found = _scanned(look, case)
+                if loader is not None and (opened := loader.seen()):
+                    found = f"the scan tripped: {'; '.join(opened)}"
+                if found is None:
+                    tally.passed += 1
+                    if loader is not None and _is_due(tally, runs, loads):
+                        found = _loaded(tally, loader.load(cases.write(case)))
+            except Exception as error:  # noqa: BLE001 - every escape is what is looked for
+                found = f"{_place(error)}\n{traceback.format_exc()}"
+            if found and (kind := found.splitlines()[0][:160]) not in known:
+                known.add(kind)
+                tally.findings.append((cases.kept(case), found))
+            if report is not None and tally.scanned % 500 == 0:
+                report(tally)
+    return tally
+
+
+def _scanned(look: Callable[[Any], None], case: Any) -> str | None:
+    """None if a scan passes a case, else an empty text. Raises whatever is wrongly raised."""
+    try:
+        look(case)
+    except InputError as error:
+        check_message(str(error))
+        return ""
+    return None
+
+
+def _is_due(tally: Tally, runs: int, loads: int) -> bool:
+    """Whether a passed case is loaded, so that loads are spread over the run."""
+    share = tally.scanned / runs
+    return tally.loaded < loads * share and tally.tried < 3 * loads * share + 1
+
+
+def _loaded(tally: Tally, outcome: Outcome) -> str:
+    """The finding that an outcome is, or an empty text."""
+    tally.tried += 1
+    tally.outcomes[outcome.kind] = tally.outcomes.get(outcome.kind, 0) + 1
+    if outcome.trips:
+        tally.tripped += 1
+        return f"tripped: {outcome.trips[0][:120]}\n{chr(10).join(outcome.trips)}\n{outcome.message}"
+    if outcome.kind == "refused":
+        check_message(outcome.message)
+        words = _reason(outcome.message)
+        tally.reasons[words] = tally.reasons.get(words, 0) + 1
+    elif outcome.kind == "escaped":
+        last = outcome.message.rstrip().splitlines()[-1][:60]
+        return f"undeclared: {last}\n{outcome.message}"
+    return ""
+
+
+def _reason(message: str) -> str:
+    """The first words of a message behind the file's path."""
+    return message.partition(": ")[2].partition(": ")[2][:70]
+
+
+def _place(error: BaseException) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} {where.filename}:{where.lineno}"

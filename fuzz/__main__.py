@@ -78,7 +78,7 @@ def run(name: str, runs: int, options: argparse.Namespace) -> tuple[dict[str, in
         folder = Path(scratch)
         command = [sys.executable, "-m", "fuzz.worker", name, str(runs), str(options.seed)]
         done = subprocess.run(
-            [*command, options.engine, scratch, str(options.loads)],
+            [*command, options.engine, scratch, str(options.loads), str(options.trust)],
             capture_output=True,
             text=True,
             check=False,
@@ -123,6 +123,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=20_000, help="inputs over all targets")
     parser.add_argument("--scans", type=int, default=100_000, help="files of each format")
     parser.add_argument("--loads", type=int, default=2_000, help="files of each format loaded")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="load what a scan passed without the libraries' own safe mode, behind the wall",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("mutation", "atheris"), default="mutation")
     parser.add_argument("--findings", type=Path, default=Path("findings"))

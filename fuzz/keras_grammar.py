@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.models import keras_names
-from evaluator.models.keras import check
-from evaluator.models import LoadOptions
 from evaluator.models.keras_code import refuse_code
 from fuzz.differential import Places
 from fuzz.keras_files import INPUT, Network, h5_file, keras_file, network
@@ -56,7 +54,6 @@ class KerasFormat:
         """The file, of a name that its format has."""
         path = self._folder / ("model.keras" if case.version == 3 else "model.h5")
         path.write_bytes((keras_file if case.version == 3 else h5_file)(case.config, case.weights))
-        check(path, LoadOptions())  # what was said of the dict holds of the file
         return path
 
     def kept(self, case: Network) -> bytes:

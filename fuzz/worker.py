@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from fuzz.differential import Tally
 
 
-def main(name: str, runs: str, seed: str, engine: str, folder: str, loads: str = "0") -> None:
+def main(
+    name: str,
+    runs: str,
+    seed: str,
+    engine: str,
+    folder: str,
+    loads: str = "0",
+    trust: str = "False",
+) -> None:
     """Leaves ``tally.json`` in the folder, and each finding's input and traceback."""
     place = Path(folder)
     from fuzz.formats import FORMATS
 
     if name in FORMATS:
-        compare_scans(name, int(runs), int(loads), int(seed), place)
+        compare_scans(name, int(runs), int(loads), int(seed), place, trust=trust == "True")
         return
     if engine == "atheris":
         import atheris
@@ -40,7 +48,9 @@ def main(name: str, runs: str, seed: str, engine: str, folder: str, loads: str =
     (place / "tally.json").write_text(json.dumps(counts))
 
 
-def compare_scans(name: str, runs: int, loads: int, seed: int, place: Path) -> None:
+def compare_scans(
+    name: str, runs: int, loads: int, seed: int, place: Path, *, trust: bool
+) -> None:
     """Scans files of a format that is drawn by grammar, and loads a part of what passes."""
     from fuzz.formats import bench
     from fuzz.mutation import SECONDS_AN_INPUT
@@ -60,7 +70,7 @@ def compare_scans(name: str, runs: int, loads: int, seed: int, place: Path) -> N
 
     inner = place / "bench"
     inner.mkdir()
-    with bench(inner) as made:
+    with bench(inner, trust=trust) as made:
         cases = made.format(name)
         seconds = SECONDS_AN_INPUT
         write(made.compare(cases, runs, loads, seed, seconds_a_scan=seconds, report=write))

@@ -42,6 +42,7 @@ SCRIPTS = (
     "records",
     "engines",
     "scaling",
+    "isolation",
 )
 
 

@@ -25,8 +25,8 @@ from lfw_shaped import lfw_shaped_bin
 from rows import Row, finish, parsed, parser, say
 from timing import seconds_of
 from zoo.evaluation import run_request
-from zoo.request import Request
 from zoo.lookup import ModelChoice, resolve_models
+from zoo.request import Request
 
 
 def main() -> None:

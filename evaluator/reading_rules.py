@@ -25,17 +25,21 @@ def reading_problem(result: Result) -> str | None:
     """
     if result.reading == READING or result.model.format in _READ_ELSEWHERE:
         return None
-    return reading_words(result.reading)
+    return f"{measured_by(result.reading)}; {what_to_do(result.reading)}"
 
 
-def reading_words(reading: int) -> str:
+def measured_by(reading: int) -> str:
     """What is said of a result that was measured by rules of another version than ``READING``."""
     if reading < READING:
-        return (
-            f"measured by older rules of reading models ({reading}; now {READING}); "
-            "zoo eval measures it again"
-        )
+        return f"measured by older rules of reading models (version {reading}; now {READING})"
     return (
-        f"measured by a newer face-zoo's rules of reading models ({reading}; this one's are "
-        f"{READING}); update face-zoo, or let zoo eval measure it again"
+        f"measured by a newer face-zoo's rules of reading models (version {reading}; this one's "
+        f"are {READING})"
     )
+
+
+def what_to_do(reading: int) -> str:
+    """What a user does about such a result."""
+    if reading < READING:
+        return "zoo eval measures it again"
+    return "update face-zoo, or let zoo eval measure it again"

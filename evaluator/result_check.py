@@ -119,7 +119,7 @@ def _is_interval(value: object) -> bool:
     """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
     if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
         return False
-    return -0.01 <= value[0] <= value[1] <= 1.01
+    return bool(-0.01 <= value[0] <= value[1] <= 1.01)
 
 
 def _is_text(value: object) -> bool:

@@ -18,7 +18,7 @@ from evaluator.bounded_file import read_bounded
 from evaluator.digests import identity_digest
 from evaluator.errors import ResultError, cause_of
 from evaluator.leftovers import remove_leftovers, remove_own
-from evaluator.reading_rules import READING, reading_words
+from evaluator.reading_rules import READING, measured_by, what_to_do
 from evaluator.result_check import json_object, plain, shown, wrong_part
 
 if TYPE_CHECKING:
@@ -374,7 +374,11 @@ def load_result(path: Path) -> Result:
         )
     stored.setdefault("reading", 0)
     newer = type(stored["reading"]) is int and READING < stored["reading"] < 2**31
-    hint = reading_words(stored["reading"]) if newer else "remove it"
+    hint = (
+        f"{measured_by(stored['reading'])}; {what_to_do(stored['reading'])}"
+        if newer
+        else "remove it"
+    )
     try:
         stored["model"] = ModelRecord(**plain(stored["model"]))
         stored["bin"] = BinRecord(**plain(stored["bin"]))

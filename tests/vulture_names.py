@@ -1,6 +1,6 @@
 """Names that only others use: frameworks, templates and callers of the package. For vulture."""
 
-# Attributes that TensorFlow, Keras, NumPy, ONNX Runtime and tf.lite read.
+# Attributes that TensorFlow, Keras, NumPy, ONNX, ONNX Runtime and tf.lite read.
 _.writeable
 _.trainable
 _.stop_training
@@ -13,6 +13,7 @@ _.inference_output_type
 _.auto_mixed_precision_onednn_bfloat16
 _.min_graph_nodes
 _.log_severity_level
+_.raw_data
 _.nprobe
 
 # Methods that Keras, Pillow, requests, zipfile, Python's imports and `with` call.

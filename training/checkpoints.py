@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,14 @@ def _is_plateau(value: object) -> bool:
     return all(_PLATEAU[name](each) for name, each in value.items())
 
 
-_PLATEAU = {"multiplier": _is_number, "best": _is_number_or_none, "waited": _is_count}
+_PLATEAU: Mapping[str, Callable[[object], bool]] = {
+    "multiplier": _is_number,
+    "best": _is_number_or_none,
+    "waited": _is_count,
+}
 
 # `training.session.Position`, which takes Keras to import. Older checkpoints lack some of it.
-_STATE_OF_RUN = {
+_STATE_OF_RUN: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(
         (
             "stage",

@@ -81,7 +81,8 @@ def stored(context: typer.Context, incomplete: str) -> list[Suggestion]:
         names = stored_model_names(folder)
     except OSError:
         names = []
-    wanted = [name for name in names if name.startswith(incomplete)]
+    # What a shell is given must be what it can show and type.
+    wanted = [name for name in names if name.isprintable() and name.startswith(incomplete)]
     return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
 
 

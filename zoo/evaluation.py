@@ -24,7 +24,7 @@ from evaluator.models import (
     file_stamp,
     model_identity,
 )
-from evaluator.reading_rules import reading_problem
+from evaluator.reading_rules import measured_by, reading_problem
 from evaluator.results import (
     Result,
     Scores,
@@ -194,7 +194,9 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationS
     for task in tasks if not request.fresh else ():
         at = _path(task.model, task.identity, task.options, found, request)
         result = _stored(at, task.model, task.options, request)
-        if result is not None:
+        # The path has eight digits of either, which another model can be made to share.
+        of = None if result is None else (result.model.identity, result.bin.sha256)
+        if result is not None and of == (task.identity.digest, found.sha256):
             task.stored[found.path] = result
     if all(found.path in task.stored for task in tasks):
         return replace(found, images=())
@@ -253,9 +255,8 @@ def _stored(
     asked = whole and same_size and result.model.name == choice.name
     if not asked or result.settings != request.settings:
         return None
-    problem = reading_problem(result)
-    if problem is not None:
-        warn(f"zoo: measured again: {path}: {problem.partition(';')[0]}")
+    if reading_problem(result) is not None:
+        warn(f"zoo: measured again: {path}: {measured_by(result.reading)}")
         return None
     return result
 

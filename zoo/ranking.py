@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -61,7 +62,28 @@ def _load(
         except ResultError as error:
             found.append([])
             notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
-    return found, notes
+    return _of_one_bin(models, found, notes)
+
+
+def _of_one_bin(
+    models: Sequence[tuple[str, Sequence[Stored]]], found: list[list[Scores]], notes: list[str]
+) -> tuple[list[list[Scores]], list[str]]:
+    """The same without models whose pairs on some bin are not those that most models have on it:
+    results of one bin's SHA-256 have the same labels, unless one of them is made up.
+    """
+    kept, said = list(found), list(notes)
+    for place in range(len(models[0][1]) if models else 0):
+        labels = [scores[place].genuine.tobytes() if scores else None for scores in found]
+        usual = Counter(each for each in labels if each is not None).most_common(1)
+        for i, own in enumerate(labels):
+            if kept[i] and own != usual[0][0]:
+                kept[i] = []
+                label, results = models[i]
+                said.append(
+                    f"{label}: ranked as if tied, {results[place].path} has other pairs than the "
+                    "other results on that bin; use --fresh"
+                )
+    return kept, said
 
 
 def _scores_of(stored: Stored) -> Scores:

@@ -19,11 +19,13 @@ from zoo.stored import (
     Variant,
     file_sha256,
     is_hash_prefix,
+    is_there,
     latest,
     outdated_line,
     read_folder,
     results_hashed,
     results_named,
+    results_of_file,
     stored_model_names,
     variant_of,
 )
@@ -129,8 +131,11 @@ def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Cho
         return _one_variant(value, _usable(value, read_folder(path)), selection)
     store = results_named(selection.results, value)
     if not store.results and not store.outdated and is_hash_prefix(value):
-        hashed = results_hashed(selection.results, value)
-        store = hashed if hashed.results or hashed.outdated or hashed.damaged else store
+        for found in (results_hashed, results_of_file):
+            hashed = found(selection.results, value)
+            if hashed.results or hashed.outdated or hashed.damaged:
+                store = hashed
+                break
     if not store.results and not store.outdated and not store.damaged:
         known = dict.fromkeys([*stored_model_names(selection.results), *entries])
         raise InputError(
@@ -275,7 +280,7 @@ def _missing_bins(
         Path(record.path)
         for sha256, record in wanted.items()
         if sha256 not in chosen.results
-        and Path(record.path).is_file()
+        and is_there(Path(record.path))
         and file_sha256(Path(record.path)) == sha256
     ]
 

@@ -158,13 +158,13 @@ def _ranking(value: object, models: int) -> Ranking | None:
     return Ranking(tuple(ranks), tuple(map(tuple, p_values)), ())
 
 
-def _are(values: Any, kind: type, limits: tuple[int, int], count: int) -> bool:
+def _are(values: Any, kind: type[int | float], limits: tuple[int, int], count: int) -> bool:
     """Whether values are a list of so many of that type, each within the limits."""
     low, high = limits
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) is kind and low <= value <= high for value in values)
+        and all(type(each) is kind and low <= each <= high for each in values)
     )
 
 

@@ -128,6 +128,14 @@ def results_hashed(folder: Path, identity: str) -> Store:
     )
 
 
+def results_of_file(folder: Path, sha256: str) -> Store:
+    """The results of all models whose file's SHA-256 begins so, whatever weights lie beside it.
+
+    Reads the whole store: its folders are called by identities.
+    """
+    return read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
+
+
 def is_hash_prefix(value: str) -> bool:
     """Whether a value can be meant as the beginning of a SHA-256: 4 hexadecimal digits or more."""
     return _HASH.fullmatch(value) is not None
@@ -159,6 +167,14 @@ def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
     for key, name in named:
         keys_of.setdefault(name, set()).add(key)
     return {key: f"{name} ({key[:8]})" if len(keys_of[name]) > 1 else name for key, name in named}
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path that a result states is a file; False for one that no file can have, too."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def file_sha256(path: Path) -> str:
@@ -201,7 +217,9 @@ def _is(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> 
 
 
 def _read(paths: Iterable[Path]) -> Store:
-    found, damaged, outdated = [], [], []
+    found: list[Stored] = []
+    outdated: list[Stored] = []
+    damaged = []
     for path in paths:
         try:
             stored = Stored(path, load_result(path))

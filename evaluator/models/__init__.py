@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from evaluator.bounded_file import open_regular
+from evaluator.bounded_file import NotRegularError, open_regular
 from evaluator.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
@@ -97,7 +97,8 @@ _ONNX_HEAD = re.compile(
 def model_format(path: Path) -> str | None:
     """The format of a model file, told by its content, or None if it is no known model.
 
-    Raises OSError if the file cannot be read, and at once for what is no file: a FIFO, a device.
+    Raises OSError if the file cannot be read, and ModelError for what has no end or waits to be
+    written to: a FIFO or a device.
     """
     if path.is_dir():
         return "savedmodel" if (path / "saved_model.pb").is_file() else None
@@ -114,13 +115,16 @@ def model_format(path: Path) -> str | None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    return os.fdopen(open_regular(path), "rb")
+    try:
+        return os.fdopen(open_regular(path), "rb")
+    except NotRegularError as error:
+        raise ModelError(f"{path}: not a model: {error.strerror}. {_EXPECTED}") from None
 
 
 def _is_onnx(head: bytes) -> bool:
     """Whether a file of these first bytes is, or once was, an ONNX model.
 
-    ONNX has no signature: told is how its outermost message begins. What only looks like one is
+    ONNX has no signature; told is how its outermost message begins. What only looks like one is
     refused by the onnx package when it is loaded.
     """
     return _ONNX_HEAD.match(head) is not None

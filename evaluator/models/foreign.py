@@ -10,6 +10,7 @@ from evaluator.errors import ModelError, cause_of
 
 # What Keras puts around the message of a layer's own error.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_CAUSE = "Exception encountered: "
 _FRAME = re.compile(r"(Exception|Error) (was )?encountered|^Error when deserializing class")
 
 
@@ -36,13 +37,10 @@ def reason(error: BaseException) -> str:
         return "it is nested too deeply"
     lines = [line.strip() for line in _STYLE.sub("", str(error)).splitlines()]
     told = [line for line in lines if line]
-    # "Exception encountered when calling Lambda.call()." has the cause on the next line;
-    # "Error when deserializing class X using config={...}." a line that repeats the frame's words.
-    inner = [
-        line.partition("Exception encountered: ")[2] or line
-        for line in told
-        if line.startswith("Exception encountered: ") or not _FRAME.search(line)
-    ]
+    # "Error when deserializing class X using config={...}." ends in a line with the cause;
+    # "Exception encountered when calling Lambda.call()." is followed by it.
+    causes = [line.removeprefix(_CAUSE) for line in told if line.startswith(_CAUSE)]
+    inner = causes[-1:] or [line for line in told if not _FRAME.search(line)]
     first = (inner or told or [type(error).__name__])[0]
     shown = first.split(". ")[0][:300].rstrip(".:")
     named = isinstance(error, ValueError | TypeError | RuntimeError) or " " in shown

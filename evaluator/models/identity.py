@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -174,20 +173,29 @@ def data_files(path: Path) -> dict[str, Path]:
 
 
 @lru_cache(maxsize=64)
-def _data_names(path: Path, key: tuple[int, ...]) -> tuple[str, ...]:
+def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of a file's data files; the key tells one state of the file from another."""
     from evaluator.models import model_format
 
-    del key  # tells one state of a file from another
     if model_format(path) != "onnx":
         return ()
-    with os.fdopen(open_regular(path), "rb") as file:
-        # Most models refer to no file, and then no parser is needed: one pass over the bytes.
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data.find(_REFERENCE) < 0:
-                return ()
-        from evaluator.models.onnx_proto import data_locations, parsed
+    # Most models refer to no file, and then no parser is needed: one pass over the bytes.
+    if not _mentions(path, _REFERENCE):
+        return ()
+    from evaluator.models.onnx_proto import data_locations, parsed, read_bytes
 
-        return tuple(sorted(set(data_locations(path, parsed(path, file.read())))))
+    return tuple(sorted(set(data_locations(path, parsed(path, read_bytes(path))))))
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    """Whether a file has a word anywhere. Not by mapping it: another may cut it short meanwhile."""
+    last = b""
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            if word in last + block[: len(word)] or word in block:
+                return True
+            last = block[-len(word) :]
+    return False
 
 
 def data_file(path: Path, name: str) -> Path:

@@ -40,12 +40,15 @@ def check(path: Path, options: LoadOptions) -> None:
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
     from evaluator.models.folding import folded
+    from evaluator.models.keras_build import lambda_hints
 
     model, notes = embedding_model(path, options)
+    file_format = _format(path)
     if type(model).__module__.startswith("keras."):  # and not tf_keras, which is on its way out
         with foreign_errors(f"{path}: its batch normalisation cannot be folded"):
             model = folded(model)
-    return _embedder(path, model, options, model_format=_format(path), notes=notes)
+    with lambda_hints(path, file_format):
+        return _embedder(path, model, options, model_format=file_format, notes=notes)
 
 
 def live_embedder(model: Any, options: LoadOptions, *, name: str) -> Embedder:
@@ -86,10 +89,12 @@ def _embedder(
 
 def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
     """The Keras 3 or tf_keras model from image to embedding, and notes. Raises ModelError."""
-    from evaluator.models.keras_build import build_model
+    from evaluator.models.keras_build import build_model, lambda_hints
 
     check(path, options)
-    model, notes = build_model(path, _format(path), options)
+    file_format = _format(path)
+    with lambda_hints(path, file_format):
+        model, notes = build_model(path, file_format, options)
     with foreign_errors(f"{path}: its network cannot be followed"):
         model, output_notes = checked_part(path, model, options)
     return model, (*notes, *output_notes)

@@ -7,7 +7,8 @@ import importlib.util
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ from evaluator.models.keras_layers import training_layers
 from evaluator.models.runtime import import_keras
 
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
+_HINT = "a Lambda layer"
+# In whose names the two Kerases run the code of a Lambda, by kind of file.
+_LAMBDA_SCOPES = (
+    "keras.src.utils.python_utils",
+    "tf_keras.src.utils.generic_utils",
+    "tf_keras.src.layers.core.lambda_layer",
+)
 
 
 class _UnloadableError(Exception):
@@ -64,7 +72,6 @@ def build_model(path: Path, file_format: str, options: LoadOptions) -> tuple[Any
             raise ModelError(
                 f"{path}: neither Keras {keras.__version__} ({first}) nor tf_keras "
                 f"{tf_keras.__version__} ({error}) can load it"
-                f"{_lambda_hint(path, file_format, f'{first} {error}')}"
             ) from None
     note = f"loaded with tf_keras, since Keras {keras.__version__} cannot: {first}"
     return _with_inputs(path, tf_keras, model), (note,)
@@ -96,7 +103,7 @@ def named_objects(names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def lambda_names(config: object) -> list[str]:
+def _lambda_names(config: object) -> list[str]:
     """The names of the Lambda layers that a config holds, at any depth, in order."""
     found = []
     stack = [config]
@@ -112,17 +119,21 @@ def lambda_names(config: object) -> list[str]:
     return found
 
 
-def _lambda_hint(path: Path, file_format: str, told: str) -> str:
-    """What to say of a global that a Lambda misses, or nothing."""
-    missing = _UNDEFINED.search(told)
-    names = lambda_names(read_config(path, file_format)) if missing else []
-    if missing is None or not names:
-        return ""
-    shown = ", ".join(repr(cause_of(name)) for name in names[:3])
-    return (
-        f": a Lambda layer ({shown}) uses the global {missing[1]!r}, which is not in the file; "
-        "save the network with a layer of its own in the Lambda's place"
-    )
+@contextmanager
+def lambda_hints(path: Path, file_format: str) -> Iterator[None]:
+    """Adds to a ModelError of the block which Lambda may miss a global, where that is its cause."""
+    try:
+        yield
+    except ModelError as error:
+        missing = _UNDEFINED.search(str(error))
+        names = _lambda_names(read_config(path, file_format)) if missing else []
+        if missing is None or not names or _HINT in str(error):
+            raise
+        shown = ", ".join(repr(cause_of(name)) for name in names[:3])
+        raise ModelError(
+            f"{error}: {_HINT} ({shown}) uses the global {missing[1]!r}, which is not in the file; "
+            "save the network with a layer of its own in the Lambda's place"
+        ) from None
 
 
 def _load_with(
@@ -131,14 +142,15 @@ def _load_with(
     """The model as ``package`` loads it. Raises ModelError for one that asks for too much, or
     _UnloadableError.
     """
-    usual = _usual_globals(package) if options.trusted else {}
+    if options.trusted:
+        _provide_usual_globals(package)
     try:
         with counted(package, account):
             model = package.models.load_model(
                 path if package.__name__ == "keras" else str(path),
                 compile=False,
                 safe_mode=not options.trusted,
-                custom_objects={**usual, **training_layers(package), **custom},
+                custom_objects={**training_layers(package), **custom},
             )
     except Exception as error:  # noqa: BLE001 - a file's layers raise what they like
         if account.refusal is None:
@@ -154,40 +166,40 @@ class _KerasOrBackend:
     """What ``K`` is in a Lambda's code: Keras to some, to most the functions of its backend."""
 
     def __init__(self, package: Any, backend: Any) -> None:
-        self._package, self._backend = package, backend
+        self._package, self.backend = package, backend
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._package if hasattr(self._package, name) else self._backend, name)
+        return getattr(self._package if hasattr(self._package, name) else self.backend, name)
 
 
-def _usual_globals(package: Any) -> dict[str, Any]:
-    """The modules that a Lambda's code finds under the names they are usually imported by."""
+def _provide_usual_globals(package: Any) -> None:
+    """Has a Lambda's code find the modules that it uses under their usual names."""
     backend = importlib.import_module(f"{package.__name__}.backend")
-    found: dict[str, Any] = {"keras": package, "np": np, "K": _KerasOrBackend(package, backend)}
+    found: dict[str, Any] = {"keras": package, "np": np}
     if package.__name__ != "keras" or backend.backend() == "tensorflow":
         import tensorflow
 
         found["tf"] = tensorflow
-    if package.__name__ != "keras":
-        return found
-    # Keras 3 keeps the old backend's functions here; and it runs a Lambda in this module's names.
-    old = "keras._tf_keras.keras.backend"
-    if "tf" in found and importlib.util.find_spec(old):
-        found["K"] = _KerasOrBackend(package, importlib.import_module(old))
-    if (scope := sys.modules.get("keras.src.utils.python_utils")) is not None:
-        for name, value in found.items():
-            vars(scope).setdefault(name, value)
-    return {}
+        old = "keras._tf_keras.keras.backend"  # where Keras 3 keeps what K had
+        if package.__name__ == "keras" and importlib.util.find_spec(old):
+            backend = importlib.import_module(old)
+    found["K"] = _KerasOrBackend(package, backend)
+    for name in _LAMBDA_SCOPES:
+        if name.startswith(f"{package.__name__}.") and name in sys.modules:
+            for word, value in found.items():
+                vars(sys.modules[name]).setdefault(word, value)
 
 
 def _with_inputs(path: Path, package: Any, model: Any) -> Any:
-    """The model itself; a subclassed one, which knows no inputs, as a function of the images whose
-    shape it was saved with. Raises ModelError.
+    """The model itself, or a sequence as a graph of its layers; a subclassed model, which knows no
+    inputs, as a function of the images whose shape it was saved with. Raises ModelError.
     """
     if getattr(model, "inputs", None):
-        return model
-    built = getattr(model, "get_build_config", dict)() or {}
-    shape = built.get("input_shape")
+        # A sequence that was never called has outputs, but no `output`.
+        sequence = isinstance(model, package.Sequential)
+        return package.Model(model.inputs[0], model.outputs[0]) if sequence else model
+    built = model.get_build_config() if hasattr(model, "get_build_config") else None
+    shape = built.get("input_shape") if built else None
     if not isinstance(shape, list | tuple) or not all(
         size is None or isinstance(size, int) for size in shape
     ):

@@ -21,7 +21,7 @@ from evaluator.models.keras_names import (
     is_harmless_class,
     is_harmless_function,
 )
-from evaluator.models.keras_texts import WIRING, is_harmless_text
+from evaluator.models.keras_texts import WIRING, is_harmless_pattern, is_harmless_text, is_known_key
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class _Part:
 
 def refuse_code(path: Path, config: dict[str, Any]) -> None:
     """Raises ModelError that lists what in the file is code, or not known to be harmless."""
+    if not code_in_config(config):
+        return
     found = _findings(config)
     code = [each for each in found if each.reason in keras_refused.CODE]
     other = [each for each in found if each.reason not in keras_refused.CODE]
@@ -55,10 +57,8 @@ def refuse_code(path: Path, config: dict[str, Any]) -> None:
         what = f"it carries code that would run on this machine: {_listed(code)}"
         if other:
             what += f"; and it names what is not known to be harmless: {_listed(other)}"
-    elif other:
-        what = f"it names what is not known to be harmless: {_listed(other)}"
     else:
-        return
+        what = f"it names what is not known to be harmless: {_listed(other)}"
     advice = "If you know who made the file, repeat with --trust"
     if any(each.reason is None for each in other):
         advice += "; a layer of the maker's own is given with --custom module:Class"
@@ -91,7 +91,10 @@ def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
         if isinstance(part.value, str):
             if not part.wiring and not is_harmless_text(part.key, part.value):
                 place = f" of {part.layer}" if part.layer else ""
-                yield _Finding(f"the text {_shown(part.value)} as {_shown(part.key)}{place}")
+                reason = None if is_known_key(part.key) else "no layer of Keras reads a text there"
+                yield _Finding(
+                    f"the text {_shown(part.value)} as {_shown(part.key)}{place}", reason
+                )
         elif isinstance(part.value, list):
             stack.extend(_Part(each, part.key, part.layer, part.wiring) for each in part.value)
         elif isinstance(part.value, dict):
@@ -102,7 +105,16 @@ def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
                     # Of a class that is refused, the texts say no more.
                     stack.append(replace(each, wiring=True) if named else each)
             else:
+                yield from _of_patterns(part)
                 stack.extend(_parts_of_dict(part.value, part))
+
+
+def _of_patterns(part: _Part) -> Iterator[_Finding]:
+    """The keys of a map of dtypes that Keras would try on layers' names without an end."""
+    if part.key == "policy_map" and isinstance(part.value, dict):
+        for key in part.value:
+            if not is_harmless_pattern(key):
+                yield _Finding(f"the pattern {_shown(key)} in a map of dtypes")
 
 
 def _parts_of_dict(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
@@ -154,17 +166,16 @@ def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
     """What is not harmless in the names of a class or function itself."""
     kind, module = value["class_name"], value.get("module")
     registered = value.get("registered_name")
-    for name, text in (("class_name", kind), ("module", module), ("registered_name", registered)):
-        if not isinstance(text, str) and not (text is None and name != "class_name"):
-            yield _Finding(f"a {name} that is no text: {_shown(text)}")
+    texts = (("class_name", kind), ("module", module), ("registered_name", registered))
+    for label, text in texts:
+        if not isinstance(text, str) and (text is not None or label == "class_name"):
+            yield _Finding(f"a {label} that is no text: {_shown(text)}")
             return
-    if kind in MARKERS:
-        return
     if kind == "function":
         yield from _of_function(value.get("config"), module, registered)
         return
-    settings = value.get("config")
-    settings = settings if isinstance(settings, dict) else {}
+    held = value.get("config")
+    settings: dict[str, Any] = held if isinstance(held, dict) else {}
     name = settings.get("name") or value.get("name")
     where = f" layer {_shown(name)}" if isinstance(name, str) else ""
     if not _is_harmless(kind, module, value):
@@ -198,6 +209,9 @@ def _of_function(name: object, module: str | None, registered: str | None) -> It
 def _is_harmless(kind: str, module: str | None, value: dict[str, Any]) -> bool:
     """Whether Keras itself, or this project, has the class: nothing else is imported for it."""
     registered = value.get("registered_name")
+    if kind in MARKERS:
+        # tf_keras does not know them all, and imports the module that stands beside one.
+        return module in (None, "builtins") and registered in (None, kind)
     if kind in TRAINING_NAMES:
         # Keras finds ours by the registered name, and imports the module where that is missing.
         if module is None:

@@ -10,7 +10,14 @@ from typing import Any
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions
 from evaluator.models.keras_head import Head, head_of
-from evaluator.models.keras_trail import flat, output_of, part_until, settled
+from evaluator.models.keras_trail import (
+    Place,
+    flat,
+    output_of,
+    part_until,
+    places_before,
+    settled,
+)
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,
@@ -32,20 +39,21 @@ def _embedding_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, 
     outputs = _outputs(model)
     wanted = options.output
     images = [tensor for tensor in model.inputs if len(tensor.shape) == 4]
+    several = len(model.inputs) > 1 and len(images) == 1
     if wanted is not None:
         if wanted not in outputs and (place := output_of(model.layers, wanted)) is not None:
             # Not an output of the whole, but a layer of it: the network up to there.
             return part_until(path, model, images or model.inputs, place), ()
-    elif len(model.inputs) > 1 and len(images) == 1 and _layer(model, EMBEDDING):
+    elif several and (named := _embedding_layer(model)) is not None:
         # Training code hands the labels to its head as a second input.
-        part = part_until(path, model, images, settled(_layer(model, EMBEDDING).output))
+        part = part_until(path, model, images, named)
         return part, (f"of a model with {len(model.inputs)} inputs, its layer 'embedding' is used",)
-    elif (found := _before_concatenated_logits(model)) is not None:
+    elif len(outputs) == 1 and (found := _before_concatenated_logits(model)) is not None:
         note = (
             "a training checkpoint (embedding and logits concatenated): "
-            f"the embedding, its first {found.shape[-1]} values, is used"
+            f"the embedding, its first {found.tensor.shape[-1]} values, is used"
         )
-        return part_until(path, model, images or model.inputs, settled(found)), (note,)
+        return part_until(path, model, images or model.inputs, found), (note,)
     elif len(outputs) == 1 and (head := head_of(model.outputs[0])) is not None:
         return _before_head(path, model, images or model.inputs, head)
     return _chosen(path, model, outputs, wanted)
@@ -57,9 +65,9 @@ def _chosen(
     """The model up to one of its outputs, and a note where that needs one."""
     shapes = {name: tuple(tensor.shape) for name, tensor in outputs.items()}
     name, notes = chosen_output(path, shapes, wanted)
+    if len(outputs) == 1 and wanted is None:
+        notes = (*notes, *_last_dense_note(model))
     if len(outputs) == 1 and hasattr(model.output, "shape"):
-        if wanted is None:
-            notes = (*notes, *_last_dense_note(model))
         return model, notes
     return part_until(path, model, model.inputs, settled(outputs[name])), notes
 
@@ -75,8 +83,10 @@ def _last_dense_note(model: Any) -> tuple[str, ...]:
     )
 
 
-def _layer(model: Any, name: str) -> Any | None:
-    return next((layer for layer in model.layers if layer.name == name), None)
+def _embedding_layer(model: Any) -> Place | None:
+    """What the layer named embedding gives; None if the model itself has none."""
+    own = [layer for layer in model.layers if layer.name == EMBEDDING]
+    return output_of(own, EMBEDDING)
 
 
 def _outputs(model: Any) -> dict[str, Any]:
@@ -125,7 +135,7 @@ def _before_head(path: Path, model: Any, images: Any, head: Head) -> tuple[Any, 
             f"is no vector; name the layer that gives the embedding with --output, or {layer!r} "
             "for the classes"
         )
-    size, classes = found.outputs[0].shape[-1], head.layer.output.shape[-1]
+    size, classes = found.outputs[0].shape[-1], model.outputs[0].shape[-1]
     note = (
         f"a whole training model, which ends in {classes} classes (layer {layer!r}: {head.sign}): "
         f"what goes into them, {size} values, is the embedding; --output {layer} gives the classes"
@@ -133,15 +143,14 @@ def _before_head(path: Path, model: Any, images: Any, head: Head) -> tuple[Any, 
     return found, (note,)
 
 
-def _before_concatenated_logits(model: Any) -> Any | None:
-    """The embedding tensor, if the model ends in concatenate([embedding, head(embedding)])."""
-    last = model.layers[-1]
-    if type(last).__name__ != "Concatenate" or not isinstance(last.input, list):
+def _before_concatenated_logits(model: Any) -> Place | None:
+    """The embedding, if the model ends in concatenate([embedding, head(embedding)])."""
+    last = settled(model.outputs[0])
+    if type(last.layer).__name__ != "Concatenate":
         return None
-    if len(last.input) != 2:
+    before = places_before(last)
+    if len(before) != 2 or before[1].is_input:
         return None
-    embedding, logits = last.input
-    heads = [layer for layer in model.layers if layer.output is logits]
-    if len(heads) != 1 or heads[0].input is not embedding:
-        return None
-    return embedding
+    embedding, logits = before
+    source = places_before(logits)
+    return embedding if len(source) == 1 and source[0].tensor is embedding.tensor else None

@@ -15,7 +15,11 @@ _LAYER_ARGUMENTS = frozenset("name trainable dtype dynamic autocast".split())
 
 
 def insightface_head(package: Any) -> Any:
-    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides."""
+    """Keras_insightface's ``NormDense`` and ``NormDenseVPL``, which has ``batch_size`` besides.
+
+    Both are called NormDense, by which a head is known. A .keras looks weights up by the class's
+    name, so that one with NormDenseVPL is not read; Keras_insightface writes .h5.
+    """
 
     class NormDense(package.layers.Layer):  # type: ignore[misc]
         def __init__(
@@ -39,7 +43,7 @@ def insightface_head(package: Any) -> Any:
             self.kernel_regularizer = kernel_regularizer
 
         def build(self, input_shape: Any) -> None:
-            size, columns = input_shape[-1], self.units * self.loss_top_k
+            size, columns = _embedding_shape(input_shape)[-1], self.units * self.loss_top_k
             if "batch_size" in self.vpl:
                 self._add_state("norm_features", (self.vpl["batch_size"], size))
                 self._add_state("queue_features", (self.units, size))
@@ -47,10 +51,9 @@ def insightface_head(package: Any) -> Any:
                 self._add_state("iters", (), dtype="int64")
             if self.partial_fc_split > 1:
                 self._add_state("cur_id", (), dtype="int64")
-                shape, name = (self.partial_fc_split, size, columns), "norm_dense_w_subs"
-            else:
-                shape, name = (size, columns), "norm_dense_w"
-            self.w = self.add_weight(name=name, shape=shape, trainable=True)
+            split = (self.partial_fc_split,) if self.partial_fc_split > 1 else ()
+            name = "norm_dense_w_subs" if split else "norm_dense_w"
+            self.w = self.add_weight(name=name, shape=(*split, size, columns), trainable=True)
             super().build(input_shape)
 
         def _add_state(self, name: str, shape: Any, **kwargs: Any) -> None:
@@ -58,6 +61,7 @@ def insightface_head(package: Any) -> Any:
 
         def call(self, inputs: Any) -> Any:
             ops = arithmetic(package)
+            inputs = inputs[0] if isinstance(inputs, list | tuple) else inputs
             weight = self.w[0] if self.partial_fc_split > 1 else self.w
             logits = _cosines(package, inputs, weight)
             if self.loss_top_k > 1:
@@ -69,7 +73,8 @@ def insightface_head(package: Any) -> Any:
             return logits
 
         def compute_output_shape(self, input_shape: Any) -> Any:
-            return (input_shape[0], self.units + int(self.append_norm))
+            rows = _embedding_shape(input_shape)[0]
+            return (rows, self.units + int(self.append_norm))
 
         def get_config(self) -> dict[str, Any]:
             names = "units loss_top_k append_norm partial_fc_split kernel_regularizer".split()
@@ -96,8 +101,8 @@ def margin_head(package: Any) -> Any:
             self.classes = widths[0]
 
         def build(self, input_shape: Any) -> None:
-            first = input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape
-            self.w = self.add_weight(name="W", shape=(first[-1], self.classes), trainable=True)
+            shape = (_embedding_shape(input_shape)[-1], self.classes)
+            self.w = self.add_weight(name="W", shape=shape, trainable=True)
             super().build(input_shape)
 
         def call(self, inputs: Any) -> Any:
@@ -105,13 +110,18 @@ def margin_head(package: Any) -> Any:
             return _cosines(package, embedding, self.w)
 
         def compute_output_shape(self, input_shape: Any) -> Any:
-            first = input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape
-            return (first[0], self.classes)
+            return (_embedding_shape(input_shape)[0], self.classes)
 
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), **self.settings}
 
     return NormDense
+
+
+def _embedding_shape(input_shape: Any) -> Any:
+    """Of a head's input, or of the first where the label is the second."""
+    first = input_shape[0]
+    return input_shape if first is None or isinstance(first, int) else first
 
 
 def arithmetic(package: Any) -> Any:

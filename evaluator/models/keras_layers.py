@@ -14,7 +14,12 @@ from evaluator.models.keras_blocks import aconc, layer_scale, scaled_sum, stocha
 from evaluator.models.keras_heads import insightface_head, margin_head
 
 # The modules that these layers have been saved from. None of them is imported.
-KNOWN_MODULES = ("__main__", "training.heads", "training.centers", "models", "layers", "losses")
+KNOWN_MODULES = frozenset(
+    """
+    __main__ keras_insightface keras_insightface.models layers losses models training.centers
+    training.heads
+    """.split()
+)
 
 
 def training_layers(package: Any) -> dict[str, Any]:

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import re
 
+from evaluator.models.keras_compiled import (
+    LOSS_FUNCTIONS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+)
 from evaluator.models.keras_operations import OPERATIONS
 
 _LAYERS_OF_BOTH = """
@@ -129,6 +136,7 @@ _PUBLIC: dict[str, frozenset[str]] = {
         DTypePolicy FloatDTypePolicy Initializer Layer Model Quantizer Regularizer Sequential
         """.split()
     ),
+    "keras.__internal__.layers": frozenset({"BaseRandomLayer"}),
     "keras.layers": LAYERS,
     "keras.layers.experimental": frozenset(
         "EinsumDense RandomFourierFeatures SyncBatchNormalization".split()
@@ -140,7 +148,14 @@ _PUBLIC: dict[str, frozenset[str]] = {
     "keras.constraints": CONSTRAINTS,
     "keras.quantizers": QUANTIZERS,
     "keras.dtype_policies": POLICIES,
-    "keras.mixed_precision": frozenset("DTypePolicy FloatDTypePolicy Policy".split()),
+    "keras.losses": LOSSES,
+    "keras.metrics": METRICS,
+    "keras.mixed_precision": frozenset(
+        "DTypePolicy FloatDTypePolicy LossScaleOptimizer Policy".split()
+    ),
+    "keras.optimizers": OPTIMIZERS,
+    "keras.optimizers.legacy": OPTIMIZERS,
+    "keras.optimizers.schedules": SCHEDULES,
     "keras.random": frozenset({"SeedGenerator"}),
 }
 # Module in which Keras 3 or tf_keras defines them -> classes, where the file is not called so.
@@ -207,7 +222,9 @@ _LAYER_FOLDERS = frozenset(
     """.split()
 )
 _FUNCTIONS: dict[str, frozenset[str]] = {
-    "builtins": ACTIVATIONS,
+    "builtins": ACTIVATIONS | LOSS_FUNCTIONS,
+    "keras.losses": LOSS_FUNCTIONS,
+    "keras.metrics": LOSS_FUNCTIONS,
     "keras.activations": ACTIVATIONS,
     "keras.src.activations": ACTIVATIONS,
     "keras.src.activations.activations": ACTIVATIONS,
@@ -223,6 +240,8 @@ _BARE = (
     | CONSTRAINTS
     | QUANTIZERS
     | POLICIES
+    # Neither library finds an operation so; it says so better than we.
+    | frozenset().union(*OPERATIONS.values())
     # The loss scales of Keras 2.3's policies; a policy is built without them.
     | frozenset("SeedGenerator DynamicLossScale FixedLossScale".split())
 )

@@ -14,8 +14,9 @@ CODE = frozenset({_RUNS, _FUNCTION, "unpickles", "loads another model", "calls b
 _REFUSED: dict[str, str] = {
     _RUNS: "Lambda __lambda__",
     _FUNCTION: """
-        AssociativeScan Cond DropoutWrapper FlaxLayer ForiLoop JVP JaxLayer Map ResidualWrapper Scan
-        SegmentReduction Switch VectorizedMap WhileLoop
+        AssociativeScan Cond DropoutWrapper FlaxLayer ForiLoop JVP JaxLayer LossFunctionWrapper Map
+        MeanMetricWrapper MultiOptimizer OptimizerMap ResidualWrapper Scan SegmentReduction
+        SumOverBatchSizeMetricWrapper Switch VectorizedMap WhileLoop
         """,
     "unpickles": "TorchModuleWrapper",
     "loads another model": "TFSMLayer",
@@ -29,6 +30,7 @@ _REFUSED: dict[str, str] = {
     "needs a data set": "AWQConfig GPTQConfig awq_config gptq_config",
     "picks a device": "DeviceWrapper",
     "does not belong into a saved network": """
+        LearningRateSchedule Loss Metric Optimizer Reduction
         BaseAdaptiveAveragePooling BaseAdaptiveMaxPooling BaseAdaptivePooling BaseConv
         BaseConvTranspose BaseDepthwiseConv BaseGlobalPooling BaseImagePreprocessingLayer
         BasePooling BaseSeparableConv BaseSpatialDropout ConvLSTM ConvLSTMCell DataLayer Distiller

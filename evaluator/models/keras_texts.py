@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from evaluator.models.keras_compiled import LOSS_FUNCTIONS, LOSSES, METRICS, OPTIMIZER_NAMES
 from evaluator.models.keras_names import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
@@ -26,6 +27,9 @@ _LOOKED_UP: dict[str, frozenset[str]] = {
     "constraint": CONSTRAINTS,
     "quantizer": QUANTIZERS | {"default"},
     "quantization_config": QUANTIZERS,
+    "optimizer": OPTIMIZER_NAMES,
+    "loss": LOSS_FUNCTIONS | LOSSES,
+    "metrics": LOSS_FUNCTIONS | METRICS,
 }
 _DTYPE_KEYS = frozenset(
     """
@@ -38,6 +42,9 @@ _DTYPE = re.compile(
     r"|(?:int8|float8|int4(?:/-?\d{1,6})?|(?:gptq|awq)/\d{1,2}/-?\d{1,6})"
     r"_from_(?:mixed_)?(?:b?float16|float32|float64)"
 )
+# A path of layers in which at most three parts are left open. What repeats in a repetition, or many
+# times, keeps a regular expression busy for longer than anybody waits.
+_PATTERN = re.compile(r"[\w./ -]{0,500}(?:\*[\w./ -]{0,500}){0,3}")
 # Words that are compared with those that a layer knows, and names that are only shown.
 WORDS = frozenset(
     """
@@ -59,6 +66,11 @@ def is_harmless_text(key: str, text: str) -> bool:
     if key in _DTYPE_KEYS:
         return _DTYPE.fullmatch(text) is not None
     return any(key.endswith(end) and text in names for end, names in _LOOKED_UP.items())
+
+
+def is_harmless_pattern(key: str) -> bool:
+    """Whether a layer's path, which Keras takes for a regular expression, is soon compared."""
+    return _PATTERN.fullmatch(key) is not None
 
 
 def is_known_key(key: str) -> bool:

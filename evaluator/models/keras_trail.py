@@ -66,7 +66,8 @@ def output_of(layers: Sequence[Any], name: str) -> Place | None:
     for layer in layers:
         nodes = layer._inbound_nodes
         if layer.name == name and nodes:
-            found = getattr(nodes[0], "output_tensors", None) or nodes[0].outputs
+            found = getattr(nodes[0], "output_tensors", None)  # Keras 3's
+            found = nodes[0].outputs if found is None else found
             return settled(found[0] if isinstance(found, list | tuple) else found)
     for layer in layers:
         nodes = layer._inbound_nodes
@@ -85,16 +86,19 @@ def part_until(path: Path, model: Any, inputs: Any, place: Place) -> Any:
     try:
         tensor = place.tensor
         for nested, node in reversed(place.calls):
-            inner = package.Model(nested.inputs, tensor)
-            given = _inputs(node)
-            tensor = inner(given[0] if len(given) == 1 else given)
-        part = package.Model(inputs, flat(package, tensor))
+            tensor = package.Model(_alone(nested.inputs), tensor)(_alone(_inputs(node)))
+        part = package.Model(_alone(inputs), flat(package, tensor))
     except ValueError:
         part = None
     # Keras 3.12 leaves another input that it meets in the model, later ones refuse.
     if part is None or len(part.inputs) < sum(is_input(layer) for layer in part.layers):
         raise ModelError(f"{path}: its embedding cannot be computed from the image alone")
     return part
+
+
+def _alone(tensors: Any) -> Any:
+    """The one tensor of a list of one: Keras 3 complains of a tensor where it knows a list."""
+    return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors
 
 
 def flat(package: Any, tensor: Any) -> Any:

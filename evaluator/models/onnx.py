@@ -37,6 +37,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     model = read_onnx(path, options)
     session = _session(path, model.data)
     (found,) = session.get_outputs()
+    if found.type not in _NUMBERS:
+        raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
     kind = np.dtype(model.kind)
     if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
         raise ModelError(f"{path}: the model's input is {kind}, which onnxruntime does not take")
@@ -88,10 +90,9 @@ def _session(path: Path, model: bytes) -> Any:
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
-        # Said although it is the default: no file is written, and the bytes are an ONNX model's.
-        settings.enable_profiling = False
-        settings.optimized_model_filepath = ""
+        # What is said is in the exceptions, without the file's words on the terminal as they are.
+        settings.log_severity_level = 4
+        # Nothing is written and no library loaded, as by default; the bytes are an ONNX model's.
         settings.add_session_config_entry("session.load_model_format", "ONNX")
         available = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS if name in available]
@@ -106,12 +107,24 @@ def _session(path: Path, model: bytes) -> Any:
             errors.NotImplemented,
             errors.RuntimeException,
         ) as error:
-            raise ModelError(
+            refused = ModelError(
                 f"{path}: a damaged .onnx file, or one that onnxruntime "
                 f"{onnxruntime.__version__} cannot run: {cause_of(error)[:200]}"
-            ) from None
+            )
+    # Out of the block, which would show what onnxruntime wrote on its way.
+    raise refused
 
 
+# What onnxruntime calls tensors of numbers that an embedding may be.
+_NUMBERS = frozenset(
+    f"tensor({kind})"
+    for kind in (
+        "float",
+        "float16",
+        "double",
+        *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
+    )
+)
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 

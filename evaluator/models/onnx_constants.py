@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def _array(tensor: Message) -> _Array | None:
     """A tensor's numbers; None where they are many, elsewhere, or not what it declares."""
     from onnx import numpy_helper
 
-    if is_external(tensor) or tensor.ByteSize() > 16 * FEW:
+    if is_external(tensor) or prod(tensor.dims) > FEW:
         return None
     try:
         value = numpy_helper.to_array(tensor)

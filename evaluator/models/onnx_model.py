@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
 from evaluator.inputs import InputSpec
 from evaluator.models import LoadOptions
-from evaluator.models.limits import check_memory
 from evaluator.models.onnx_output import embedding_output, keep_only
-from evaluator.models.onnx_proto import Message, parsed
-from evaluator.models.onnx_scan import check_operators, check_whole
+from evaluator.models.onnx_proto import Message, parsed, read_bytes
+from evaluator.models.onnx_scan import check_operators, written_once
 from evaluator.models.onnx_sizes import check_sizes
 from evaluator.models.onnx_weights import check_weights, read_data
 from evaluator.models.shapes import Shape, check_one_input, input_spec, takes_whole_numbers
@@ -40,13 +37,9 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
 
     Needs the onnx package, and none that runs models.
     """
-    with os.fdopen(open_regular(path), "rb") as file:
-        # As bytes, as parsed, and as bytes again for the runtime.
-        check_memory(path, "its bytes, read and checked,", 3 * os.fstat(file.fileno()).st_size)
-        data = file.read()
+    data = read_bytes(path)
     model = parsed(path, data)
-    check_whole(path, model, data)
-    del data
+    data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)
     image, shape = _image(path, model)
@@ -56,14 +49,17 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     output, output_notes = embedding_output(
         path, model.graph, image.name, outputs=outputs, wanted=options.output
     )
-    keep_only(model.graph, output)
+    changed = keep_only(model.graph, output)
     # What says how to train and to run it is not for this.
-    model.ClearField("training_info")
-    model.ClearField("metadata_props")
+    if model.training_info or model.metadata_props:
+        model.ClearField("training_info")
+        model.ClearField("metadata_props")
+        changed = True
     check_sizes(path, model, image.name, (shape[0] or 1, *spec.batch_shape))
-    read_data(path, model)
+    changed |= read_data(path, model)
     return OnnxModel(
-        data=model.SerializeToString(),
+        # Writing hundreds of megabytes again takes as long as parsing them.
+        data=model.SerializeToString() if changed else data,
         image=image.name,
         kind=kind,
         shape=shape,

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.models.onnx_proto import Message, messages
-from evaluator.models.shapes import EMBEDDING, Shape, chosen_output
+from evaluator.models.shapes import (
+    EMBEDDING,
+    Shape,
+    chosen_output,
+    class_note,
+    class_refusal,
+)
 
 # What changes neither which numbers there are nor what they mean.
 _SHAPING = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -22,7 +28,8 @@ _NORMALISING = frozenset(
 _SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
 _DENSE = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
 
-_CLASS_WORDS = re.compile(r"logits?|predictions?", re.IGNORECASE)
+# Not "logit": CLIP's last number is its logit_scale.
+_CLASS_WORDS = re.compile(r"(^|[/.:_])(logits|predictions?)($|[/.:_])", re.IGNORECASE)
 _EMBEDDING_WORD = re.compile(rf"(^|[/.:_]){EMBEDDING}s?($|[/.:_])", re.IGNORECASE)
 
 
@@ -41,7 +48,9 @@ class _Graph:
         """The nodes behind a tensor, nearest first, while they are of these operators and have
         one input that depends on the image; and the node after them.
         """
-        while (node := self.producers.get(name)) is not None:
+        seen: set[str] = set()  # a damaged graph may go round in a circle
+        while (node := self.producers.get(name)) is not None and name not in seen:
+            seen.add(name)
             yield node
             inputs = self.moving_inputs(node)
             if node.op_type not in passed or len(inputs) != 1:
@@ -87,22 +96,14 @@ def embedding_output(
     if sign is None:
         return output, notes
     if dense is None:
-        raise ModelError(
-            f"{path}: it ends in classes ({sign}), and no dense layer makes them; say which tensor "
-            "is the embedding with --output NAME"
-        )
-    found = read.moving_inputs(dense)[0]
-    told = (
-        f"it ends in classes ({sign}): the embedding is what they are made of, "
-        f"{cause_of(found)[:80]!r}; --output {cause_of(output)[:80]} takes the classes"
-    )
-    return found, (*notes, told)
+        raise ModelError(class_refusal(path, sign))
+    return read.moving_inputs(dense)[0], (*notes, class_note(sign, None))
 
 
 def _softmax(read: _Graph, output: str) -> tuple[str | None, str]:
     """How a softmax at the end is called, and the tensor that goes into it; or the output."""
     *_, end = (None, *read.back(output, _SHAPING | {"Log"}))
-    if end is None or end.op_type not in _SOFTMAX:
+    if end is None or end.op_type not in _SOFTMAX or not end.input:
         return None, output
     return f"{end.op_type} {cause_of(end.name or end.output[0])[:80]!r}", str(end.input[0])
 
@@ -132,8 +133,13 @@ def _named_sign(read: _Graph, output: str, dense: Message) -> str | None:
     return None
 
 
-def keep_only(graph: Message, output: str) -> None:
-    """Makes a tensor the only output of a graph, and takes out what does not lead to it."""
+def keep_only(graph: Message, output: str) -> bool:
+    """Makes a tensor the only output of a graph, and takes out what does not lead to it.
+
+    Says whether that changed the graph.
+    """
+    if [each.name for each in graph.output] == [output]:
+        return False
     wanted = {output}
     kept = []
     for node in reversed(graph.node):
@@ -154,3 +160,4 @@ def keep_only(graph: Message, output: str) -> None:
             del graph.output[at]
     if not graph.output:
         graph.output.add(name=output)  # the runtime tells its type and shape
+    return True

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
+from evaluator.models.limits import check_memory
 
 # What the package itself parses at most.
 _LARGEST = 2**31 - 1
@@ -27,13 +30,22 @@ def check_onnx_installed(path: Path) -> None:
         )
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an .onnx file. Raises ModelError for more than memory or ONNX takes; OSError."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise ModelError(f"{path}: not loaded: {size:,} bytes; an .onnx file has 2 GB at most")
+        # As bytes, as parsed, as bytes again, and as a runtime has them.
+        check_memory(path, "its bytes, read and checked,", 4 * size)
+        return file.read(size)
+
+
 def parsed(path: Path, data: bytes) -> Message:
     """The onnx.ModelProto of a file's bytes, without the files beside it. Raises ModelError."""
     check_onnx_installed(path)
     import onnx
 
-    if len(data) > _LARGEST:
-        raise ModelError(f"{path}: not loaded: {len(data):,} bytes; an .onnx file has 2 GB at most")
     model = onnx.ModelProto()
     # Not by an import statement: without stubs that mypy would want.
     decode_error = importlib.import_module("google.protobuf.message").DecodeError
@@ -90,8 +102,8 @@ def is_repeated(field: Message) -> bool:
 
 
 def is_external(tensor: Message) -> bool:
-    """Whether a tensor's values lie in a file beside the model, or it says where they would."""
-    return tensor.data_location == tensor.EXTERNAL or len(tensor.external_data) > 0
+    """Whether a tensor's values lie in a file beside the model."""
+    return bool(tensor.data_location == tensor.EXTERNAL)
 
 
 def external_entries(path: Path, tensor: Message) -> dict[str, str]:

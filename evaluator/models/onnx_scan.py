@@ -17,22 +17,26 @@ from evaluator.models.onnx_proto import Message, is_repeated, messages
 MOST_NODES = 1_000_000
 # PyTorch's exporter writes some hundreds.
 MOST_FUNCTIONS = 2_000
+# Names of nodes, tensors, attributes and axes: a network of 5,000 nodes has 60,000.
+MOST_NAMES = 3_000_000
 
 
-def check_whole(path: Path, model: Message, data: bytes) -> None:
-    """Raises ModelError unless a model is all that its bytes say, and says it once.
+def written_once(path: Path, model: Message, data: bytes) -> bytes:
+    """The bytes of a model as ONNX writes it, if that is all that ``data`` says, and says once.
 
     A field that ONNX has not, or that stands twice where it can be said once, is read by one
-    parser and passed over by the next. ``model`` is what was parsed of ``data``.
+    parser and passed over by the next: raises ModelError. ``model`` is what was parsed of ``data``.
     """
     import onnx
 
-    size = model.ByteSize()
     model.DiscardUnknownFields()
-    if model.ByteSize() != size:
+    written: bytes = model.SerializeToString()
+    size = len(written)
+    unknown = 0 if len(data) == size else onnx.ModelProto.FromString(data).ByteSize() - size
+    if unknown:
         raise ModelError(
-            f"{path}: not loaded: {size - model.ByteSize():,} bytes are fields that ONNX "
-            f"{onnx.__version__} does not have; if a newer ONNX wrote them, update the onnx package"
+            f"{path}: not loaded: {unknown:,} bytes are fields that ONNX {onnx.__version__} does "
+            "not have; if a newer ONNX wrote them, update the onnx package"
         )
     # Lists of numbers may be written in two ways; the rest in one.
     if len(data) != size and len(data) not in _other_sizes(data):
@@ -40,9 +44,12 @@ def check_whole(path: Path, model: Message, data: bytes) -> None:
             f"{path}: not loaded: {len(data):,} bytes say what takes {size:,}: a field stands "
             "twice, or is written as no ONNX tool does; save it again with the onnx package"
         )
-    for kind, name in _names(model):
+    for count, (kind, name) in enumerate(_names(model)):
+        if count > MOST_NAMES:
+            raise ModelError(f"{path}: not loaded: more than {MOST_NAMES:,} names; not a network's")
         if not isinstance(name, str):
             raise ModelError(f"{path}: a damaged .onnx file: the {kind} {name!r:.60} is no text")
+    return written
 
 
 def _other_sizes(data: bytes) -> Iterator[int]:

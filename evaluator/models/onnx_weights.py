@@ -44,16 +44,22 @@ def check_weights(path: Path, model: Message) -> None:
         total += needed
         if is_external(tensor):
             _check_range(path, tensor, needed)
-        # A number written by itself takes one byte at least, a text as well.
-        elif not (tensor.HasField("raw_data") or math.prod(tensor.dims) <= 2 * tensor.ByteSize()):
-            _refuse(path, tensor, f"{math.prod(tensor.dims):,} numbers", tensor.ByteSize())
-        elif tensor.HasField("raw_data") and needed > tensor.ByteSize():
-            _refuse(path, tensor, f"{needed:,} bytes", tensor.ByteSize())
+        elif tensor.HasField("raw_data") and needed > (held := len(tensor.raw_data)):
+            _refuse(path, tensor, f"{needed:,} bytes", f"{held:,} bytes")
+        elif not tensor.HasField("raw_data"):
+            held, count = _listed(tensor), min(math.prod(tensor.dims), 2**80)
+            # Of types below a byte, several numbers are written as one.
+            if count > held * max(1, 8 // _BITS.get(tensor.data_type, 8)):
+                _refuse(path, tensor, f"{count:,} numbers", f"{held:,}")
     for sparse in messages(model, "SparseTensorProto"):
         # Filled up with zeros when it is loaded.
-        spread = bytes_of(sparse.values.data_type, math.prod(_sizes(path, "sparse", sparse.dims)))
+        count = min(math.prod(_sizes(path, _name(sparse.values), sparse.dims)), 2**80)
+        spread = bytes_of(sparse.values.data_type, count)
         if spread > LARGEST_TENSOR:
-            _refuse(path, sparse.values, f"{spread:,} bytes", sparse.ByteSize())
+            raise ModelError(
+                f"{path}: not loaded: its sparse {_name(sparse.values)} takes {spread:,} bytes "
+                f"when filled up with zeros; the limit is {LARGEST_TENSOR:,}"
+            )
         total += spread
     check_memory(path, "its weights", _COPIES * total)
 
@@ -62,7 +68,8 @@ def _declared(path: Path, tensor: Message) -> int:
     kind = tensor.data_type
     if kind not in _BITS and kind != _TEXT:
         raise ModelError(f"{path}: not loaded: {_name(tensor)} is of an unknown type, {kind}")
-    count = math.prod(_sizes(path, _name(tensor), tensor.dims))
+    # No more digits than a line may have.
+    count = min(math.prod(_sizes(path, _name(tensor), tensor.dims)), 2**80)
     return 0 if kind == _TEXT else bytes_of(kind, count)
 
 
@@ -77,10 +84,16 @@ def _name(tensor: Message) -> str:
     return f"tensor {cause_of(tensor.name)[:80]!r}"
 
 
-def _refuse(path: Path, tensor: Message, declared: str, held: int) -> None:
+def _listed(tensor: Message) -> int:
+    """How many numbers a tensor holds one by one; of complex ones, their parts."""
+    lists = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+    return max(len(getattr(tensor, name)) for name in lists)
+
+
+def _refuse(path: Path, tensor: Message, declared: str, held: str) -> None:
     raise ModelError(
-        f"{path}: not loaded: {_name(tensor)} declares {declared} and holds {held:,} bytes; the "
-        "file is damaged"
+        f"{path}: not loaded: {_name(tensor)} declares {declared} and holds {held}; the file is "
+        "damaged"
     )
 
 
@@ -106,21 +119,20 @@ def _number(path: Path, tensor: Message, text: str) -> int:
     return int(text)
 
 
-def read_data(path: Path, model: Message) -> None:
-    """Puts the weights that lie beside a model into it, so that it is whole in memory.
+def read_data(path: Path, model: Message) -> bool:
+    """Puts the weights that lie beside a model into it, so that it is whole; whether there are any.
 
     Raises ModelError, as ``check_weights`` does, and for more than one message can hold; OSError.
     """
-    total = 0
-    for tensor in messages(model, "TensorProto"):
-        if not is_external(tensor):
-            continue
+    outside = [tensor for tensor in messages(model, "TensorProto") if is_external(tensor)]
+    total = model.ByteSize() if outside else 0
+    for tensor in outside:
         needed = _declared(path, tensor)
         total += needed
         if total > _MOST_BYTES:
             raise ModelError(
-                f"{path}: not loaded: more than {_MOST_BYTES:,} bytes of weights beside it; the "
-                "limit is what one .onnx file could hold"
+                f"{path}: not loaded: with the weights beside it, more than {_MOST_BYTES:,} bytes; "
+                "the limit is what one .onnx file could hold"
             )
         member, offset = _check_range(path, tensor, needed)
         with os.fdopen(open_regular(member), "rb") as file:
@@ -133,3 +145,4 @@ def read_data(path: Path, model: Message) -> None:
         del tensor.external_data[:]
         tensor.ClearField("data_location")
         tensor.raw_data = values
+    return bool(outside)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
+from evaluator.models.limits import check_memory
 from evaluator.models.onnx import as_input
 from evaluator.models.onnx_proto import check_onnx_installed
 from evaluator.models.runtime import native_messages_held
@@ -60,21 +61,39 @@ def check(path: Path, options: LoadOptions) -> None:
     check_installed()
     if model_format(path) == "onnx":
         check_onnx_installed(path)
+    elif importlib.util.find_spec("ai_edge_litert") is None:
+        raise ModelError(
+            f"{path}: .tflite files are checked by LiteRT's schema before they run; install the "
+            "extra: pip install 'face-zoo[tflite]'"
+        )
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx or .tflite file. Raises ModelError."""
     check(path, options)
-    if model_format(path) == "onnx":
-        return _load_onnx(path, options)
+    loader = _load_onnx if model_format(path) == "onnx" else _load_tflite
+    return loader(path, options)
+
+
+def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
+    """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
+    from evaluator.models.tflite_graph import TFLiteFile
+
+    check_memory(path, "its bytes", 2 * path.stat().st_size)
+    file = TFLiteFile(path, path.read_bytes())
+    if not options.trusted:
+        file.check()
     openvino = import_openvino()
-    model = _read(openvino, path)
+    model = _read_bytes(openvino, path, file.data, ".tflite")
     shapes = [_shape(each) for each in model.inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
     outputs = {_name(each): index for index, each in enumerate(model.outputs)}
     named = {name: _shape(model.outputs[index]) for name, index in outputs.items()}
-    output, output_notes = chosen_output(path, named, options.output)
+    output, notes = chosen_output(path, named, options.output)
+    cut = None if options.output else file.without_classes(outputs[output])
+    if cut is not None:
+        model, notes = _read_bytes(openvino, path, cut.data, ".tflite"), (*notes, cut.note)
     # Of quantised files, whose images are whole numbers, OpenVINO does not tell the scale.
     found = _compiled(
         openvino,
@@ -85,7 +104,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         output=outputs[output],
         kinds=("float32",),
     )
-    return replace(found, format="tflite", notes=(*output_notes, *input_notes, *found.notes))
+    return replace(found, format="tflite", notes=(*notes, *input_notes, *found.notes))
 
 
 def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
@@ -94,19 +113,14 @@ def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
 
     known = read_onnx(path, options)
     openvino = import_openvino()
-    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        # What was checked, and nothing beside it.
-        checked = Path(folder) / "model.onnx"
-        checked.write_bytes(known.data)
-        model = _read_named(openvino, path, checked)
-        found = _compiled(
-            openvino,
-            path,
-            model,
-            known.spec,
-            precision=options.precision,
-            kinds=(*_FRACTIONAL, *_WHOLE),
-        )
+    found = _compiled(
+        openvino,
+        path,
+        _read_bytes(openvino, path, known.data, ".onnx"),
+        known.spec,
+        precision=options.precision,
+        kinds=(*_FRACTIONAL, *_WHOLE),
+    )
     return replace(found, format="onnx", notes=(*known.notes, *found.notes))
 
 
@@ -227,7 +241,11 @@ def _forward(
 
     def compiled() -> Any:
         with native_messages_held():
-            return core.compile_model(model, "CPU", settings)
+            try:
+                return core.compile_model(model, "CPU", settings)
+            except RuntimeError as error:
+                refused = error
+        raise refused
 
     try:
         current = compiled()
@@ -250,15 +268,13 @@ def _forward(
     return forward
 
 
-def _read(openvino: Any, path: Path) -> Any:
-    """The openvino.Model of a .tflite file."""
-    if path.suffix == ".tflite":
-        return _read_named(openvino, path, path)
+def _read_bytes(openvino: Any, path: Path, data: bytes, suffix: str) -> Any:
+    """The openvino.Model of bytes that were checked, and of nothing beside them."""
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        # OpenVINO goes by the file's name; we go by its content.
-        named = Path(folder) / "model.tflite"
-        named.symlink_to(path.resolve())
-        return _read_named(openvino, path, named)
+        # OpenVINO goes by a file's name; we go by its content.
+        checked = Path(folder) / f"model{suffix}"
+        checked.write_bytes(data)
+        return _read_named(openvino, path, checked)
 
 
 def _read_named(openvino: Any, path: Path, named: Path) -> Any:
@@ -267,7 +283,9 @@ def _read_named(openvino: Any, path: Path, named: Path) -> Any:
         try:
             return openvino.Core().read_model(named)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            raise _unconverted(openvino, path, error) from None
+            refused = _unconverted(openvino, path, error)
+    # Out of the block, which would show what OpenVINO's parsers wrote on their way.
+    raise refused
 
 
 def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:
@@ -306,6 +324,6 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
 
 def _name(tensor: Any) -> str:
     """An output's name, as TensorFlow Lite's own runtime has it."""
-    from evaluator.models.tflite import short_name
+    from evaluator.models.tflite_graph import short_name
 
     return short_name(min(tensor.names, default="output"))

@@ -24,6 +24,13 @@ _OBJECTS = frozenset(
 # Classes that the loader makes by a registered name, and which hold numbers only.
 _REGISTERED = frozenset({"tf.TrackableConstant"})
 
+# Types of arguments beside tensors; others are made by classes that are looked up by name.
+_TYPES = frozenset(
+    """
+    SPARSE_TENSOR_SPEC INDEXED_SLICES_SPEC RAGGED_TENSOR_SPEC TENSOR_ARRAY_SPEC VARIABLE_SPEC
+    """.split()
+)
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -140,8 +147,15 @@ class _MetaGraph:
             yield from function.node_def
 
     def _checkpoint_ops(self, name: str) -> list[str]:
-        ops = {node.op for node in self.functions[name].node_def}
-        return sorted(ops & CHECKPOINT) or sorted(ops & self.checkpoint_functions) or ["SaveV2"]
+        """Operations of the checkpoint that a function runs, itself or by others."""
+        met, pending, found = {name}, [name], set[str]()
+        while pending:
+            for node in self.functions[pending.pop()].node_def:
+                found |= {node.op} & CHECKPOINT
+                further = (_names(node) & self.checkpoint_functions) - met
+                met |= further
+                pending += further
+        return sorted(found)
 
     def _functions_of_objects(self) -> set[str]:
         """Functions that the objects, or the gradients of others, name."""
@@ -282,8 +296,6 @@ def _function_names(attributes: Any) -> Iterator[str]:
 
 def _unknown_objects(graph: Any) -> Iterator[str]:
     """Objects of which the loader could make more than a plain one."""
-    from tensorflow.core.protobuf import struct_pb2
-
     for node in graph.nodes:
         identifier = node.user_object.identifier
         if identifier and identifier not in _OBJECTS:
@@ -292,9 +304,11 @@ def _unknown_objects(graph: Any) -> Iterator[str]:
             yield f"an object of the registered class {node.registered_name!r}"
         if node.registered_saver:
             yield f"an object of the registered saver {node.registered_saver!r}"
-        for spec in _messages(node, "tensorflow.TypeSpecProto"):
-            if spec.type_spec_class == struct_pb2.TypeSpecProto.REGISTERED_TYPE_SPEC:
-                yield f"a value of the registered type {spec.type_spec_class_name!r}"
+    for spec in _messages(graph, "tensorflow.TypeSpecProto"):
+        kinds = spec.DESCRIPTOR.fields_by_name["type_spec_class"].enum_type.values_by_number
+        kind = kinds[spec.type_spec_class].name if spec.type_spec_class in kinds else ""
+        if kind not in _TYPES:
+            yield f"a value of the type {spec.type_spec_class_name or kind!r}"
 
 
 def _messages(message: Any, full_name: str) -> Iterator[Any]:

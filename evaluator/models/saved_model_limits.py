@@ -51,7 +51,7 @@ def check_checkpoint(path: Path) -> None:
     kinds = reader.get_variable_to_dtype_map()
     declared = 0
     for name, shape in reader.get_variable_to_shape_map().items():
-        declared += math.prod(shape) * max(1, kinds[name].size or 1)
+        declared += math.prod(max(0, size) for size in shape) * (kinds[name].size or 1)
     held = _checkpoint_bytes(path)
     if declared > held:
         raise ModelError(
@@ -131,7 +131,7 @@ def _declared_bytes(shape: Any, kind: int) -> int:
     sizes = [axis.size for axis in shape.dim]
     if shape.unknown_rank or min(sizes, default=0) < 0:
         return 0
-    return math.prod(sizes) * _itemsize(kind)
+    return int(math.prod(sizes)) * _itemsize(kind)
 
 
 def _itemsize(kind: int) -> int:
@@ -139,9 +139,10 @@ def _itemsize(kind: int) -> int:
     import tensorflow as tf
 
     try:
-        return int(tf.dtypes.as_dtype(kind).size) or 1
+        size: int = tf.dtypes.as_dtype(kind).size
     except TypeError:  # no such type
         return 1
+    return size or 1
 
 
 def _checkpoint_bytes(path: Path) -> int:

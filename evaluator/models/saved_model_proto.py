@@ -129,9 +129,9 @@ def _make_maps_lists(message: Any) -> None:
         return
     message.options.ClearField("map_entry")
     for field in message.field:  # key and value: written even where they are 0 or empty
-        field.proto3_optional = True
-        field.oneof_index = len(message.oneof_decl)
-        message.oneof_decl.add().name = f"_{field.name}"
+        own = type(field)(proto3_optional=True, oneof_index=len(message.oneof_decl))
+        field.MergeFrom(own)
+        message.oneof_decl.add(name=f"_{field.name}")
 
 
 def _unknown_fields(message: Any, where: str = "") -> Iterator[str]:

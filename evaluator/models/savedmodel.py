@@ -75,7 +75,7 @@ def _embedder(
 ) -> Embedder:
     """The Embedder of a loaded signature. ``loaded`` is kept alive with it."""
     with _load_errors(path):
-        name, image = next(iter(function.structured_input_signature[1].items()))
+        [(name, image), *_] = function.structured_input_signature[1].items()
     if image.shape.rank is None:
         raise ModelError(
             f"{path}: the model does not say what images it takes; save it with an input_signature"
@@ -83,8 +83,8 @@ def _embedder(
     shape = tuple(image.shape.as_list())
     integer = takes_whole_numbers(path, image.dtype.name)
     spec, input_notes = input_spec(path, shape, options, integer=integer)
-    check_graph_tensors(path, function, shape[0])
     with _load_errors(path):
+        check_graph_tensors(path, function, shape[0])
         compute, part_notes = _computation(path, function, name, output, options)
 
         def call(batch: Any, _keep_alive: Any = loaded) -> Any:
@@ -180,6 +180,7 @@ def _load_errors(path: Path) -> Iterator[None]:
         AttributeError,
         ImportError,
         LookupError,
+        MemoryError,
         OSError,
         RuntimeError,
         TypeError,

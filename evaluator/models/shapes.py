@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluator.errors import ModelError
+from evaluator.errors import ModelError, cause_of
 from evaluator.inputs import InputSpec
 from evaluator.models import LoadOptions
 
@@ -124,7 +124,7 @@ def chosen_output(
     """The output to use, and a note if it is one of several: the one wanted, the one named
     ``embedding``, or the only one. Raises ModelError.
     """
-    listed = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    listed = cause_of(", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()))
     if wanted is not None:
         if wanted not in shapes:
             raise ModelError(f"{path}: no output is named {wanted!r} (--output); it has {listed}")

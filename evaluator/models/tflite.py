@@ -24,7 +24,8 @@ from evaluator.models.shapes import (
     input_spec,
     takes_whole_numbers,
 )
-from evaluator.models.tflite_graph import TFLiteFile, short_name
+from evaluator.models.tflite_graph import TFLiteFile
+from evaluator.models.tflite_graph import short_name as short_name
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -86,8 +87,9 @@ def _embedding(
     output, notes = chosen_output(path, named, options.output)
     if options.output is None and (cut := file.without_classes(places[output])) is not None:
         interpreter = _interpreter(path, cut.data)
-        details, notes = interpreter.get_output_details(), (*notes, cut.note)
-    embedding = details[places[output]]
+        embedding, notes = interpreter.get_output_details()[0], (*notes, cut.note)
+    else:
+        embedding = details[places[output]]
     shape = _signature_shape(embedding)
     check_embedding_shape(path, shape)
     _, flat = flattened_shape(shape)

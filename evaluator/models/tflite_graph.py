@@ -38,7 +38,7 @@ _SIZED = {"FILL": 0, "BROADCAST_TO": 1, "TILE": 1, "RESIZE_BILINEAR": 1,
 
 @dataclass(frozen=True)
 class Cut:
-    """Where to end a network instead of at its classes: bytes with another output, and a note."""
+    """A network that ends before its classes: the file's bytes with one output, and a note."""
 
     data: bytes
     note: str
@@ -77,7 +77,7 @@ class TFLiteFile:
                 return None
             tensor, sign = found
             size = _sizes(self._graphs[0].Tensors(tensor))[-1:]
-            data = self._with_output(output, tensor)
+            data = self._ending_in(tensor)
         return Cut(data, class_note(sign, size[0] if size else None))
 
     @cached_property
@@ -189,11 +189,12 @@ class TFLiteFile:
         softmax = last in makers and self._operation(makers[last]) in ("SOFTMAX", "LOG_SOFTMAX")
         if softmax:
             last = self._source(makers[last].Inputs(0), makers)
-        if last not in makers or self._operation(makers[last]) != "FULLY_CONNECTED":
+        dense = last in makers and self._operation(makers[last]) == "FULLY_CONNECTED"
+        before = makers[last].Inputs(0) if dense else -1
+        if before not in makers:
             if softmax:
                 raise ModelError(class_refusal(self.path, "softmax"))
             return None
-        before = makers[last].Inputs(0)
         sign = "softmax" if softmax else _sign(*(_layers(graph.Tensors(i)) for i in (last, before)))
         return None if sign is None else (before, sign)
 
@@ -205,13 +206,24 @@ class TFLiteFile:
             tensor = makers[tensor].Inputs(0)
         return tensor
 
-    def _with_output(self, output: int, tensor: int) -> bytes:
-        """The file with another tensor in the list of the network's outputs."""
+    def _ending_in(self, tensor: int) -> bytes:
+        """The file with a tensor for its only output, and no operators after the tensor's own.
+
+        Operators stand in the order in which they run. What is left behind them, some versions of
+        LiteRT cannot plan for. Lists are shortened where they lie, so that all offsets stay.
+        """
+        graph = self._graphs[0]
+        last = max(
+            i for i in range(graph.OperatorsLength())
+            if tensor in _indices(graph.Operators(i), "Outputs")
+        )  # fmt: skip
         changed = bytearray(self.data)
-        table = self._graphs[0]._tab
-        # The third field of SubGraph; slots of a table are counted from 4 in steps of 2.
-        start = table.Vector(table.Offset(8)) + 4 * output
-        changed[start : start + 4] = struct.pack("<i", tensor)
+        table = graph._tab
+        # Fields 2 and 3 of SubGraph; slots of a table are counted from 4 in steps of 2. A list
+        # begins with its length.
+        outputs, operators = (table.Vector(table.Offset(slot)) for slot in (8, 10))
+        changed[outputs - 4 : outputs + 4] = struct.pack("<Ii", 1, tensor)
+        changed[operators - 4 : operators] = struct.pack("<I", last + 1)
         return bytes(changed)
 
 

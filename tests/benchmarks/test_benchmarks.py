@@ -28,6 +28,7 @@ EXPECTED = {
     "engines": {"engine-onnxruntime-small", "engine-openvino-small"},
     "evaluation": {"eval-seed", "eval-limit"},
     "figures": {"figures-peer", "figures-sort-0.5", "figures-exponent"},
+    "isolation": {"isolation-eval", "isolation-each-onnx", "isolation-each-keras"},
     "leaderboard": {"store-leaderboard"},
     "losses": {"loss-16-time", "loss-16-memory", "labels"},
     "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-tfrecord", "pipeline-memory"},

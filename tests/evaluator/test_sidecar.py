@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,56 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(BinError, match=words):
         read_pairs_csv(tmp_path / "a.csv")
+
+
+def test_a_pairs_file_of_any_content_is_one_line_at_once(tmp_path: Path) -> None:
+    bin_ = read_bin(_bin(tmp_path / "lfw.bin", [True, False]))
+    path = sidecar_path(tmp_path / "lfw.bin")
+    contents = {
+        "quotes": b'"' * 200_001,
+        "nested quotes": b'a,b,1\n"' + b'""' * 100_000,
+        "zero": b"a,b,1\n\0,\0,\0\n",
+        "returns": b"a,b,1\rc\rd,e,0\r",
+        "utf-16": "a,b,1\nc,d,0\n".encode("utf-16"),
+        "latin": "é,b,1\nc,d,0\n".encode("latin-1"),
+        "long name": b"a," + b"b" * 5000 + b",1\n",
+        "long cell": b"a," + b"b" * 200_000 + b",1\n",
+        "wide": b"," * 100_000,
+        "empty": b"",
+    }
+    for name, content in contents.items():
+        path.write_bytes(content)
+        with pytest.raises(BinError, match=r"lfw\.pairs\.csv") as caught:
+            read_people(bin_)
+        assert len(str(caught.value)) < 1000, name
+        assert "\n" not in str(caught.value), name
+
+
+def test_a_pairs_file_that_is_no_file_is_one_line_at_once(tmp_path: Path) -> None:
+    bin_ = read_bin(_bin(tmp_path / "lfw.bin", [True, False]))
+    path = sidecar_path(tmp_path / "lfw.bin")
+
+    def sparse(at: Path) -> None:
+        with at.open("wb") as file:
+            file.truncate(10 * 2**30)
+
+    for make in (os.mkfifo, lambda at: at.symlink_to("/dev/zero"), Path.mkdir, sparse):
+        make(path)
+        with pytest.raises(OSError, match=r"a FIFO|a device|a folder|larger than 536,870,912"):
+            read_people(bin_)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_one_long_name_does_not_lengthen_the_others(tmp_path: Path) -> None:
+    import tracemalloc
+
+    pairs = [Pair("a", "b", True, ("p", "p"))] * 2000 + [Pair("a", "b", True, ("n" * 4000,) * 2)]
+    write_sidecar(tmp_path / "lfw.pairs.csv", pairs)
+    bin_ = read_bin(_bin(tmp_path / "lfw.bin", [True]))
+    bin_ = replace(bin_, genuine=np.ones(2001, np.bool_))
+    tracemalloc.start()
+    people = read_people(bin_)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    assert people is not None
+    assert people[0].tolist() == [1] * 2000 + [0]

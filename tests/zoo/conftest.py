@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from samples import Outcome, Zoo, save_dark_is_nan, save_dense, save_without_weights, write_pairs
+from samples import (
+    SIZE,
+    Outcome,
+    Zoo,
+    save_dark_is_nan,
+    save_dense,
+    save_without_weights,
+    write_pairs,
+)
+
+from tests.small_models import save_projection
 
 
 @pytest.fixture(scope="session")
@@ -19,14 +29,17 @@ def bins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny models: a and b (finite), small (4x4 input), nan, dark, and torn."""
+    """A folder of tiny models: a and b (finite), small (4x4 input), nan, as .onnx, which needs no
+    TensorFlow; c, dark and torn, as .keras.
+    """
     folder = tmp_path_factory.mktemp("models")
-    save_dense(folder / "a.keras", seed=1)
-    save_dense(folder / "b.keras", seed=2)
-    save_dense(folder / "small.keras", size=4)
-    save_dense(folder / "nan.keras", bad=float("nan"))
+    save_projection(folder / "a.onnx", side=SIZE, seed=1)
+    save_projection(folder / "b.onnx", side=SIZE, seed=2)
+    save_projection(folder / "small.onnx", side=4)
+    save_projection(folder / "nan.onnx", side=SIZE, bias=float("nan"))
+    save_dense(folder / "c.keras", seed=1)
     save_dark_is_nan(folder / "dark.keras")
-    save_without_weights(folder / "a.keras", folder / "torn.keras")
+    save_without_weights(folder / "c.keras", folder / "torn.keras")
     return folder
 
 

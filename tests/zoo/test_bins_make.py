@@ -394,3 +394,40 @@ def test_a_bin_of_real_pairs_holds_the_listed_files(zoo: Zoo, tmp_path: Path, sh
     made = read_bin(tmp_path / "t.bin")
     assert list(made.images) == expected
     assert made.genuine.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"9" * 5000 + b"\n",
+        b"1 " + b"9" * 5000 + b"\n",
+        b"Ann " + b"9" * 900 + b" 2\n",
+        b"A" * 100_000 + b" 1 2\n",
+        b"\0 1 2\n",
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=range(7),
+)
+def test_a_pairs_file_of_any_content_is_one_short_line(zoo: Zoo, content: bytes) -> None:
+    Path("pairs.txt").write_bytes(content)
+    Path("images").mkdir()
+    done = zoo("bins", "make", "o.bin", "--pairs", "pairs.txt", "--images", "images")
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("zoo: error: ")
+    assert len(line) < 1500
+    assert not Path("o.bin").exists()
+
+
+def test_a_list_of_pairs_that_is_no_file_is_one_line_at_once(zoo: Zoo) -> None:
+    import os
+
+    Path("images").mkdir()
+    for name in ("pairs.txt", "pairs.csv"):
+        for make in (os.mkfifo, lambda at: at.symlink_to("/dev/zero")):
+            make(Path(name))
+            done = zoo("bins", "make", "o.bin", "--pairs", name, "--images", "images")
+            assert done.code == 2
+            assert len(done.err.splitlines()) == 1
+            Path(name).unlink()

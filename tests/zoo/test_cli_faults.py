@@ -36,17 +36,17 @@ def while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]
 def test_a_model_that_changes_while_it_is_read_stores_nothing(
     zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    shutil.copy(models / "a.keras", "m.keras")
+    shutil.copy(models / "a.onnx", "m.onnx")
     changes: dict[str, Callable[[Path], Any]] = {
-        "replaced": lambda path: shutil.copy(models / "b.keras", path),
+        "replaced": lambda path: shutil.copy(models / "b.onnx", path),
         "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
         "removed": lambda path: path.unlink(),
     }
     while_loading(monkeypatch, changes[how])
-    done = zoo("eval", "m.keras", "--input", "unit", "--bins", bins / "easy.bin")
+    done = zoo("eval", "m.onnx", "--input", "unit", "--bins", bins / "easy.bin")
     assert done.code == 2
     assert done.err.splitlines() == [
-        "zoo: error: m.keras: was changed while it was read, so nothing is stored of it; "
+        "zoo: error: m.onnx: was changed while it was read, so nothing is stored of it; "
         "repeat the command when the file is complete"
     ]
     assert list(Path("results").glob("*/*")) == []
@@ -55,9 +55,9 @@ def test_a_model_that_changes_while_it_is_read_stores_nothing(
 def test_a_model_that_is_merely_touched_is_the_same(
     zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(models / "a.keras", "m.keras")
+    shutil.copy(models / "a.onnx", "m.onnx")
     while_loading(monkeypatch, lambda path: os.utime(path, (1, 1)))
-    assert zoo("eval", "m.keras", "--input", "unit", "--bins", bins / "easy.bin").code == 0
+    assert zoo("eval", "m.onnx", "--input", "unit", "--bins", bins / "easy.bin").code == 0
 
 
 def test_a_bin_that_changes_while_it_is_read_is_refused(
@@ -73,7 +73,7 @@ def test_a_bin_that_changes_while_it_is_read_is_refused(
         return data
 
     monkeypatch.setattr(Path, "read_bytes", read_and_change)
-    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin")
+    done = zoo("eval", models / "a.onnx", "--input", "unit", "--bins", "b.bin")
     assert done.code == 2
     assert done.err.splitlines() == [
         "zoo: error: b.bin: was changed while it was read; repeat when the file is complete"
@@ -88,7 +88,7 @@ def test_a_bin_that_is_replaced_after_it_was_read_changes_nothing(
     shutil.copy(bins / "easy.bin", "b.bin")
     sha256 = read_bin(Path("b.bin")).sha256
     expected = zoo(
-        "eval", models / "a.keras", "--input", "unit", "--bins", "b.bin", "--results", "before"
+        "eval", models / "a.onnx", "--input", "unit", "--bins", "b.bin", "--results", "before"
     )
     shutil.copy(bins / "other.bin", "other.bin")
     changes: dict[str, Callable[[Path], Any]] = {
@@ -96,7 +96,7 @@ def test_a_bin_that_is_replaced_after_it_was_read_changes_nothing(
         "removed": lambda _: Path("b.bin").unlink(),
     }
     while_loading(monkeypatch, changes[how])
-    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin")
+    done = zoo("eval", models / "a.onnx", "--input", "unit", "--bins", "b.bin")
     assert (done.code, done.out) == (0, expected.out)
     assert [path.name for path in Path("results").glob("*/*.json")] == [f"b-{sha256[:8]}.json"]
 
@@ -117,7 +117,7 @@ def test_a_bin_that_is_written_to_after_it_was_read_is_an_error_and_stores_nothi
         "one byte": lambda _: Path("b.bin").write_bytes(other),
     }
     while_loading(monkeypatch, changes[how])
-    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", "b.bin", bins / "other.bin")
+    done = zoo("eval", models / "a.onnx", "--input", "unit", "--bins", "b.bin", bins / "other.bin")
     assert done.code == 2
     assert done.error_lines == [
         "zoo: error: b.bin: was changed while it was evaluated, so nothing is stored of it; "
@@ -155,7 +155,7 @@ def test_a_forward_pass_that_fails_names_its_batch_and_spares_the_rest(
     write_bin(Path("white.bin"), images, [True, False] * 5)
     write_bin(Path("dark.bin"), images[:12], [True, False] * 3)
     done = zoo(
-        "eval", "refusing", models / "a.keras", "--input", "unit", "--batch-size", "4",
+        "eval", "refusing", models / "a.onnx", "--input", "unit", "--batch-size", "4",
         "--bins", "dark.bin", "white.bin",
     )  # fmt: skip
     assert done.code == 2
@@ -223,7 +223,7 @@ def test_a_batch_that_memory_does_not_hold_is_made_smaller_and_said_once(
 def test_leftovers_of_dead_writers_are_removed_when_they_are_old(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
-    command = ("eval", models / "a.keras", "--input", "unit", "--bins", bins / "easy.bin")
+    command = ("eval", models / "a.onnx", "--input", "unit", "--bins", bins / "easy.bin")
     zoo(*command)
     (folder,) = Path("results").iterdir()
     (stem,) = [path.stem for path in folder.glob("*.json")]
@@ -244,15 +244,15 @@ def test_leftovers_of_dead_writers_are_removed_when_they_are_old(
     ("command", "option", "name"),
     [
         (("report", "--results", "results"), "-o", "model.keras"),
-        (("project", "{models}/a.keras", "--bins", "{bins}/easy.bin"), "-o", "model.keras"),
-        (("eval", "{models}/a.keras", "--bins", "{bins}/easy.bin"), "--json", "model.keras"),
+        (("project", "{models}/a.onnx", "--bins", "{bins}/easy.bin"), "-o", "model.keras"),
+        (("eval", "{models}/a.onnx", "--bins", "{bins}/easy.bin"), "--json", "model.keras"),
         (("bins", "info", "easy.bin"), "--faces", "easy.bin"),
     ],
 )
 def test_a_file_of_another_kind_is_not_overwritten(
     zoo: Zoo, models: Path, bins: Path, command: tuple[str, ...], option: str, name: str
 ) -> None:
-    shutil.copy(models / "a.keras", "model.keras")
+    shutil.copy(models / "a.onnx", "model.keras")
     shutil.copy(bins / "easy.bin", "easy.bin")
     before = Path(name).read_bytes()
     done = zoo(*(part.format(models=models, bins=bins) for part in command), option, name)
@@ -263,19 +263,19 @@ def test_a_file_of_another_kind_is_not_overwritten(
 
 def test_results_that_are_a_file_are_told(zoo: Zoo, models: Path, bins: Path) -> None:
     Path("results").write_text("mine")
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     assert (done.code, done.out) == (2, "")
     assert done.err == "zoo: error: --results results: is a file; expected a folder\n"
     assert Path("results").read_text() == "mine"
 
 
 def test_json_goes_through_a_pipe_that_stays_one(zoo: Zoo, models: Path, bins: Path) -> None:
-    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--input", "unit")
+    zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--input", "unit")
     os.mkfifo("pipe")
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
     reader.start()
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--json", "pipe")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--json", "pipe")
     reader.join()
     assert done.code == 0
     assert json.loads(read[0])[0]["model"]["name"] == "a"

@@ -128,7 +128,7 @@ def test_completion_imports_nothing_heavy(shop: Path) -> None:
 def test_quiet_leaves_the_table_and_no_notes(
     zoo: Zoo, models: Path, bins: Path, place: str
 ) -> None:
-    command = ["eval", str(models / "a.keras"), "--bins", str(bins / "easy.bin")]
+    command = ["eval", str(models / "a.onnx"), "--bins", str(bins / "easy.bin")]
     loud = zoo(*command)
     assert "assuming 'unit'" in loud.err
     done = zoo("--quiet", *command) if place == "before" else zoo(*command, "-q")
@@ -138,15 +138,15 @@ def test_quiet_leaves_the_table_and_no_notes(
 
 
 def test_quiet_keeps_warnings_and_errors(zoo: Zoo, models: Path, bins: Path) -> None:
-    done = zoo("eval", models / "nan.keras", "--bins", bins / "easy.bin", "-q")
+    done = zoo("eval", models / "nan.onnx", "--bins", bins / "easy.bin", "-q")
     assert done.code == 1
     assert "without a finite embedding" in done.err
     assert zoo("show", "nothing", "-q").error_lines
 
 
 def test_verbose_says_which_files_and_how_long(zoo: Zoo, models: Path, bins: Path) -> None:
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--verbose")
-    assert f"model a: {models / 'a.keras'}, SHA-256 " in done.err
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--verbose")
+    assert f"model a: {models / 'a.onnx'}, SHA-256 " in done.err
     assert f"bin easy: {bins / 'easy.bin'}, 60 pairs" in done.err
     assert "stored as results/a-" in done.err
 

@@ -296,7 +296,7 @@ def test_a_pipe_gets_fixed_columns_and_markdown_the_same_figures(zoo: Zoo) -> No
 def test_a_model_file_is_measured_once_and_then_answered_from_the_store(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
-    arguments = (models / "a.keras", models / "b.keras", "--bins", bins / "easy.bin")
+    arguments = (models / "a.onnx", models / "b.onnx", "--bins", bins / "easy.bin")
     first = compared(zoo, *arguments)
     assert len(list(RESULTS.glob("*/easy-*.json"))) == 2
     script = (
@@ -317,8 +317,8 @@ def test_a_model_file_is_measured_once_and_then_answered_from_the_store(
 
 
 def test_what_the_other_model_is_stored_on_is_measured(zoo: Zoo, models: Path, bins: Path) -> None:
-    assert zoo("eval", models / "a.keras", "--bins", bins / "other.bin").code == 0
-    (duel,) = compared(zoo, "a", models / "b.keras")
+    assert zoo("eval", models / "a.onnx", "--bins", bins / "other.bin").code == 0
+    (duel,) = compared(zoo, "a", models / "b.onnx")
     assert [each["bin"]["name"] for each in duel["bins"]] == ["other"]
 
 
@@ -329,7 +329,7 @@ def test_missing_bins_are_measured_with_the_settings_that_are_stored(
         done = zoo("eval", models / f"{model}.keras", "--bins", bins / "easy.bin", "--flip", "sum")
         assert done.code == 0
     chosen = ("--bins", bins / "easy.bin", bins / "other.bin")
-    (duel,) = compared(zoo, models / "a.keras", models / "b.keras", *chosen)
+    (duel,) = compared(zoo, models / "a.onnx", models / "b.onnx", *chosen)
     assert len(duel["bins"]) == 2
     assert duel["a"]["settings"]["flip"] == "sum"
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from samples import SIZE, Zoo, face, png, save_any_size, save_dense, write_pairs
+from samples import SIZE, Zoo, face, png, save_any_size, write_pairs
 
 from evaluator.bins import read_bin, write_bin
+from tests.small_models import save_projection
 from zoo.progress import Progress
 
 
@@ -24,7 +25,7 @@ def figures_of(text: str) -> list[dict[str, Any]]:
 
 
 def test_a_table_and_a_stored_result_come_out(zoo: Zoo, models: Path, bins: Path) -> None:
-    done = zoo("eval", models / "a.keras", "--input", "raw", "--bins", bins / "easy.bin")
+    done = zoo("eval", models / "a.onnx", "--input", "raw", "--bins", bins / "easy.bin")
     assert done.code == 0
     assert done.err == ""
     header, row = done.out.splitlines()
@@ -39,7 +40,7 @@ def test_figures_are_those_of_numpy_and_scikit_learn(zoo: Zoo, models: Path, bin
     from sklearn.metrics import roc_auc_score
 
     done = zoo(
-        "eval", models / "a.keras", "--input", "raw", "--bins", bins / "easy.bin", "--json", "-"
+        "eval", models / "a.onnx", "--input", "raw", "--bins", bins / "easy.bin", "--json", "-"
     )
     (figures,) = figures_of(done.out)
     # The model restated: the same random matrix, and cosines of the pixels it projects.
@@ -56,7 +57,7 @@ def test_figures_are_those_of_numpy_and_scikit_learn(zoo: Zoo, models: Path, bin
 
 
 def test_every_way_to_name_bins_means_the_same(zoo: Zoo, models: Path, bins: Path) -> None:
-    a, b = models / "a.keras", models / "b.keras"
+    a, b = models / "a.onnx", models / "b.onnx"
     easy, other = bins / "easy.bin", bins / "other.bin"
     ways: list[tuple[object, ...]] = [
         (a, b, "--bins", easy, other),
@@ -76,14 +77,14 @@ def test_without_bins_every_bin_found_is_used_and_said(
     zoo: Zoo, models: Path, bins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_DATA", str(bins))
-    done = zoo("eval", models / "a.keras")
+    done = zoo("eval", models / "a.onnx")
     assert "no --bins given: using every bin found: easy other" in done.err
     assert done.out.split()[:2] == ["model", "easy"]
     assert "other" in done.out.splitlines()[0]
 
 
 def test_without_bins_and_with_none_found_it_is_an_error(zoo: Zoo, models: Path) -> None:
-    done = zoo("eval", models / "a.keras")
+    done = zoo("eval", models / "a.onnx")
     assert done.code == 2
     assert "no --bins given" in done.error_lines[0]
     assert "--data DIR" in done.error_lines[0]
@@ -92,30 +93,30 @@ def test_without_bins_and_with_none_found_it_is_an_error(zoo: Zoo, models: Path)
 def test_asking_again_is_answered_from_the_store_and_said(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
-    first = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
-    again = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    first = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
+    again = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     assert "store" not in first.err
     assert "all results answered from the store; --fresh measures again" in again.err
     assert again.out == first.out
-    more = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", bins / "other.bin")
+    more = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", bins / "other.bin")
     assert "1 of 2 results answered from the store" in more.err
 
 
 def test_fresh_measures_again(zoo: Zoo, models: Path, bins: Path) -> None:
-    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     (stored,) = Path("results").glob("*/*.json")
     before = stored.stat().st_mtime_ns
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--fresh")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--fresh")
     assert "store" not in done.err
     assert stored.stat().st_mtime_ns > before
     assert len(list(stored.parent.iterdir())) == 2  # the old scores are gone
 
 
 def test_a_damaged_stored_result_is_measured_again(zoo: Zoo, models: Path, bins: Path) -> None:
-    first = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    first = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     (stored,) = Path("results").glob("*/*.json")
     stored.write_text(stored.read_text()[:100])
-    again = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    again = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     assert again.code == 0
     assert "measured again" in again.err
     assert again.out == first.out
@@ -124,12 +125,12 @@ def test_a_damaged_stored_result_is_measured_again(zoo: Zoo, models: Path, bins:
 def test_a_stored_result_of_other_settings_or_name_is_no_answer(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
-    zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     (stored,) = Path("results").glob("*/*.json")
     result = json.loads(stored.read_text())
     for part, key, value in (("settings", "flip", "sum"), ("model", "name", "b")):
         stored.write_text(json.dumps({**result, part: {**result[part], key: value}}))
-        assert "store" not in zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").err
+        assert "store" not in zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").err
 
 
 def test_an_entry_whose_size_was_edited_is_measured_again(
@@ -151,17 +152,17 @@ def test_an_entry_whose_size_was_edited_is_measured_again(
 def test_a_changed_model_of_the_same_name_is_measured(
     zoo: Zoo, models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    path = tmp_path / "model.keras"
-    shutil.copy(models / "a.keras", path)
+    path = tmp_path / "model.onnx"
+    shutil.copy(models / "a.onnx", path)
     first = zoo("eval", path, "--bins", bins / "easy.bin")
-    shutil.copy(models / "b.keras", path)
+    shutil.copy(models / "b.onnx", path)
     second = zoo("eval", path, "--bins", bins / "easy.bin")
     assert "store" not in second.err
     assert first.out != second.out
 
 
 def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: Path) -> None:
-    base = ("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    base = ("eval", models / "c.keras", "--bins", bins / "easy.bin")
     ways: list[tuple[str, ...]] = [
         (),
         ("--flip", "sum"),
@@ -182,7 +183,7 @@ def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: 
 
 def test_json_on_stdout_stands_alone(zoo: Zoo, models: Path, bins: Path) -> None:
     done = zoo(
-        "eval", models / "a.keras", models / "b.keras", "--bins", bins / "easy.bin", "--json", "-"
+        "eval", models / "a.onnx", models / "b.onnx", "--bins", bins / "easy.bin", "--json", "-"
     )
     results = json.loads(done.out)
     assert [result["model"]["name"] for result in results] == ["a", "b"]
@@ -190,7 +191,7 @@ def test_json_on_stdout_stands_alone(zoo: Zoo, models: Path, bins: Path) -> None
 
 
 def test_json_in_a_file_comes_with_the_table(zoo: Zoo, models: Path, bins: Path) -> None:
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--json", "found.json")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--json", "found.json")
     assert done.out.startswith("model")
     (result,) = json.loads(Path("found.json").read_text())
     assert result["bin"]["pairs"] == 60
@@ -203,7 +204,7 @@ def test_json_in_a_file_comes_with_the_table(zoo: Zoo, models: Path, bins: Path)
 def test_a_json_target_that_cannot_be_is_refused_before_the_work(
     zoo: Zoo, models: Path, bins: Path, target: str, complaint: str
 ) -> None:
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--json", target)
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--json", target)
     assert done.code == 2
     assert complaint in done.error_lines[0]
     assert not Path("results").exists()
@@ -269,18 +270,18 @@ def test_dropped_pairs_are_left_out_and_counted(zoo: Zoo, models: Path, dark_bin
 
 def test_dropping_every_pair_leaves_figures_undefined(zoo: Zoo, models: Path, bins: Path) -> None:
     done = zoo(
-        "eval", models / "nan.keras", "--bins", bins / "easy.bin", "--nan", "drop", "--json", "-"
+        "eval", models / "nan.onnx", "--bins", bins / "easy.bin", "--nan", "drop", "--json", "-"
     )
     (result,) = json.loads(done.out)
     assert result["non_finite"]["dropped_pairs"] == 60
     assert result["figures"]["accuracy"] is None
-    table = zoo("eval", models / "nan.keras", "--bins", bins / "easy.bin", "--nan", "drop").out
+    table = zoo("eval", models / "nan.onnx", "--bins", bins / "easy.bin", "--nan", "drop").out
     assert "undefined,dropped:60" in table
 
 
 def test_one_broken_model_leaves_the_others_results(zoo: Zoo, models: Path, bins: Path) -> None:
     done = zoo(
-        "eval", *(models / f"{name}.keras" for name in ("a", "torn", "b")), "--input", "unit",
+        "eval", *(models / name for name in ("a.onnx", "torn.keras", "b.onnx")), "--input", "unit",
         "--bins", bins / "easy.bin",
     )  # fmt: skip
     assert done.code == 2
@@ -295,7 +296,7 @@ def test_an_image_that_does_not_decode_leaves_the_bins_before(
     images = list(read_bin(bins / "other.bin").images)
     images[7] = images[7][:60]
     write_bin(Path("cut.bin"), images, read_bin(bins / "other.bin").genuine)
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "cut.bin")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "cut.bin")
     assert done.code == 2
     (line,) = done.error_lines
     assert "cut.bin: image 7 (pair 3)" in line
@@ -303,9 +304,10 @@ def test_an_image_that_does_not_decode_leaves_the_bins_before(
 
 
 def test_resizing_is_said_once_a_run(zoo: Zoo, models: Path, bins: Path, tmp_path: Path) -> None:
-    second = save_dense(tmp_path / "second.keras", size=4, seed=9)
+    second = tmp_path / "second.onnx"
+    save_projection(second, side=4, seed=9)
     done = zoo(
-        "eval", models / "small.keras", second, "--input", "unit",
+        "eval", models / "small.onnx", second, "--input", "unit",
         "--bins", bins / "easy.bin", bins / "other.bin",
     )  # fmt: skip
     assert done.err.splitlines() == ["images of 8x8 are resized to 4x4, the model's input"]
@@ -314,12 +316,12 @@ def test_resizing_is_said_once_a_run(zoo: Zoo, models: Path, bins: Path, tmp_pat
 def test_nothing_is_said_of_resizing_where_there_is_none(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
-    done = zoo("eval", models / "a.keras", "--input", "unit", "--bins", bins / "easy.bin")
+    done = zoo("eval", models / "a.onnx", "--input", "unit", "--bins", bins / "easy.bin")
     assert done.err == ""
 
 
 def test_an_assumed_input_range_is_said(zoo: Zoo, models: Path, bins: Path) -> None:
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     assert "a: no --input given: assuming 'unit'" in done.err
 
 
@@ -327,7 +329,7 @@ def test_the_batch_size_does_not_change_figures(zoo: Zoo, models: Path, bins: Pa
     seen = []
     for size in (1, 7, 64):
         done = zoo(
-            "eval", models / "a.keras", "--bins", bins / "easy.bin", "--batch-size", size,
+            "eval", models / "a.onnx", "--bins", bins / "easy.bin", "--batch-size", size,
             "--fresh", "--json", "-",
         )  # fmt: skip
         (figures,) = figures_of(done.out)
@@ -341,7 +343,7 @@ def test_two_bins_of_one_name_are_two_columns(
 ) -> None:
     (tmp_path / "new").mkdir()
     shutil.copy(bins / "other.bin", tmp_path / "new" / "easy.bin")
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "new/easy.bin")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "new/easy.bin")
     first, second = (read_bin(p).sha256[:8] for p in (bins / "easy.bin", Path("new/easy.bin")))
     header = done.out.splitlines()[0].split()
     assert header[1] == f"easy_({first})"
@@ -352,7 +354,7 @@ def test_a_copy_of_a_bin_has_a_column_and_a_result_of_its_own(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
     shutil.copy(bins / "easy.bin", "copy.bin")
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "copy.bin", "--json", "-")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "copy.bin", "--json", "-")
     results = json.loads(done.out)
     assert [result["bin"]["name"] for result in results] == ["easy", "copy"]
     assert results[0]["figures"] == results[1]["figures"]
@@ -364,7 +366,7 @@ def test_an_entry_brings_its_range_and_is_checked_by_hash(
 ) -> None:
     def write(sha256: str) -> None:
         Path("models.yaml").write_text(
-            f"models:\n  mine:\n    file: {models}/a.keras\n    sha256: {sha256}\n"
+            f"models:\n  mine:\n    file: {models}/a.onnx\n    sha256: {sha256}\n"
             "    input: {profile: symmetric}\n    source: a test\n"
         )
 
@@ -384,7 +386,7 @@ def test_a_results_folder_that_is_a_file_is_refused_in_one_line(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
     Path("taken").write_text("")
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", "--results", "taken")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--results", "taken")
     assert done.code == 2
     assert len(done.err.splitlines()) == 1
     assert "taken" in done.error_lines[0]
@@ -396,7 +398,7 @@ def test_a_results_folder_that_is_a_file_is_refused_in_one_line(
 def test_an_unknown_value_lists_the_choices(
     zoo: Zoo, models: Path, bins: Path, option: str
 ) -> None:
-    done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", option, "rgbb")
+    done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", option, "rgbb")
     assert done.code == 2
     assert f"unknown {option} 'rgbb': expected one of " in done.error_lines[0]
 
@@ -416,7 +418,7 @@ def test_ctrl_c_keeps_the_results_that_are_finished(
     # A shell that starts the tests in the background has them ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        done = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", bins / "other.bin")
+        done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", bins / "other.bin")
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.code == 130
@@ -427,5 +429,5 @@ def test_ctrl_c_keeps_the_results_that_are_finished(
     assert done.out == ""
     names = [path.name.split("-")[0] for path in tmp_path.glob("results/*/*.json")]
     assert names == ["easy"]
-    again = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", bins / "other.bin")
+    again = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", bins / "other.bin")
     assert "1 of 2 results answered from the store" in again.err

@@ -170,7 +170,7 @@ def test_a_score_that_is_not_finite_fails_or_is_dropped(zoo: Zoo) -> None:
 
 def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:
     of_bin = read_bin(bins / "easy.bin")
-    assert zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").code == 0
+    assert zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").code == 0
     scores = of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs)
     path = write_scores(Path("vendor.csv"), scores, of_bin.genuine)
     stored(zoo, "--scores", path, "--bins", bins / "easy.bin")
@@ -298,3 +298,80 @@ sys.exit(f"imported: {loaded}" if loaded else 0)
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"0.5,1\n" + b"x" * 200_000 + b",1\n",
+        b"0.5,1\n" + b"x" * 100_000 + b",1\n",
+        b"0.5,1\n0.5," + b"x" * 100_000 + b"\n",
+        b"a" * 100_000 + b",1\n",
+        b"0.5,1\n\0,\0\n",
+        "0.5,1\n".encode("utf-16"),
+        b"\xff\xfe\xfd",
+        b"0.5,1\n1e300,0\n",
+        b"\x1b[31m,\x1b\n",
+        b"",
+        b"\n" * 100_000,
+    ],
+    ids=range(11),
+)
+def test_text_of_any_content_is_one_short_line(zoo: Zoo, content: bytes) -> None:
+    Path("s.csv").write_bytes(content)
+    done = zoo("eval", "--scores", "s.csv")
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("zoo: error: s.csv")
+    assert len(line) < 400
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("option", ["--scores", "--embeddings"])
+@pytest.mark.parametrize("name", ["x.npz", "x.csv"])
+def test_scores_that_are_no_file_are_one_line_at_once(zoo: Zoo, option: str, name: str) -> None:
+    path = Path(name)
+    for make in (os.mkfifo, lambda at: at.symlink_to("/dev/zero"), Path.mkdir):
+        make(path)
+        done = zoo("eval", option, path)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_text_larger_than_what_is_read_is_refused_at_once(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("s.csv").open("wb") as file:
+        file.truncate(10 * 2**30)
+    done = zoo("eval", "--scores", "s.csv")
+    assert "s.csv: larger than" in done.error_lines[0]
+    monkeypatch.setattr("zoo.external_files.available_bytes", lambda: 12_000)
+    Path("s.csv").write_text("0.5,1\n" * 200)
+    assert "s.csv: larger than 1,000 bytes" in zoo("eval", "--scores", "s.csv").error_lines[0]
+
+
+@pytest.mark.parametrize("name", ["badz.npz", "huge.npz"])
+@pytest.mark.parametrize("option", ["--scores", "--embeddings"])
+def test_an_npz_that_cannot_be_what_it_says_is_one_line(
+    zoo: Zoo, shared: Path, name: str, option: str
+) -> None:
+    done = zoo("eval", option, shared / "cases" / "security" / name)
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert name in done.error_lines[0]
+
+
+def test_a_small_npz_does_not_fill_memory(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluator.models.limits.available_bytes", lambda: 2**27)
+    np.savez_compressed("s.npz", score=np.zeros(2**22), label=np.zeros(2**22, np.uint8))
+    assert Path("s.npz").stat().st_size < 100_000
+    line = zoo("eval", "--scores", "s.npz").error_lines[0]
+    assert "s.npz: array 'score' cannot be read: needs 201,326,592 bytes of memory" in line
+
+
+def test_names_of_arrays_are_shown_as_one_printable_line(zoo: Zoo) -> None:
+    np.savez("s.npz", **{"\x1b[31m" + "x" * 500: np.zeros(3), "a\nb": np.zeros(3)})
+    (line,) = zoo("eval", "--scores", "s.npz").err.splitlines()
+    assert line.isprintable()
+    assert len(line) < 400

@@ -41,6 +41,7 @@ HOSTILE: tuple[Any, ...] = (
     float("nan"),
     "",
     "../x.h5",
+    "n" * 300 + "/x\udc80",
     "\x1b[31m\u202e<b>\ud800",
     "9" * 5000,
     [],
@@ -197,6 +198,8 @@ def hdf5_of(path: Path, changes: dict[str, Any]) -> None:
 )
 def test_scores_of_any_values_leave_the_others(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = good_and_bad(tmp_path)
+    for name in ("good", "bad"):
+        store(tmp_path, name, cosines(PAIRS, noise=1, seed=1, bin="cfp"), bin="cfp")
     hdf5_of(path.with_name(load_result(path).scores or ""), changes)
     shown, _ = everything_reads(tmp_path)
     assert "good" in shown
@@ -250,3 +253,42 @@ def test_remembered_ranks_that_none_can_have_are_ranked_anew(zoo: Zoo) -> None:
         value["sha256"] = _digest(value["standings"])
         memory.write_text(json.dumps(value))
         assert zoo("leaderboard").out == expected
+
+
+@pytest.mark.parametrize("change", ["fewer pairs", "more pairs", "other labels", "other images"])
+def test_results_that_claim_one_bin_and_differ_leave_the_others(zoo: Zoo, change: str) -> None:
+    from stores import sha
+
+    store(RESULTS, "good", cosines(PAIRS, noise=1, seed=1))
+    store(RESULTS, "fine", cosines(PAIRS, noise=2, seed=2))
+    pairs = {"fewer pairs": 60, "more pairs": 140}.get(change, PAIRS)
+    genuine = labels(pairs) if change != "other labels" else ~labels(pairs)
+    images = np.zeros(2 * pairs, np.int64) if change == "other images" else None
+    scores = np.where(genuine, 0.5, -0.5) + np.linspace(0, 0.7, pairs)
+    store(RESULTS, "liar", scores, genuine=genuine, images=images, bin_hash=sha("lfw"))
+    everything_reads(RESULTS)
+    for command in (
+        ("leaderboard",),
+        ("report", "--no-faces"),
+        ("compare", "good", "liar"),
+        ("compare", "good", "fine"),
+        ("threshold", "liar", "--far", "0.1"),
+    ):
+        done = zoo(*command)
+        assert done.code in (0, 2), command
+        assert len(done.error_lines) == (done.code == 2)
+        assert done.code == 0 or "liar" in done.error_lines[0]
+
+
+def test_a_report_does_not_look_for_pairs_that_a_bin_does_not_have(zoo: Zoo, bins: Path) -> None:
+    import hashlib
+
+    path = bins / "easy.bin"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    at = store(RESULTS, "good", cosines(400, noise=3, seed=1), bin="easy", bin_hash=sha256)
+    value = json.loads(at.read_text())
+    value["bin"]["path"] = str(path)
+    at.write_text(json.dumps(value))
+    done = zoo("report")
+    assert done.code == 0, done.err
+    assert "easy.bin has 60 pairs, not 400" in Path("report.html").read_text()

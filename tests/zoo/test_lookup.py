@@ -22,7 +22,7 @@ def entries(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> di
     monkeypatch.delenv("ZOO_DATA", raising=False)
     rows = "".join(
         f"  {name}:\n    file: {file}\n    input: {{profile: raw}}\n    source: s\n"
-        for name, file in (("here", models / "a.keras"), ("away", "away.h5"))
+        for name, file in (("here", models / "a.onnx"), ("away", "away.h5"))
     )
     (tmp_path / "models.yaml").write_text("models:\n" + rows)
     return read_registry(tmp_path / "models.yaml")
@@ -41,14 +41,14 @@ def bin_refusal(value: str, entries: dict[str, Entry], *folders: Path) -> str:
 
 
 def test_models_come_in_order_each_once(entries: dict[str, Entry], models: Path) -> None:
-    b, a = str(models / "b.keras"), str(models / "a.keras")
+    b, a = str(models / "b.onnx"), str(models / "a.onnx")
     chosen = resolve_models([b, "here", a, b], entries)
     assert [choice.name for choice in chosen] == ["b", "here"]
     assert chosen[1].entry is entries["here"]  # the file given later does not take its range away
 
 
 def test_a_file_goes_before_an_entry_of_its_name(entries: dict[str, Entry], models: Path) -> None:
-    shutil.copy(models / "b.keras", "here")
+    shutil.copy(models / "b.onnx", "here")
     (choice,) = resolve_models(["here"], entries)
     assert choice.path == Path("here")
     assert choice.entry is None
@@ -81,7 +81,7 @@ def test_a_folder_and_nothing_are_no_models(entries: dict[str, Entry], models: P
 def test_a_model_after_bins_says_models_first(
     entries: dict[str, Entry], models: Path, kind: str
 ) -> None:
-    value = str(models / "a.keras") if kind == "path" else kind.split()[1]
+    value = str(models / "a.onnx") if kind == "path" else kind.split()[1]
     message = bin_refusal(value, entries)
     assert "this is a model" in message
     assert "put models first: zoo eval" in message
@@ -134,7 +134,7 @@ def test_two_ways_to_one_bin_are_one_bin(entries: dict[str, Entry], bins: Path) 
 def test_names_of_files_move_no_cursor(
     entries: dict[str, Entry], models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    model = shutil.copy(models / "a.keras", tmp_path / "\x1b[31mred\nline.keras")
+    model = shutil.copy(models / "a.onnx", tmp_path / "\x1b[31mred\nline.keras")
     assert resolve_models([str(model)], entries)[0].name == "\\x1b[31mred line"
     shutil.copy(bins / "easy.bin", tmp_path / "\x1b[2J.bin")
     [path] = resolve_bins(["\x1b[2J"], [tmp_path], entries)

@@ -160,7 +160,7 @@ def test_probe_shows_every_profile_and_the_options_to_use(
 
 
 def test_probe_says_where_it_cannot_tell(zoo: Zoo, models: Path, bins: Path) -> None:
-    outcome = zoo("probe", models / "a.keras", "--bins", bins / "easy.bin")
+    outcome = zoo("probe", models / "a.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 0
     assert "cannot tell" in outcome.out
 
@@ -177,7 +177,7 @@ def test_probe_says_where_it_cannot_tell(zoo: Zoo, models: Path, bins: Path) -> 
 def test_probe_s_bad_arguments_are_one_line(
     zoo: Zoo, models: Path, bins: Path, arguments: list[str], cause: str
 ) -> None:
-    outcome = zoo("probe", models / "a.keras", "--data", bins, *arguments)
+    outcome = zoo("probe", models / "a.onnx", "--data", bins, *arguments)
     assert outcome.code == 2
     assert len(outcome.error_lines) == 1
     assert cause in outcome.error_lines[0]
@@ -201,7 +201,7 @@ def test_verify_compares_under_the_published_protocol(
     from evaluator import protocols
     from evaluator.results import load_result, load_scores, stored_results
 
-    registry(tmp_path, models / "a.keras", "0.5", protocol)
+    registry(tmp_path, models / "a.onnx", "0.5", protocol)
     outcome = zoo("verify", "mine", "--data", bins)
     assert "left out: elsewhere" in outcome.err
     (path,) = stored_results(tmp_path / "results")
@@ -210,14 +210,14 @@ def test_verify_compares_under_the_published_protocol(
     row = outcome.out.splitlines()[1].split()
     assert row[:3] == ["mine", "easy", protocol]
     assert row[4] == f"{100 * expected:.2f}"
-    registry(tmp_path, models / "a.keras", f"{expected:.6f}", protocol)
+    registry(tmp_path, models / "a.onnx", f"{expected:.6f}", protocol)
     assert zoo("verify", "mine", "--data", bins).code == 0
 
 
 def test_verify_exits_1_where_the_published_figure_is_outside_the_interval(
     zoo: Zoo, models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    registry(tmp_path, models / "a.keras", "0.1")
+    registry(tmp_path, models / "a.onnx", "0.1")
     outcome = zoo("verify", "mine", "--data", bins)
     assert outcome.code == 1
     assert "NO" in outcome.out
@@ -226,18 +226,18 @@ def test_verify_exits_1_where_the_published_figure_is_outside_the_interval(
 def test_verify_of_a_model_that_is_not_finite_fails(
     zoo: Zoo, models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    registry(tmp_path, models / "nan.keras", "0.9")
+    registry(tmp_path, models / "nan.onnx", "0.9")
     outcome = zoo("verify", "mine", "--data", bins)
     assert outcome.code == 1
     assert "not finite" in outcome.out
 
 
 def test_verify_says_what_is_missing(zoo: Zoo, models: Path, tmp_path: Path) -> None:
-    registry(tmp_path, models / "a.keras", "0.9")
+    registry(tmp_path, models / "a.onnx", "0.9")
     assert "none of these bins" in zoo("verify", "mine").err
     assert "did you mean 'mine'" in zoo("verify", "mime").err
     (tmp_path / "models.yaml").write_text(
-        f"models:\n  bare:\n    file: {models / 'a.keras'}\n    input: {{profile: unit}}\n"
+        f"models:\n  bare:\n    file: {models / 'a.onnx'}\n    input: {{profile: unit}}\n"
         "    source: a test\n"
     )
     assert "no published figures" in zoo("verify", "bare").err
@@ -259,11 +259,11 @@ def test_collapsed_embeddings_point_to_probe(
 
 
 def test_a_working_model_is_not_called_collapsed(zoo: Zoo, models: Path, bins: Path) -> None:
-    assert "zoo probe" not in zoo("eval", models / "a.keras", "--bins", bins / "easy.bin").err
+    assert "zoo probe" not in zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").err
 
 
 def test_embeddings_that_are_not_finite_point_to_probe(zoo: Zoo, models: Path, bins: Path) -> None:
-    outcome = zoo("eval", models / "nan.keras", "--bins", bins / "easy.bin")
+    outcome = zoo("eval", models / "nan.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 1
     assert "zoo probe" in outcome.err
 
@@ -326,7 +326,7 @@ def test_an_entry_states_output_size_and_custom_layers(
 def test_a_size_that_is_none_is_refused(
     zoo: Zoo, models: Path, bins: Path, option: list[str]
 ) -> None:
-    outcome = zoo("eval", models / "a.keras", "--bins", bins / "easy.bin", *option)
+    outcome = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", *option)
     assert outcome.code == 2
     assert "expected pixels" in outcome.err
 

@@ -126,7 +126,7 @@ def test_a_sheet_of_many_fits_tensorboard():
 
 
 def test_a_page_shows_the_faces_of_a_folder(zoo: Zoo, models: Path, faces: Path, tmp_path: Path):
-    done = zoo("project", models / "a.keras", "--data", faces, "--maps", "pca", "-o", "out.html")
+    done = zoo("project", models / "a.onnx", "--data", faces, "--maps", "pca", "-o", "out.html")
     assert done.code == 0, done.err
     assert "out.html: 21 images" in done.err
     assert done.out == ""
@@ -186,7 +186,7 @@ def test_tensorboards_projector_reads_the_log(zoo: Zoo, models: Path, faces: Pat
         from google.protobuf import text_format
         from tensorboard.plugins.projector import projector_config_pb2
     done = zoo(
-        "project", models / "a.keras", "--data", faces, "--maps", "pca", "--tensorboard", "log"
+        "project", models / "a.onnx", "--data", faces, "--maps", "pca", "--tensorboard", "log"
     )
     assert done.code == 0, done.err
     config = projector_config_pb2.ProjectorConfig()
@@ -205,7 +205,7 @@ def test_tensorboards_projector_reads_the_log(zoo: Zoo, models: Path, faces: Pat
 def test_embeddings_that_are_not_finite_are_left_out_and_counted(
     zoo: Zoo, models: Path, bins: Path, tmp_path: Path
 ):
-    done = zoo("project", models / "nan.keras", "--bins", bins / "easy.bin", "--maps", "pca")
+    done = zoo("project", models / "nan.onnx", "--bins", bins / "easy.bin", "--maps", "pca")
     assert done.code == 2
     [error] = done.error_lines
     assert "only 0 of 30 embeddings are finite" in error
@@ -228,7 +228,7 @@ def test_mistakes_are_one_line_before_tensorflow(
 ):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     filled = [str(bins) if each == "BINS" else each for each in arguments]
-    done = zoo("project", models / "a.keras", *filled)
+    done = zoo("project", models / "a.onnx", *filled)
     assert done.code == 2
     [error] = done.error_lines
     assert message in error
@@ -239,7 +239,7 @@ def test_umap_names_its_extra(zoo: Zoo, models: Path, bins: Path, monkeypatch: p
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "umap" else found(name, *a)
     )
-    done = zoo("project", models / "a.keras", "--bins", bins / "easy.bin", "--maps", "umap")
+    done = zoo("project", models / "a.onnx", "--bins", bins / "easy.bin", "--maps", "umap")
     assert done.code == 2
     assert "pip install 'face-zoo[umap]'" in done.err
 
@@ -260,6 +260,6 @@ def test_three_images_are_the_least(zoo: Zoo, models: Path, tmp_path: Path):
     from evaluator.bins import write_bin
 
     write_bin(tmp_path / "two.bin", [png(face(0, 0)), png(face(0, 1))], np.array([True]))
-    done = zoo("project", models / "a.keras", "--bins", "two.bin")
+    done = zoo("project", models / "a.onnx", "--bins", "two.bin")
     assert done.code == 2
     assert "a map takes 3 distinct images or more; found 2" in done.err

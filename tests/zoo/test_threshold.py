@@ -136,7 +136,7 @@ def test_the_table_fits_eighty_columns_and_says_who_chose(
 
 
 def test_a_model_file_is_measured_where_results_lack(zoo: Zoo, models: Path, bins: Path) -> None:
-    arguments = (models / "a.keras", "--bins", bins / "easy.bin", "--far", "0.1")
+    arguments = (models / "a.onnx", "--bins", bins / "easy.bin", "--far", "0.1")
     found = chosen(zoo, *arguments)
     assert found["bins"][0]["name"] == "easy"
     assert len(list(RESULTS.glob("a-*/easy-*.json"))) == 1

@@ -13,8 +13,9 @@ from PIL import Image
 
 from evaluator.bins import read_bin
 from evaluator.decode import DecodeError, decode_image
-from evaluator.errors import BinError
+from evaluator.errors import BinError, plain_name
 from evaluator.results import BinRecord
+from zoo.stored import is_there
 
 # Shown at 60 to 90 CSS pixels: sharp on most screens, about 3 kB each.
 SIDE = 112
@@ -32,18 +33,21 @@ class Faces:
 def faces_of(record: BinRecord, pairs: Sequence[int]) -> Faces:
     """The faces of these pairs of a bin, if its file is where it was and is still the same."""
     path = Path(record.path)
-    if path.is_fifo():  # opening it would wait for somebody who writes
-        return Faces({}, f"{path.name} was a pipe, and is gone with what it held")
+    name = plain_name(path.name)
+    if not is_there(path):  # opening a pipe would wait for somebody who writes
+        return Faces({}, f"{name} is no longer where it was when it was measured, or no file")
     try:
         verification_set = read_bin(path)
     except FileNotFoundError:
-        return Faces({}, f"{path.name} is no longer where it was when it was measured")
+        return Faces({}, f"{name} is no longer where it was when it was measured")
     except OSError as error:
-        return Faces({}, f"{path.name} cannot be read: {error.strerror}")
+        return Faces({}, f"{name} cannot be read: {error.strerror}")
     except BinError:
-        return Faces({}, f"{path.name} is no longer a bin that can be read")
+        return Faces({}, f"{name} is no longer a bin that can be read")
     if verification_set.sha256 != record.sha256:
-        return Faces({}, f"{path.name} has changed since it was measured (another SHA-256)")
+        return Faces({}, f"{name} has changed since it was measured (another SHA-256)")
+    if verification_set.pairs != record.pairs:
+        return Faces({}, f"{name} has {verification_set.pairs:,} pairs, not {record.pairs:,}")
     made: dict[bytes, str | None] = {}
     for slot in (side for pair in pairs for side in (2 * pair, 2 * pair + 1)):
         data = verification_set.images[slot]

@@ -142,7 +142,8 @@ def calibration(contestant: Contestant, selection: Selection) -> Calibration | N
     for column in selection.columns:
         scored = selection.of(contestant, column)
         threshold = (scored.result.figures or {}).get("threshold") if scored else None
-        if scored is not None and threshold is not None:
+        both = scored is not None and 0 < scored.genuine.sum() < len(scored.genuine)
+        if scored is not None and threshold is not None and both:
             usable.append((column, scored, float(threshold)))
     if len(usable) < 2:
         return None

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from evaluator.errors import InputError, cause_of
+from evaluator.errors import InputError, cause_of, plain_name
+from evaluator.result_check import is_count
 from training.curves import number_of
 from training.recipes import Recipe, summary
 from training.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
 from zoo.registry import read_registry
 from zoo.report.selection import Contestant
+from zoo.stored import is_there
 
 Points = tuple[tuple[int, float], ...]
 
@@ -42,7 +44,7 @@ class Run:
     @property
     def source(self) -> str:
         """The name of the folder or file that it was trained on; no path, as a report is sent."""
-        return PurePath(str(self.data.get("source", ""))).name
+        return PurePath(self.data.get("source", "")).name
 
     @property
     def bins(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
     unreadable = []
     for slot, each in enumerate(contestants):
         folder = RunFolder(Path(each.record.path).parent)
-        if each.record.identity in found or not folder.entry.is_file() or not folder.log.is_file():
+        if each.record.identity in found or not is_there(folder.entry) or not is_there(folder.log):
             continue
         try:
             run = _run(slot, each, folder)
@@ -102,10 +104,13 @@ def _run(slot: int, contestant: Contestant, folder: RunFolder) -> Run | None:
 
 
 def _data(folder: RunFolder) -> dict[str, Any]:
+    """What of the record of a run's data is shown; each as a page may show it."""
     try:
-        return read_data_record(folder)
+        record = read_data_record(folder)
     except (RunError, OSError):
         return {}
+    shown = {key: record[key] for key in ("images", "people") if is_count(record.get(key))}
+    return {**shown, **{key: plain_name(record[key]) for key in ("source", "fingerprint")}}
 
 
 def _series(rows: Sequence[dict[str, str]]) -> dict[str, Points]:

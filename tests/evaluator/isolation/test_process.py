@@ -20,6 +20,7 @@ from evaluator.errors import ModelError
 from evaluator.isolation.process import ModelProcess, Patience, open_model
 from evaluator.isolation.wall import missing_part
 from evaluator.models import LoadOptions, check_model
+from tests.small_models import save_projection
 
 ROOT = Path(__file__).parents[3]
 SIDE = 8
@@ -60,27 +61,6 @@ def replace_code(path: Path, function: Callable[[Any], Any]) -> None:
             archive.writestr(name, data)
 
 
-def save_onnx(path: Path, *, seed: int = 0) -> Path:
-    """A random projection to 16 numbers, which needs no TensorFlow to run."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    weights = np.random.default_rng(seed).normal(size=(SIDE * SIDE * 3, 16)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Flatten", ["image"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
-        ],
-        "projection",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 16])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, str(path))
-    return path
-
-
 def batch_of(images: int) -> Any:
     return np.random.default_rng(1).uniform(size=(images, SIDE, SIDE, 3)).astype(np.float32)
 
@@ -88,7 +68,8 @@ def batch_of(images: int) -> Any:
 def test_embeddings_are_those_of_the_model_in_this_process(tmp_path: Path) -> None:
     import onnxruntime
 
-    path = save_onnx(tmp_path / "m.onnx")
+    path = tmp_path / "m.onnx"
+    save_projection(path)
     session = onnxruntime.InferenceSession(str(path))
     before = set(Path("/tmp").glob("zoo-model-*"))
     with open_model(path, UNIT) as embedder:
@@ -101,14 +82,17 @@ def test_embeddings_are_those_of_the_model_in_this_process(tmp_path: Path) -> No
 
 
 def test_two_models_are_open_at_once(tmp_path: Path) -> None:
-    first, second = (save_onnx(tmp_path / f"{i}.onnx", seed=i) for i in (1, 2))
+    first, second = tmp_path / "1.onnx", tmp_path / "2.onnx"
+    save_projection(first, seed=1)
+    save_projection(second, seed=2)
     batch = batch_of(4)
     with open_model(first, UNIT) as one, open_model(second, UNIT) as other:
         assert not np.allclose(one.forward(batch), other.forward(batch))
 
 
 def test_the_caller_imports_no_framework(tmp_path: Path) -> None:
-    path = save_onnx(tmp_path / "m.onnx")
+    path = tmp_path / "m.onnx"
+    save_projection(path)
     code = (
         "import sys, numpy; from pathlib import Path\n"
         "from evaluator.isolation.process import open_model\n"
@@ -127,7 +111,8 @@ def test_the_caller_imports_no_framework(tmp_path: Path) -> None:
 
 def test_an_error_of_the_loader_is_its_own_line(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
-    path.write_bytes(save_onnx(tmp_path / "whole.onnx").read_bytes()[:-200])
+    save_projection(path)
+    path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ModelError, match=re.escape(str(path))), open_model(path, UNIT):
         pass
 
@@ -254,7 +239,8 @@ def test_a_model_that_misbehaves_ends_its_process_in_one_line(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system ends it on Linux")
 def test_a_process_does_not_outlive_its_caller(tmp_path: Path) -> None:
-    path = save_onnx(tmp_path / "m.onnx")
+    path = tmp_path / "m.onnx"
+    save_projection(path)
     code = (
         "import os, sys, time; from pathlib import Path\n"
         "from evaluator.isolation.process import ModelProcess\n"
@@ -280,7 +266,8 @@ def test_a_process_does_not_outlive_its_caller(tmp_path: Path) -> None:
 
 
 def test_what_is_begun_goes_on_while_the_caller_does_other_work(tmp_path: Path) -> None:
-    path = save_onnx(tmp_path / "m.onnx")
+    path = tmp_path / "m.onnx"
+    save_projection(path)
     with ModelProcess() as process:
         process.prepare("onnx")
         process.begin_load(path, UNIT)

@@ -1,5 +1,6 @@
 """What a file is, told by its first bytes: an ONNX model has no signature."""
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluator.models import model_format
+from evaluator.errors import ModelError
+from evaluator.models import LoadOptions, check_model, model_format
 
 
 def written(path: Path, data: bytes) -> Path:
@@ -94,3 +96,17 @@ def test_random_bytes_are_hardly_ever_onnx(tmp_path: Path) -> None:
     noise[:, 0] = 8
     found = [row for row in noise if model_format(written(path, row.tobytes())) is not None]
     assert len(found) < 10
+
+
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "zero.h5").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "zero.h5"):
+        with pytest.raises(ModelError, match=r"not a model: .*, not a file"):
+            check_model(tmp_path / name, LoadOptions())
+
+
+def test_a_folder_whose_graph_is_a_pipe_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "saved_model.pb")
+    with pytest.raises(ModelError, match=r"a folder without saved_model\.pb"):
+        check_model(tmp_path, LoadOptions())

@@ -85,17 +85,47 @@ def test_a_bare_module_with_an_output_named_embedding_loads(
     assert "no output is named 'nose'" in refusal(path, output="nose")
 
 
-def test_an_input_of_whole_pixels_gets_the_nearest_ones(tf: Any, tmp_path: Path) -> None:
+def saved_of_type(tf: Any, path: Path, kind: Any) -> Path:
     made = tf.Module()
     made.serve = tf.function(
         lambda x: tf.cast(x[:, 0, 0], tf.float32),
-        input_signature=[tf.TensorSpec(IMAGES, tf.uint8)],
+        input_signature=[tf.TensorSpec(IMAGES, kind)],
         autograph=False,
     )
-    tf.saved_model.save(made, str(tmp_path / "m"), signatures=made.serve)
+    tf.saved_model.save(made, str(path), signatures=made.serve)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int64", "uint16"])
+def test_an_input_of_whole_pixels_gets_the_nearest_ones(tf: Any, tmp_path: Path, kind: str) -> None:
+    path = saved_of_type(tf, tmp_path / "m", tf.as_dtype(kind))
     batch = np.full((1, *SIZE, 3), 41.7, np.float32)
-    got = load(tmp_path / "m", profile="raw").forward(batch)
-    np.testing.assert_array_equal(got, [[42, 42, 42]])
+    for profile in ("raw", None):
+        embedder = load(path, profile=profile)
+        assert embedder.input.profile == "raw"
+        assert (profile is None) == any("whole numbers" in note for note in embedder.notes)
+        np.testing.assert_array_equal(embedder.forward(batch), [[42, 42, 42]])
+    assert "--input unit does not apply" in refusal(path, profile="unit")
+
+
+def test_an_input_that_holds_no_pixels_is_named(tf: Any, tmp_path: Path) -> None:
+    path = saved_of_type(tf, tmp_path / "m", tf.int8)
+    assert "input is int8; expected an image" in refusal(path, profile=None)
+
+
+@pytest.mark.parametrize("shape", [(-1, 3, 1, 1), (-1, 1, 1, 3)])
+def test_axes_of_one_are_noted(tf: Any, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = saved_module(tf, tmp_path / "m", lambda x: tf.reshape(x[:, 0, 0], shape))
+    embedder = load(path)
+    assert any("is used as (None, 3)" in note for note in embedder.notes)
+    assert embedder.forward(np.zeros((2, *SIZE, 3), np.float32)).shape == (2, *shape[1:])
+
+
+def test_an_output_of_text_is_named(tf: Any, tmp_path: Path) -> None:
+    def call(x: Any) -> Any:
+        return tf.fill([tf.shape(x)[0], 4], tf.constant("word"))
+
+    assert "output is string; expected numbers" in refusal(saved_module(tf, tmp_path / "m", call))
 
 
 def test_several_outputs_without_that_name_are_listed(tf: Any, tmp_path: Path) -> None:

@@ -199,3 +199,40 @@ def test_ticks_are_round_and_reach_from_end_to_end(low: float, width: float) -> 
     if width > 1e-3 * max(1.0, abs(low)):
         mantissa = step / 10 ** np.floor(np.log10(step * (1 + 1e-6)))
         assert min(abs(mantissa - each) for each in (1, 2, 5)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("log.csv", "\x00\x01"),
+        ("log.csv", "stage,loss\n1,2,3\n"),
+        ("log.csv", "stage,loss,easy_auc,\x1b_auc\n" + "0,1e308,-1e308,1e-320\n" * 3),
+        ("log.csv", "loss\n" + "5\n" * 50_000),
+        ("data.json", "[" * 100_000),
+        (
+            "data.json",
+            '{"source": "\\ud800", "fingerprint": "\\ud800", "images": [], "people": "x"}',
+        ),
+        ("models.yaml", "models: {}"),
+        ("models.yaml", "[" * 5_000),
+    ],
+    ids=range(8),
+)
+def test_a_run_of_any_content_leaves_the_report(
+    store: Store, bin_: Path, name: str, content: str
+) -> None:
+    run = trained(store, "net", bin_, losses=(6.5, 4.25))
+    (run.path / name).write_text(content)
+    page = render_report(select(store.folder), title="t")
+    assert "net" in page
+    page.encode()
+
+
+@pytest.mark.parametrize("name", ["log.csv", "data.json", "models.yaml"])
+def test_a_pipe_in_a_runs_folder_is_not_waited_for(store: Store, bin_: Path, name: str) -> None:
+    import os
+
+    run = trained(store, "net", bin_, losses=(6.5, 4.25))
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    assert "net" in render_report(select(store.folder), title="t")

@@ -1,0 +1,128 @@
+"""What it costs that a model lives in a process of its own, behind a wall.
+
+    python benchmarks/isolation.py            # ResNet50V2 on a bin of LFW's size, and small models
+    python benchmarks/isolation.py --quick    # a small network, 20 pairs, 2 models
+
+`zoo eval` as it is beside the same command with the model loaded in the command's own process, each
+a process from its start to its end. Then many small models in one call, .onnx and .keras: what
+each one more costs, of which its process is most.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from command import zoo
+from evaluation import save_model
+from evaluator.models.export import ExportOptions, export_model
+from evaluator.models.runtime import import_keras
+from lfw_shaped import lfw_shaped_bin
+from rows import Row, finish, parsed, parser, say
+from timing import Rounds, median, ratio, run_seconds
+
+# The command with its models loaded where it runs, as it was before they had processes.
+SAME_PROCESS = """
+import sys
+import zoo.loading
+from evaluator.models import load_embedder
+
+class Here:
+    def __init__(self, **_):
+        pass
+    def prepare(self, _format):
+        pass
+    def begin_load(self, path, options):
+        self.asked = path, options
+    def loaded(self):
+        return load_embedder(*self.asked)
+    def close(self):
+        pass
+
+zoo.loading.ModelProcess = Here
+from zoo.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def main() -> None:
+    """Prints the rows."""
+    made = parser(__doc__)
+    made.add_argument("--pairs", type=int, default=6000, help="pairs of the bin (LFW has 6,000)")
+    options = parsed(made)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [eval_row(folder, options), *many_rows(folder, options)]
+    finish(rows, options)
+
+
+def eval_row(folder: Path, options: Any) -> Row:
+    """The whole command, both ways, in turns."""
+    model = save_model(folder, quick=options.quick)
+    pairs = 20 if options.quick else options.pairs
+    lfw_shaped_bin(options.shared, folder / "lfw.bin", pairs=pairs, seed=0)
+    asked = ["eval", str(model), "--input", "unit", "--bins", str(folder / "lfw.bin"), "--fresh"]
+    sides = {
+        "own": [*zoo(), *asked, "--results", str(folder / "own")],
+        "same": [sys.executable, "-c", SAME_PROCESS, *asked, "--results", str(folder / "same")],
+    }
+    times: Rounds = []
+    for number in range(options.rounds):
+        order = list(sides) if number % 2 == 0 else list(sides)[::-1]
+        taken = {each: run_seconds(sides[each]) for each in order}
+        times.append(taken)
+        say(", ".join(f"{each} {taken[each].wall:.1f} s" for each in sides))
+    return Row(
+        "isolation-eval",
+        f"zoo eval, {'small network' if options.quick else 'ResNet50V2'}, {pairs:,} pairs",
+        "the model in the command's own process",
+        100 * (ratio(times, "own", "same") - 1),
+        "%",
+        3.0,
+        at_most=True,
+        rounds=options.rounds,
+        detail=f"{median(times, 'own'):.1f} against {median(times, 'same'):.1f} s",
+        quick=options.quick,
+    )
+
+
+def many_rows(folder: Path, options: Any) -> list[Row]:
+    """What one more small model in a call costs, by format."""
+    keras = save_model(folder, quick=True)
+    onnx = folder / "model.onnx"
+    export_model(import_keras().models.load_model(keras), onnx, "onnx", ExportOptions())
+    lfw_shaped_bin(options.shared, folder / "few.bin", pairs=20, seed=1)
+    few, many = (1, 2) if options.quick else (1, 11)
+    rows = []
+    for source in (onnx, keras):
+        paths = [folder / f"{number}{source.suffix}" for number in range(many)]
+        for path in paths:
+            shutil.copy(source, path)
+        taken = [
+            run_seconds([*zoo(), "eval", *map(str, paths[:count]), "--input", "unit", "--fresh",
+                         "--bins", str(folder / "few.bin"), "--results", str(folder / "many")]).wall
+            for count in (few, many)
+        ]  # fmt: skip
+        each = (taken[1] - taken[0]) / (many - few)
+        rows.append(
+            Row(
+                f"isolation-each{source.suffix.replace('.', '-')}",
+                f"one more small {source.suffix} model in a call",
+                "",
+                each,
+                "s",
+                None,
+                rounds=1,
+                detail=f"{many} models {taken[1]:.1f} s, {few} model {taken[0]:.1f} s; 1,000 would "
+                f"take {1000 * each / 60:.0f} min",
+                quick=options.quick,
+            )
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

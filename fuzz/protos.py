@@ -270,7 +270,7 @@ def _other_wire(
     draw: random.Random, known: list[Entry], descriptor: Any, texts: Sequence[str]
 ) -> bytes:
     """A field a second time, as of another type."""
-    number = draw.choice(known).number if known else draw.choice(list(descriptor.fields_by_number))
+    number = draw.choice(known).number if known else draw.choice(list(descriptor.fields_by_number) or [1])
     there = {each.wire for each in known if each.number == number}
     wire = draw.choice([each for each in (0, 1, 2, 5) if each not in there])
     payload = _any_payload(draw, wire, texts)

@@ -1,9 +1,9 @@
 """Scans against loads: what a scan passes is loaded, and must do nothing but compute.
 
-A format draws files by its grammar. Each is scanned as loading it would; a scan may pass it or raise
-an InputError of one printable line. Of what passes a part is loaded by `fuzz.loader`, spread over
-the whole run: a trip, or an exception that is not declared, is a finding. That a file crashes or
-hangs its process is counted, and none: the process is there for that.
+A format draws files by its grammar. Each is scanned as loading would scan it, which passes it or
+raises an InputError of one printable line. Of what passes a part is loaded by `fuzz.loader`, spread
+over the whole run: a trip, or an exception that is not declared, is a finding. That a file crashes
+or hangs its process is counted, and none: the process is there for that.
 """
 
 from __future__ import annotations

@@ -54,8 +54,7 @@ class Words:
     def penalty(self) -> Any:
         if self.draw.random() < 0.7:
             return None
-        config = {"l2": 0.01} if self.version == 3 else {"l2": 0.01}
-        return self.draw.choice((self.named("keras.regularizers", "L2", config), "l2"))
+        return self.draw.choice((self.named("keras.regularizers", "L2", {"l2": 0.01}), "l2"))
 
     def constraint(self) -> Any:
         if self.draw.random() < 0.8:
@@ -90,7 +89,9 @@ def drawn_layers(words: Words, shape: Shape, count: int, *, depth: int = 0) -> l
     while len(found) < count:
         if depth < 2 and words.draw.random() < 0.08:
             inner = drawn_layers(words, shape, words.draw.randint(1, 3), depth=depth + 1)
-            layer: Layer | None = Layer("Sequential", {}, inner[-1].output, module="keras", inner=tuple(inner))
+            layer: Layer | None = Layer(
+                "Sequential", {}, inner[-1].output, module="keras", inner=tuple(inner)
+            )
         else:
             # A nested Sequential holds layers, and no calls of functions.
             layer = words.draw.choice(_MAKERS[:-2] if depth else _MAKERS)(words, shape)

@@ -109,7 +109,8 @@ class Loader:
         return Outcome(str(answer["kind"]), message, trips)
 
     def _asked(self, message: dict[str, Any]) -> dict[str, Any]:
-        assert self._channel is not None and self._process is not None
+        if self._channel is None or self._process is None:
+            raise RuntimeError("the process that loads models was not started")
         try:
             self._channel.send(message)
             answer = self._channel.receive(_LOAD_SECONDS)

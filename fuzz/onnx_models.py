@@ -1,8 +1,7 @@
-""".onnx files by field and wire type: small networks, and what an attacker would write into them."""
+""".onnx files by field and wire type: small networks, and what an attacker makes of them."""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class OnnxFormat:
         self._path = folder / "model.onnx"
         (folder / _DATA).write_bytes(np.linspace(-1, 1, 64, dtype=np.float32).tobytes())
         if not (folder / "link").is_symlink():
-            os.symlink("../CANARY", folder / "link")
+            (folder / "link").symlink_to("../CANARY")
             (folder / "inner").mkdir()
         self._seeds = [make() for make in (_plain, _branches, _functions, _external, _folded)]
         self._texts = (
@@ -122,6 +121,8 @@ class OnnxFormat:
             for each in protos.messages(model)
             if each.DESCRIPTOR.name in ("GraphProto", "FunctionProto")
         ]
+        if not places:
+            return
         nodes = draw.choice(places)
         domain, name = draw.choice(operators())
         new = nodes.add()
@@ -203,7 +204,10 @@ def _model(nodes: list[Any], weights: list[Any], **given: Any) -> Any:
     graph = helper.make_graph(nodes, "net", [image], [out], weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
     return helper.make_model(
-        graph, opset_imports=[*opsets, helper.make_opsetid("com.microsoft", 1)], ir_version=8, **given
+        graph,
+        opset_imports=[*opsets, helper.make_opsetid("com.microsoft", 1)],
+        ir_version=8,
+        **given,
     )
 
 
@@ -255,7 +259,9 @@ def _branches() -> Any:
     nodes = [
         helper.make_node("Flatten", ["image"], ["e"]),
         helper.make_node("MatMul", ["e", "m"], ["f"]),
-        helper.make_node("If", ["yes"], ["g"], then_branch=branch("Relu"), else_branch=branch("Abs")),
+        helper.make_node(
+            "If", ["yes"], ["g"], then_branch=branch("Relu"), else_branch=branch("Abs")
+        ),
         helper.make_node("Loop", ["three", "yes", "g"], ["h"], body=body),
         helper.make_node("Reshape", ["h", "to"], ["embedding"]),
     ]
@@ -309,6 +315,4 @@ def _folded() -> Any:
         helper.make_node("MatMul", ["e", "w"], ["embedding"]),
     ]
     square = _whole("square", 192, 4)
-    return _model(
-        nodes, [_whole("zero", 0), _whole("rest", 192), square, _weights("one", 1, 1)]
-    )
+    return _model(nodes, [_whole("zero", 0), _whole("rest", 192), square, _weights("one", 1, 1)])

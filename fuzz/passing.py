@@ -14,8 +14,8 @@ from typing import Any
 from evaluator.models import LoadOptions
 
 
-class _Passed(BaseException):  # noqa: N818 - no error, and nothing may catch it
-    """The library would have been called."""
+class _Passed(BaseException):
+    """The library would have been called; not an Exception, so that nothing catches it."""
 
 
 def scan_until(

@@ -229,16 +229,12 @@ def rewritten(draw: random.Random, data: bytes, descriptor: Any, texts: Sequence
     inner = [
         i
         for i, each in enumerate(known)
-        if each.wire == 2
-        and each.number in fields
-        and fields[each.number].message_type is not None
+        if each.wire == 2 and each.number in fields and fields[each.number].message_type is not None
     ]
     if inner and draw.random() < 0.75:
         at = draw.choice(inner)
         below = fields[known[at].number].message_type
-        known[at] = Entry(
-            known[at].number, 2, rewritten(draw, known[at].payload, below, texts)
-        )
+        known[at] = Entry(known[at].number, 2, rewritten(draw, known[at].payload, below, texts))
         return b"".join(each.written() for each in known)
     return draw.choice(_WRITINGS)(draw, known, descriptor, texts)
 
@@ -270,7 +266,11 @@ def _other_wire(
     draw: random.Random, known: list[Entry], descriptor: Any, texts: Sequence[str]
 ) -> bytes:
     """A field a second time, as of another type."""
-    number = draw.choice(known).number if known else draw.choice(list(descriptor.fields_by_number) or [1])
+    number = (
+        draw.choice(known).number
+        if known
+        else draw.choice(list(descriptor.fields_by_number) or [1])
+    )
     there = {each.wire for each in known if each.number == number}
     wire = draw.choice([each for each in (0, 1, 2, 5) if each not in there])
     payload = _any_payload(draw, wire, texts)

@@ -178,7 +178,13 @@ def packed(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     try:
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    except (TypeError, ValueError, OverflowError, AttributeError, flatbuffers.builder.BuilderSizeError):
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        AttributeError,
+        flatbuffers.builder.BuilderSizeError,
+    ):
         builder = flatbuffers.Builder(64)
         builder.Finish(_schema().ModelT().Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
@@ -238,7 +244,9 @@ class _Net:
         graph.tensors.append(tensor)
         return len(graph.tensors) - 1
 
-    def operation(self, name: str, inputs: list[int], outputs: list[int], options: Any = None) -> None:
+    def operation(
+        self, name: str, inputs: list[int], outputs: list[int], options: Any = None
+    ) -> None:
         """An operation, with the options of its kind."""
         code = self.schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = operations()[name]
@@ -267,7 +275,9 @@ def _dense_network() -> Any:
     net = _Net()
     image = net.tensor("image", [1, 8, 8, 3])
     to = net.tensor("to", [2], np.array([1, 192], np.int32))
-    flat, wide, out = (net.tensor(n, s) for n, s in (("flat", [1, 192]), ("a", [1, 4]), ("b", [1, 4])))
+    flat, wide, out = (
+        net.tensor(n, s) for n, s in (("flat", [1, 192]), ("a", [1, 4]), ("b", [1, 4]))
+    )
     weights = net.tensor("w", [4, 192], _line(4, 192))
     net.operation("RESHAPE", [image, to], [flat])
     net.operation("FULLY_CONNECTED", [flat, weights], [wide], net.schema.FullyConnectedOptionsT())
@@ -295,7 +305,10 @@ def _convolution() -> Any:
 def _branches() -> Any:
     net = _Net()
     image = net.tensor("image", [1, 8, 8, 3])
-    yes, axes = net.tensor("yes", [1], np.array([True])), net.tensor("ax", [2], np.array([1, 2], np.int32))
+    yes, axes = (
+        net.tensor("yes", [1], np.array([True])),
+        net.tensor("ax", [2], np.array([1, 2], np.int32)),
+    )
     mean, out = net.tensor("mean", [1, 3]), net.tensor("out", [1, 3])
     net.operation("MEAN", [image, axes], [mean], net.schema.ReducerOptionsT())
     options = net.schema.IfOptionsT()

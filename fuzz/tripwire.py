@@ -24,8 +24,8 @@ _NEVER = frozenset(
     cpython.PyInterpreterState_New cpython.run_command cpython.run_file cpython.run_module
     cpython.run_startup ftplib.connect imaplib.open os.exec os.fork os.forkpty os.kill os.killpg
     os.posix_spawn os.spawn os.startfile os.system pickle.find_class pty.spawn smtplib.connect
-    socket.bind socket.connect socket.getaddrinfo socket.sendto subprocess.Popen telnetlib.Telnet.open
-    urllib.Request webbrowser.open
+    socket.bind socket.connect socket.getaddrinfo socket.sendto subprocess.Popen
+    telnetlib.Telnet.open urllib.Request webbrowser.open
     """.split()
 )
 # Events that change files; the path is the first argument, of some the second too.

@@ -48,9 +48,7 @@ def main(
     (place / "tally.json").write_text(json.dumps(counts))
 
 
-def compare_scans(
-    name: str, runs: int, loads: int, seed: int, place: Path, *, trust: bool
-) -> None:
+def compare_scans(name: str, runs: int, loads: int, seed: int, place: Path, *, trust: bool) -> None:
     """Scans files of a format that is drawn by grammar, and loads a part of what passes."""
     from fuzz.formats import bench
     from fuzz.mutation import SECONDS_AN_INPUT

@@ -11,6 +11,22 @@ from pathlib import Path
 _DEAD_AFTER_SECONDS = 3600.0
 
 
+def own_scores(path: Path) -> re.Pattern[str]:
+    """What the scores files of the result stored at ``path`` are called, and no others."""
+    return re.compile(re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5")
+
+
+def own_leftovers(path: Path, scores: str | None) -> re.Pattern[str]:
+    """What the temporary files of the result stored at ``path`` are called, and its scores files
+    but ``scores``, the one that it has now.
+    """
+    kept = "" if scores is None else f"(?!{re.escape(scores)}$)"
+    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
+    json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
+    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
+    return re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
+
+
 def remove_leftovers(folder: Path, pattern: re.Pattern[str], *, now: float) -> list[Path]:
     """Removes files of ``folder`` whose whole name matches and that are over an hour older than
     ``now``, the time of a file written just now; returns them.

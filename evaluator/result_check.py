@@ -218,7 +218,11 @@ _KINDS: Mapping[str, Check] = {
     "Mapping[str, Any]": lambda value: isinstance(value, dict),
 }
 # Beside their type.
-_OF_NAME: Mapping[str, Check] = {"path": _is_path, "sha256": _is_sha256}
+_OF_NAME: Mapping[str, Check] = {
+    "path": _is_path,
+    "sha256": _is_sha256,
+    "data_sha256": _or_none(_is_sha256),
+}
 
 
 # ---- The result ----------------------------------------------------------------------------------

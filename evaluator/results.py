@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evaluator.bounded_file import read_bounded
 from evaluator.digests import identity_digest
 from evaluator.errors import ResultError, cause_of
-from evaluator.leftovers import remove_leftovers, remove_own
+from evaluator.leftovers import own_leftovers, own_scores, remove_leftovers, remove_own
 from evaluator.reading_rules import READING, measured_by, what_to_do
 from evaluator.result_check import json_object, plain, shown, wrong_part
 
@@ -287,23 +287,8 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
     if before is not None and before != name:
         remove_own(path.with_name(before), own_scores(path))
-    _remove_leftovers(path, name)
+    remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)
     return stored
-
-
-def own_scores(path: Path) -> re.Pattern[str]:
-    """What the scores files of the result stored at ``path`` are called, and no others."""
-    return re.compile(re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5")
-
-
-def _remove_leftovers(path: Path, name: str | None) -> None:
-    """Removes temporary files of this result, and scores of it that it does not name."""
-    kept = "" if name is None else f"(?!{re.escape(name)}$)"
-    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
-    json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
-    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
-    pattern = re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
-    remove_leftovers(path.parent, pattern, now=path.stat().st_mtime)
 
 
 def _stored_scores_name(path: Path) -> str | None:

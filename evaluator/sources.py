@@ -103,7 +103,7 @@ def _is_keras(model: Any) -> bool:
 
 
 def _network(model: Any, options: LoadOptions, name: str | None) -> Source:
-    from evaluator.models.keras import live_embedder
+    from evaluator.models.keras.load import live_embedder
 
     called = name or str(model.name)
     embedder = live_embedder(model, options, name=called)

@@ -66,3 +66,6 @@ _.project
 _.pull
 _.show_entry
 _.train_entry
+
+# The first key of a result's JSON.
+schema

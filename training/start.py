@@ -8,7 +8,7 @@ import keras
 
 from evaluator.errors import InputError
 from evaluator.models import LoadOptions, check_model, model_format
-from evaluator.models.keras import embedding_model
+from evaluator.models.keras.load import embedding_model
 from training.centers import CenterLoss  # noqa: F401 - registers what a model file may hold
 
 _FORMATS = ("keras", "keras-h5")

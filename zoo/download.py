@@ -83,18 +83,20 @@ def _part(target: Path, *, resumable: bool) -> Iterator[tuple[Path, BinaryIO]]:
         handle = os.open(part, flags | getattr(os, "O_BINARY", 0), 0o600)
     except OSError as error:
         raise DownloadError(f"{part}: cannot be written to ({error.strerror}); remove it") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    # A second name of it may be somebody's file.
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(handle)
         raise DownloadError(f"{part}: is no file that a download left; remove it")
-    try:
-        with os.fdopen(handle, "r+b") as file:
-            _lock(file, part)
+    with os.fdopen(handle, "r+b") as file:
+        _lock(file, part)
+        try:
             file.seek(0, os.SEEK_END)
             yield part, file
-    finally:
-        # An empty one is nothing to go on with.
-        if part.is_file() and not part.is_symlink() and not (resumable and part.stat().st_size):
-            part.unlink(missing_ok=True)
+        finally:
+            # Still this one's, as it is locked. An empty one is nothing to go on with.
+            if part.is_file() and not (resumable and part.stat().st_size):
+                part.unlink(missing_ok=True)
 
 
 def _lock(file: BinaryIO, part: Path) -> None:

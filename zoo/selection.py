@@ -130,13 +130,12 @@ def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Cho
     if path.is_dir() and any(path.glob("*.json")):
         return _one_variant(value, _usable(value, read_folder(path)), selection)
     store = results_named(selection.results, value)
-    if not store.results and not store.outdated and is_hash_prefix(value):
-        for found in (results_hashed, results_of_file):
-            hashed = found(selection.results, value)
-            if hashed.results or hashed.outdated or hashed.damaged:
-                store = hashed
-                break
-    if not store.results and not store.outdated and not store.damaged:
+    if store.is_empty and is_hash_prefix(value):
+        hashed = results_hashed(selection.results, value)
+        of_file = results_of_file(selection.results, value) if hashed.is_empty else hashed
+        found = (each for each in (hashed, of_file) if not each.is_empty)
+        store = next(found, hashed if hashed.damaged else store)
+    if store.is_empty and not store.damaged:
         known = dict.fromkeys([*stored_model_names(selection.results), *entries])
         raise InputError(
             f"no model {value!r}: no path, no entry of models.yaml with its weights here, and no "

@@ -36,6 +36,7 @@ SOURCES = (
     "evaluator/__init__.py",
     "evaluator/bounded_file.py",
     "evaluator/containers.py",
+    "evaluator/digests.py",
     "evaluator/errors.py",
     "evaluator/figure_text.py",
     "evaluator/leftovers.py",

@@ -51,6 +51,11 @@ class Store:
         )
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no whole result is there, not even an outdated one."""
+        return not self.results and not self.outdated
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """A line for each file that is passed over, and why."""
         return (*self.damaged, *map(outdated_line, self.outdated))
@@ -131,9 +136,11 @@ def results_hashed(folder: Path, identity: str) -> Store:
 def results_of_file(folder: Path, sha256: str) -> Store:
     """The results of all models whose file's SHA-256 begins so, whatever weights lie beside it.
 
-    Reads the whole store: its folders are called by identities.
+    Reads the whole store: its folders are called by identities. What is damaged in it is not of
+    these models alone, and so left out.
     """
-    return read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
+    found = read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
+    return replace(found, damaged=())
 
 
 def is_hash_prefix(value: str) -> bool:

@@ -15,7 +15,7 @@ from evaluator.errors import InputError
 from training.recipes import Recipe
 from zoo.lookup import RUN_ENTRY, bin_folders, only_entry, resolve_bins, resolve_models
 from zoo.registry import Entry, recipe_with
-from zoo.words import note, shows_progress, warn
+from zoo.words import error_text, note, shows_progress, warn
 
 
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
@@ -73,9 +73,10 @@ def run_entry(folder: Path) -> Entry:
 def run_rows(folder: Path) -> list[list[str]]:
     """A header and a row for each run in the folder: steps, state and its best verification.
 
-    Raises InputError for a folder that is not there and for a run that cannot be read.
+    A run whose checkpoint cannot be read is named on stderr, and has no figures. Raises InputError
+    for a folder that is not there.
     """
-    from training.checkpoints import read_state
+    from training.checkpoints import CheckpointError, read_state
     from training.runs import RunFolder
 
     if not folder.is_dir():
@@ -89,7 +90,12 @@ def run_rows(folder: Path) -> list[list[str]]:
         if not run.last.is_file():
             rows.append([path.name, "0", "-", "-", "started", model])
             continue
-        state = read_state(run.last)
+        try:
+            state = read_state(run.last)
+        except (CheckpointError, OSError) as error:
+            warn(f"{path}: its checkpoint cannot be read: {error_text(error)}")
+            rows.append([path.name, "-", "-", "-", "unreadable", model])
+            continue
         best = "-" if state["best"] is None else f"{100 * state['best']:.2f}"
         done = "finished" if state["finished"] else "unfinished"
         at = "-" if state["best_step"] is None else str(state["best_step"])

@@ -108,9 +108,9 @@ def _prepare(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
 
         import_keras()
     elif kind == "onnx":
-        import evaluator.models.onnx
+        import evaluator.models.onnx.load
     elif kind == "tflite":
-        import evaluator.models.tflite  # noqa: F401 - the import is the purpose
+        import evaluator.models.tflite.load  # noqa: F401 - the import is the purpose
     return {}
 
 
@@ -159,7 +159,7 @@ def _export(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from evaluator.models.export import ExportOptions, export_model
-    from evaluator.models.keras import embedding_model
+    from evaluator.models.keras.load import embedding_model
 
     options = _options(message["options"])
     model, _ = embedding_model(Path(message["path"]), options)

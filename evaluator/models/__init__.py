@@ -71,11 +71,11 @@ class LoadOptions:
 # Format -> the module with check(path, options) and load(path, options). Modules, not functions:
 # a format's runtime is imported when a file of that format is met.
 _MODULES = {
-    "keras-h5": "evaluator.models.keras",
-    "keras": "evaluator.models.keras",
-    "savedmodel": "evaluator.models.savedmodel",
-    "tflite": "evaluator.models.tflite",
-    "onnx": "evaluator.models.onnx",
+    "keras-h5": "evaluator.models.keras.load",
+    "keras": "evaluator.models.keras.load",
+    "savedmodel": "evaluator.models.savedmodel.load",
+    "tflite": "evaluator.models.tflite.load",
+    "onnx": "evaluator.models.onnx.load",
 }
 # Those that OpenVINO reads itself where it is the engine; the others are TensorFlow's graphs first.
 _READ_BY_OPENVINO = ("tflite", "onnx")

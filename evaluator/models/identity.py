@@ -182,7 +182,7 @@ def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
     # Most models refer to no file, and then no parser is needed: one pass over the bytes.
     if not _mentions(path, _REFERENCE):
         return ()
-    from evaluator.models.onnx_proto import data_locations, parsed, read_bytes
+    from evaluator.models.onnx.proto import data_locations, parsed, read_bytes
 
     return tuple(sorted(set(data_locations(path, parsed(path, read_bytes(path))))))
 

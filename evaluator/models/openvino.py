@@ -20,8 +20,8 @@ from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_o
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import LoadOptions, model_format
 from evaluator.models.limits import check_memory
-from evaluator.models.onnx import as_input
-from evaluator.models.onnx_proto import check_onnx_installed
+from evaluator.models.onnx.load import as_input
+from evaluator.models.onnx.proto import check_onnx_installed
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
     check_embedding_shape,
@@ -77,7 +77,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
 
 def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
-    from evaluator.models.tflite_graph import TFLiteFile
+    from evaluator.models.tflite.graph import TFLiteFile
 
     check_memory(path, "its bytes", 2 * path.stat().st_size)
     file = TFLiteFile(path, path.read_bytes())
@@ -109,7 +109,7 @@ def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
 
 def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx file, which the onnx package has checked first."""
-    from evaluator.models.onnx_model import read_onnx
+    from evaluator.models.onnx.model import read_onnx
 
     known = read_onnx(path, options)
     openvino = import_openvino()
@@ -324,6 +324,6 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
 
 def _name(tensor: Any) -> str:
     """An output's name, as TensorFlow Lite's own runtime has it."""
-    from evaluator.models.tflite_graph import short_name
+    from evaluator.models.tflite.graph import short_name
 
     return short_name(min(tensor.names, default="output"))

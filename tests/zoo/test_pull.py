@@ -411,7 +411,12 @@ def test_a_part_that_nobody_here_wrote_is_not_written_through(
     target.parent.mkdir()
     part = target.with_name("far.h5.part")
     (tmp_path / "mine").write_text("mine")
-    for make in (lambda at: at.symlink_to(tmp_path / "mine"), os.mkfifo, Path.mkdir):
+    for make in (
+        lambda at: at.symlink_to(tmp_path / "mine"),
+        lambda at: at.hardlink_to(tmp_path / "mine"),
+        os.mkfifo,
+        Path.mkdir,
+    ):
         make(part)
         outcome = zoo("pull", "far")
         assert outcome.code == 2
@@ -433,3 +438,21 @@ def test_a_whole_zip_cut_short_is_no_model(
     assert outcome.code == 2
     assert "damaged or truncated: a zip without its end" in outcome.error_lines[0]
     assert left_in(target.parent) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_of_two_downloads_of_one_file_the_second_is_refused(
+    zoo: Zoo, tmp_path: Path, weights: bytes, serve: Callable[[Handler], str]
+) -> None:
+    import fcntl
+
+    target = entry(tmp_path, serve(sends(weights)), digest(weights))
+    target.parent.mkdir()
+    with target.with_name("far.h5.part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        outcome = zoo("pull", "far")
+        assert outcome.code == 2
+        assert "another process is downloading it" in outcome.error_lines[0]
+        assert left_in(target.parent) == ["far.h5.part"]
+    assert zoo("pull", "far").code == 0
+    assert left_in(target.parent) == ["far.h5"]

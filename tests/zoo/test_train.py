@@ -111,6 +111,18 @@ def test_an_entry_trains_into_a_run_that_is_an_entry(
     )
     assert changed.returncode == 2
     assert "was started with batch = 4, not 8" in changed.stderr
+    with np.load(tmp_path / "runs" / "one" / "checkpoints" / "last.npz") as file:
+        arrays = dict(file)
+    arrays["state"] = np.frombuffer(b"{}", np.uint8)
+    np.savez(tmp_path / "runs" / "one" / "checkpoints" / "last.npz", **arrays)
+    empty = command(tmp_path, *asked, "--resume")
+    assert empty.returncode == 2
+    assert "Traceback" not in empty.stderr
+    assert "last.npz: not a checkpoint of a run (its state has no 'stage')" in empty.stderr
+    listed = command(tmp_path, "list", "--runs")
+    assert listed.stdout.splitlines()[1].split() == ["one", "-", "-", "-", "unreadable", "here"]
+    again = command(tmp_path, "eval", "runs/one", "--bins", pairs, "--fresh")
+    assert again.returncode == 0, again.stderr  # its model is whole
 
 
 @pytest.mark.slow

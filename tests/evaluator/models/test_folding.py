@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evaluator.models import LoadOptions, load_embedder
-from evaluator.models.folding import folded
+from evaluator.models.keras.folding import folded
 
 L = keras.layers
 IMAGES = np.random.default_rng(0).random((3, 12, 12, 3), np.float32)

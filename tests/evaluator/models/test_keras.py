@@ -12,7 +12,7 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
-from evaluator.models.keras_build import named_objects
+from evaluator.models.keras.build import named_objects
 from tests.evaluator.models.networks import SIZE, loaded_by_tf_keras, network, trunk
 
 UNIT = LoadOptions(profile="unit")

@@ -246,7 +246,7 @@ LAYERS: dict[str, Callable[[str], Layer]] = {
     ),
     "a class of os": lambda code: named("popen", {"command": "touch MARKER"}, module="os"),
     "a class of subprocess": lambda code: named("Popen", {"args": ["id"]}, module="subprocess"),
-    "a class of this project": lambda code: named("Path", module="evaluator.models.keras"),
+    "a class of this project": lambda code: named("Path", module="evaluator.models.keras.load"),
     "a module to import": lambda code: named("Dense", {"units": 2}, module="antigravity"),
     "our class of another module": lambda code: named("NormDense", {"units": 2}, module="this"),
     "our class without its name": lambda code: named(

@@ -17,9 +17,9 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder, model_format
-from evaluator.models.keras_archive import member_file
-from evaluator.models.keras_code import code_in_config
-from evaluator.models.keras_config import check_weights
+from evaluator.models.keras.allowed.walk import code_in_config
+from evaluator.models.keras.archive import member_file
+from evaluator.models.keras.config import check_weights
 
 
 def functional(*layers: dict[str, Any]) -> dict[str, Any]:

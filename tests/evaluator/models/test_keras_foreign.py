@@ -13,7 +13,7 @@ import pytest
 from evaluator.errors import ForwardError, ModelError
 from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.foreign import foreign_errors, reason
-from evaluator.models.keras_build import named_objects
+from evaluator.models.keras.build import named_objects
 from tests.evaluator.models.networks import SIZE, trunk
 
 SUBCLASS = """

@@ -239,7 +239,7 @@ def test_a_margin_head_is_told_by_its_class(
     monkeypatch: pytest.MonkeyPatch,
     labels: bool,
 ) -> None:
-    from evaluator.models.keras_build import named_objects
+    from evaluator.models.keras.build import named_objects
 
     module = f"heads_of_{package.__name__}_{labels}"
     (tmp_path / f"{module}.py").write_text(CUSTOM_HEADS.format(package=package.__name__))

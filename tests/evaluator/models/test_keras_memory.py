@@ -16,7 +16,7 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder
-from evaluator.models.keras_account import Account
+from evaluator.models.keras.account import Account
 from tests.evaluator.models.networks import SIZE, save, trunk
 
 ROOT = Path(__file__).parents[3]
@@ -216,6 +216,23 @@ def test_sizes_of_the_input_that_are_none_are_named(
     for write in (h5, archive):
         with pytest.raises(ModelError, match=cause):
             check_model(write(tmp_path / f"m.{write.__name__}", config), LoadOptions())
+
+
+def test_models_that_call_each_other_twice_are_counted(tmp_path: Path) -> None:
+    config = config_of([{"class": "GlobalAveragePooling2D"}])
+    for _ in range(40):
+        config = nested(config)
+        config["config"]["layers"][-1]["inbound_nodes"] *= 2
+    with pytest.raises(ModelError, match=r"it calls its layers \d\d,\d\d\d times"):
+        check_model(archive(tmp_path / "m.keras", config), LoadOptions())
+
+
+def test_the_account_stops_calls_without_end(tmp_path: Path) -> None:
+    account = Account(tmp_path, 0)
+    for _ in range(50_000):
+        account.add_outputs(None, None)
+    with pytest.raises(ModelError, match="more than 50,000 times"):
+        account.add_outputs(None, None)
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**64), 10**4000])

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluator.models import keras_refused, tensorflow_names, tensorflow_refused
-from evaluator.models.keras_code import code_in_config
-from evaluator.models.keras_layers import TRAINING_NAMES, training_layers
-from evaluator.models.keras_names import (
+from evaluator.models.keras.allowed import refused, tensorflow, tensorflow_refused
+from evaluator.models.keras.allowed.names import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
     CONSTRAINTS,
@@ -34,7 +32,9 @@ from evaluator.models.keras_names import (
     is_harmless_class,
     is_harmless_function,
 )
-from evaluator.models.keras_texts import is_harmless_text, is_known_key
+from evaluator.models.keras.allowed.texts import is_harmless_text, is_known_key
+from evaluator.models.keras.allowed.walk import code_in_config
+from evaluator.models.keras.layers.training import TRAINING_NAMES, training_layers
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def undecided(names: Iterator[tuple[str, bool]]) -> list[str]:
     """Those that are in no table, and those that are in both."""
     found = []
     for name, harmless in names:
-        if harmless == (keras_refused.why_refused(name) is not None):
+        if harmless == (refused.why_refused(name) is not None):
             found.append(name)
     return sorted(set(found))
 
@@ -212,7 +212,7 @@ def test_what_tf_keras_has_registered_is_decided(tf_keras: Any) -> None:
     for name, symbol in registered.items():
         if symbol.__module__.startswith("tf_keras.") and issubclass(symbol, layers):
             harmless = code_in_config({"class_name": name, "config": {}}) == []
-            assert harmless or keras_refused.why_refused(name) is not None, name
+            assert harmless or refused.why_refused(name) is not None, name
 
 
 def test_a_source_module_is_taken_only_for_what_it_holds(operations: list[type]) -> None:
@@ -279,7 +279,7 @@ def test_every_function_of_tensorflow_is_decided(tf_keras: Any) -> None:
     assert len(symbols) > 5000
     undecided = []
     for name, symbol in symbols.items():
-        harmless = tensorflow_names.only_computes(name)
+        harmless = tensorflow.only_computes(name)
         if inspect.isclass(symbol):
             assert not harmless, name
         elif harmless == (tensorflow_refused.why_refused(name) is not None):
@@ -297,7 +297,7 @@ def test_every_function_of_tensorflow_is_decided(tf_keras: Any) -> None:
     """.split(),
 )
 def test_what_does_more_than_compute_is_not_called(name: str) -> None:
-    assert not tensorflow_names.only_computes(name)
+    assert not tensorflow.only_computes(name)
 
 
 def arguments(each: type) -> Iterator[str]:
@@ -420,7 +420,7 @@ def test_what_either_library_writes_of_a_harmless_class_passes(keras: Any, tf_ke
 
 def test_the_tables_do_not_contradict_each_other() -> None:
     for name in sorted(MARKERS | TRAINING_NAMES):
-        assert keras_refused.why_refused(name) is None, name
+        assert refused.why_refused(name) is None, name
 
 
 def test_every_training_name_is_a_layer(package: Any) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, load_embedder
-from evaluator.models.onnx_ops import ALLOWED, REFUSED
-from evaluator.models.onnx_scan import _message_class
+from evaluator.models.onnx.ops import ALLOWED, REFUSED
+from evaluator.models.onnx.scan import _message_class
 from tests.evaluator.models.onnx_graphs import (
     PIXELS,
     batch,

@@ -424,3 +424,10 @@ def test_a_shape_of_thousands_of_axes_is_one_line(tmp_path: Path, load: Callable
     made = projection()
     made.graph.initializer[0].dims[:] = [2**62] * 60
     assert len(refusal(load, save(made, tmp_path / "n.onnx"))) < 500
+
+
+def test_computing_shapes_takes_no_memory_itself(tmp_path: Path, load: Callable[..., Any]) -> None:
+    many = node("Concat", " ".join(["k"] * 200_000), "big", axis=0)
+    made = _adding([node("Add", "k k", "l"), many], {"k": np.ones(4_000, np.int64)})
+    tracked = refusal(load, save(made, tmp_path / "m.onnx"))
+    assert "Concat" in tracked

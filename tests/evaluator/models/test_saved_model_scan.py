@@ -12,9 +12,9 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions, check_model, load_embedder
-from evaluator.models.saved_model_graph import unsafe_parts
-from evaluator.models.saved_model_ops import ALLOWED, ARITHMETIC, CHECKPOINT
-from evaluator.models.saved_model_proto import read_saved_model
+from evaluator.models.savedmodel.graph import unsafe_parts
+from evaluator.models.savedmodel.ops import ALLOWED, ARITHMETIC, CHECKPOINT
+from evaluator.models.savedmodel.proto import read_saved_model
 from tests.evaluator.models.networks import SIZE, network
 
 IMAGES = (None, *SIZE, 3)

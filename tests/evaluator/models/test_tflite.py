@@ -12,8 +12,8 @@ from evaluator.errors import ModelError
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.export import ExportOptions, export_model
-from evaluator.models.tflite_graph import TFLiteFile
-from evaluator.models.tflite_ops import ALLOWED, CUSTOM_ALLOWED
+from evaluator.models.tflite.graph import TFLiteFile
+from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 from tests.evaluator.models.networks import SIZE, network
 
 pytest.importorskip("ai_edge_litert")
@@ -136,7 +136,7 @@ def test_trust_leaves_operations_to_litert(
 ) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(exported)
-    monkeypatch.setattr("evaluator.models.tflite_graph.ALLOWED", frozenset())
+    monkeypatch.setattr("evaluator.models.tflite.graph.ALLOWED", frozenset())
     assert "CONV_2D" in refusal(path)
     assert load(path, profile="unit", trust=True).format == "tflite"
 

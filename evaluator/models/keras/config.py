@@ -11,14 +11,15 @@ from typing import Any
 import h5py
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
-from evaluator.models.keras_archive import (
+from evaluator.models.keras.account import MAX_CALLS
+from evaluator.models.keras.archive import (
     ARCHIVE_DAMAGE,
     MAX_CONFIG_BYTES,
     archive_elements,
     check_archive,
     member_bytes,
 )
+from evaluator.models.keras.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
 from evaluator.models.limits import check_memory, check_tensor
 
 # Python's own names of things have 63 bits, which Keras writes down; seeds have 64 at most.
@@ -79,6 +80,10 @@ def check_weights(path: Path, file_format: str, config: dict[str, Any]) -> None:
     for numbers in the config that no network has.
     """
     stored_weights(path, file_format)
+    if (calls := _layer_calls(config)) > MAX_CALLS:
+        raise ModelError(
+            f"{path}: not loaded: with the models in it, it calls its layers {calls:,} times"
+        )
     for name, value in _declared_shapes(config):
         check_tensor(path, f"layer {name!r}, built for its own inputs,", value[1:])
     for number in _numbers(config):
@@ -110,6 +115,24 @@ def stored_weights(path: Path, file_format: str) -> int:
     # As read, and in variables of four bytes each.
     check_memory(path, "its weights", 2 * 4 * stored)
     return stored
+
+
+def _layer_calls(config: object) -> int:
+    """How often layers are called, those of a nested model each time that it is; at most a little
+    more than ``MAX_CALLS``.
+    """
+    found = 0
+    stack = [(config, 1)]
+    while stack and found <= MAX_CALLS:
+        model, times = stack.pop()
+        settings = model.get("config") if isinstance(model, dict) else None
+        layers = settings.get("layers") if isinstance(settings, dict) else settings
+        for layer in layers if isinstance(layers, list) else ():
+            nodes = layer.get("inbound_nodes") if isinstance(layer, dict) else None
+            calls = times * max(1, len(nodes) if isinstance(nodes, list) else 1)
+            found += calls
+            stack.append((layer, calls))
+    return found
 
 
 def _numbers(config: object) -> Iterator[int]:

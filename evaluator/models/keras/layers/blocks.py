@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluator.models.keras_heads import arithmetic
+from evaluator.models.keras.layers.heads import arithmetic
 
 
 def layer_scale(package: Any) -> Any:

@@ -12,15 +12,15 @@ from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions
 from evaluator.models.graph import compiled_forward
 from evaluator.models.runtime import import_keras, native_messages_held
-from evaluator.models.saved_model_classes import without_classes
-from evaluator.models.saved_model_folder import check_folder
-from evaluator.models.saved_model_graph import Signature, signatures, unsafe_parts
-from evaluator.models.saved_model_limits import (
+from evaluator.models.savedmodel.classes import without_classes
+from evaluator.models.savedmodel.folder import check_folder
+from evaluator.models.savedmodel.graph import Signature, signatures, unsafe_parts
+from evaluator.models.savedmodel.limits import (
     check_checkpoint,
     check_declared,
     check_graph_tensors,
 )
-from evaluator.models.saved_model_proto import read_saved_model
+from evaluator.models.savedmodel.proto import read_saved_model
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,

@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError
-from evaluator.models import keras_refused, tensorflow_names, tensorflow_refused
-from evaluator.models.keras_layers import KNOWN_MODULES, TRAINING_NAMES
-from evaluator.models.keras_names import (
+from evaluator.models.keras.allowed import refused, tensorflow, tensorflow_refused
+from evaluator.models.keras.allowed.names import (
     MARKERS,
     OP_LAYERS,
     REGISTERED,
     is_harmless_class,
     is_harmless_function,
 )
-from evaluator.models.keras_texts import WIRING, is_harmless_pattern, is_harmless_text, is_known_key
+from evaluator.models.keras.allowed.texts import (
+    WIRING,
+    is_harmless_pattern,
+    is_harmless_text,
+    is_known_key,
+)
+from evaluator.models.keras.layers.training import KNOWN_MODULES, TRAINING_NAMES
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ def refuse_code(path: Path, config: dict[str, Any]) -> None:
     if not code_in_config(config):
         return
     found = _findings(config)
-    code = [each for each in found if each.reason in keras_refused.CODE]
-    other = [each for each in found if each.reason not in keras_refused.CODE]
+    code = [each for each in found if each.reason in refused.CODE]
+    other = [each for each in found if each.reason not in refused.CODE]
     if code:
         what = f"it carries code that would run on this machine: {_listed(code)}"
         if other:
@@ -179,16 +184,16 @@ def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
     name = settings.get("name") or value.get("name")
     where = f" layer {_shown(name)}" if isinstance(name, str) else ""
     if not _is_harmless(kind, module, value):
-        reason = keras_refused.why_refused(kind)
+        reason = refused.why_refused(kind)
         named = kind if module is None else f"{module}.{kind}"
         if reason is None and registered not in (None, kind):
-            named, reason = f"{named} as {registered}", keras_refused.why_refused(registered)
+            named, reason = f"{named} as {registered}", refused.why_refused(registered)
         if kind == "__lambda__":
             named = "a Lambda function"
         yield _Finding(f"{_bare(named)}{where}", reason)
     elif kind in OP_LAYERS:
         function = settings.get("function")
-        if not (isinstance(function, str) and tensorflow_names.only_computes(function)):
+        if not (isinstance(function, str) and tensorflow.only_computes(function)):
             reason = tensorflow_refused.why_refused(function) if isinstance(function, str) else None
             yield _Finding(
                 f"the TensorFlow call {_shown(function)} in{where or ' a layer'}", reason
@@ -202,7 +207,7 @@ def _of_function(name: object, module: str | None, registered: str | None) -> It
         also = f" as {registered}" if registered not in (None, name) else ""
         yield _Finding(
             f"the function {_bare(f'{module}.{name}' if module else name)}{_bare(also)}",
-            keras_refused.why_refused(name),
+            refused.why_refused(name),
         )
 
 

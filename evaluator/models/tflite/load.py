@@ -24,8 +24,8 @@ from evaluator.models.shapes import (
     input_spec,
     takes_whole_numbers,
 )
-from evaluator.models.tflite_graph import TFLiteFile
-from evaluator.models.tflite_graph import short_name as short_name
+from evaluator.models.tflite.graph import TFLiteFile
+from evaluator.models.tflite.graph import short_name as short_name
 
 
 def check(path: Path, options: LoadOptions) -> None:

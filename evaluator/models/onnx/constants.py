@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.models.onnx_proto import Message, is_external
+from evaluator.models.onnx.proto import Message, is_external
 
 #: Numbers of a tensor that may say a shape, an axis or a scale; weights are more.
 FEW = 4_096
@@ -26,9 +26,8 @@ def fold_constants(model: Message, inferred: Message) -> bool:
     """
     from onnx import numpy_helper
 
-    constants = {each.name: _array(each) for each in model.graph.initializer}
-    known = {name: value for name, value in constants.items() if value is not None}
-    shapes = _shapes(inferred)
+    known = known_constants(model)
+    shapes = known_shapes(inferred)
     kept, folded = [], False
     for node in model.graph.node:
         value = _value(node, known, shapes)
@@ -48,9 +47,15 @@ def fold_constants(model: Message, inferred: Message) -> bool:
     return folded
 
 
-def _shapes(model: Message) -> dict[str, tuple[int, ...]]:
+def known_constants(model: Message) -> dict[str, _Array]:
+    """The weights of a graph that are a few numbers, by their names."""
+    constants = {each.name: _array(each) for each in model.graph.initializer}
+    return {name: value for name, value in constants.items() if value is not None}
+
+
+def known_shapes(model: Message) -> dict[str, tuple[int, ...]]:
     """The shapes that are known whole, by the tensor's name."""
-    found = {}
+    found = {each.name: tuple(each.dims) for each in model.graph.initializer}
     for value in (*model.graph.value_info, *model.graph.input):
         tensor = value.type.tensor_type
         if tensor.HasField("shape") and all(
@@ -79,6 +84,8 @@ def _value(
     if compute is None or not all(name in known for name in node.input if name):
         return None
     inputs = [known[name] for name in node.input if name]
+    if sum(each.size for each in inputs) > 2 * FEW:  # one name may stand there a million times
+        return None
     try:
         attributes = {name: helper.get_attribute_value(each) for name, each in given.items()}
         with np.errstate(all="ignore"):
@@ -153,6 +160,14 @@ def _sliced(inputs: Sequence[_Array], attributes: _Attributes) -> _Array:
     return data[tuple(at)]
 
 
+def _gathered(inputs: Sequence[_Array], attributes: _Attributes) -> _Array:
+    data, indices = inputs
+    axis = attributes.get("axis", 0)
+    if data.size // max(1, data.shape[axis]) * indices.size > FEW:
+        raise ValueError("more than a few numbers")
+    return np.take(data, indices.astype(np.int64), axis=axis)
+
+
 def _ranged(inputs: Sequence[_Array], _: _Attributes) -> _Array:
     start, limit, delta = (each.item() for each in inputs)
     if not 0 <= (limit - start) / delta <= FEW:
@@ -187,9 +202,7 @@ _COMPUTED: dict[str, Callable[[Sequence[_Array], _Attributes], _Array]] = {
     "Concat": lambda inputs, given: np.concatenate(inputs, axis=given["axis"]),
     "Div": _few(_divided),
     "Floor": _few(np.floor),
-    "Gather": lambda inputs, given: np.take(
-        inputs[0], inputs[1].astype(np.int64), axis=given.get("axis", 0)
-    ),
+    "Gather": _gathered,
     "Identity": lambda inputs, _: inputs[0],
     "Max": _few(np.maximum),
     "Min": _few(np.minimum),

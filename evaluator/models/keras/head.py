@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from evaluator.models.keras_trail import Place, places_before, settled
+from evaluator.models.keras.trail import Place, places_before, settled
 from evaluator.models.shapes import EMBEDDING
 
 _SOFTMAX = frozenset({"softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "logsoftmax"})

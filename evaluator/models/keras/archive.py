@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.hdf5 import check_hdf5, numeric_elements
+from evaluator.models.keras.hdf5 import check_hdf5, numeric_elements
 
 #: A config is text about layers; the largest published networks need 2 MB.
 MAX_CONFIG_BYTES = 64 * 2**20

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from evaluator.models.keras_compiled import LOSS_FUNCTIONS, LOSSES, METRICS, OPTIMIZER_NAMES
-from evaluator.models.keras_names import (
+from evaluator.models.keras.allowed.compiled import LOSS_FUNCTIONS, LOSSES, METRICS, OPTIMIZER_NAMES
+from evaluator.models.keras.allowed.names import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
     CONSTRAINTS,

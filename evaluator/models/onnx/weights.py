@@ -10,7 +10,7 @@ from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
 from evaluator.models.identity import data_file
 from evaluator.models.limits import LARGEST_TENSOR, check_memory
-from evaluator.models.onnx_proto import Message, external_entries, is_external, messages
+from evaluator.models.onnx.proto import Message, external_entries, is_external, messages
 
 # Bits of one number, by onnx.TensorProto.DataType: from float and uint8 to the types of 4 and 2
 # bits. Texts (8) are as long as they are.

@@ -6,7 +6,7 @@ They say why in the message, and a test fails where a new TensorFlow has a funct
 
 from __future__ import annotations
 
-from evaluator.models.tensorflow_names import only_computes
+from evaluator.models.keras.allowed.tensorflow import only_computes
 
 # Reason -> namespace -> functions there and below `compat.v1`. "" holds what lies in `tf` itself.
 _REFUSED: dict[str, dict[str, str]] = {

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evaluator.models.keras_blocks import aconc, layer_scale, scaled_sum, stochastic_depth
-from evaluator.models.keras_heads import insightface_head, margin_head
+from evaluator.models.keras.layers.blocks import aconc, layer_scale, scaled_sum, stochastic_depth
+from evaluator.models.keras.layers.heads import insightface_head, margin_head
 
 # The modules that these layers have been saved from. None of them is imported.
 KNOWN_MODULES = frozenset(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.onnx_ops import ALLOWED, REFUSED, domain_of, is_allowed
-from evaluator.models.onnx_proto import Message, is_repeated, messages
+from evaluator.models.onnx.ops import ALLOWED, REFUSED, domain_of, is_allowed
+from evaluator.models.onnx.proto import Message, is_repeated, messages
 
 # Nodes of a model with its functions written out: the largest face networks have some thousands.
 MOST_NODES = 1_000_000
@@ -81,7 +81,9 @@ def _message_class(packed: bool) -> Any:
     pool = pools.DescriptorPool()
     pool.Add(described)
     found = pool.FindMessageTypeByName(onnx.ModelProto.DESCRIPTOR.full_name)
-    return factory.GetMessageClass(found)
+    if hasattr(factory, "GetMessageClass"):
+        return factory.GetMessageClass(found)
+    return factory.MessageFactory(pool).GetPrototype(found)  # protobuf before 4.22
 
 
 def _names(message: Message) -> Iterator[tuple[str, object]]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 
-from evaluator.models.keras_compiled import (
+from evaluator.models.keras.allowed.compiled import (
     LOSS_FUNCTIONS,
     LOSSES,
     METRICS,
     OPTIMIZERS,
     SCHEDULES,
 )
-from evaluator.models.keras_operations import OPERATIONS
+from evaluator.models.keras.allowed.operations import OPERATIONS
 
 _LAYERS_OF_BOTH = """
     Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average

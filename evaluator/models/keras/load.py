@@ -13,9 +13,9 @@ from evaluator.errors import ForwardError, ModelError, cause_of
 from evaluator.inputs import Embedder, Forward, InputSpec
 from evaluator.models import NATIVE, LoadOptions, model_format
 from evaluator.models.foreign import foreign_errors
-from evaluator.models.keras_code import refuse_code
-from evaluator.models.keras_config import check_weights, read_config
-from evaluator.models.keras_embedding import checked_part
+from evaluator.models.keras.allowed.walk import refuse_code
+from evaluator.models.keras.config import check_weights, read_config
+from evaluator.models.keras.embedding import checked_part
 from evaluator.models.limits import check_memory, check_tensor
 from evaluator.models.shapes import check_image_shape, check_one_input, input_spec
 
@@ -39,8 +39,8 @@ def check(path: Path, options: LoadOptions) -> None:
 
 def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
-    from evaluator.models.folding import folded
-    from evaluator.models.keras_build import lambda_hints
+    from evaluator.models.keras.build import lambda_hints
+    from evaluator.models.keras.folding import folded
 
     model, notes = embedding_model(path, options)
     file_format = _format(path)
@@ -89,7 +89,7 @@ def _embedder(
 
 def embedding_model(path: Path, options: LoadOptions) -> tuple[Any, tuple[str, ...]]:
     """The Keras 3 or tf_keras model from image to embedding, and notes. Raises ModelError."""
-    from evaluator.models.keras_build import build_model, lambda_hints
+    from evaluator.models.keras.build import build_model, lambda_hints
 
     check(path, options)
     file_format = _format(path)

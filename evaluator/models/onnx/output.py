@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.onnx_proto import Message, messages
+from evaluator.models.onnx.proto import Message, messages
 from evaluator.models.shapes import (
     EMBEDDING,
     Shape,

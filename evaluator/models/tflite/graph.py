@@ -20,7 +20,7 @@ import numpy as np
 from evaluator.errors import ModelError, cause_of, plain_name
 from evaluator.models.limits import check_memory, check_tensor
 from evaluator.models.shapes import class_note, class_refusal
-from evaluator.models.tflite_ops import ALLOWED, CUSTOM_ALLOWED
+from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 
 # Operators and tensors of a file, together: networks have some thousand.
 _MOST_TABLES = 1_000_000

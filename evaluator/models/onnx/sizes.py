@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from evaluator.models.limits import check_memory, check_tensor
-from evaluator.models.onnx_constants import FEW, fold_constants
-from evaluator.models.onnx_proto import Message, is_external
-from evaluator.models.onnx_weights import bytes_of
+from evaluator.models.onnx.constants import (
+    FEW,
+    fold_constants,
+    known_constants,
+    known_shapes,
+)
+from evaluator.models.onnx.proto import Message, is_external
+from evaluator.models.onnx.weights import bytes_of
 
 # How deep a chain of computed shapes is followed: each round may tell the sizes for the next.
 _ROUNDS = 8
@@ -31,6 +36,7 @@ def check_sizes(path: Path, model: Message, image: str, shape: tuple[int, ...]) 
         if inferred is None:
             return
         _check_values(path, inferred, image, shape[0])
+        _check_one_hots(path, inferred)
         if not fold_constants(known, inferred):
             return
 
@@ -168,6 +174,17 @@ def _check_values(path: Path, model: Message, image: str, batch: int) -> None:
         constants += count * itemsize if value.name not in moving and None not in sizes else 0
     # The runtimes compute these first of all, and keep them.
     check_memory(path, "the constants that it computes", constants)
+
+
+def _check_one_hots(path: Path, model: Message) -> None:
+    """Raises ModelError for a large OneHot, of which not every version of ONNX infers the shape."""
+    shapes, constants = known_shapes(model), known_constants(model)
+    for node in model.graph.node:
+        if node.op_type == "OneHot" and len(node.input) == 3 and node.output:
+            indices, depth = shapes.get(node.input[0]), constants.get(node.input[1])
+            if indices is not None and depth is not None and depth.size == 1 and depth > 0:
+                count = _product([*indices, int(min(depth.item(), 2**80))])
+                check_tensor(path, f"OneHot {node.output[0][:80]!r}", [count])
 
 
 def _product(sizes: Iterable[int]) -> int:

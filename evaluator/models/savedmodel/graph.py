@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from evaluator.models.saved_model_ops import ALLOWED, CHECKPOINT
+from evaluator.models.savedmodel.ops import ALLOWED, CHECKPOINT
 
 _INIT_OP = "__saved_model_init_op"
 # Objects that TensorFlow and Keras write; the loader makes a plain object of them, or a container.

@@ -9,8 +9,8 @@ from typing import Any
 
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions
-from evaluator.models.keras_head import Head, head_of
-from evaluator.models.keras_trail import (
+from evaluator.models.keras.head import Head, head_of
+from evaluator.models.keras.trail import (
     Place,
     flat,
     output_of,

@@ -1,0 +1,1 @@
+"""TensorFlow Lite models: scanned by LiteRT's schema, then run by LiteRT."""

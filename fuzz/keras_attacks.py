@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evaluator.models import keras_names
+from evaluator.models.keras.allowed import names as keras_names
 from fuzz.differential import Places
 from fuzz.keras_layers import Config, Words
 

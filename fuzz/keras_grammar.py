@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from evaluator.models.keras_code import refuse_code
+from evaluator.models.keras.allowed.walk import refuse_code
 from fuzz.differential import Places
 from fuzz.keras_attacks import Attack
 from fuzz.keras_files import INPUT, Network, h5_file, keras_file, network

@@ -224,7 +224,7 @@ def _warm() -> None:
     import_keras()
     for name in ("tf_keras", "onnx", "onnxruntime", "ai_edge_litert.interpreter", "pickle"):
         importlib.import_module(name)
-    for name in ("keras", "savedmodel", "onnx", "tflite", "keras_build", "folding"):
+    for name in ("keras.load", "keras.build", "savedmodel.load", "onnx.load", "tflite.load"):
         importlib.import_module(f"evaluator.models.{name}")
     gc.freeze()  # what the libraries are made of need not be looked through again
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.models.onnx import load
 from fuzz import protos
 from fuzz.differential import Places
 from fuzz.passing import scan_until
@@ -73,7 +72,7 @@ class OnnxFormat:
     def scan(self, case: OnnxCase) -> None:
         """Raises ModelError for what loading would refuse before onnxruntime gets it."""
         self._path.write_bytes(case.data)
-        scan_until(load, self._path, "onnxruntime", "InferenceSession")
+        scan_until(self._path, "onnxruntime", "InferenceSession")
 
     def write(self, case: OnnxCase) -> Path:
         """The file. What lies beside it is the same for all."""

@@ -7,21 +7,18 @@ would have been called. So what is scanned is all that loading looks at, however
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluator.models import LoadOptions
+from evaluator.models import LoadOptions, load_embedder
 
 
 class _Passed(BaseException):
     """The library would have been called; not an Exception, so that nothing catches it."""
 
 
-def scan_until(
-    load: Callable[[Path, LoadOptions], Any], path: Path, module: str, name: str
-) -> None:
-    """Runs ``load`` up to where it calls a library's function. Raises what it raises before."""
+def scan_until(path: Path, module: str, name: str) -> None:
+    """Loads a file up to where that calls a library's function. Raises what it raises before."""
     owner = importlib.import_module(module)
     real = getattr(owner, name)
 
@@ -30,7 +27,7 @@ def scan_until(
 
     setattr(owner, name, passed)
     try:
-        load(path, LoadOptions(size=(8, 8)))
+        load_embedder(path, LoadOptions(size=(8, 8)))
     except _Passed:
         return
     finally:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.models.runtime import import_tensorflow
-from evaluator.models.saved_model_ops import ALLOWED
-from evaluator.models.savedmodel import load
+from evaluator.models.savedmodel.ops import ALLOWED
 from fuzz import protos
 from fuzz.differential import Places
 from fuzz.passing import scan_until
@@ -101,7 +100,7 @@ class SavedModelFormat:
 
     def scan(self, case: SavedModelCase) -> None:
         """Raises ModelError for what loading would refuse before TensorFlow gets it."""
-        scan_until(load, self.write(case), "tensorflow.saved_model", "load")
+        scan_until(self.write(case), "tensorflow.saved_model", "load")
 
     def write(self, case: SavedModelCase) -> Path:
         """The folder, with the variables that the honest model has."""

@@ -11,8 +11,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from evaluator.models.tflite import load
-from evaluator.models.tflite_ops import ALLOWED
+from evaluator.models.tflite.ops import ALLOWED
 from fuzz.differential import Places
 from fuzz.passing import scan_until
 
@@ -49,7 +48,7 @@ class TFLiteFormat:
     def scan(self, case: bytes) -> None:
         """Raises ModelError for what loading would refuse before LiteRT gets it."""
         self._path.write_bytes(case)
-        scan_until(load, self._path, "ai_edge_litert.interpreter", "Interpreter")
+        scan_until(self._path, "ai_edge_litert.interpreter", "Interpreter")
 
     def write(self, case: bytes) -> Path:
         """The file."""

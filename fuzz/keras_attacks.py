@@ -6,10 +6,8 @@ both libraries; code is marshalled, as both libraries have it.
 
 from __future__ import annotations
 
-import base64
 import copy
 import importlib.util
-import marshal
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ from typing import Any
 from evaluator.models.keras.allowed import names as keras_names
 from fuzz.differential import Places
 from fuzz.keras_layers import Config, Words
+from fuzz.keras_payloads import marshalled, payload
 
 _EXPORT = re.compile(r"^(?:class|def) ([A-Za-z]\w*)", re.MULTILINE)
 
@@ -97,24 +96,6 @@ _TF_FUNCTIONS = """
     types.experimental.Callable autograph.to_code test.main distribute.Server
     ..os.system math..os.system compat.v2.io.write_file compat.v1.io.write_file
 """.split()
-
-
-def _payload() -> Any:
-    """A function that leaves a marker, as both libraries marshal one."""
-    code = compile(
-        "lambda *a, **k: (open('MARKER', 'a').write('ran'), a[0])[1]", "<lambda>", "eval"
-    )
-    return next(each for each in code.co_consts if hasattr(each, "co_code"))
-
-
-def marshalled(draw: random.Random) -> str:
-    """Its text, in some cases with characters that decoding passes over."""
-    text = base64.b64encode(marshal.dumps(_payload())).decode()
-    if draw.random() < 0.5:
-        for _ in range(draw.randint(1, 3)):
-            at = draw.randrange(len(text))
-            text = text[:at] + draw.choice("\n -_.!\u2028") + text[at:]
-    return text
 
 
 # ---- What an attacker writes ---------------------------------------------------------------------
@@ -291,6 +272,21 @@ class Attack:
             new["inbound_nodes"] = copy.deepcopy(like.get("inbound_nodes", []))
         layers.insert(self.draw.randint(0, len(layers)), new)
 
+    def insert_payload(self, config: Config) -> None:
+        """A layer that would work, behind one of the layers, in half of cases disguised."""
+        layers = self.layers(config)
+        at = self.draw.randint(1, max(1, len(layers)))
+        new = payload(self.draw, self.version)
+        before = layers[at - 1] if layers else {}
+        if isinstance(before, dict) and "inbound_nodes" in before:
+            new["name"] = new["config"]["name"]
+            behind = layers[at] if at < len(layers) and isinstance(layers[at], dict) else {}
+            like = copy.deepcopy(behind.get("inbound_nodes") or before["inbound_nodes"])
+            new.setdefault("inbound_nodes", like)
+        layers.insert(at, new)
+        for _ in range(self.draw.choice((0, 0, 1, 2))):
+            self.draw.choice((Attack.rename_class, Attack.respell, Attack.set_value))(self, new)
+
     def wrap_layer(self, config: Config) -> None:
         """A layer inside a wrapper, in its place."""
         layers = self.layers(config)
@@ -359,6 +355,9 @@ _CHANGES: tuple[Callable[[Attack, Config], None], ...] = (
     Attack.set_harmless,
     Attack.set_harmless,
     Attack.insert_layer,
+    Attack.insert_payload,
+    Attack.insert_payload,
+    Attack.insert_payload,
     Attack.wrap_layer,
     Attack.call_function,
     Attack.call_argument,

@@ -29,7 +29,9 @@ _LOAD_SECONDS = 20.0
 # Loaded by one process before it is replaced: Keras and TensorFlow keep something of each model.
 _MOST_LOADS = 400
 _FORGET_AFTER = 20
-CANARY_TEXT = "nothing reads this\n"
+_CANARY_TEXT = "nothing reads this\n"
+# What lies in the cell: it is not removed, so that it stays watched.
+_OURS = ("CANARY", "CANARY_MODEL", "canary_module.py")
 _MODULE = "open('MARKER', 'w').write('imported')\n"
 
 
@@ -59,9 +61,14 @@ class Loader:
         for place in (self.cell, self._folder / "own" / "tmp"):
             place.mkdir(parents=True, exist_ok=True)
         # The model's folder is `models` beside it, so that `../CANARY` is beside that.
-        self._canaries = [self.cell / "CANARY", self._folder / "CANARY"]
+        (self.cell / "CANARY_MODEL").mkdir(exist_ok=True)
+        self._canaries = [
+            self.cell / "CANARY",
+            self.cell / "CANARY_MODEL" / "saved_model.pb",
+            self._folder / "CANARY",
+        ]
         self._reset()
-        self._watch = Watch([self.cell, self._folder / "CANARY"])
+        self._watch = Watch([self.cell, self.cell / "CANARY_MODEL", self._folder / "CANARY"])
 
     def __enter__(self) -> Loader:
         """The loader."""
@@ -83,10 +90,10 @@ class Loader:
         strange = sorted(
             str(path.relative_to(self.cell))
             for path in self.cell.rglob("*")
-            if path.name not in ("CANARY", "canary_module.py")
+            if path not in self._canaries and path.name not in _OURS
         )
         found += [f"{name} lies in the cell" for name in strange]
-        if any(path.read_text() != CANARY_TEXT for path in self._canaries):
+        if any(not _is_canary(path) for path in self._canaries):
             found.append("the canary was changed")
         if found:
             self._reset()
@@ -171,10 +178,16 @@ class Loader:
 
     def _reset(self) -> None:
         for path in self.cell.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.name not in _OURS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.cell / "CANARY_MODEL").mkdir(exist_ok=True)
         for path in self._canaries:
-            path.write_text(CANARY_TEXT)
+            path.write_text(_CANARY_TEXT)
         (self.cell / "canary_module.py").write_text(_MODULE)
+
+
+def _is_canary(path: Path) -> bool:
+    return path.is_file() and path.read_text(errors="replace") == _CANARY_TEXT
 
 
 # ---- In the process ------------------------------------------------------------------------------

@@ -176,6 +176,21 @@ class SavedModelFormat:
         if waiting is not None and waiting.op not in ("Placeholder",):
             waiting.input.append(f"^{node.name}")
 
+    def insert_payload(self, draw: random.Random, saved: Any) -> None:
+        """Operations that write a file, which functions and the graph wait for."""
+        graph = saved.meta_graphs[0].graph_def
+        kind = draw.choice(("WriteFile", "PrintV2", "SaveV2"))
+        for function in graph.library.function:
+            if draw.random() < 0.7 and "payload" not in function.control_ret:
+                _add_payload(draw, function.node_def, kind, in_function=True)
+                function.control_ret["payload"] = "payload"
+                function.signature.control_output.append("payload")
+        if draw.random() < 0.6:
+            users = [node for node in graph.node if node.op not in ("Placeholder", "Const")]
+            _add_payload(draw, graph.node, kind, in_function=False)
+            for node in users:
+                node.input.append("^payload")
+
     def change_harmless(self, draw: random.Random, saved: Any) -> None:
         """An operation of one tensor for another, texts that nothing looks at."""
         for nodes in _node_lists(saved):
@@ -262,6 +277,35 @@ class SavedModelFormat:
             node.asset.asset_file_def_index = draw.choice((0, 1, -1))
 
 
+def _add_payload(draw: random.Random, nodes: Any, kind: str, *, in_function: bool) -> None:
+    """Adds the node ``payload``, which writes the file MARKER, and its constants."""
+
+    def text(name: str, value: bytes, *shape: int) -> str:
+        node = nodes.add(name=name, op="Const")
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype = _DT_STRING
+        node.attr["value"].tensor.string_val.append(value)
+        node.attr["value"].tensor.tensor_shape.SetInParent()
+        for size in shape:
+            node.attr["value"].tensor.tensor_shape.dim.add(size=size)
+        return f"{name}:output:0" if in_function else name
+
+    path = text("payload_path", b"MARKER")
+    if kind == "WriteFile":
+        contents = text("payload_text", b"CANARY")
+        if draw.random() < 0.5:
+            nodes.add(name="payload_read", op="ReadFile", input=[contents])
+            contents = "payload_read:contents:0" if in_function else "payload_read"
+        nodes.add(name="payload", op=kind, input=[path, contents])
+    elif kind == "PrintV2":
+        node = nodes.add(name="payload", op=kind, input=[path])
+        node.attr["output_stream"].s = b"file://MARKER"
+        node.attr["end"].s = b"\n"
+    else:
+        names, slices = text("payload_names", b"x", 1), text("payload_slices", b"", 1)
+        node = nodes.add(name="payload", op=kind, input=[path, names, slices, path])
+        node.attr["dtypes"].list.type.append(_DT_STRING)
+
+
 def _node_lists(saved: Any) -> list[Any]:
     """The nodes of the first graph, and of each function."""
     graph = saved.meta_graphs[0].graph_def
@@ -317,6 +361,8 @@ _CHANGES: tuple[Callable[[SavedModelFormat, random.Random, Any], None], ...] = (
     SavedModelFormat.change_operation,
     SavedModelFormat.insert_operation,
     SavedModelFormat.insert_operation,
+    SavedModelFormat.insert_payload,
+    SavedModelFormat.insert_payload,
     SavedModelFormat.change_harmless,
     SavedModelFormat.change_harmless,
     SavedModelFormat.change_attribute,

@@ -18,9 +18,9 @@ import pytest
 from evaluator.isolation.wall import landlock_version
 from fuzz.differential import compare
 from fuzz.formats import FORMATS, Bench, bench
-from fuzz.keras_attacks import marshalled
 from fuzz.keras_files import Network, h5_file, keras_file
 from fuzz.keras_grammar import KerasFormat, honest_network
+from fuzz.keras_payloads import marshalled
 from fuzz.loader import Outcome
 from fuzz.mutation import scratch_folder
 from fuzz.protos import Entry, entries, rewritten, varint

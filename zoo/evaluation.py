@@ -252,7 +252,9 @@ def _stored(
     whole = result.scores is None or path.with_name(result.scores).is_file()
     # The path names neither: an entry's size may have been edited, and names are shortened in it.
     same_size = options.size is None or result.model.input.get("size") == list(options.size)
-    asked = whole and same_size and result.model.name == choice.name
+    # Nor what a model of whole numbers took where nothing was asked for, which is refused if it is.
+    same_range = options.profile in (None, result.model.input.get("range"))
+    asked = whole and same_size and same_range and result.model.name == choice.name
     if not asked or result.settings != request.settings:
         return None
     if reading_problem(result) is not None:

@@ -6,6 +6,7 @@ Whatever is imported here at the top is imported before the wall stands: the sta
 from __future__ import annotations
 
 import ctypes
+import importlib
 import mmap
 import os
 import signal
@@ -107,10 +108,8 @@ def _prepare(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
         from evaluator.models.runtime import import_keras
 
         import_keras()
-    elif kind == "onnx":
-        import evaluator.models.onnx.load
-    elif kind == "tflite":
-        import evaluator.models.tflite.load  # noqa: F401 - the import is the purpose
+    elif kind in ("onnx", "tflite"):
+        importlib.import_module(f"evaluator.models.{kind}.load")
     return {}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.errors import ModelError
+from evaluator.errors import ModelError, cause_of
 from evaluator.models.keras.allowed import refused, tensorflow, tensorflow_refused
 from evaluator.models.keras.allowed.names import (
     MARKERS,
@@ -86,7 +86,7 @@ def _findings(config: dict[str, Any]) -> list[_Finding]:
 
 def _listed(found: list[_Finding]) -> str:
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return ", ".join(str(each) for each in found[:5]) + more
+    return ", ".join(cause_of(str(each))[:200] for each in found[:5]) + more
 
 
 def _walk(config: dict[str, Any]) -> Iterator[_Finding]:

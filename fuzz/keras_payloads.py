@@ -97,7 +97,6 @@ def _call_2(draw: random.Random) -> Config:
             ("load_op_library", "CANARY", {}),
             ("saved_model.load", "CANARY_MODEL", {}),
             ("print", "x", {"output_stream": "file://MARKER"}),
-            ("random.uniform", [2, 2], {}),
         )
     )
     found = _layer("TFOpLambda", {"function": function})
@@ -120,7 +119,8 @@ def _lambda_3(draw: random.Random) -> Config:
 
 def _code_3(draw: random.Random) -> Config:
     code = {"code": marshalled(draw), "defaults": None, "closure": None}
-    return {"class_name": "__lambda__", "config": code}
+    # A Lambda layer reads the first form, whatever else takes a function the second.
+    return {"class_name": "__lambda__", "config": {**code, "value": _tuple(draw)}}
 
 
 def _activation_3(draw: random.Random) -> Config:

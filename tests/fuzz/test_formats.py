@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from evaluator.errors import ModelError
 from evaluator.isolation.wall import landlock_version
 from fuzz.differential import compare
 from fuzz.formats import FORMATS, Bench, bench
-from fuzz.keras_files import Network, h5_file, keras_file
+from fuzz.keras_files import Network, h5_file, keras_file, network
 from fuzz.keras_grammar import KerasFormat, honest_network
-from fuzz.keras_payloads import marshalled
+from fuzz.keras_layers import Layer, Words
+from fuzz.keras_payloads import marshalled, payload
 from fuzz.loader import Outcome
 from fuzz.mutation import scratch_folder
 from fuzz.protos import Entry, entries, rewritten, varint
@@ -156,6 +158,35 @@ def test_with_the_guards_off_a_known_attack_trips(version: int, trusting: Bench)
     assert "marshal.loads" in text
     assert "open of 'MARKER' to write" in text
     assert "MARKER lies in the cell" in text
+
+
+def _with_payload(number: int, version: int) -> Network:
+    """A network that would load, with a payload behind its first layer."""
+    draw = random.Random(f"{version} {number}")
+    words = Words(draw, version)
+    layers = [
+        Layer("Reshape", {"target_shape": [64, 3]}, (64, 3)),
+        Layer("Activation", {"activation": "relu"}, (64, 3)),
+        Layer("Flatten", {}, (192,)),
+    ]
+    made = network(words, layers, functional=True)
+    new = payload(draw, version)
+    new["name"] = new["config"]["name"]
+    described = made.config["config"]["layers"]
+    new.setdefault("inbound_nodes", described[2]["inbound_nodes"])
+    described.insert(2, new)
+    return made
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_payloads_are_refused_and_would_work(version: int, trusting: Bench) -> None:
+    cases = trusting.format("keras")
+    drawn = [_with_payload(number, version) for number in range(60)]
+    for case in drawn:
+        with pytest.raises(ModelError, match="not loaded, because it"):
+            cases.scan(case)
+    tripped = [bool(trusting.loader.load(cases.write(case)).trips) for case in drawn[:16]]
+    assert sum(tripped) >= 3
 
 
 def _write_and_read_files(function: Any) -> None:

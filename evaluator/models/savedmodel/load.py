@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.inputs import Embedder
 from evaluator.models import LoadOptions
+from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import compiled_forward
 from evaluator.models.runtime import import_keras, native_messages_held
 from evaluator.models.savedmodel.classes import without_classes
@@ -74,7 +74,7 @@ def _embedder(
     notes: tuple[str, ...],
 ) -> Embedder:
     """The Embedder of a loaded signature. ``loaded`` is kept alive with it."""
-    with _load_errors(path):
+    with foreign_errors(f"{path}: cannot be loaded"):
         [(name, image), *_] = function.structured_input_signature[1].items()
     if image.shape.rank is None:
         raise ModelError(
@@ -83,7 +83,7 @@ def _embedder(
     shape = tuple(image.shape.as_list())
     integer = takes_whole_numbers(path, image.dtype.name)
     spec, input_notes = input_spec(path, shape, options, integer=integer)
-    with _load_errors(path):
+    with foreign_errors(f"{path}: cannot be loaded"):
         check_graph_tensors(path, function, shape[0])
         compute, part_notes = _computation(path, function, name, output, options)
 
@@ -157,36 +157,11 @@ def _loaded(path: Path, name: str, tags: list[str] | None) -> tuple[Any, Any]:
     """What TensorFlow makes of the folder, and the signature of a name."""
     import tensorflow as tf
 
-    with _load_errors(path):
+    with foreign_errors(f"{path}: cannot be loaded"):
         check_checkpoint(path)
         with native_messages_held():
             loaded = tf.saved_model.load(str(path), tags=tags)
         return loaded, loaded.signatures[name]
-
-
-@contextmanager
-def _load_errors(path: Path) -> Iterator[None]:
-    """Turns what TensorFlow raises on a folder that is not as it should be into ModelError."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except ModelError:
-        raise
-    except (
-        tf.errors.OpError,
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ModelError(f"{path}: cannot be loaded: {cause_of(error)[:200]}") from None
 
 
 def _signature(path: Path, found: dict[str, Signature]) -> tuple[str, Signature]:

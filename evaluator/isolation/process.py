@@ -50,11 +50,12 @@ _LAST_WORDS = 65536
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds after which a process is taken to hang: for a start or a load; for a batch, and for
-    each of its images besides.
+    """Seconds after which a process is taken to hang: for a start and a load, and for each byte of
+    the model besides; for a batch, and for each of its images besides.
     """
 
-    load: float = 900.0
+    load: float = 300.0
+    byte: float = 2e-6
     batch: float = 120.0
     image: float = 10.0
 
@@ -73,6 +74,7 @@ class ModelProcess:
         self._mapped: mmap.mmap | None = None
         self._pending = 0
         self._name = "a model"
+        self._size = 0
         # Trusted code may have something to say; what an untrusted model prints is kept.
         self._said = tempfile.TemporaryFile() if wall else None  # noqa: SIM115 - closed in close
         self._pipes: list[int] = []
@@ -98,7 +100,7 @@ class ModelProcess:
 
     def begin_load(self, path: Path, options: LoadOptions) -> None:
         """Has the process load a model; does not wait. ``loaded`` does."""
-        self._name = str(path)
+        self._name, self._size = str(path), _bytes_of(path)
         self._ask({"do": "load", "path": str(path), "options": asdict(options)})
 
     def loaded(self) -> Embedder:
@@ -106,7 +108,7 @@ class ModelProcess:
 
         Raises ModelError, OSError.
         """
-        found = self._told(self._answer(self._patience.load))
+        found = self._told(self._answer(self._load_seconds))
         try:
             return self._embedder(found)
         except (InputError, KeyError, TypeError, ValueError) as error:
@@ -133,7 +135,7 @@ class ModelProcess:
             given = self._folder / "calibration.npy"
             np.save(given, calibration)
         out = self._folder / f"export{suffix}"
-        self._name = str(path)
+        self._name, self._size = str(path), _bytes_of(path)
         self._ask(
             {
                 "do": "export",
@@ -145,7 +147,7 @@ class ModelProcess:
                 "calibration": None if given is None else str(given),
             }
         )
-        self._told(self._answer(self._patience.load))
+        self._told(self._answer(self._load_seconds))
         return out
 
     def close(self) -> None:
@@ -199,6 +201,10 @@ class ModelProcess:
             os.close(requests)
             os.close(says)
         return process, Channel(answers, asks)
+
+    @property
+    def _load_seconds(self) -> float:
+        return self._patience.load + self._patience.byte * self._size
 
     def _ask(self, message: Mapping[str, Any]) -> None:
         # That it has ended is told where its answer is waited for.
@@ -313,6 +319,15 @@ class ModelProcess:
             except (OSError, ValueError) as error:
                 raise OutOfMemoryError(f"no room for a batch of {size:,} bytes: {error}") from None
         return self._mapped
+
+
+def _bytes_of(path: Path) -> int:
+    """Bytes of a model's files, as far as they can be told; what cannot, the process says."""
+    try:
+        members = path.rglob("*") if path.is_dir() else [path]
+        return sum(member.lstat().st_size for member in members)
+    except OSError:
+        return 0
 
 
 def _is_shape(found: Any) -> TypeGuard[list[int]]:

@@ -77,7 +77,7 @@ def _value(
     if node.op_type == "Constant":
         tensor = given["value"].t if "value" in given else None
         return _listed(given) if tensor is None else _array(tensor)
-    if node.op_type == "Shape" and node.input[0] in shapes:
+    if node.op_type == "Shape" and len(node.input) == 1 and node.input[0] in shapes:
         start, end = (given[key].i if key in given else None for key in ("start", "end"))
         return np.array(shapes[node.input[0]][start:end], np.int64)
     compute = _COMPUTED.get(node.op_type)

@@ -36,7 +36,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     check(path, options)
     model = read_onnx(path, options)
     session = _session(path, model.data)
-    (found,) = session.get_outputs()
+    found = next(each for each in session.get_outputs() if each.name == model.output)
     if found.type not in _NUMBERS:
         raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
     kind = np.dtype(model.kind)

@@ -155,8 +155,10 @@ def keep_only(graph: Message, output: str) -> bool:
     for at in reversed(range(len(graph.sparse_initializer))):
         if graph.sparse_initializer[at].values.name not in wanted:
             del graph.sparse_initializer[at]
+    listed = [each.name for each in graph.output]
+    first = listed.index(output) if output in listed else None
     for at in reversed(range(len(graph.output))):
-        if graph.output[at].name != output:
+        if at != first:
             del graph.output[at]
     if not graph.output:
         graph.output.add(name=output)  # the runtime tells its type and shape

@@ -152,7 +152,7 @@ class TFLiteFile:
         signature = _sizes(tensor)
         batch = self._fixed_batch
         sizes = signature[1:] if batch is not None and signature[:1] == (batch,) else signature
-        name = plain_name(_text(tensor.Name()))
+        name = plain_name((tensor.Name() or b"").decode("utf-8"))  # as strictly as LiteRT has it
         check_tensor(self.path, f"its tensor {name}", sizes, itemsize=itemsize)
         return int(np.prod([size or 1 for size in sizes], dtype=object)) * itemsize
 

@@ -272,3 +272,23 @@ def test_what_mxnet_wrote_gives_what_onnxruntime_gives(shared: Path) -> None:
     np.testing.assert_allclose(
         load(path).forward(images), session.run(None, {"data": images})[0], rtol=1e-5, atol=1e-5
     )
+
+
+def test_a_shape_of_nothing_is_refused_by_the_runtime(tmp_path: Path) -> None:
+    made = model(
+        [
+            node("Shape", "", "size"),
+            node("Flatten", "image", "flat"),
+            node("MatMul", "flat w", "embedding"),
+        ],
+        {"w": weights(PIXELS, 6)},
+    )
+    del made.graph.node[0].input[:]
+    assert refusal(save(made, tmp_path / "m.onnx"))
+
+
+def test_an_output_that_is_listed_twice_is_one(tmp_path: Path) -> None:
+    made = projection()
+    made.graph.output.add().CopyFrom(made.graph.output[0])
+    found = load(save(made, tmp_path / "m.onnx"), profile="unit").forward(batch())
+    assert np.allclose(found, projected(batch()), atol=1e-5)

@@ -270,3 +270,10 @@ def test_the_shared_case_of_whole_numbers(shared: Path) -> None:
     found = evaluate(cases / "models/u8_cast.tflite", cases / "data/base.bin").figures
     assert found.accuracy == pytest.approx(0.6167, abs=5e-5)
     assert found.auc == pytest.approx(0.562222, abs=5e-7)
+
+
+def test_a_name_that_is_no_text_is_damage(exported: bytes, tmp_path: Path) -> None:
+    def rename(model: Any) -> None:
+        model.subgraphs[0].tensors[-1].name = b"\xff\xfe"
+
+    assert "damaged" in refusal(tmp_path / "m.tflite", changed(exported, rename))

@@ -1,7 +1,7 @@
 """The classes and functions of Keras 3 and tf_keras that a model's config may name.
 
 What is listed neither runs a text of the file, nor imports by its words, nor opens what it names:
-read in the sources of both libraries. What is not listed is refused; `keras_refused` says why.
+read in the sources of both libraries. What is not listed is refused; `refused` says why.
 """
 
 from __future__ import annotations

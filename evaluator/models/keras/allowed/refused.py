@@ -1,6 +1,6 @@
 """Why a class or function that a Keras config names is not harmless.
 
-Nothing is let through or stopped by these tables: what is not in `keras_names` is refused. They say
+Nothing is let through or stopped by these tables: what is not in `names` is refused. They say
 why in the message, and a test fails where a new Keras has a class in neither.
 """
 

@@ -1,6 +1,6 @@
 """Why a TensorFlow function that a Keras 2 model calls by name is not harmless.
 
-Nothing is let through or stopped by these tables: what is not in `tensorflow_names` is refused.
+Nothing is let through or stopped by these tables: what is not in `tensorflow` is refused.
 They say why in the message, and a test fails where a new TensorFlow has a function in neither.
 """
 

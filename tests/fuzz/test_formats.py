@@ -89,6 +89,24 @@ def test_an_honest_network_of_the_grammar_is_loaded(version: int, guarded: Bench
     assert guarded.loader.load(path) == Outcome("loaded")
 
 
+# ---- What the formats found once -----------------------------------------------------------------
+
+FOUND = sorted(path for path in (Path(__file__).parent / "found").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_an_old_finding_is_a_declared_error_now(path: Path, guarded: Bench) -> None:
+    format_name = path.parent.name
+    folder = guarded.folder / f"found-{format_name}"
+    folder.mkdir(exist_ok=True)
+    (folder / "weights.bin").write_bytes(bytes(256))
+    file = folder / ("saved_model.pb" if format_name == "savedmodel" else f"model.{format_name}")
+    file.write_bytes(path.read_bytes())
+    found = guarded.loader.load(folder if format_name == "savedmodel" else file)
+    assert (found.kind in ("refused", "loaded"), found.trips) == (True, ())
+    assert found.message.isprintable()
+
+
 # ---- The fuzzer itself ---------------------------------------------------------------------------
 
 

@@ -34,11 +34,28 @@ class Channel:
     def __init__(self, reads: int, writes: int) -> None:
         self._reads, self._writes, self._held = reads, writes, b""
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Sends a message. Raises OSError where nobody reads any more."""
+    def send(self, message: dict[str, Any], seconds: float | None = None) -> None:
+        """Sends a message. Raises OSError where nobody reads any more.
+
+        With ``seconds``, for which the descriptor must not block, TimeoutError where it is not
+        taken in so many.
+        """
         data = memoryview((json.dumps(message) + "\n").encode())
+        until = None if seconds is None else time.monotonic() + seconds
         while data:
-            data = data[os.write(self._writes, data) :]
+            try:
+                data = data[os.write(self._writes, data) :]
+            except BlockingIOError:
+                if until is None or not _ready(self._writes, until, write=True):
+                    raise TimeoutError from None
+
+    def has_more(self) -> bool:
+        """Whether something has come that nobody has received; the end is nothing."""
+        if not hasattr(select, "poll"):
+            return bool(self._held)
+        poll = select.poll()
+        poll.register(self._reads, select.POLLIN)
+        return bool(self._held) or any(event & select.POLLIN for _, event in poll.poll(0))
 
     def receive(self, seconds: float | None = None) -> dict[str, Any] | None:
         """The next message; None where there will be none.
@@ -47,7 +64,7 @@ class Channel:
         """
         until = None if seconds is None else time.monotonic() + seconds
         while b"\n" not in self._held:
-            if until is not None and not self._readable(until):
+            if until is not None and not _ready(self._reads, until):
                 raise TimeoutError
             found = os.read(self._reads, 65536)
             if not found:
@@ -64,10 +81,13 @@ class Channel:
             raise MessageError("a line that is no object")
         return message
 
-    def _readable(self, until: float) -> bool:
-        left = max(0.0, until - time.monotonic())
-        if hasattr(select, "poll"):  # select itself takes descriptors below 1024 only
-            poll = select.poll()
-            poll.register(self._reads, select.POLLIN)
-            return bool(poll.poll(left * 1000))
-        return bool(select.select([self._reads], [], [], left)[0])
+
+def _ready(descriptor: int, until: float, *, write: bool = False) -> bool:
+    """Whether a descriptor can be read, or written to, before a moment of the monotonic clock."""
+    left = max(0.0, until - time.monotonic())
+    if hasattr(select, "poll"):  # select itself takes descriptors below 1024 only
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
+        return bool(poll.poll(left * 1000))
+    reads, writes = ([], [descriptor]) if write else ([descriptor], [])
+    return any(select.select(reads, writes, [], left))

@@ -44,6 +44,9 @@ _LARGEST_BATCH = 4096
 _MOST_NOTES = 20
 _MOST_AXES = 8
 
+# A process that has closed its end is about to be gone.
+_SECONDS_TO_END = 10.0
+
 # Bytes of what a process wrote on its stderr that are looked at when it has ended.
 _LAST_WORDS = 65536
 
@@ -79,7 +82,11 @@ class ModelProcess:
         self._said = tempfile.TemporaryFile() if wall else None  # noqa: SIM115 - closed in close
         self._pipes: list[int] = []
         self._process, self._channel = self._started()
-        self._ask({"folder": str(self._folder), "wall": wall, "memory": available_bytes()})
+        try:
+            self._ask({"folder": str(self._folder), "wall": wall, "memory": available_bytes()})
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> ModelProcess:
         """The process."""
@@ -177,6 +184,7 @@ class ModelProcess:
         requests, asks = os.pipe()
         answers, says = os.pipe()
         self._pipes = [asks, answers]
+        os.set_blocking(asks, False)  # who does not read must not hold the caller up
         try:
             process = subprocess.Popen(
                 [sys.executable, "-c", code],
@@ -207,10 +215,18 @@ class ModelProcess:
         return self._patience.load + self._patience.byte * self._size
 
     def _ask(self, message: Mapping[str, Any]) -> None:
-        # That it has ended is told where its answer is waited for.
-        with contextlib.suppress(OSError):
-            self._channel.send(dict(message))
+        if not self._pending and self._alive() and self._channel.has_more():
+            raise self._broken("answers what was not asked")
+        try:
+            self._channel.send(dict(message), self._patience.batch)
+        except TimeoutError:
+            raise self._broken("takes no more questions and was ended") from None
+        except OSError:
+            pass  # that it has ended is told where its answer is waited for
         self._pending += 1
+
+    def _alive(self) -> bool:
+        return self._process.poll() is None
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         """The answer to what was asked last; those before it said nothing but that they are done.
@@ -252,7 +268,10 @@ class ModelProcess:
 
     def _ended(self) -> ModelError:
         """Why the process ended by itself, in one line."""
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            return self._broken("closed its channel and was ended")
         if code == -signal.SIGKILL:
             how = "was ended by the system, which does so when memory runs out"
         elif code < 0:
@@ -304,7 +323,7 @@ class ModelProcess:
         self._ask({"do": "forward", "shape": batch.shape, "size": size})
         patience = self._patience.batch + self._patience.image * len(batch)
         shape = self._told(self._answer(patience)).get("shape")
-        if not _is_shape(shape) or math.prod(shape) * 4 > size:
+        if not _is_shape(shape) or math.prod(max(1, axis) for axis in shape) * 4 > size:
             raise self._broken("gives embeddings of a shape that cannot be")
         # Copied: the next batch goes into the same memory.
         values = np.frombuffer(memory, np.float32, math.prod(shape))

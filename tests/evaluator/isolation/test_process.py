@@ -42,6 +42,11 @@ def save_lambda(path: Path, function: Callable[[Any], Any]) -> Path:
     return path
 
 
+def embedded_twice(embedder: Any) -> None:
+    for _ in range(2):
+        embedder.forward(batch_of(2))
+
+
 def replace_code(path: Path, function: Callable[[Any], Any]) -> None:
     """Puts a function's code, which is not run here, in the place of a file's Lambda's."""
     import base64
@@ -212,10 +217,47 @@ def babbles(flat: Any) -> Any:
     return flat
 
 
+def closes(flat: Any) -> Any:
+    import os
+    import time
+
+    os.closerange(0, 100)
+    time.sleep(1000)
+    return flat
+
+
+def lies_of_nothing(flat: Any) -> Any:
+    from evaluator.isolation import child
+
+    child._ACTIONS["forward"] = lambda *_: {"shape": [0, 10**30]}
+    return flat
+
+
+def answers_ahead(flat: Any) -> Any:
+    import os
+    import time
+
+    from evaluator.isolation import child
+
+    def answer(_state: Any, message: Any) -> Any:
+        for descriptor in range(3, 30):
+            try:
+                os.write(descriptor, b'{"ok": {"shape": [2, 4]}}\n' * 3)
+            except OSError:
+                continue
+        time.sleep(1000)
+
+    child._ACTIONS["forward"] = answer
+    return flat
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "words"),
     [
+        (closes, "closed its channel and was ended"),
+        (lies_of_nothing, "gives embeddings of a shape that cannot be"),
+        (answers_ahead, "answers what was not asked"),
         (ends, "ended by SIGABRT"),
         (never_ends, "has given no answer for 20 seconds and was ended"),
         (lies, "gives embeddings of a shape that cannot be"),
@@ -231,7 +273,7 @@ def test_a_model_that_misbehaves_ends_its_process_in_one_line(
     with pytest.raises(ModelError) as caught, open_model(
         path, TRUSTED, wall=True, patience=Patience(load=20)
     ) as embedder:  # fmt: skip
-        embedder.forward(batch_of(2))
+        embedded_twice(embedder)
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()

@@ -69,3 +69,28 @@ _.train_entry
 
 # The first key of a result's JSON.
 schema
+
+# Fields of protocol buffers and of TFLite's schema that the fuzzer writes, and its formats, which
+# are found by name.
+_.doc_string
+_.producer_name
+_.tensorflow_version
+_.meta_graph_version
+_.node_id
+_.local_name
+_.asset_file_def_index
+_.deprecatedBuiltinCode
+_.customCode
+_.shapeSignature
+_.opcodeIndex
+_.builtinOptionsType
+_.builtinOptions
+_.padding
+_.strideH
+_.strideW
+_.dilationHFactor
+_.dilationWFactor
+_.elseSubgraphIndex
+_.thenSubgraphIndex
+KerasFormat
+ResultFormat

@@ -108,9 +108,10 @@ def _forward(interpreter: Any, image: Mapping[str, Any], embedding: Mapping[str,
                 interpreter.allocate_tensors()
             interpreter.set_tensor(image["index"], _quantised(batch, image))
             interpreter.invoke()
+            found = interpreter.get_tensor(embedding["index"])
         except (RuntimeError, ValueError) as error:
             raise ForwardError(str(error).partition("\n")[0]) from None
-        return _dequantised(interpreter.get_tensor(embedding["index"]), embedding)
+        return _dequantised(found, embedding)
 
     return forward
 

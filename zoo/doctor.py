@@ -193,7 +193,7 @@ def _wall_text(wall: Mapping[str, Any]) -> str:
     if wall["missing"]:
         return str(wall["missing"])
     return (
-        f"models write to a temporary folder only and open no socket (Landlock {wall['landlock']}); "
+        f"models write to a temporary folder and open no socket (Landlock {wall['landlock']}); "
         "--trust and --custom lift that"
     )
 

@@ -18,7 +18,9 @@ def inverse_lengths(vectors: Any, axis: int) -> Any:
     """1 / L2 length along ``axis``, which is kept with size 1; 1 where the length is below 1e-6."""
     squared = ops.sum(ops.square(vectors), axis=axis, keepdims=True)
     short = squared < SHORTEST**2
-    return ops.where(short, ops.ones_like(squared), ops.rsqrt(ops.where(short, 1.0, squared)))
+    # Not rsqrt, which some processors round otherwise in a vector's last rows: equal embeddings
+    # would differ, and what ties with them.
+    return ops.where(short, ops.ones_like(squared), 1.0 / ops.sqrt(ops.where(short, 1.0, squared)))
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")

@@ -32,6 +32,9 @@ ARCHIVE_DAMAGE = (
     RuntimeError,  # encrypted; NotImplementedError for an unknown compression
 )
 
+# The one of a name that both Kerases read, its suffix apart: .h5 before .npz.
+_WEIGHTS = "model.weights"
+
 # Before each member of a zip archive (APPNOTE.TXT 4.3.7); the last two are the lengths of its name
 # and its extra field, and the member's bytes follow these. In the flags, bit 0: encrypted.
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -68,16 +71,16 @@ def check_archive(path: Path, archive: zipfile.ZipFile, size: int) -> None:
 
 
 def archive_elements(path: Path, archive: zipfile.ZipFile) -> int:
-    """How many numbers the weights of an archive declare; 0 if it holds none."""
-    found = 0
-    for member in archive.infolist():
-        if member.filename.endswith(".h5"):
-            with member_file(path, archive, member) as stored, h5py.File(stored, "r") as file:
-                found += numeric_elements(file)
-        elif member.filename.endswith(".npz"):
-            with member_file(path, archive, member) as stored:
-                found += sum(_npz_sizes(path, stored))
-    return found
+    """How many numbers the weights of an archive are; 0 if it holds none."""
+    names = set(archive.namelist())
+    if f"{_WEIGHTS}.h5" in names:
+        member = archive.getinfo(f"{_WEIGHTS}.h5")
+        with member_file(path, archive, member) as stored, h5py.File(stored, "r") as file:
+            return numeric_elements(file)
+    if f"{_WEIGHTS}.npz" in names:
+        with member_file(path, archive, archive.getinfo(f"{_WEIGHTS}.npz")) as stored:
+            return sum(_npz_sizes(path, stored))
+    return 0
 
 
 def member_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:

@@ -104,8 +104,10 @@ def text_attribute(path: Path, file: h5py.File, name: str) -> str | bytes | None
 
 
 def numeric_elements(file: h5py.File) -> int:
-    """How many numbers the datasets of a Keras file's weights declare; of an .h5 with a network,
-    those below ``model_weights``, which leaves out the optimizer's.
+    """How many numbers the datasets of a Keras file's weights hold; of an .h5 with a network, those
+    below ``model_weights``, which leaves out the optimizer's.
+
+    What a dataset declares and does not store is not counted: HDF5 would give its fill value.
     """
     group = file.get("model_weights", file)
     root = group if isinstance(group, h5py.Group) else file
@@ -121,7 +123,8 @@ def numeric_elements(file: h5py.File) -> int:
             if isinstance(item, h5py.Group):
                 stack.append(item)
             elif isinstance(item, h5py.Dataset):
-                found += item.size or 0
+                stored = item.id.get_storage_size() * _EXPANSION // item.dtype.itemsize
+                found += min(item.size or 0, stored)
     return found
 
 

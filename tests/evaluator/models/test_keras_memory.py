@@ -17,7 +17,10 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.models import LoadOptions, check_model, load_embedder
 from evaluator.models.keras.account import Account
-from tests.evaluator.models.networks import SIZE, save, trunk
+from evaluator.models.keras.config import stored_weights
+from evaluator.models.keras.hdf5 import numeric_elements
+from evaluator.models.runtime import import_keras
+from tests.evaluator.models.networks import SIZE, network, save, trunk
 
 ROOT = Path(__file__).parents[3]
 
@@ -320,3 +323,34 @@ def test_keras_is_as_it_was_after_a_load(package: Any, saved: Callable[..., Path
     before = [dict(vars(owner)) for owner in owners]
     load_embedder(path, LoadOptions(profile="unit"))
     assert [dict(vars(owner)) for owner in owners] == before
+
+
+def declared(path: Path, *, shape: tuple[int, ...]) -> None:
+    """An HDF5 file of a dataset of which nothing is stored."""
+    with h5py.File(path, "w") as file:
+        chunks = tuple(min(size, 1024) for size in shape)
+        file.create_dataset("weights", shape=shape, dtype="i1", chunks=chunks, fillvalue=1)
+
+
+def test_what_is_declared_and_not_stored_is_no_weight(tmp_path: Path) -> None:
+    path = tmp_path / "declared.h5"
+    declared(path, shape=(7000, 7000))
+    with h5py.File(path, "r") as file:
+        assert numeric_elements(file) == 0
+    with h5py.File(path, "a") as file:
+        file["packed"] = np.zeros(1000, "f4")
+        file.create_dataset("pruned", data=np.zeros((64, 64), "f4"), compression="gzip")
+    with h5py.File(path, "r") as file:
+        # Weights of zeros pack better than what is told from a bomb; the allowance holds them.
+        assert 1000 < numeric_elements(file) < 1000 + 64 * 64
+
+
+def test_other_members_of_an_archive_are_no_weights(tmp_path: Path) -> None:
+    path, more = tmp_path / "m.keras", tmp_path / "more.h5"
+    save(network(import_keras()), path)
+    with h5py.File(more, "w") as file:
+        file["weights"] = np.ones(10**6, "i1")
+    before = stored_weights(path, "keras")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.write(more, "assets/more.h5")
+    assert stored_weights(path, "keras") == before > 0

@@ -53,9 +53,9 @@ class _Part:
 
 def refuse_code(path: Path, config: dict[str, Any]) -> None:
     """Raises ModelError that lists what in the file is code, or not known to be harmless."""
-    if not code_in_config(config):
-        return
     found = _findings(config)
+    if not found:
+        return
     code = [each for each in found if each.reason in refused.CODE]
     other = [each for each in found if each.reason not in refused.CODE]
     if code:
@@ -74,14 +74,30 @@ def code_in_config(config: dict[str, Any]) -> list[str]:
     """What in a config is not known to be harmless. Empty if nothing.
 
     The outermost ``compile_config`` (losses, metrics, optimizer) is not looked at: both libraries
-    drop it from a ``.keras`` that is loaded with ``compile=False``, and do not read it in an .h5.
+    drop it from a ``.keras`` that is loaded with ``compile=False``, and do not read it in an .h5,
+    but for what they decode in the text of a config wherever it stands.
     """
     return [str(each) for each in _findings(config)]
 
 
 def _findings(config: dict[str, Any]) -> list[_Finding]:
     inner = {key: value for key, value in config.items() if key != "compile_config"}
-    return list(dict.fromkeys(_walk(inner)))
+    unread = _of_decoded(config.get("compile_config"))
+    return list(dict.fromkeys([*_walk(inner), *unread]))
+
+
+def _of_decoded(unread: object) -> Iterator[_Finding]:
+    """What both loaders of an .h5 would look up while they parse the text of its config."""
+    stack = [unread]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, dict):
+            stack.extend(value.values())
+            kind = value.get("class_name")
+            if kind in ("TypeSpec", "CompositeTensor"):
+                yield _Finding(str(kind), refused.why_refused(str(kind)))
 
 
 def _listed(found: list[_Finding]) -> str:

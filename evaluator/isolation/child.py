@@ -77,10 +77,13 @@ def _limit(memory: int | None) -> None:
     """Bounds the files that this process writes and, where no GPU maps more, its memory."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = [(resource.RLIMIT_FSIZE, _LARGEST_FILE), (resource.RLIMIT_CORE, 0)]
     if memory is not None and sys.platform == "linux" and not has_gpu_devices():
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        limits.append((resource.RLIMIT_DATA, memory))
+    for kind, most in limits:
+        # What the caller is held to already may be less.
+        held = [each for each in resource.getrlimit(kind) if each != resource.RLIM_INFINITY]
+        resource.setrlimit(kind, (min(most, *held), min(most, *held)) if held else (most, most))
 
 
 def _answer(state: _State, message: dict[str, Any]) -> dict[str, Any]:

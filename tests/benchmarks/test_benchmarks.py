@@ -70,7 +70,8 @@ def test_each_script_has_its_rows_in_seconds(shared: Path, script: str) -> None:
         assert row["what"]
         assert row["against"]
         assert math.isfinite(row["value"])
-        assert row["value"] >= 0
+        # An exponent that is fitted to moments may be anything on a busy machine.
+        assert row["value"] >= 0 or row["key"] == "figures-exponent"
         assert row["verdict"] == "-"  # small sizes are never judged
 
 

@@ -12,15 +12,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "zoo")]
 
-from samples import save_dense, write_pairs  # noqa: E402 - found by the line above
+from samples import SIZE, write_pairs  # noqa: E402 - found by the line above
+
+from tests.small_models import save_projection  # noqa: E402
 
 
 def make_inputs(folder: Path, *, models: int, bins: int = 2) -> tuple[list[str], list[str]]:
     """Names of that many models and bins, written into a folder."""
-    model_names = [f"model{i}.keras" for i in range(models)]
+    model_names = [f"model{i}.onnx" for i in range(models)]
     bin_names = [f"bin{i}.bin" for i in range(bins)]
     for i, name in enumerate(model_names):
-        save_dense(folder / name, seed=i)
+        save_projection(folder / name, side=SIZE, seed=i)
     for i, name in enumerate(bin_names):
         write_pairs(folder / name, first=3 * i)
     return model_names, bin_names

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,29 +15,16 @@ from pathlib import Path
 import numpy as np
 from inputs import make_inputs, start_zoo
 
-from samples import save_dense  # isort: skip - found by way of inputs
+from samples import SIZE  # isort: skip - found by way of inputs
+from tests.small_models import save_projection  # isort: skip - the same
 
 
 def write_models(folder: Path, count: int, *, units: int = 16) -> list[str]:
-    """That many .h5 files of one dense layer, each with weights of its own; their names."""
-    import absl.logging
-    import h5py
-
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns that .h5 is old
-    save_dense(folder / "first.h5", units=units)
-    names = []
-    for i in range(count):
-        names.append(f"m{i:04d}.h5")
-        shutil.copy(folder / "first.h5", folder / names[-1])
-        with h5py.File(folder / names[-1], "r+") as file:
-            file["model_weights"].visititems(lambda _, item, i=i: _refill(item, i))
+    """That many .onnx files of one layer, each with weights of its own; their names."""
+    names = [f"m{i:04d}.onnx" for i in range(count)]
+    for i, name in enumerate(names):
+        save_projection(folder / name, side=SIZE, units=units, seed=i)
     return names
-
-
-def _refill(item: object, seed: int) -> None:
-    shape = getattr(item, "shape", None)
-    if shape:
-        item[...] = np.random.default_rng(seed).normal(size=shape)  # type: ignore[index]
 
 
 def memory_of_run(folder: Path, names: list[str], bins: list[str]) -> list[float]:

@@ -85,7 +85,7 @@ def test_kill_9_of_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
 def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
     here: Path, number: signal.Signals
 ) -> None:
-    arguments = ["eval", *(f"model{i}.keras" for i in range(3)), "--input", "unit"]
+    arguments = ["eval", *(f"model{i}.onnx" for i in range(3)), "--input", "unit"]
     process = start_zoo(here, [*arguments, "--bins", "bin0.bin", "bin1.bin"], stderr=-1, stdout=-3)
     while not list(here.glob("results/*/*.json")):
         assert process.poll() is None
@@ -104,8 +104,8 @@ def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
 def test_a_full_disk_is_one_line_and_keeps_what_was_stored(
     here: Path, run_here: Callable[..., None]
 ) -> None:
-    run_here(here, "eval", "model0.keras", "--input", "unit", "--bins", "bin0.bin", "-q")
-    command = "eval model0.keras model1.keras --input unit --bins bin0.bin --results disk/results"
+    run_here(here, "eval", "model0.onnx", "--input", "unit", "--bins", "bin0.bin", "-q")
+    command = "eval model0.onnx model1.onnx --input unit --bins bin0.bin --results disk/results"
     script = (
         "mkdir disk && mount -t tmpfs -o size=32k none disk && cp -r results disk/ && "
         "head -c 1M /dev/zero > disk/filler; find disk/results -type f | sort > before; "
@@ -129,9 +129,10 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_stored(
 
 @pytest.mark.slow
 def test_a_write_that_is_cut_short_leaves_no_file(here: Path) -> None:
+    lines = "".join(f"{i / 100},{i % 2}\n" for i in range(100))
+    (here / "model1.csv").write_text(lines)
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", "eval", "model1.keras", "--input", "unit", "--bins",
-         "bin0.bin"],
+        [sys.executable, "-m", "zoo", "eval", "--scores", "model1.csv"],
         cwd=here, env=environment(), text=True, capture_output=True, check=False,
         # Python ignores the signal, so that a write past the limit fails as on a full disk.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)),
@@ -146,7 +147,7 @@ def test_a_write_that_is_cut_short_leaves_no_file(here: Path) -> None:
 def test_read_only_results_are_refused_before_the_work(here: Path) -> None:
     script = (
         "mkdir results && mount --bind results results && mount -o remount,ro,bind results && "
-        f"{sys.executable} -m zoo eval model0.keras --input unit --bins bin0.bin"
+        f"{sys.executable} -m zoo eval model0.onnx --input unit --bins bin0.bin"
     )
     done = subprocess.run(
         ["unshare", "-Urm", "bash", "-c", script],
@@ -160,7 +161,7 @@ def test_read_only_results_are_refused_before_the_work(here: Path) -> None:
 
 @pytest.mark.slow
 def test_two_evaluations_of_one_model_at_once_leave_whole_results(here: Path) -> None:
-    arguments = ["eval", "model0.keras", "--input", "unit", "--bins", "bin0.bin", "bin1.bin"]
+    arguments = ["eval", "model0.onnx", "--input", "unit", "--bins", "bin0.bin", "bin1.bin"]
     both = [start_zoo(here, arguments, stdout=-1, stderr=-1) for _ in range(2)]
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -188,7 +189,7 @@ def test_a_bin_from_a_slow_pipe_is_as_one_from_a_file(here: Path) -> None:
     writer = threading.Thread(target=write_slowly)
     writer.start()
     done = run_zoo(
-        here, "eval", "model0.keras", "--input", "unit", "--bins", "slow.bin", "bin0.bin",
+        here, "eval", "model0.onnx", "--input", "unit", "--bins", "slow.bin", "bin0.bin",
         "--json", "-",
     )  # fmt: skip
     writer.join()

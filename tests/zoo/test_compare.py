@@ -326,7 +326,7 @@ def test_missing_bins_are_measured_with_the_settings_that_are_stored(
     zoo: Zoo, models: Path, bins: Path
 ) -> None:
     for model in ("a", "b"):
-        done = zoo("eval", models / f"{model}.keras", "--bins", bins / "easy.bin", "--flip", "sum")
+        done = zoo("eval", models / f"{model}.onnx", "--bins", bins / "easy.bin", "--flip", "sum")
         assert done.code == 0
     chosen = ("--bins", bins / "easy.bin", bins / "other.bin")
     (duel,) = compared(zoo, models / "a.onnx", models / "b.onnx", *chosen)

@@ -125,19 +125,19 @@ def test_data_or_a_note_changed_while_the_model_is_read_stores_nothing(
     tmp_path: Path,
     changed: str,
 ) -> None:
-    import zoo.loading as loading
+    from evaluator.isolation.process import ModelProcess
 
-    real = loading.load_embedder
+    loaded = ModelProcess.loaded
 
-    def load(path: Path, options: Any) -> Any:
-        found = real(path, options)
+    def load(process: Any) -> Any:
+        found, path = loaded(process), runs[0]
         if changed == "data":
             shutil.copy(runs[1].with_name("model.data"), path.with_name("model.data"))
         else:
             path.with_name(f"{path.name}.input.json").write_text("{}")
         return found
 
-    monkeypatch.setattr(loading, "load_embedder", load)
+    monkeypatch.setattr("evaluator.isolation.process.ModelProcess.loaded", load)
     done = zoo("eval", runs[0], "--bins", bins / "easy.bin", "--results", "store")
     assert "was changed while it was read" in done.err
     assert stored(tmp_path / "store") == []

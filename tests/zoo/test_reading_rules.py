@@ -111,7 +111,7 @@ def test_a_newer_result_of_another_shape_says_so(zoo: Zoo) -> None:
 
 @pytest.mark.slow
 def test_eval_measures_them_again_and_says_so(zoo: Zoo, bins: Path, models: Path) -> None:
-    run = ("eval", models / "a.keras", "--bins", bins / "easy.bin")
+    run = ("eval", models / "a.onnx", "--bins", bins / "easy.bin")
     first = zoo(*run)
     assert "answered from the store" in zoo(*run).err
     (path,) = RESULTS.glob("a-*/easy-*.json")
@@ -122,7 +122,7 @@ def test_eval_measures_them_again_and_says_so(zoo: Zoo, bins: Path, models: Path
         assert "answered from the store" not in again.err
         assert f"zoo: measured again: {path}: {words}\n" in again.err
         assert load_result(path).reading == READING
-    compared = ("compare", models / "a.keras", models / "b.keras", "--bins", bins / "easy.bin")
+    compared = ("compare", models / "a.onnx", models / "b.onnx", "--bins", bins / "easy.bin")
     expected = zoo(*compared).out
     change(path, reading=None)
     again = zoo(*compared)

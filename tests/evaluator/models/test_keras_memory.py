@@ -205,7 +205,7 @@ def test_a_shape_that_a_layer_would_be_built_for_is_looked_at_first(tmp_path: Pa
         ([None, 0, 16, 3], "a size of 0"),
         ([None, True, 16, 3], "a size of True"),
         ([None, 16.0, 16, 3], "a size of 16.0"),
-        ([None, "16", 16, 3], "a size of '16'"),
+        ([None, "16", 16, 3], "the text '16' as 'batch_shape'"),
         ([None, [16], 16, 3], r"a size of \[16\]"),
         ([None, float("nan"), 16, 3], "a size of nan"),
         ([None, 2**62, 16, 3], "bytes of one image"),

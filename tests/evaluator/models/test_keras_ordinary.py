@@ -88,7 +88,7 @@ def test_a_model_inside_that_was_compiled(
     package: Any, saved: Callable[..., Path], images: np.ndarray, name: str
 ) -> None:
     image = package.Input((*SIZE, 3))
-    inner = package.Model(image, trunk(package, image), name="inner")
+    inner = package.Model(image, trunk(package, image, name="fc"), name="inner")
     rate = package.optimizers.schedules.CosineDecay(0.1, 10)
     metrics = ["mae", package.metrics.CosineSimilarity()]
     inner.compile(package.optimizers.SGD(rate), loss="mse", metrics=metrics)

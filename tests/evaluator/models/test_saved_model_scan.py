@@ -529,10 +529,10 @@ def test_a_folder_s_links_pipes_and_devices_are_refused_at_once(
     extra = path / "assets.extra"
     extra.mkdir()
     made: dict[str, Callable[[Path], None]] = {
-        "a link to /": lambda at: at.symlink_to("/"),
-        "a link to /dev/zero": lambda at: at.symlink_to("/dev/zero"),
-        "is a link": lambda at: at.symlink_to(tmp_path / "beside"),
-        "which is no file": lambda at: at.symlink_to(path),
+        "a link that leads out of the folder": lambda at: at.symlink_to("/"),
+        "a link that leads out of": lambda at: at.symlink_to("/dev/zero"),
+        "a link that leads nowhere": lambda at: at.symlink_to(tmp_path / "beside"),
+        "a link to a folder": lambda at: at.symlink_to(path),
         "a FIFO": os.mkfifo,
     }
     for expected, make in made.items():

@@ -209,8 +209,9 @@ def _prepared_batches(
         return batch, stop - start, parts
 
     workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[_Pending] = deque()
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[_Pending] = deque()
+    try:
         for start in range(0, len(images), size):
             pending.append(submit(start))
             if len(pending) <= _AHEAD:
@@ -218,6 +219,9 @@ def _prepared_batches(
             yield _finished(pending.popleft())
         while pending:
             yield _finished(pending.popleft())
+    finally:
+        # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
+        pool.shutdown(cancel_futures=True)
 
 
 def _finished(item: _Pending) -> _Batch:

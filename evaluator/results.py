@@ -20,6 +20,7 @@ from evaluator.errors import ResultError, cause_of
 from evaluator.leftovers import own_leftovers, own_scores, remove_leftovers, remove_own
 from evaluator.reading_rules import READING, measured_by, what_to_do
 from evaluator.result_check import json_object, plain, shown, wrong_part
+from evaluator.whole_file import alone_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -275,7 +276,6 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     it is an hour old. Raises OSError, which names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = _stored_scores_name(path)
     name = None
     if scores is not None:
         import secrets
@@ -284,7 +284,10 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
         write_atomically(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
-    write_atomically(path, (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode())
+    data = (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
+    with alone_in(path.parent):
+        before = _stored_scores_name(path)
+        write_atomically(path, data)
     if before is not None and before != name:
         remove_own(path.with_name(before), own_scores(path))
     remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)

@@ -52,6 +52,7 @@ SOURCES = (
     "evaluator/statistics.py",
     "evaluator/student_t.py",
     "evaluator/threshold_luck.py",
+    "evaluator/whole_file.py",
     "zoo/__init__.py",
     "zoo/figure_choice.py",
     "zoo/ranking.py",

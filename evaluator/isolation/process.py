@@ -160,10 +160,12 @@ class ModelProcess:
     def close(self) -> None:
         """Ends the process and what it started, and removes its folder."""
         # What the model started is in the process's own group.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._put_away()
+        try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        finally:
+            self._put_away()
 
     def _put_away(self) -> None:
         for descriptor in (*self._pipes, *([self._shared] if self._shared >= 0 else [])):

@@ -174,7 +174,7 @@ def test_the_compile_config_is_never_built_and_not_looked_at() -> None:
 def test_what_is_looked_up_while_a_config_is_parsed_is_looked_at_everywhere(kind: str) -> None:
     config = {"class_name": "Functional", "config": {"layers": []}}
     found = code_in_config({**config, "compile_config": {"loss": [{"a": {"class_name": kind}}]}})
-    assert found == [f"{kind} (looks a type up by its name)"]
+    assert [str(each) for each in found] == [f"{kind} (looks a type up by its name)"]
 
 
 def test_many_findings_are_counted(tmp_path: Path) -> None:

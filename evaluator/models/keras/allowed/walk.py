@@ -30,7 +30,7 @@ from evaluator.models.keras.layers.training import KNOWN_MODULES, TRAINING_NAMES
 
 
 @dataclass(frozen=True)
-class _Finding:
+class Finding:
     """Something that is not known to be harmless, and why if that is known."""
 
     what: str
@@ -53,7 +53,7 @@ class _Part:
 
 def refuse_code(path: Path, config: dict[str, Any]) -> None:
     """Raises ModelError that lists what in the file is code, or not known to be harmless."""
-    found = _findings(config)
+    found = code_in_config(config)
     if not found:
         return
     code = [each for each in found if each.reason in refused.CODE]
@@ -70,23 +70,19 @@ def refuse_code(path: Path, config: dict[str, Any]) -> None:
     raise ModelError(f"{path}: not loaded, because {what}. {advice}")
 
 
-def code_in_config(config: dict[str, Any]) -> list[str]:
+def code_in_config(config: dict[str, Any]) -> list[Finding]:
     """What in a config is not known to be harmless. Empty if nothing.
 
     The outermost ``compile_config`` (losses, metrics, optimizer) is not looked at: both libraries
     drop it from a ``.keras`` that is loaded with ``compile=False``, and do not read it in an .h5,
     but for what they decode in the text of a config wherever it stands.
     """
-    return [str(each) for each in _findings(config)]
-
-
-def _findings(config: dict[str, Any]) -> list[_Finding]:
     inner = {key: value for key, value in config.items() if key != "compile_config"}
     unread = _of_decoded(config.get("compile_config"))
     return list(dict.fromkeys([*_walk(inner), *unread]))
 
 
-def _of_decoded(unread: object) -> Iterator[_Finding]:
+def _of_decoded(unread: object) -> Iterator[Finding]:
     """What both loaders of an .h5 would look up while they parse the text of its config."""
     stack = [unread]
     while stack:
@@ -97,15 +93,15 @@ def _of_decoded(unread: object) -> Iterator[_Finding]:
             stack.extend(value.values())
             kind = value.get("class_name")
             if kind in ("TypeSpec", "CompositeTensor"):
-                yield _Finding(str(kind), refused.why_refused(str(kind)))
+                yield Finding(str(kind), refused.why_refused(str(kind)))
 
 
-def _listed(found: list[_Finding]) -> str:
+def _listed(found: list[Finding]) -> str:
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return ", ".join(cause_of(str(each))[:200] for each in found[:5]) + more
 
 
-def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
+def _walk(config: dict[str, Any]) -> Iterator[Finding]:
     stack = [_Part(config)]
     while stack:
         part = stack.pop()
@@ -113,9 +109,7 @@ def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
             if not part.wiring and not is_harmless_text(part.key, part.value):
                 place = f" of {part.layer}" if part.layer else ""
                 reason = None if is_known_key(part.key) else "no layer of Keras reads a text there"
-                yield _Finding(
-                    f"the text {_shown(part.value)} as {_shown(part.key)}{place}", reason
-                )
+                yield Finding(f"the text {_shown(part.value)} as {_shown(part.key)}{place}", reason)
         elif isinstance(part.value, list):
             stack.extend(_Part(each, part.key, part.layer, part.wiring) for each in part.value)
         elif isinstance(part.value, dict):
@@ -130,12 +124,12 @@ def _walk(config: dict[str, Any]) -> Iterator[_Finding]:
                 stack.extend(_parts_of_dict(part.value, part))
 
 
-def _of_patterns(part: _Part) -> Iterator[_Finding]:
+def _of_patterns(part: _Part) -> Iterator[Finding]:
     """The keys of a map of dtypes that Keras would try on layers' names without an end."""
     if part.key == "policy_map" and isinstance(part.value, dict):
         for key in part.value:
             if not is_harmless_pattern(key):
-                yield _Finding(f"the pattern {_shown(key)} in a map of dtypes")
+                yield Finding(f"the pattern {_shown(key)} in a map of dtypes")
 
 
 def _parts_of_dict(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
@@ -183,14 +177,14 @@ def _layer(value: dict[str, Any]) -> str:
     return f"{_bare(value['class_name'])} {_shown(name)}" if isinstance(name, str) else ""
 
 
-def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
+def _of_object(value: dict[str, Any]) -> Iterator[Finding]:
     """What is not harmless in the names of a class or function itself."""
     kind, module = value["class_name"], value.get("module")
     registered = value.get("registered_name")
     texts = (("class_name", kind), ("module", module), ("registered_name", registered))
     for label, text in texts:
         if not isinstance(text, str) and (text is not None or label == "class_name"):
-            yield _Finding(f"a {label} that is no text: {_shown(text)}")
+            yield Finding(f"a {label} that is no text: {_shown(text)}")
             return
     if kind == "function":
         yield from _of_function(value.get("config"), module, registered)
@@ -206,22 +200,20 @@ def _of_object(value: dict[str, Any]) -> Iterator[_Finding]:
             named, reason = f"{named} as {registered}", refused.why_refused(registered)
         if kind == "__lambda__":
             named = "a Lambda function"
-        yield _Finding(f"{_bare(named)}{where}", reason)
+        yield Finding(f"{_bare(named)}{where}", reason)
     elif kind in OP_LAYERS:
         function = settings.get("function")
         if not (isinstance(function, str) and tensorflow.only_computes(function)):
             reason = tensorflow_refused.why_refused(function) if isinstance(function, str) else None
-            yield _Finding(
-                f"the TensorFlow call {_shown(function)} in{where or ' a layer'}", reason
-            )
+            yield Finding(f"the TensorFlow call {_shown(function)} in{where or ' a layer'}", reason)
 
 
-def _of_function(name: object, module: str | None, registered: str | None) -> Iterator[_Finding]:
+def _of_function(name: object, module: str | None, registered: str | None) -> Iterator[Finding]:
     if not isinstance(name, str):
-        yield _Finding(f"a function whose name is no text: {_shown(name)}")
+        yield Finding(f"a function whose name is no text: {_shown(name)}")
     elif module is None or registered not in (None, name) or not is_harmless_function(module, name):
         also = f" as {registered}" if registered not in (None, name) else ""
-        yield _Finding(
+        yield Finding(
             f"the function {_bare(f'{module}.{name}' if module else name)}{_bare(also)}",
             refused.why_refused(name),
         )

@@ -74,7 +74,15 @@ def _chosen(
 
 def _last_dense_note(model: Any) -> tuple[str, ...]:
     """What to know of a network that ends in a dense layer without a telling name."""
-    layer = settled(model.outputs[0]).layer
+    last = settled(model.outputs[0])
+    if last.is_input:
+        return ()
+    layer = last.layer
+    if type(layer).__name__ == "Concatenate" and len(places_before(last)) == 2:
+        return (
+            f"its last layer, {layer.name!r}, joins two outputs, which are the embedding; "
+            "if one gives classes, name the layer of the other with --output",
+        )
     if type(layer).__name__ != "Dense" or layer.name == EMBEDDING:
         return ()
     return (

@@ -195,8 +195,16 @@ class TFLiteFile:
             if softmax:
                 raise ModelError(class_refusal(self.path, "softmax"))
             return None
-        sign = "softmax" if softmax else _sign(*(_layers(graph.Tensors(i)) for i in (last, before)))
+        named = [self._layers_of(graph, makers[tensor], tensor) for tensor in (last, before)]
+        sign = "softmax" if softmax else _sign(*named)
         return None if sign is None else (before, sign)
+
+    def _layers_of(self, graph: Any, operator: Any, tensor: int) -> list[str]:
+        """Layers that a tensor, or the weights of what makes it, are named for: the tensor itself
+        may bear the name of an output.
+        """
+        weights = [i for i in _indices(operator, "Inputs")[1:] if i >= 0]
+        return [part for i in (tensor, *weights) for part in _layers(graph.Tensors(i))]
 
     def _source(self, tensor: int, makers: dict[int, Any]) -> int:
         """The tensor that a tensor is a reshaped or otherwise written form of."""

@@ -277,3 +277,22 @@ def test_a_name_that_is_no_text_is_damage(exported: bytes, tmp_path: Path) -> No
         model.subgraphs[0].tensors[-1].name = b"\xff\xfe"
 
     assert "damaged" in refusal(tmp_path / "m.tflite", changed(exported, rename))
+
+
+@pytest.mark.parametrize("name", ["logits", "fc"])
+def test_classes_are_told_by_the_names_of_their_weights(
+    tmp_path: Path, keras: Any, name: str
+) -> None:
+    layers = keras.layers
+    image = keras.Input((*SIZE, 3))
+    features = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(image))
+    embedding = layers.Dense(6, name="embedding")(features)
+    whole = keras.Model(image, layers.Dense(9, name=name)(embedding))
+    batch = np.random.default_rng(0).random((1, *SIZE, 3), np.float32)
+    import tensorflow as tf
+
+    path = converted(tmp_path / "m.tflite", lambda x: {"out": whole(x, training=False)}, tf.float32)
+    embedder = load(path, profile="unit")
+    expected = keras.Model(image, embedding)(batch, training=False)
+    assert np.allclose(embedder.forward(batch), expected, atol=1e-5)
+    assert any("class" in note for note in embedder.notes)

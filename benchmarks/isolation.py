@@ -28,21 +28,9 @@ from timing import Rounds, median, ratio, run_seconds
 SAME_PROCESS = """
 import sys
 import zoo.loading
-from evaluator.models import load_embedder
+from evaluator.isolation.same_process import SameProcess
 
-class Here:
-    def __init__(self, **_):
-        pass
-    def prepare(self, _format):
-        pass
-    def begin_load(self, path, options):
-        self.asked = path, options
-    def loaded(self):
-        return load_embedder(*self.asked)
-    def close(self):
-        pass
-
-zoo.loading.ModelProcess = Here
+zoo.loading.model_process = SameProcess
 from zoo.cli import run
 sys.exit(run(sys.argv[1:]))
 """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,17 +43,25 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Has other writers of results in a folder wait, where its file system can do that.
+def alone_in(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """A folder for this process alone, as far as others ask here too; a kill frees it.
 
-    Two that replace one result at once would each leave the other's scores there for an hour.
+    Raises BlockingIOError where another has it and ``wait`` is False. Where a file system has no
+    locks, and on Windows, which has none for folders, two may meet.
     """
+    if sys.platform == "win32":
+        yield
+        return
     import fcntl
 
     held = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
         yield
     finally:
         os.close(held)

@@ -9,9 +9,8 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import yaml
 from evaluator.bounded_file import read_bounded
 from evaluator.errors import InputError, cause_of
 from evaluator.leftovers import remove_leftovers
+from evaluator.whole_file import alone_in
 from training.data.faces import FaceSet
 from training.data.staging import write_whole
 from training.recipes import Recipe, to_plain
@@ -202,21 +202,14 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
     """The run for this process alone; a kill frees it. Raises RunError if another has it."""
-    if sys.platform == "win32":  # has no lock for folders; there two runs can meet
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(run.path, wait=False))
+        except BlockingIOError:
+            raise RunError(
+                f"{run.path}: another process is training it; wait, or stop that"
+            ) from None
         yield
-        return
-    import fcntl
-
-    handle = os.open(run.path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise RunError(f"{run.path}: another process is training it; wait, or stop that") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
 
 
 def clear_leftovers(run: RunFolder) -> None:

@@ -14,7 +14,7 @@ from evaluator.bins import distinct_images, read_bin
 from evaluator.decode import decode_image
 from evaluator.errors import InputError, ModelError, check_choice
 from evaluator.inputs import Embedder, InputSpec, write_model_input
-from evaluator.isolation.process import ModelProcess, open_model, walled
+from evaluator.isolation.process import model_process, open_model, walled
 from evaluator.models import LoadOptions, model_format, model_identity
 from evaluator.models.export import SUFFIXES, put_whole
 from evaluator.models.sidecar import sidecar_path, write_sidecar
@@ -77,7 +77,7 @@ def run_export(request: Request, job: Job) -> Parity:
         image for path in request.bins for image in distinct_images(read_bin(path).images)[0]
     ]
 
-    with ModelProcess(wall=walled(options)) as process:
+    with model_process(wall=walled(options)) as process:
         source = process.load(choice.path, options)
         say_of(choice, source, options)
         made = process.export(

@@ -11,7 +11,8 @@ from pathlib import Path
 from evaluator.errors import ForwardError, ModelError
 from evaluator.evaluation import Measurement
 from evaluator.inputs import Embedder
-from evaluator.isolation.process import ModelProcess, walled
+from evaluator.isolation.process import ModelProcess, model_process, walled
+from evaluator.isolation.same_process import SameProcess
 from evaluator.isolation.wall import missing_part
 from evaluator.memory import in_smaller_batches
 from evaluator.models import (
@@ -25,6 +26,8 @@ from evaluator.models import (
 from zoo.lookup import ModelChoice
 from zoo.words import detail, note, warn
 
+_Process = ModelProcess | SameProcess
+
 
 class ModelProcesses:
     """The processes of a command's models, one at work at a time; ends them with its block.
@@ -35,7 +38,7 @@ class ModelProcesses:
 
     def __init__(self) -> None:
         # By path and wall: what was started for an untrusted model never holds a trusted one.
-        self._begun: dict[tuple[Path, bool], tuple[ModelProcess, LoadOptions | None]] = {}
+        self._begun: dict[tuple[Path, bool], tuple[_Process, LoadOptions | None]] = {}
 
     def __enter__(self) -> ModelProcesses:
         """The processes; none yet."""
@@ -53,7 +56,7 @@ class ModelProcesses:
         if process is not None and known is not None:  # it holds a model already
             process.close()
             process = None
-        process = ModelProcess(wall=walled(options)) if process is None else process
+        process = model_process(wall=walled(options)) if process is None else process
         self._begun[key] = process, options
         process.begin_load(choice.path, options)
 
@@ -61,7 +64,7 @@ class ModelProcesses:
         """Starts the process of a model that is loaded later."""
         key = choice.path, walled(options)
         if key not in self._begun:
-            process = ModelProcess(wall=walled(options))
+            process = model_process(wall=walled(options))
             self._begun[key] = process, None
             process.prepare(model_format(choice.path) or "")
 
@@ -102,9 +105,7 @@ class ModelProcesses:
 
 def say_of(choice: ModelChoice, embedder: Embedder, options: LoadOptions) -> None:
     """Says on stderr what a model's loading noted, and what stands between it and this machine."""
-    if options.trusted:
-        note(f"{choice.name}: trusted: its code runs with all that you may do, without a wall")
-    elif (missing := missing_part()) is not None:
+    if not options.trusted and (missing := missing_part()) is not None:
         detail(f"{choice.name}: {missing}")
     for line in embedder.notes:
         note(f"{choice.name}: {line}")

@@ -160,17 +160,16 @@ def _export(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
     """Writes the embedding model of a Keras file into the temporary folder."""
     import numpy as np
 
-    from evaluator.models.export import ExportOptions, export_model
-    from evaluator.models.keras.load import embedding_model
+    from evaluator.isolation.same_process import export_embedding
 
-    options = _options(message["options"])
-    model, _ = embedding_model(Path(message["path"]), options)
-    batches: list[Any] = []
-    if message["calibration"] is not None:
-        images = np.load(message["calibration"], allow_pickle=False)
-        batches = [images[i : i + 1] for i in range(len(images))]
-    export_model(
-        model, Path(message["out"]), message["to"], ExportOptions(message["quantize"], batches)
+    given = message["calibration"]
+    export_embedding(
+        Path(message["path"]),
+        _options(message["options"]),
+        Path(message["out"]),
+        to=message["to"],
+        quantize=message["quantize"],
+        calibration=None if given is None else np.load(given, allow_pickle=False),
     )
     return {}
 

@@ -7,7 +7,6 @@ hangs or takes all memory ends alone, in one ModelError.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import mmap
 import os
@@ -25,6 +24,9 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+if sys.platform != "win32":
+    import fcntl
+
 from evaluator.errors import (
     ForwardError,
     InputError,
@@ -35,6 +37,7 @@ from evaluator.errors import (
 )
 from evaluator.inputs import Embedder, InputSpec
 from evaluator.isolation.messages import Channel, MessageError, room_for
+from evaluator.isolation.same_process import SameProcess, noted
 from evaluator.models import LoadOptions
 from evaluator.models.limits import available_bytes
 
@@ -78,6 +81,7 @@ class ModelProcess:
         self._pending = 0
         self._name = "a model"
         self._size = 0
+        self._options = LoadOptions()
         # Trusted code may have something to say; what an untrusted model prints is kept.
         self._said = tempfile.TemporaryFile() if wall else None  # noqa: SIM115 - closed in close
         self._pipes: list[int] = []
@@ -107,7 +111,7 @@ class ModelProcess:
 
     def begin_load(self, path: Path, options: LoadOptions) -> None:
         """Has the process load a model; does not wait. ``loaded`` does."""
-        self._name, self._size = str(path), _bytes_of(path)
+        self._name, self._size, self._options = str(path), _bytes_of(path), options
         self._ask({"do": "load", "path": str(path), "options": asdict(options)})
 
     def loaded(self) -> Embedder:
@@ -117,7 +121,7 @@ class ModelProcess:
         """
         found = self._told(self._answer(self._load_seconds))
         try:
-            return self._embedder(found)
+            return noted(self._embedder(found), self._options)
         except (InputError, KeyError, TypeError, ValueError) as error:
             raise self._broken(f"says of itself what cannot be: {cause_of(error)}") from None
 
@@ -368,21 +372,19 @@ def _shared_memory() -> int:
 
 
 @contextlib.contextmanager
-def open_model(
-    path: Path,
-    options: LoadOptions,
-    *,
-    wall: bool | None = None,
-    patience: Patience | None = None,
-) -> Iterator[Embedder]:
+def open_model(path: Path, options: LoadOptions) -> Iterator[Embedder]:
     """The Embedder of a model file, which lives in a process of its own until the block ends.
 
-    The process stands behind the wall unless ``options`` say to trust the file; ``wall`` says
-    otherwise, which is for tests. Raises ModelError and OSError as ``load_embedder`` does, and
-    ModelError where the process ends or hangs.
+    The process stands behind the wall unless ``options`` say to trust the file. Raises ModelError
+    and OSError as ``load_embedder`` does, and ModelError where the process ends or hangs.
     """
-    with ModelProcess(wall=walled(options) if wall is None else wall, patience=patience) as process:
+    with model_process(wall=walled(options)) as process:
         yield process.load(path, options)
+
+
+def model_process(*, wall: bool) -> ModelProcess | SameProcess:
+    """A process for a model, or this one, where a system has none such."""
+    return SameProcess(wall=wall) if sys.platform == "win32" else ModelProcess(wall=wall)
 
 
 def walled(options: LoadOptions) -> bool:

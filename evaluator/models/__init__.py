@@ -166,6 +166,8 @@ def _appearance(path: Path) -> str:
         return "the file is empty"
     if head[:1] == b"\x80":
         return "it looks like a pickle, as bins and PyTorch checkpoints are"
+    if head.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        return "a zip archive that is cut short"
     if head.startswith(_ZIP):
         return "a zip archive without config.json (PyTorch checkpoints look like this)"
     if head.isascii():

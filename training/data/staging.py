@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
+from evaluator.whole_file import alone_in
 from training.data.faces import MANIFEST, read_manifest
 
 PLAN = ".plan.json"
@@ -101,20 +100,11 @@ def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
 def _locked(stage: Path) -> Iterator[None]:
     """The folder, made if need be, for this process alone; a kill frees it."""
     stage.mkdir(exist_ok=True)
-    if sys.platform == "win32":  # has no lock for folders; there two runs can meet
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(stage, wait=False))
+        except BlockingIOError:
+            raise InputError(
+                f"{stage}: another process is at this very conversion; wait for it"
+            ) from None
         yield
-        return
-    import fcntl
-
-    handle = os.open(stage, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(
-            f"{stage}: another process is at this very conversion; wait for it"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -14,6 +14,7 @@ from evaluator.errors import InputError
 from evaluator.inputs import InputSpec, write_model_input
 from evaluator.isolation.process import open_model
 from evaluator.models import LoadOptions, check_model
+from zoo.loading import say_of
 from zoo.lookup import ModelChoice
 from zoo.progress import Progress
 from zoo.projection.exports import write_tensorboard, write_tsv
@@ -57,17 +58,16 @@ def make_projection(wanted: Wanted) -> list[str]:
     )
     check_model(wanted.model.path, options)
     pictures = wanted.pictures
-    with (
-        open_model(wanted.model.path, options) as embedder,
-        Progress(wanted.model.name, len(pictures)) as bar,
-    ):
-        embeddings = embed_images(
-            embedder,
-            pictures.images,
-            options=EmbedOptions(),
-            describe=lambda i: pictures.origins[i],
-            on_progress=bar.advance,
-        )
+    with open_model(wanted.model.path, options) as embedder:
+        say_of(wanted.model, embedder, options)
+        with Progress(wanted.model.name, len(pictures)) as bar:
+            embeddings = embed_images(
+                embedder,
+                pictures.images,
+                options=EmbedOptions(),
+                describe=lambda i: pictures.origins[i],
+                on_progress=bar.advance,
+            )
     usable = np.flatnonzero(~unusable_rows(embeddings))
     lost = len(pictures) - len(usable)
     if len(usable) < 3:

@@ -18,6 +18,7 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.isolation.process import ModelProcess, Patience, open_model
+from evaluator.isolation.same_process import SameProcess
 from evaluator.isolation.wall import missing_part
 from evaluator.models import LoadOptions, check_model
 from tests.small_models import save_projection
@@ -40,6 +41,10 @@ def save_lambda(path: Path, function: Callable[[Any], Any]) -> Path:
     embedding = keras.layers.Lambda(function, output_shape=(SIDE * SIDE * 3,), name="code")(flat)
     keras.Model(image, embedding).save(path)
     return path
+
+
+def embed_ones(embedder: Any) -> None:
+    embedder.forward(np.ones((2, *embedder.input.batch_shape), np.float32))
 
 
 def embedded_twice(embedder: Any) -> None:
@@ -163,7 +168,8 @@ def test_code_of_a_model_writes_and_connects_without_the_wall_and_not_behind_it(
         port = server.getsockname()[1]
         path = save_lambda(tmp_path / "attack.keras", lambda flat: flat)
         replace_code(path, writes_and_connects(tmp_path, port))
-        with open_model(path, TRUSTED, wall=True) as embedder:
+        with ModelProcess(wall=True) as process:
+            embedder = process.load(path, TRUSTED)
             assert embedder.forward(batch_of(1))[0, :4].tolist() == [0, 0, 0, 0]
         assert list(tmp_path.glob("MARKER*")) == []
         with open_model(path, TRUSTED) as embedder:  # --trust lifts the wall: the same code runs
@@ -181,8 +187,8 @@ def test_the_wall_alone_stops_both_attacks(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = shared / "cases" / "security" / name
-    with pytest.raises(ModelError), open_model(path, TRUSTED, wall=True) as embedder:
-        embedder.forward(np.ones((2, *embedder.input.batch_shape), np.float32))
+    with ModelProcess(wall=True) as process, pytest.raises(ModelError):
+        embed_ones(process.load(path, TRUSTED))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -270,10 +276,11 @@ def test_a_model_that_misbehaves_ends_its_process_in_one_line(
     path = tmp_path / "m.keras"
     save_lambda(path, lambda flat: flat)
     replace_code(path, code)
-    with pytest.raises(ModelError) as caught, open_model(
-        path, TRUSTED, wall=True, patience=Patience(load=20)
-    ) as embedder:  # fmt: skip
-        embedded_twice(embedder)
+    with (
+        ModelProcess(wall=True, patience=Patience(load=20)) as process,
+        pytest.raises(ModelError) as caught,
+    ):
+        embedded_twice(process.load(path, TRUSTED))
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()
@@ -314,3 +321,36 @@ def test_what_is_begun_goes_on_while_the_caller_does_other_work(tmp_path: Path) 
         process.prepare("onnx")
         process.begin_load(path, UNIT)
         assert process.loaded().forward(batch_of(3)).shape == (3, 16)
+
+
+def test_where_there_are_no_such_processes_models_are_loaded_in_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    weights = save_projection(path)
+    batch = batch_of(3)
+    with SameProcess(wall=True) as here:
+        here.prepare("onnx")
+        embedder = here.load(path, UNIT)
+        assert np.allclose(embedder.forward(batch), batch.reshape(3, -1) @ weights, atol=1e-4)
+        with ModelProcess() as process:
+            assert process.load(path, UNIT).notes == embedder.notes
+
+
+def test_windows_which_has_none_can_import_all_that_evaluates() -> None:
+    code = (
+        "import numpy, h5py, json, subprocess, tempfile, asyncio, socket, multiprocessing\n"
+        "import concurrent.futures, zipfile, yaml, sys\n"
+        "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "sys.platform = 'win32'\n"
+        "import evaluator.api, evaluator.results, zoo.evaluation, zoo.export, training.runs\n"
+        "from evaluator.isolation.process import model_process\n"
+        "from evaluator.isolation.wall import missing_part\n"
+        "with model_process(wall=True) as found:\n"
+        "    print(type(found).__name__, missing_part())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "numpy"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    expected = "SameProcess no wall around models: win32 has no Landlock\n"
+    assert (done.stdout, done.stderr) == (expected, "")

@@ -24,11 +24,11 @@ def save_projection(
         [
             helper.make_node("Flatten", ["image"], ["flat"]),
             helper.make_node("MatMul", ["flat", "weights"], ["projected"]),
-            helper.make_node("Add", ["projected", "bias"], ["output"]),
+            helper.make_node("Add", ["projected", "bias"], ["embedding"]),
         ],
         "projection",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", side, side, 3])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", units])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", units])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(added, "bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluator.errors import ModelError, cause_of
+from evaluator.errors import ModelError, cause_of, plain_name
 from evaluator.inputs import InputSpec
 from evaluator.models import LoadOptions
 
@@ -173,6 +173,19 @@ def class_note(sign: str, size: int | None) -> str:
     return (
         f"it ends in classes ({sign}): what goes into its last layer{values} is used; "
         "--output takes an output as it is"
+    )
+
+
+def dense_note(name: str, size: int | None, *, inner: bool = True) -> str:
+    """What is said of a network that ends in a dense layer by which nothing says what it gives.
+
+    ``inner`` says whether ``--output`` can name a layer inside such a file.
+    """
+    values = "" if size is None else f" of {size} values"
+    advice = "name the layer before it with --output" if inner else "save the network without it"
+    return (
+        f"its last layer, {plain_name(name)[:80]!r}{values}, is taken for the embedding; if it "
+        f"gives classes, {advice}"
     )
 
 

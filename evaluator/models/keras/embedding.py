@@ -23,6 +23,7 @@ from evaluator.models.shapes import (
     check_embedding_shape,
     check_one_input,
     chosen_output,
+    dense_note,
 )
 
 
@@ -85,10 +86,7 @@ def _last_dense_note(model: Any) -> tuple[str, ...]:
         )
     if type(layer).__name__ != "Dense" or layer.name == EMBEDDING:
         return ()
-    return (
-        f"its last layer, {layer.name!r} of {layer.units} values, is taken for the embedding; if "
-        "it gives classes, name the layer before it with --output",
-    )
+    return (dense_note(layer.name, layer.units),)
 
 
 def _embedding_layer(model: Any) -> Place | None:

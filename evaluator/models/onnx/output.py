@@ -15,6 +15,7 @@ from evaluator.models.shapes import (
     chosen_output,
     class_note,
     class_refusal,
+    dense_note,
 )
 
 # What changes neither which numbers there are nor what they mean.
@@ -93,6 +94,9 @@ def embedding_output(
     dense = _dense(read, end)
     if sign is None and dense is not None:
         sign = _named_sign(read, end, dense)
+    if sign is None and dense is not None and not _named_embedding(read, output):
+        size = outputs[output][-1] if outputs[output] else None
+        notes = (*notes, dense_note(output, size if isinstance(size, int) else None))
     if sign is None:
         return output, notes
     if dense is None:
@@ -118,12 +122,10 @@ def _dense(read: _Graph, output: str) -> Message | None:
 
 def _named_sign(read: _Graph, output: str, dense: Message) -> str | None:
     """What in the names of a dense layer and of those behind it says that it makes classes."""
-    layer = list(read.back(output, _SHAPING | _SCALING))
-    names = [output, *(name for node in layer for name in (node.name, *node.output))]
-    for name in names:
+    for name in _last_names(read, output):
         if _CLASS_WORDS.search(name):
             return f"named {cause_of(name)[:80]!r}"
-    if any(_EMBEDDING_WORD.search(name) for name in names):
+    if _named_embedding(read, output):
         return None  # the dense layer is the embedding's own
     behind = read.moving_inputs(dense)[0]
     before = list(read.back(behind, _SHAPING | _NORMALISING))
@@ -131,6 +133,16 @@ def _named_sign(read: _Graph, output: str, dense: Message) -> str | None:
         if _EMBEDDING_WORD.search(name):
             return f"behind {cause_of(name)[:80]!r}"
     return None
+
+
+def _named_embedding(read: _Graph, output: str) -> bool:
+    return any(_EMBEDDING_WORD.search(name) for name in _last_names(read, output))
+
+
+def _last_names(read: _Graph, output: str) -> list[str]:
+    """The names of an output, of the dense layer that makes it and of what is behind that."""
+    layer = read.back(output, _SHAPING | _SCALING)
+    return [output, *(name for node in layer for name in (node.name, *node.output))]
 
 
 def keep_only(graph: Message, output: str) -> bool:

@@ -48,6 +48,15 @@ def without_classes(
     return pruned, size, class_note(found.sign, size)
 
 
+def unnamed_dense(function: Any, output: str) -> str | None:
+    """The name of the dense layer that gives an output, where no name in it says embedding."""
+    index = sorted(function.structured_outputs).index(output)
+    product = _product(_Place(function.outputs[index], function.graph).resolved())
+    if product is None or _is_embedding(product.operation.name.split("/")):
+        return None
+    return str(product.operation.name.rpartition("/")[0] or product.operation.name)
+
+
 @dataclass(frozen=True)
 class _Place:
     """A tensor, its graph, and the calls through which that graph is reached."""

@@ -12,7 +12,7 @@ from evaluator.models import LoadOptions
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import compiled_forward
 from evaluator.models.runtime import import_keras, native_messages_held
-from evaluator.models.savedmodel.classes import without_classes
+from evaluator.models.savedmodel.classes import unnamed_dense, without_classes
 from evaluator.models.savedmodel.folder import check_folder
 from evaluator.models.savedmodel.graph import Signature, signatures, unsafe_parts
 from evaluator.models.savedmodel.limits import (
@@ -26,6 +26,7 @@ from evaluator.models.shapes import (
     check_embedding_shape,
     check_image_shape,
     chosen_output,
+    dense_note,
     flattened_shape,
     input_spec,
     takes_whole_numbers,
@@ -119,6 +120,11 @@ def _computation(
         check_embedding_shape(path, shape)
         _, flat = flattened_shape(shape)
         notes = () if flat is None else (flat,)
+    if options.output is None and output != EMBEDDING:
+        dense = unnamed_dense(function, output)
+        if dense is not None:
+            size = found.shape[-1] if found.shape.rank else None
+            notes = (*notes, dense_note(dense, size, inner=False))
     return (lambda batch: function(**{image: batch})[output]), notes
 
 

@@ -180,11 +180,7 @@ class TFLiteFile:
 
     def _head(self, graph: Any, output: int) -> tuple[int, str] | None:
         """The tensor that goes into a last layer of classes, and the sign that it is one."""
-        makers = {
-            tensor: graph.Operators(i)
-            for i in range(graph.OperatorsLength())
-            for tensor in _indices(graph.Operators(i), "Outputs")
-        }
+        makers = _makers(graph)
         last = self._source(graph.Outputs(output), makers)
         softmax = last in makers and self._operation(makers[last]) in ("SOFTMAX", "LOG_SOFTMAX")
         if softmax:
@@ -198,6 +194,18 @@ class TFLiteFile:
         named = [self._layers_of(graph, makers[tensor], tensor) for tensor in (last, before)]
         sign = "softmax" if softmax else _sign(*named)
         return None if sign is None else (before, sign)
+
+    def unnamed_dense(self, output: int) -> str | None:
+        """The name of the dense layer that gives an output, where no name in it says embedding."""
+        with _damaged(self.path):
+            graph = self._graphs[0]
+            makers = _makers(graph)
+            last = self._source(graph.Outputs(output), makers)
+            if last not in makers or self._operation(makers[last]) != "FULLY_CONNECTED":
+                return None
+            if any(map(_EMBEDDING.fullmatch, self._layers_of(graph, makers[last], last))):
+                return None
+            return short_name(_text(graph.Tensors(last).Name()))
 
     def _layers_of(self, graph: Any, operator: Any, tensor: int) -> list[str]:
         """Layers that a tensor, or the weights of what makes it, are named for: the tensor itself
@@ -260,6 +268,15 @@ def _sign(own: list[str], before: list[str]) -> str | None:
     if any(map(_EMBEDDING.fullmatch, before)) and not any(map(_EMBEDDING.fullmatch, own)):
         return "a layer behind the one named embedding"
     return None
+
+
+def _makers(graph: Any) -> dict[int, Any]:
+    """The operator that makes each tensor."""
+    return {
+        tensor: graph.Operators(i)
+        for i in range(graph.OperatorsLength())
+        for tensor in _indices(graph.Operators(i), "Outputs")
+    }
 
 
 def _layers(tensor: Any) -> list[str]:

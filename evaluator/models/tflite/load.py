@@ -20,6 +20,7 @@ from evaluator.models.shapes import (
     check_embedding_shape,
     check_one_input,
     chosen_output,
+    dense_note,
     flattened_shape,
     input_spec,
     takes_whole_numbers,
@@ -90,6 +91,10 @@ def _embedding(
         embedding, notes = interpreter.get_output_details()[0], (*notes, cut.note)
     else:
         embedding = details[places[output]]
+        dense = None if options.output is not None else file.unnamed_dense(places[output])
+        if dense is not None:
+            size = _signature_shape(embedding)[-1:]
+            notes = (*notes, dense_note(dense, size[0] if size else None, inner=False))
     shape = _signature_shape(embedding)
     check_embedding_shape(path, shape)
     _, flat = flattened_shape(shape)

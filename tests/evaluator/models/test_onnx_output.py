@@ -125,7 +125,9 @@ def test_a_dense_layer_behind_an_embedding_is_cut(
 def test_a_last_dense_layer_is_the_embedding(tmp_path: Path, load: Callable[..., Any]) -> None:
     # Two dense layers without a telling name, and one that is the embedding's own.
     path = network(tmp_path / "m.onnx", [node("Gemm", "e v bias", "out")], "out")
-    expect(load, path, logits())
+    embedder = expect(load, path, logits())
+    told = "its last layer, 'out' of 9 values, is taken for the embedding; if it gives classes"
+    assert [told in note for note in embedder.notes if "classes" in note] == [True]
     made = model(
         [
             node("Flatten", "image", "flat"),
@@ -135,7 +137,8 @@ def test_a_last_dense_layer_is_the_embedding(tmp_path: Path, load: Callable[...,
         {"w": weights(PIXELS, 6), **CLASSES},
         shape=("n", 9),
     )
-    expect(load, save(made, path), logits())
+    embedder = expect(load, save(made, path), logits())
+    assert not any("classes" in note for note in embedder.notes)
 
 
 def test_an_attention_s_softmax_is_no_ending(tmp_path: Path, load: Callable[..., Any]) -> None:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from evaluation import save_model
-from evaluator.bins import read_bin
+from evaluator.bins.verification_set import read_bin
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, finish, parsed, parser, say
 from timing import run_seconds

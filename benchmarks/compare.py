@@ -10,7 +10,7 @@ import statistics
 
 import numpy as np
 
-from evaluator.comparison import combine, compare_pairs, verdict
+from evaluator.statistics.comparison import combine, compare_pairs, verdict
 from rows import Row, finish, parsed, parser, say
 from timing import seconds_of
 

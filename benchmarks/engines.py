@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import has_bfloat16, save_model
-from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.export import ExportOptions, export_model
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, finish, parsed, parser, say
 from timing import Rounds, interleaved, median, ratio
@@ -54,7 +55,7 @@ def network_file(name: str, folder: Path) -> Path:
     """A Keras file of the network with fresh weights."""
     if name != "mobilefacenet":
         return save_model(folder, quick=name == "small")
-    from training.backbones import build_embedding_model
+    from training.network.backbones import build_embedding_model
 
     import_keras().utils.set_random_seed(0)
     build_embedding_model(name, head="gdc").save(folder / "mobilefacenet.keras")

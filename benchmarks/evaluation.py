@@ -25,15 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
-from evaluator.all_figures import figures, to_json
-from evaluator.bins import distinct_images, read_bin
-from evaluator.decode import decode_image
-from evaluator.embed import EmbedOptions
-from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import Embedder, write_model_input
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.bins.verification_set import distinct_images, read_bin
+from evaluator.images.decode import decode_image
+from evaluator.images.inputs import Embedder, write_model_input
+from evaluator.measure.embed import EmbedOptions
+from evaluator.measure.evaluation import Measurement, evaluate_bins
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
-from evaluator.results import Scores, Settings, make_result, result_path, save_result
+from evaluator.results.record import Scores, Settings, make_result
+from evaluator.results.store import result_path, save_result
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, agree, finish, parsed, parser, say
 from timing import Rounds, Seconds, median, ratio, seconds_of

@@ -2,7 +2,7 @@
 
     python benchmarks/figures.py            # 6,000 pairs; 15,000,000 scores; 1e3 to 1e7 scores
     python benchmarks/figures.py --quick    # seconds: 600 pairs; 300,000 scores
-    python benchmarks/figures.py --alternatives   # what evaluator/metrics.py does not do, and why
+    python benchmarks/figures.py --alternatives   # what metrics/sweep.py does not do, and why
 
 insightface's rule is restated below; ours must give its accuracy and TAR to 1e-9.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
-from evaluator.all_figures import figures, to_json
-from evaluator.metrics import scored_pairs, sweep_of
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.metrics.sweep import scored_pairs, sweep_of
 from rows import Row, agree, finish, parsed, parser, say
 from timing import interleaved, median, ratio, seconds_of
 

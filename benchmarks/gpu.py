@@ -17,8 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.assembly import embedding_model, stage_model
-from training.recipes import parse_recipe
+from training.network.assembly import embedding_model, stage_model
+from training.recipes.recipe import parse_recipe
 
 SEED_IMAGES_PER_SECOND = 640
 

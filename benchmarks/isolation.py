@@ -27,7 +27,7 @@ from timing import Rounds, median, ratio, run_seconds
 # The command with its models loaded where it runs, as it was before they had processes.
 SAME_PROCESS = """
 import sys
-import zoo.loading
+import zoo.evaluate.loading
 from evaluator.isolation.same_process import SameProcess
 
 zoo.loading.model_process = SameProcess

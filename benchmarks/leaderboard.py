@@ -17,17 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.all_figures import figures, to_json
-from evaluator.results import (
-    BinRecord,
-    ModelRecord,
-    Result,
-    Scores,
-    Settings,
-    result_path,
-    save_result,
-    to_dict,
-)
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, to_dict
+from evaluator.results.store import result_path, save_result
 from rows import Row, finish, parsed, parser
 from timing import run_seconds
 

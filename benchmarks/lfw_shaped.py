@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from evaluator.bins import write_bin
+from evaluator.bins.verification_set import write_bin
 
 # Of LFW's 12,000 slots.
 DISTINCT = 7701 / 12_000

@@ -111,8 +111,8 @@ def seed_form() -> Callable[[Any, Any], Any]:
 
 
 def our_form() -> Callable[[Any, Any], Any]:
-    """`training.losses` with the same margin."""
-    from training.losses import MARGINS, MarginSoftmax
+    """`training.network.losses` with the same margin."""
+    from training.network.losses import MARGINS, MarginSoftmax
 
     loss = MarginSoftmax(**MARGINS["seed"])
     return with_gradient(lambda cosines, labels: loss(labels, cosines))

@@ -3,7 +3,7 @@
     python benchmarks/pipeline.py            # 4,312 faces; the seed labels 85,742 classes
     python benchmarks/pipeline.py --quick    # two batches; 1,000 classes
 
-Ours is what `fit` reads (`training.data.feed`), from a folder a person and from a .rec file and
+Ours is what `fit` reads (`batches.feed`), from a folder a person and from a .rec file and
 TFRecord shards that `zoo data pack` made of it, decoding each image anew, and from decoded pixels
 in memory. The founding pipeline is restated: names through tf.data, each read, decoded, resized,
 flipped, its label made one-hot. All sides read the same faces for an epoch and give
@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.decode import decode_image
-from evaluator.inputs import InputSpec
+from evaluator.images.decode import decode_image
+from evaluator.images.inputs import InputSpec
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, finish, parsed, parser, say
 from timing import interleaved, median, ratio
@@ -43,10 +43,10 @@ def main() -> None:
 
 def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
     """The rows: each way to read beside the seed's, and the slowest of them beside the model."""
-    from training.data.faces import open_faces
-    from training.data.pack import pack_records
-    from training.data.shards import open_training_faces
-    from training.data.tfrecords import pack_tfrecords
+    from training.data.convert.pack import pack_records
+    from training.data.convert.tfrecords import pack_tfrecords
+    from training.data.sources.faces import open_faces
+    from training.data.sources.shards import open_training_faces
 
     source = shared / "faces" / "lfw_train"
     faces = open_faces(source)
@@ -120,9 +120,9 @@ WAYS = {
 
 def our_side(faces: Any, batches: int, *, cache: str, augment: dict[str, Any]) -> Callable[[], Any]:
     """A function that reads so many batches as fit does."""
-    from training.data.feed import Feed
-    from training.data.pipeline import prepare_data, train_batches
-    from training.recipes import Augment, DataRecipe
+    from training.data.batches.feed import Feed
+    from training.data.batches.pipeline import prepare_data, train_batches
+    from training.recipes.recipe import Augment, DataRecipe
 
     recipe = DataRecipe(validation=0, cache=cache, augment=Augment(**augment))
     data = prepare_data(faces, recipe, InputSpec(112, 112), batch=BATCH)
@@ -188,7 +188,7 @@ def check_same_images(source: Path, faces: Any) -> None:
 
 def plain_recipe(backbone: str, batch: int) -> Any:
     """A recipe with softmax and Adamax."""
-    from training.recipes import parse_recipe
+    from training.recipes.recipe import parse_recipe
 
     pooling = "none" if backbone == "mlp" else "gap"
     stage = {"epochs": 1, "loss": "softmax", "optimizer": "adamax", "learning_rate": 0.001}
@@ -200,7 +200,7 @@ def plain_recipe(backbone: str, batch: int) -> Any:
 
 def training_step(backbone: str, batch: int, classes: int) -> Callable[[], Any]:
     """A function that trains one step on random images."""
-    from training.assembly import embedding_model, stage_model
+    from training.network.assembly import embedding_model, stage_model
 
     recipe = plain_recipe(backbone, batch)
     model = stage_model(

@@ -22,15 +22,15 @@ from PIL import Image
 
 from rows import Row, finish, parsed, parser, say
 from timing import interleaved, median, seconds_of
-from training.data.faces import open_faces
-from training.data.records import image_record, iter_images, open_records, read_image
-from training.data.unpack import unpack
+from training.data.convert.unpack import unpack
+from training.data.sources.faces import open_faces
+from training.data.sources.records import image_record, iter_images, open_records, read_image
 
 # A process of its own for each file: peaks of resident memory only ever rise.
 SCAN = """
 import resource, sys, time
 from pathlib import Path
-from training.data.records import image_labels, iter_images, open_records
+from training.data.sources.records import image_labels, iter_images, open_records
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
 records = open_records(Path(sys.argv[1]))

@@ -20,18 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.all_figures import figures, to_json
-from evaluator.bins import write_bin
-from evaluator.results import (
-    BinRecord,
-    ModelRecord,
-    Result,
-    Scores,
-    Settings,
-    result_path,
-    save_result,
-    versions,
-)
+from evaluator.bins.verification_set import write_bin
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
+from evaluator.results.store import result_path, save_result
 from rows import Row, finish, parsed, parser
 from timing import run_seconds
 

@@ -24,9 +24,9 @@ from evaluator.models.runtime import import_keras
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, finish, parsed, parser, say
 from timing import seconds_of
-from zoo.evaluation import run_request
-from zoo.lookup import ModelChoice, resolve_models
-from zoo.request import Request
+from zoo.entries.lookup import ModelChoice, resolve_models
+from zoo.evaluate.evaluation import run_request
+from zoo.evaluate.request import Request
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def saved_models(folder: Path, count: int, *, quick: bool) -> list[Path]:
     if quick:
         network = keras.models.load_model(save_model(folder, quick=True))
     else:
-        from training.backbones import build_embedding_model
+        from training.network.backbones import build_embedding_model
 
         network = build_embedding_model("mobilefacenet", head="gdc")
     paths = [folder / f"model_{number}.keras" for number in range(count)]

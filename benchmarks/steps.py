@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.decode import decode_image
-from evaluator.inputs import InputSpec, write_model_input
+from evaluator.images.decode import decode_image
+from evaluator.images.inputs import InputSpec, write_model_input
 from evaluator.models.runtime import import_keras
 from pipeline import plain_recipe
 from rows import Row, agree, finish, parsed, parser
@@ -54,11 +54,11 @@ def both(backbone: str, batch: int, shared: Any) -> dict[str, Callable[[], float
     """Functions that train STEPS steps and return the mean loss."""
     import keras
 
-    from training.assembly import embedding_model, stage_model
-    from training.callbacks import StepWatch
-    from training.data.faces import open_faces
-    from training.data.feed import Feed
-    from training.data.pipeline import epoch_order, prepare_data, train_batches
+    from training.data.batches.feed import Feed
+    from training.data.batches.pipeline import epoch_order, prepare_data, train_batches
+    from training.data.sources.faces import open_faces
+    from training.loop.callbacks import StepWatch
+    from training.network.assembly import embedding_model, stage_model
 
     recipe = plain_recipe(backbone, batch)
     faces = open_faces(shared / "records")

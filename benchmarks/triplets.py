@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from rows import Row, agree, finish, parsed, parser, say
 from timing import interleaved, median, ratio
-from training.nearest import cosine_blocks, hardest_negatives, people_of, unit_rows
-from training.triplets import CHOICES, mine_triplets
+from training.triplets.mining import CHOICES, mine_triplets
+from training.triplets.nearest import cosine_blocks, hardest_negatives, people_of, unit_rows
 
 
 def faces(people: int, images: int, size: int, spread: float) -> tuple[NDArray, NDArray]:

@@ -10,42 +10,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evaluator.all_figures import Figures, figures
-    from evaluator.api import evaluate
-    from evaluator.arrays import evaluate_embeddings, evaluate_scores
-    from evaluator.bins import VerificationSet, read_bin, write_bin
-    from evaluator.comparison import Comparison, Overall
-    from evaluator.deployment import DeploymentThreshold, deployment_threshold
+    from evaluator.api.arrays import evaluate_embeddings, evaluate_scores
+    from evaluator.api.compare import PairedComparison, compare
+    from evaluator.api.evaluate import evaluate
+    from evaluator.api.evaluated import BinEvaluation, Evaluation, save_results
+    from evaluator.bins.verification_set import VerificationSet, read_bin, write_bin
     from evaluator.errors import BinError, InputError, ModelError, ResultError
-    from evaluator.evaluated import BinEvaluation, Evaluation, save_results
-    from evaluator.inputs import Embedder, InputSpec
-    from evaluator.paired import PairedComparison, compare
+    from evaluator.images.inputs import Embedder, InputSpec
+    from evaluator.metrics.all_figures import Figures, figures
+    from evaluator.metrics.deployment import DeploymentThreshold, deployment_threshold
+    from evaluator.statistics.comparison import Comparison, Overall
 
 # Public name -> the module that has it.
 _HOMES = {
     "BinError": "evaluator.errors",
-    "BinEvaluation": "evaluator.evaluated",
-    "Comparison": "evaluator.comparison",
-    "DeploymentThreshold": "evaluator.deployment",
-    "Embedder": "evaluator.inputs",
-    "Evaluation": "evaluator.evaluated",
-    "Figures": "evaluator.all_figures",
+    "BinEvaluation": "evaluator.api.evaluated",
+    "Comparison": "evaluator.statistics.comparison",
+    "DeploymentThreshold": "evaluator.metrics.deployment",
+    "Embedder": "evaluator.images.inputs",
+    "Evaluation": "evaluator.api.evaluated",
+    "Figures": "evaluator.metrics.all_figures",
     "InputError": "evaluator.errors",
-    "InputSpec": "evaluator.inputs",
+    "InputSpec": "evaluator.images.inputs",
     "ModelError": "evaluator.errors",
-    "Overall": "evaluator.comparison",
-    "PairedComparison": "evaluator.paired",
+    "Overall": "evaluator.statistics.comparison",
+    "PairedComparison": "evaluator.api.compare",
     "ResultError": "evaluator.errors",
-    "VerificationSet": "evaluator.bins",
-    "compare": "evaluator.paired",
-    "deployment_threshold": "evaluator.deployment",
-    "evaluate": "evaluator.api",
-    "evaluate_embeddings": "evaluator.arrays",
-    "evaluate_scores": "evaluator.arrays",
-    "figures": "evaluator.all_figures",
-    "read_bin": "evaluator.bins",
-    "save_results": "evaluator.evaluated",
-    "write_bin": "evaluator.bins",
+    "VerificationSet": "evaluator.bins.verification_set",
+    "compare": "evaluator.api.compare",
+    "deployment_threshold": "evaluator.metrics.deployment",
+    "evaluate": "evaluator.api.evaluate",
+    "evaluate_embeddings": "evaluator.api.arrays",
+    "evaluate_scores": "evaluator.api.arrays",
+    "figures": "evaluator.metrics.all_figures",
+    "read_bin": "evaluator.bins.verification_set",
+    "save_results": "evaluator.api.evaluated",
+    "write_bin": "evaluator.bins.verification_set",
 }
 
 __all__ = [

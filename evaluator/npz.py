@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bounded_file import open_regular
 from evaluator.errors import cause_of, plain_name
+from evaluator.files import open_regular
 
 #: What zipfile raises on a damaged archive. Documented is the first; the others are a directory at
 #: a negative place, an unknown compression or version, encryption, an early end, broken extras.
@@ -159,7 +159,7 @@ def check_memory(needed: int) -> None:
     """Raises NpzError where an array needs more bytes than this process may have."""
     if needed < _NO_QUESTION:
         return
-    from evaluator.models.limits import available_bytes
+    from evaluator.limits import available_bytes
 
     available = available_bytes()
     if available is not None and needed > available:

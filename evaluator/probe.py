@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.all_figures import Figures, figures
-from evaluator.bins import VerificationSet, distinct_images
-from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
-from evaluator.inputs import PROFILES, Embedder
-from evaluator.statistics import delong_test
+from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.images.inputs import PROFILES, Embedder
+from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.metrics.all_figures import Figures, figures
+from evaluator.statistics.pair_tests import delong_test
 
 FLIPS = ("none", "sum")
 

@@ -206,7 +206,7 @@ def main(folder: str, trust: bool) -> None:
     put_up_wall([own])
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from evaluator.models import LoadOptions
+    from evaluator.models.options import LoadOptions
     from fuzz.tripwire import Tripwire
 
     _warm()
@@ -249,7 +249,7 @@ def _loaded(path: Path, options: Any) -> tuple[str, str]:
     import numpy as np
 
     from evaluator.errors import ForwardError, InputError
-    from evaluator.models import load_embedder
+    from evaluator.models.load import load_embedder
 
     try:
         embedder = load_embedder(path, options)

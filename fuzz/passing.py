@@ -10,7 +10,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 
 
 class _Passed(BaseException):

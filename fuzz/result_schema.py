@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
-from evaluator.results import load_result, save_result, to_dict
+from evaluator.results.record import to_dict
+from evaluator.results.store import load_result, save_result
 from fuzz import seeds
 from fuzz.differential import Places
 from fuzz.loader import Outcome

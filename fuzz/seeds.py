@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from evaluator.bins import distinct_images
-from evaluator.containers import container_bytes
-from evaluator.results import BinRecord, ModelRecord, Result, Settings, to_dict
-from training.data.recordio import MAGIC_BYTES, framed
-from training.data.records import image_record, range_record
+from evaluator.bins.containers import container_bytes
+from evaluator.bins.verification_set import distinct_images
+from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, to_dict
+from training.data.sources.recordio import MAGIC_BYTES, framed
+from training.data.sources.records import image_record, range_record
 
 PAIRS = 3
 

@@ -17,18 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins import is_bin, read_bin, read_stored, write_bin
-from evaluator.decode import MAX_PIXELS, DecodeError, decode_image, image_header
+from evaluator.bins.pairs_file import read_pairs_csv, write_sidecar
+from evaluator.bins.verification_set import is_bin, read_bin, read_stored, write_bin
 from evaluator.errors import BinError, InputError, ResultError
-from evaluator.image_format import image_format
-from evaluator.results import Result, load_result, load_scores, to_dict
-from evaluator.sidecar import read_pairs_csv, write_sidecar
+from evaluator.images.decode import MAX_PIXELS, DecodeError, decode_image, image_header
+from evaluator.images.image_format import image_format
+from evaluator.results.record import Result, to_dict
+from evaluator.results.store import load_result, load_scores
 from fuzz import seeds
-from training.data.recordio import RecordError
-from training.data.records import image_labels, iter_images, open_records, person_ranges
-from training.recipes import RecipeError
-from zoo.registry import read_registry
-from zoo.yaml_nodes import RegistryError
+from training.data.sources.recordio import RecordError
+from training.data.sources.records import image_labels, iter_images, open_records, person_ranges
+from training.recipes.recipe import RecipeError
+from zoo.entries.registry import read_registry
+from zoo.entries.yaml_nodes import RegistryError
 
 # A path's length and a file's own words, shortened; more is a file that floods the screen.
 _LONGEST_MESSAGE = 1500

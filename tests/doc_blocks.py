@@ -247,7 +247,7 @@ def _doctest(block: Block, names: dict[str, Any]) -> list[str]:
 
 def _read_yaml(block: Block, folder: Path) -> None:
     """Reads a block as models.yaml, or as the recipe of an entry; a mistake in it is raised."""
-    from zoo.registry import read_registry
+    from zoo.entries.registry import read_registry
 
     value = yaml.safe_load(block.text)
     lines = block.text.splitlines()

@@ -63,7 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
 
 def models_and_bins(folder: Path, shared: Path) -> None:
     """Three bins of 200 real pairs each, and models under the names that the pages use."""
-    from evaluator.bins import read_bin, write_bin
+    from evaluator.bins.verification_set import read_bin, write_bin
 
     whole = read_bin(shared / "bins" / "lfw_devtest.bin")
     for i, name in enumerate(("lfw", "agedb_30", "cfp_fp")):

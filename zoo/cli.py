@@ -21,7 +21,7 @@ gc.set_threshold(50_000)
 import typer  # noqa: E402
 
 from evaluator.errors import InputError  # noqa: E402
-from zoo import streams, words  # noqa: E402
+from zoo.terminal import streams, words  # noqa: E402
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

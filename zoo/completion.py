@@ -13,7 +13,7 @@ import typer
 from evaluator.errors import InputError
 
 if TYPE_CHECKING:
-    from zoo.registry import Entry
+    from zoo.entries.registry import Entry
 
 # Ends of names that models have; a path typed so far is completed to these and to folders.
 _MODEL_ENDS = (".h5", ".keras", ".tflite", ".onnx")
@@ -57,7 +57,7 @@ def models(context: typer.Context, incomplete: str) -> list[Suggestion]:
 
 def bins(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """Names of the bins that would be found, else paths of others; also behind a comma."""
-    from zoo.lookup import available_bins, bin_folders
+    from zoo.entries.lookup import available_bins, bin_folders
 
     before, comma, typed = incomplete.rpartition(",")
     try:
@@ -74,7 +74,7 @@ def bins(context: typer.Context, incomplete: str) -> list[Suggestion]:
 
 def stored(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """Names of the models that have stored results."""
-    from zoo.stored import stored_model_names
+    from evaluator.results.stored import stored_model_names
 
     folder = Path(next(iter(_given(context, "results")), "results"))
     try:
@@ -94,7 +94,7 @@ def stored_or_models(context: typer.Context, incomplete: str) -> list[Suggestion
 
 def runs(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """Folders of training runs: those under ./runs, or where what was typed points to."""
-    from zoo.lookup import RUN_ENTRY
+    from zoo.entries.lookup import RUN_ENTRY
 
     del context
     found = {}
@@ -199,7 +199,7 @@ def _open_end(words: Sequence[str], current: str, spread: Spread) -> list[str]:
 
 
 def _registry(context: typer.Context) -> dict[str, Entry]:
-    from zoo.registry import read_registry, registry_path
+    from zoo.entries.registry import read_registry, registry_path
 
     given = next(iter(_given(context, "registry")), None)
     try:

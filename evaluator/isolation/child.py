@@ -19,8 +19,8 @@ from evaluator.isolation.messages import Channel
 from evaluator.isolation.wall import has_gpu_devices, put_up_wall
 
 if TYPE_CHECKING:
-    from evaluator.inputs import Embedder
-    from evaluator.models import LoadOptions
+    from evaluator.images.inputs import Embedder
+    from evaluator.models.options import LoadOptions
 
 # A model's weights may be unpacked in its temporary folder, an export written there.
 _LARGEST_FILE = 8 * 2**30
@@ -119,7 +119,7 @@ def _prepare(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
 def _load(state: _State, message: dict[str, Any]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from evaluator.models import load_embedder
+    from evaluator.models.load import load_embedder
 
     embedder = load_embedder(Path(message["path"]), _options(message["options"]))
     state.embedder = embedder
@@ -132,7 +132,7 @@ def _load(state: _State, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(given: dict[str, Any]) -> LoadOptions:
-    from evaluator.models import LoadOptions
+    from evaluator.models.options import LoadOptions
 
     size = given["size"]
     custom = tuple(given["custom"])

@@ -35,11 +35,11 @@ from evaluator.errors import (
     cause_of,
     plain_name,
 )
-from evaluator.inputs import Embedder, InputSpec
+from evaluator.images.inputs import Embedder, InputSpec
 from evaluator.isolation.messages import Channel, MessageError, room_for
 from evaluator.isolation.same_process import SameProcess, noted
-from evaluator.models import LoadOptions
-from evaluator.models.limits import available_bytes
+from evaluator.limits import available_bytes
+from evaluator.models.options import LoadOptions
 
 # What a process may say of its model; a stranger's could say anything.
 _LARGEST_SIDE = 4096

@@ -11,8 +11,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.images.inputs import Embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 
 #: What is said of a model that is trusted.
 TRUSTED = "trusted: its code runs with all that you may do, without a wall"

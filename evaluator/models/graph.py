@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
-from evaluator.inputs import Forward
-from evaluator.models import LoadOptions
+from evaluator.images.inputs import Forward
+from evaluator.limits import check_tensor
 from evaluator.models.foreign import foreign_errors
-from evaluator.models.limits import check_tensor
+from evaluator.models.options import LoadOptions
 
 # Their outputs are variables and values that are in memory already.
 _HELD = frozenset({"ReadVariableOp", "Const", "Placeholder"})

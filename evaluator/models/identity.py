@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from evaluator.bounded_file import kind_of, open_regular, read_bounded
-from evaluator.digests import identity_digest
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.sidecar import NOTE_BYTES, sidecar_path
+from evaluator.files import kind_of, open_regular, read_bounded
+from evaluator.models.digests import identity_digest
+from evaluator.models.input_note import NOTE_BYTES, sidecar_path
 
 # A SavedModel has five files and an asset or two; its folders are three deep.
 MOST_MEMBERS, DEEPEST = 10_000, 32
@@ -175,7 +175,7 @@ def data_files(path: Path) -> dict[str, Path]:
 @lru_cache(maxsize=64)
 def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a file's data files; the key tells one state of the file from another."""
-    from evaluator.models import model_format
+    from evaluator.models.formats import model_format
 
     if model_format(path) != "onnx":
         return ()

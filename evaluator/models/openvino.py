@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
-from evaluator.inputs import Embedder, Forward, InputSpec
-from evaluator.models import LoadOptions, model_format
-from evaluator.models.limits import check_memory
+from evaluator.images.inputs import Embedder, Forward, InputSpec
+from evaluator.limits import check_memory
+from evaluator.models.formats import model_format
 from evaluator.models.onnx.load import as_input
 from evaluator.models.onnx.proto import check_onnx_installed
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
     check_embedding_shape,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of, plain_name
-from evaluator.inputs import InputSpec
-from evaluator.models import LoadOptions
+from evaluator.images.inputs import InputSpec
+from evaluator.models.options import LoadOptions
 
 # None is a size that the model leaves open; so is the first axis, the batch, nearly always.
 Shape = Sequence[int | None]

@@ -33,7 +33,7 @@ EXPECTED = {
     "losses": {"loss-16-time", "loss-16-memory", "labels"},
     "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-tfrecord", "pipeline-memory"},
     "scaling": {"scaling-time", "scaling-memory"},
-    "startup": {"startup-help", "startup-leaderboard"},
+    "startup": {"startup-help-seconds", "startup-leaderboard-seconds"},
     "steps": {"step-mlp"},
     "triplets": {"mining-random-loop", "mining-random-product"},
 }

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from evaluator.all_figures import Figures, figures, to_json
-from evaluator.protocols import seed300
+from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.metrics.protocols import seed300
 
 FARS = ["0.1", "0.01", "0.001", "0.0001"]
 

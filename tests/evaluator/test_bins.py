@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from evaluator.bins import VerificationSet, distinct_images, is_pickle, read_bin, write_bin
+from evaluator.bins.verification_set import (
+    VerificationSet,
+    distinct_images,
+    is_pickle,
+    read_bin,
+    write_bin,
+)
 from evaluator.errors import BinError
 
 

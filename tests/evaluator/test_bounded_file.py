@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.bounded_file import NotRegularError, TooLargeError, read_bounded
+from evaluator.files import NotRegularError, TooLargeError, read_bounded
 
 
 def test_whole_file_within_the_bound_is_read(tmp_path):

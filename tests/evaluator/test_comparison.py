@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluator.comparison import combine, compare_pairs, verdict
-from evaluator.statistics import delong_test
+from evaluator.statistics.comparison import combine, compare_pairs, verdict
+from evaluator.statistics.pair_tests import delong_test
 
 
 def decided(only_a, only_b, pairs, **options):

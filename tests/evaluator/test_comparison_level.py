@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from evaluator.comparison import compare_pairs
-from evaluator.resampling import pair_sharing
-from evaluator.threshold_luck import threshold_luck
+from evaluator.statistics.comparison import compare_pairs
+from evaluator.statistics.resampling import pair_sharing
+from evaluator.statistics.threshold_luck import threshold_luck
 
 
 def kfold_decisions(scores, genuine):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator.bins import is_bin, is_pickle, read_bin, write_bin
-from evaluator.containers import MARKER, container_kind
+from evaluator.bins.containers import MARKER, container_kind
+from evaluator.bins.verification_set import is_bin, is_pickle, read_bin, write_bin
 from evaluator.errors import BinError
-from evaluator.models import model_format
+from evaluator.models.formats import model_format
 
 
 def _png(level: int) -> bytes:

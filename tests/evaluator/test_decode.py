@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.bins import distinct_images, read_bin
-from evaluator.decode import (
+from evaluator.bins.verification_set import distinct_images, read_bin
+from evaluator.errors import InputError
+from evaluator.images.decode import (
     MAX_PIXELS,
     DecodeError,
     ImageHeader,
@@ -19,7 +20,6 @@ from evaluator.decode import (
     image_format,
     image_header,
 )
-from evaluator.errors import InputError
 
 FORMATS = ["JPEG", "PNG", "BMP", "WebP", "GIF"]
 LOSSLESS = ["PNG", "BMP", "WebP"]

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluator.deployment import (
+from evaluator.errors import InputError
+from evaluator.metrics.deployment import (
     TooFewImpostorsError,
     deployment_threshold,
     impostors_to_bound,
     impostors_to_resolve,
     rates_at_threshold,
 )
-from evaluator.errors import InputError
 
 
 def strangers(scores):

@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.bins import VerificationSet
-from evaluator.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import BinError, ForwardError, OutOfMemoryError
-from evaluator.evaluation import evaluate_bins
-from evaluator.inputs import Embedder, Forward, InputSpec
-from evaluator.memory import in_smaller_batches
+from evaluator.images.inputs import Embedder, Forward, InputSpec
+from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.measure.evaluation import evaluate_bins
+from evaluator.measure.memory import in_smaller_batches
 
 SPEC = InputSpec(6, 5, profile="raw")
 

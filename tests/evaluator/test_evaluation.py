@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from evaluator.bins import VerificationSet
-from evaluator.embed import EmbedOptions
-from evaluator.evaluation import Measurement, evaluate_bins
-from evaluator.inputs import Embedder, InputSpec
+from evaluator.bins.verification_set import VerificationSet
+from evaluator.images.inputs import Embedder, InputSpec
+from evaluator.measure.embed import EmbedOptions
+from evaluator.measure.evaluation import Measurement, evaluate_bins
 
 SPEC = InputSpec(2, 2, profile="raw")
 PAIRS = 40

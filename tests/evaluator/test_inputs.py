@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evaluator.errors import InputError
-from evaluator.inputs import PROFILES, InputSpec, mirrored, write_model_input
+from evaluator.images.inputs import PROFILES, InputSpec, mirrored, write_model_input
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 5, 3)).astype(np.uint8)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from evaluator.metrics import (
+from evaluator.metrics.sweep import (
     Sweep,
     TarAtFar,
     auc,

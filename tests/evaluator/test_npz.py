@@ -111,7 +111,7 @@ def test_sizes_that_the_zip_makes_up_are_refused(tmp_path: Path) -> None:
 def test_what_unpacks_to_more_than_memory_holds_is_refused_with_the_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluator.models.limits.available_bytes", lambda: 2**27)
+    monkeypatch.setattr("evaluator.limits.available_bytes", lambda: 2**27)
     np.savez_compressed(tmp_path / "x.npz", a=np.zeros(2**24 + 1))
     with pytest.raises(NpzError, match=r"needs 134,217,736 bytes .*, and 134,217,728 are"):
         read(tmp_path / "x.npz")

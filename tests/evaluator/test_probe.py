@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluator.bins import VerificationSet, read_bin, write_bin
-from evaluator.collapse import impostor_spread, looks_collapsed
-from evaluator.inputs import PROFILES, Embedder, InputSpec
+from evaluator.bins.verification_set import VerificationSet, read_bin, write_bin
+from evaluator.images.inputs import PROFILES, Embedder, InputSpec
+from evaluator.measure.collapse import impostor_spread, looks_collapsed
 from evaluator.probe import Trial, find_winner, probe_inputs, sample_pairs
 from tests.zoo.samples import face, png
 
@@ -88,7 +88,7 @@ def test_profiles_without_finite_embeddings_lose(faces: VerificationSet) -> None
 
 
 def trial(profile: str, scores: np.ndarray, genuine: np.ndarray, channels: str = "rgb") -> Trial:
-    from evaluator.all_figures import figures
+    from evaluator.metrics.all_figures import figures
 
     found = figures(scores, genuine)
     return Trial(profile, channels, scores, found, found)
@@ -163,7 +163,8 @@ def test_alike_impostors_are_a_collapse_and_working_models_are_none() -> None:
 
 @pytest.mark.slow
 def test_the_published_network_was_trained_on_raw_pixels(shared: Path) -> None:
-    from evaluator.models import LoadOptions, load_embedder
+    from evaluator.models.load import load_embedder
+    from evaluator.models.options import LoadOptions
 
     embedder = load_embedder(shared / "models" / "faceapi_resnet.h5", LoadOptions(profile="unit"))
     sample = sample_pairs(read_bin(shared / "bins" / "lfw_devtest.bin"), 60)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
-from evaluator.protocols import (
+from evaluator.metrics.protocols import (
     PROTOCOLS,
     BestAccuracy,
     FoldedTar,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from evaluator.resampling import (
+from evaluator.statistics.resampling import (
     bootstrap_difference,
     bootstrap_means,
     design_effect,
@@ -109,7 +109,7 @@ def test_cluster_bootstrap_is_the_bootstrap_of_whole_clusters():
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_weights_in_blocks_give_the_standard_error(monkeypatch, clustered):
-    monkeypatch.setattr("evaluator.resampling.BLOCK_WEIGHTS", 7000)
+    monkeypatch.setattr("evaluator.statistics.resampling.BLOCK_WEIGHTS", 7000)
     generator = np.random.default_rng(0)
     values = generator.normal(size=(600, 2)).cumsum(axis=1)
     cluster = np.arange(600) // 3 if clustered else None

@@ -15,23 +15,19 @@ import h5py
 import numpy as np
 import pytest
 
-from evaluator.all_figures import figures
-from evaluator.bins import VerificationSet
+from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import ResultError
-from evaluator.evaluation import Measurement
-from evaluator.inputs import InputSpec
-from evaluator.results import (
-    Result,
-    Scores,
-    Settings,
+from evaluator.images.inputs import InputSpec
+from evaluator.measure.evaluation import Measurement
+from evaluator.metrics.all_figures import figures
+from evaluator.results.record import Result, Scores, Settings, make_result, to_dict
+from evaluator.results.store import (
     check_writable,
     load_result,
     load_scores,
-    make_result,
     result_path,
     save_result,
     stored_results,
-    to_dict,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +216,7 @@ import sys, itertools
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
 from test_results import made
-from evaluator.results import save_result
+from evaluator.results.store import save_result
 results = [made(seed, pairs=3000) for seed in {seeds}]
 for result, scores in itertools.cycle(results):
     save_result(Path({path!r}), result, scores)
@@ -299,7 +295,7 @@ import resource, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from pathlib import Path
 from test_results import made
-from evaluator.results import save_result
+from evaluator.results.store import save_result
 result, scores = made(2, pairs=5000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:

@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator.bins import read_bin, write_bin
+from evaluator.bins.pairs_file import (
+    Pair,
+    read_pairs_csv,
+    read_people,
+    sidecar_path,
+    write_sidecar,
+)
+from evaluator.bins.verification_set import read_bin, write_bin
 from evaluator.errors import BinError
-from evaluator.sidecar import Pair, read_pairs_csv, read_people, sidecar_path, write_sidecar
 
 PAIRS = [
     Pair("a/1.jpg", "a/2.jpg", True, ("a", "a")),

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from evaluator.statistics import (
-    clopper_pearson_interval,
+from evaluator.metrics.intervals import clopper_pearson_interval, wilson_interval
+from evaluator.statistics.pair_tests import (
     delong_test,
     delong_variance,
     holm_p_values,
     mcnemar_p_value,
-    wilson_interval,
 )
 
 COUNTS = [(0, 1), (1, 1), (0, 30), (30, 30), (3, 3000), (2990, 3000), (5990, 6000), (7, 20)]
@@ -181,7 +180,7 @@ def test_holm_is_its_formula(p_values):
 
 def test_importing_the_statistics_does_not_import_scipy_stats():
     code = (
-        "import sys, evaluator.comparison, evaluator.deployment;"
+        "import sys, evaluator.statistics.comparison, evaluator.metrics.deployment;"
         "new = sys.version_info >= (3, 11);"  # SciPy 1.15, 3.10's, needs sparse for special
         "names = ['scipy.stats', 'keras', *['scipy.sparse'] * new];"
         "sys.exit(any(name in sys.modules for name in names))"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluator.bins import VerificationSet, read_bin, write_bin
-from evaluator.embed import EmbedOptions
+from evaluator.bins.stored_images import FileImages, distinct_of, left_in_file
+from evaluator.bins.verification_set import VerificationSet, read_bin, write_bin
 from evaluator.errors import BinError
-from evaluator.evaluation import evaluate_bins
-from evaluator.inputs import Embedder, InputSpec
-from evaluator.stored_images import FileImages, distinct_of, left_in_file
+from evaluator.images.inputs import Embedder, InputSpec
+from evaluator.measure.embed import EmbedOptions
+from evaluator.measure.evaluation import evaluate_bins
 
 PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES = [PNG + bytes([200 + number]) * (50 + 70 * number) for number in range(12)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from evaluator.significance import CRITICAL, POWER_MARGIN
-from evaluator.student_t import two_sided_p_values
+from evaluator.statistics.significance import CRITICAL, POWER_MARGIN
+from evaluator.statistics.student_t import two_sided_p_values
 
 VALUES = np.concatenate([np.linspace(0, 40, 801), np.logspace(-8, 3, 200)])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluator.threshold_luck import threshold_luck
+from evaluator.statistics.threshold_luck import threshold_luck
 
 
 def luck_by_definition(scores_a, scores_b, genuine, swaps, seed):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.pickled import PickledArray, PickleError
-from evaluator.unpickle import load_plain
+from evaluator.bins.pickle_reader import load_plain
+from evaluator.bins.pickle_values import PickledArray, PickleError
 
 PLAIN = st.recursive(
     st.none()

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from inputs import make_inputs, run_zoo, start_zoo
 
-from evaluator.results import load_result, load_scores, stored_results
+from evaluator.results.store import load_result, load_scores, stored_results
 
 #: Runs `zoo` in a folder to its end; what is not killed may as well run in the script's process.
 Runner = Callable[..., object]
@@ -116,7 +116,7 @@ def _key(path: Path) -> tuple[str, str]:
 
 def train_scene(folder: Path, size: int, run_whole: Runner = run_zoo) -> Scene:
     """`zoo train` of the digits, ``size`` epochs of 154 steps, with a checkpoint every 20."""
-    from training.checkpoints import read_state
+    from training.run.checkpoints import read_state
 
     settings = ["--set", f"stages.0.epochs={size}", "checkpoint_steps=20"]
     run = folder / "run"

@@ -27,7 +27,7 @@ from inputs import environment, make_inputs, run_zoo, start_zoo
 from kill_many import SCENES, kill_many
 from many_models import growth, memory_of_run, write_models
 
-from evaluator.results import load_result, load_scores, stored_results
+from evaluator.results.store import load_result, load_scores, stored_results
 from zoo import cli
 
 
@@ -210,7 +210,7 @@ def test_many_models_in_one_call_need_no_more_memory_than_few(tmp_path: Path) ->
 
 
 def test_a_training_whose_start_was_killed_begins_again(tmp_path: Path) -> None:
-    from training.runs import RunError, check_new_run
+    from training.run.runs import RunError, check_new_run
 
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "data.json").write_text("{}")
@@ -222,7 +222,7 @@ def test_a_training_whose_start_was_killed_begins_again(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_training_are_removed_by_the_next(tmp_path: Path) -> None:
-    from training.runs import RunFolder, clear_leftovers
+    from training.run.runs import RunFolder, clear_leftovers
 
     (tmp_path / "checkpoints").mkdir()
     dead = [".4711.basic_model.keras", ".4711.curves.png", "checkpoints/.last.npz.abcd_123",

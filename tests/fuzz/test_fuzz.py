@@ -20,11 +20,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.results import to_dict
+from evaluator.results.record import to_dict
 from fuzz import seeds
 from fuzz.mutation import fuzz, mutated
 from fuzz.targets import TARGETS, FindingError, check_message, execute
-from training.data.recordio import framed
+from training.data.sources.recordio import framed
 
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = Path(__file__).parent / "regressions"
@@ -361,7 +361,7 @@ def test_scores_that_declare_more_than_they_hold_are_refused(tmp_path: Path) -> 
     from dataclasses import replace
 
     from evaluator.errors import ResultError
-    from evaluator.results import load_scores
+    from evaluator.results.store import load_scores
 
     pairs = TEN_GB // 8
     data = _hdf5(
@@ -384,7 +384,7 @@ def test_scores_that_declare_more_than_they_hold_are_refused(tmp_path: Path) -> 
 
 def test_scores_in_another_file_are_refused(tmp_path: Path) -> None:
     from evaluator.errors import ResultError
-    from evaluator.results import load_scores
+    from evaluator.results.store import load_scores
 
     (tmp_path / seeds.SCORES_NAME).write_bytes(seeds.scores()[0])
     link = _hdf5(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluator.bins import write_bin
+from evaluator.bins.verification_set import write_bin
 
 SIDE = 32
 

@@ -11,7 +11,7 @@ import pytest
 def test_conv4_halves_the_map_four_times_with_the_weights_of_four_convolutions() -> None:
     import keras
 
-    from training.backbones import build_embedding_model
+    from training.network.backbones import build_embedding_model
 
     model = build_embedding_model(
         "conv4", input_shape=(64, 48, 3), embedding_size=16, head="gdc", dropout=0.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data.buffers import recycled_arrays
+from training.data.batches.buffers import recycled_arrays
 
 SHAPE = (4, 6, 6, 3)
 

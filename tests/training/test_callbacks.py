@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from face_samples import SIDE, write_pairs
 
-from evaluator.bins import read_bin
-from evaluator.inputs import InputSpec
-from training.callbacks import PlateauState, after_epoch, bin_row, seed_line, verify
-from training.recipes import Plateau, Verification
+from evaluator.bins.verification_set import read_bin
+from evaluator.images.inputs import InputSpec
+from training.loop.callbacks import PlateauState, after_epoch, bin_row, seed_line, verify
+from training.recipes.recipe import Plateau, Verification
 
 
 class Projection:
@@ -64,7 +64,7 @@ def test_an_accuracy_that_is_only_equal_is_no_improvement(tmp_path: Path) -> Non
 def test_images_that_are_equal_are_embedded_once(tmp_path: Path) -> None:
     from face_samples import face
 
-    from evaluator.bins import write_bin
+    from evaluator.bins.verification_set import write_bin
 
     images = [face(0, 0), face(0, 1)] * 6 + [face(0, 0), face(1, 0)] * 6
     write_bin(tmp_path / "faces.bin", images, [True] * 6 + [False] * 6)

@@ -21,10 +21,10 @@ class Blocked(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocked())
 import keras, numpy as np
-from training.assembly import stage_model
-from training.backbones import conv, norm, prelu
-from training.devices import _distribution, check_devices
-from training.recipes import parse_recipe
+from training.network.assembly import stage_model
+from training.network.backbones import conv, norm, prelu
+from training.processes.devices import _distribution, check_devices
+from training.recipes.recipe import parse_recipe
 
 check_devices("cpu:2")
 random = np.random.default_rng(0)

@@ -12,9 +12,9 @@ import pytest
 from face_samples import SIDE, write_faces
 from sklearn.datasets import load_digits
 
-from evaluator.decode import decode_image
 from evaluator.errors import InputError
-from training.digits import digit_faces
+from evaluator.images.decode import decode_image
+from training.data.sources.digits import digit_faces
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +67,7 @@ def accuracy_of_random_triplets(model: Path) -> float:
     """The share of 20,000 triplets of held-back digits, drawn here, whose positive is nearer."""
     import keras
 
-    from training.data.pipeline import split_images
+    from training.data.batches.pipeline import split_images
 
     digits = load_digits()
     _, held_back = split_images(digits.target, 0.25, 0)
@@ -112,12 +112,12 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 
 def trained(plain: dict, faces: Path, folder: Path, stop_at: int | None = None) -> list[str]:
     """Trains, new or from the last checkpoint; the lines it says."""
-    from evaluator.inputs import InputSpec
-    from training.data.faces import open_faces
-    from training.data.pipeline import prepare_data
-    from training.fit import Reporter, train
-    from training.recipes import parse_recipe
-    from training.runs import RunEntry, RunFolder, create_run
+    from evaluator.images.inputs import InputSpec
+    from training.data.batches.pipeline import prepare_data
+    from training.data.sources.faces import open_faces
+    from training.loop.fit import Reporter, train
+    from training.recipes.recipe import parse_recipe
+    from training.run.runs import RunEntry, RunFolder, create_run
 
     recipe = parse_recipe(plain, lambda place, message: InputError(f"{place}: {message}"))
     entry = RunEntry(folder.name, "tiny", "a test", "")
@@ -229,7 +229,7 @@ def test_what_cannot_be_mined_is_one_line(people, settings, message, tmp_path):
 
 
 def test_alarms_name_what_went_wrong():
-    from training.triplet_stage import collapse_alarm
+    from training.triplets.stage import collapse_alarm
 
     def alarm(*losses: float, spread: float = 0.8, active: float = 0.5) -> str | None:
         return collapse_alarm(losses, margin=0.2, spread=spread, active=active)
@@ -242,7 +242,7 @@ def test_alarms_name_what_went_wrong():
 
 
 def test_recipes_of_triplets_are_checked():
-    from training.recipes import parse_recipe
+    from training.recipes.recipe import parse_recipe
 
     def complaint(**stage: object) -> str:
         plain = {**MINED, "stages": [{**MINED["stages"][0], **stage}]}

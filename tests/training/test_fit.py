@@ -51,13 +51,13 @@ sys.exit(trained(json.loads(sys.argv[1]), *map(Path, sys.argv[2:4]), sys.argv[4]
 
 def trained(plain: dict[str, Any], faces: Path, folder: Path, bins: str = "") -> int:
     """Trains in this process, new or from the last checkpoint; prints what it says."""
-    from evaluator.bins import read_bin
-    from evaluator.inputs import InputSpec
-    from training.data.faces import open_faces
-    from training.data.pipeline import prepare_data
-    from training.fit import Reporter, train
-    from training.recipes import parse_recipe
-    from training.runs import RunEntry, RunFolder, create_run
+    from evaluator.bins.verification_set import read_bin
+    from evaluator.images.inputs import InputSpec
+    from training.data.batches.pipeline import prepare_data
+    from training.data.sources.faces import open_faces
+    from training.loop.fit import Reporter, train
+    from training.recipes.recipe import parse_recipe
+    from training.run.runs import RunEntry, RunFolder, create_run
 
     recipe = parse_recipe(plain, lambda place, message: ValueError(f"{place}: {message}"))
     entry = RunEntry(folder.name, "tiny", "a test", "")
@@ -178,7 +178,7 @@ def test_centers_are_left_as_the_seed_leaves_them_and_can_be_gone_on_from(world:
 )
 def test_centers_of_others_are_refused(tmp_path: Path, stored: np.ndarray, words: str) -> None:
     from evaluator.errors import InputError
-    from training.centers import read_centers
+    from training.network.centers import read_centers
 
     np.save(tmp_path / "centers.npy", stored)
     with pytest.raises(InputError, match=words):
@@ -202,10 +202,11 @@ def test_verification_is_said_in_the_seeds_line_and_kept(world: Path) -> None:
 
 @pytest.mark.slow
 def test_the_exported_model_gives_the_best_verification_again(world: Path) -> None:
-    from evaluator.bins import read_bin
-    from evaluator.embed import EmbedOptions
-    from evaluator.evaluation import evaluate_bins
-    from evaluator.models import LoadOptions, load_embedder
+    from evaluator.bins.verification_set import read_bin
+    from evaluator.measure.embed import EmbedOptions
+    from evaluator.measure.evaluation import evaluate_bins
+    from evaluator.models.load import load_embedder
+    from evaluator.models.options import LoadOptions
 
     model = world / "whole" / "basic_model.keras"
     embedder = load_embedder(model, LoadOptions(profile="unit"))
@@ -219,8 +220,8 @@ def test_the_exported_model_gives_the_best_verification_again(world: Path) -> No
 def test_the_runs_entry_is_an_entry_of_the_zoo(world: Path) -> None:
     import hashlib
 
-    from training.recipes import parse_recipe
-    from zoo.registry import read_registry
+    from training.recipes.recipe import parse_recipe
+    from zoo.entries.registry import read_registry
 
     (entry,) = read_registry(world / "whole" / "models.yaml").values()
     model = world / "whole" / "basic_model.keras"
@@ -321,7 +322,7 @@ def test_on_jax_too_a_run_killed_at_any_moment_ends_with_the_same_bits(world: Pa
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
     world: Path,
 ) -> None:
-    from training.callbacks import DivergedError
+    from training.loop.callbacks import DivergedError
 
     stage = {**TINY["stages"][0], "optimizer": "sgd", "learning_rate": 1e30}
     plain = {**TINY, "stages": [stage], "checkpoint_steps": 1, "center": None}
@@ -366,7 +367,7 @@ def test_a_run_that_cannot_write_a_checkpoint_keeps_the_one_before(world: Path) 
 
 
 def test_crc32c_is_the_published_one() -> None:
-    from training.events import _masked_crc
+    from training.run.events import _masked_crc
 
     # RFC 3720, B.4: 32 zero bytes give 8A9136AA; the mask is TensorFlow's.
     (masked,) = struct.unpack("<I", _masked_crc(bytes(32)))

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError
-from training.data.describe import describe
-from training.data.faces import faces_of_folder, faces_of_records, open_faces
-from training.data.folders import FolderError, contiguous_ids, open_folder
-from training.data.pack import pack_records
-from training.data.records import image_record, open_records
-from training.data.staging import staged
-from training.data.unpack import unpack
+from training.data.convert.describe import describe
+from training.data.convert.pack import pack_records
+from training.data.convert.staging import staged
+from training.data.convert.unpack import unpack
+from training.data.sources.faces import faces_of_folder, faces_of_records, open_faces
+from training.data.sources.folders import FolderError, contiguous_ids, open_folder
+from training.data.sources.records import image_record, open_records
 
 
 def people(root: Path, **images: int) -> Path:
@@ -309,7 +309,7 @@ def test_two_processes_do_not_build_the_same_folder(tmp_path: Path) -> None:
 SLOW_RUN = """
 import sys, time
 from pathlib import Path
-from training.data.faces import open_faces
+from training.data.sources.faces import open_faces
 from training.data.{module} import {function}
 def step(count):
     print("step", flush=True)

@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError
-from training.checkpoints import CheckpointError, read_checkpoint, read_state, save_checkpoint
-from training.curves import draw_curves
-from training.runs import RunError, RunFolder, read_data_record, read_log
+from training.run.checkpoints import (
+    CheckpointError,
+    read_checkpoint,
+    read_state,
+    save_checkpoint,
+)
+from training.run.curves import draw_curves
+from training.run.runs import RunError, RunFolder, read_data_record, read_log
 
 STATE: dict[str, Any] = {
     "stage": 0, "epoch": 1, "step": 2, "epochs_done": 1, "steps_done": 12, "loss_sum": 1.5,
@@ -28,7 +33,7 @@ HOSTILE: tuple[Any, ...] = (None, True, -1, 10**400, 0.5, "x", [], {}, {"a": "b"
 def test_a_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
     from dataclasses import asdict
 
-    from training.session import Position
+    from training.loop.session import Position
 
     for state in (STATE, asdict(Position())):
         save_checkpoint(tmp_path / "last.npz", [np.ones(3), np.zeros((2, 2))], state)
@@ -38,8 +43,8 @@ def test_a_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_states_that_no_run_has_are_one_line(tmp_path: Path) -> None:
-    from training.callbacks import PlateauState
-    from training.session import Position
+    from training.loop.callbacks import PlateauState
+    from training.loop.session import Position
 
     path = tmp_path / "last.npz"
     states: list[Any] = [{}, [], None, 3, "x", {**STATE, "more": 1}, {"stage": 0}]
@@ -129,7 +134,7 @@ def test_a_record_of_data_of_other_content_is_one_line(tmp_path: Path, data: str
 
 
 def test_a_list_of_runs_or_none_is_one_line(tmp_path: Path) -> None:
-    from zoo.lookup import resolve_models
+    from zoo.entries.lookup import resolve_models
 
     run = tmp_path / "run"
     run.mkdir()

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from face_samples import write_faces, write_pairs
 
-from training.hosts import Hosts, HostsError, parse_hosts
-from training.links import TeamError, free_port
-from training.team import agree, joined, share, share_array
+from training.processes.hosts import Hosts, HostsError, parse_hosts
+from training.processes.links import TeamError, free_port
+from training.processes.team import agree, joined, share, share_array
 
 ROOT = Path(__file__).parents[2]
 # Three people on two devices: the head's last column and the last center are padding. Two stages,

@@ -17,8 +17,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from training.heads import NormDense
-from training.losses import MARGINS, MarginSoftmax, SoftmaxLoss
+from training.network.heads import NormDense
+from training.network.losses import MARGINS, MarginSoftmax, SoftmaxLoss
 
 Floats = NDArray[np.floating[Any]]
 
@@ -286,7 +286,7 @@ JAX_SCRIPT = """
 import json, sys
 import jax, keras
 import numpy as np
-from training.losses import MARGINS, MarginSoftmax, SoftmaxLoss
+from training.network.losses import MARGINS, MarginSoftmax, SoftmaxLoss
 given = json.load(sys.stdin)
 cosines, labels = np.array(given["cosines"], np.float32), np.array(given["labels"])
 losses = {name: MarginSoftmax(**m) for name, m in MARGINS.items()} | {"softmax": SoftmaxLoss()}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.orders import balanced_order, shuffled_triplets, sliding_window_order
-from training.triplets import TripletError
+from training.triplets.mining import TripletError
+from training.triplets.orders import balanced_order, shuffled_triplets, sliding_window_order
 
 
 def test_balanced_batches_hold_so_many_images_of_so_many_people():

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from evaluator.errors import InputError
-from evaluator.inputs import InputSpec
-from training.data.augment import OPERATIONS, changed, cut_out, shifted
-from training.data.faces import FaceSet, open_faces
-from training.data.pipeline import (
+from evaluator.images.inputs import InputSpec
+from training.data.batches.augment import OPERATIONS, changed, cut_out, shifted
+from training.data.batches.pipeline import (
     Batch,
     TrainingData,
     epoch_order,
@@ -22,7 +21,8 @@ from training.data.pipeline import (
     train_batches,
     validation_batches,
 )
-from training.recipes import Augment, DataRecipe
+from training.data.sources.faces import FaceSet, open_faces
+from training.recipes.recipe import Augment, DataRecipe
 
 PLAIN = DataRecipe(validation=0, augment=Augment(flip=False))
 SIDE = 8

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from training.recipes import (
+from training.recipes.recipe import (
     BACKBONES,
     CHANNELS,
     MARGIN_PRESETS,
@@ -184,8 +184,8 @@ def test_set_refuses_a_place_that_is_not_there(key: str) -> None:
 
 
 def test_names_are_those_of_the_modules_that_have_them() -> None:
-    from evaluator import inputs
-    from training import backbones, losses
+    from evaluator.images import inputs
+    from training.network import backbones, losses
 
     assert set(PROFILES) == set(inputs.PROFILES)
     assert CHANNELS == inputs.CHANNELS

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.recordio import (
+from training.data.sources.recordio import (
     MAGIC_BYTES,
     RecordError,
     complete_records,
@@ -18,7 +18,7 @@ from training.data.recordio import (
     payload_at,
     record_offsets,
 )
-from training.data.records import (
+from training.data.sources.records import (
     FLOAT_EXACT,
     _first_bare,
     image_labels,
@@ -320,7 +320,7 @@ def test_beyond_float32_the_images_are_told_from_people_by_their_size() -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from training.data.records import image_labels, iter_images, open_records
+from training.data.sources.records import image_labels, iter_images, open_records
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 records = open_records(Path(sys.argv[1]))
 image_labels(records)

@@ -7,9 +7,9 @@ import pytest
 from face_samples import write_faces
 
 from evaluator.errors import InputError
-from training.data.faces import open_faces
-from training.data.shards import open_training_faces
-from training.data.tfrecords import pack_tfrecords
+from training.data.convert.tfrecords import pack_tfrecords
+from training.data.sources.faces import open_faces
+from training.data.sources.shards import open_training_faces
 
 
 @pytest.fixture(scope="module")

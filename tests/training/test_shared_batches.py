@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from evaluator.errors import InputError
-from training.devices import DeviceError, check_triplets_fit
-from training.recipes import Recipe, parse_recipe
+from training.processes.devices import DeviceError, check_triplets_fit
+from training.recipes.recipe import Recipe, parse_recipe
 
 
 def recipe(batch: int, loss: str, triplets: dict[str, object]) -> Recipe:

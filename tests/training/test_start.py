@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError
-from training.recipes import Recipe, parse_recipe
-from zoo.registry import Entry, read_registry
-from zoo.training import with_start_found
+from training.recipes.recipe import Recipe, parse_recipe
+from zoo.entries.registry import Entry, read_registry
+from zoo.train.entry import with_start_found
 
 RECIPE = {
     "model": {"backbone": "mobilefacenet"},
@@ -81,7 +81,7 @@ def network(*, head: bool, units: int = 4) -> Any:
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_of_a_founding_checkpoint_the_embedding_part_is_taken(suffix: str, tmp_path: Path) -> None:
-    from training.start import start_weights
+    from training.network.start import start_weights
 
     whole, mine = network(head=True), network(head=False)
     whole.save(tmp_path / f"whole{suffix}")
@@ -94,7 +94,7 @@ def test_of_a_founding_checkpoint_the_embedding_part_is_taken(suffix: str, tmp_p
 
 
 def test_what_holds_no_weights_to_train_is_one_line(tmp_path: Path) -> None:
-    from training.start import start_weights
+    from training.network.start import start_weights
 
     np.savez(tmp_path / "last.npz", state=np.zeros(3))
     (tmp_path / "small.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))

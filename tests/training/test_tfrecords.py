@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from evaluator.errors import InputError
-from training.data.describe import describe
-from training.data.faces import open_faces
-from training.data.tfrecords import pack_tfrecords
+from training.data.convert.describe import describe
+from training.data.convert.tfrecords import pack_tfrecords
+from training.data.sources.faces import open_faces
 
 pytestmark = pytest.mark.slow  # imports TensorFlow
 
@@ -149,8 +149,8 @@ def test_a_number_of_shards_that_leaves_some_empty_is_refused(
 RUN = """
 import sys, os, signal
 from pathlib import Path
-from training.data.faces import open_faces
-from training.data.tfrecords import pack_tfrecords
+from training.data.sources.faces import open_faces
+from training.data.convert.tfrecords import pack_tfrecords
 done = []
 def step(count):
     done.append(count)

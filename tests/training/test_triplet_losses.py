@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from training.triplet_losses import (
+from training.network.triplet_losses import (
     TRIPLET_LOSSES,
     BatchAllTriplets,
     BatchHardTriplets,
@@ -325,7 +325,7 @@ def test_a_margin_that_cannot_be_is_one_line(options, message):
 _ON_JAX = """
 import json, sys
 import keras, numpy as np
-from training.triplet_losses import TRIPLET_LOSSES
+from training.network.triplet_losses import TRIPLET_LOSSES
 given = json.load(sys.stdin)
 labels, embeddings = np.array(given["labels"]), np.array(given["embeddings"], np.float32)
 import jax
@@ -365,7 +365,7 @@ def test_both_backends_give_the_same_losses_and_gradients():
 _MIRRORED = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
-from training.triplet_losses import TRIPLET_LOSSES
+from training.network.triplet_losses import TRIPLET_LOSSES
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 random = np.random.default_rng(0)

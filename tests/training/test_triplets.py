@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
-from training import choices, triplets
-from training.nearest import hardest_negatives, people_of, unit_rows
-from training.triplets import (
+from training.triplets import choices
+from training.triplets import mining as triplets
+from training.triplets.mining import (
     CHOICES,
     TripletError,
     choose_images,
     mine_triplets,
     violating_triplets,
 )
+from training.triplets.nearest import hardest_negatives, people_of, unit_rows
 
 Triple = tuple[int, int, int]
 

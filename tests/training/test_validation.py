@@ -26,12 +26,12 @@ PLAIN = {
 
 @pytest.mark.slow
 def test_each_image_held_back_counts_once_in_loss_and_accuracy(tmp_path: Path) -> None:
-    from evaluator.inputs import InputSpec
-    from training.assembly import embedding_model, stage_model
-    from training.data.faces import open_faces
-    from training.data.pipeline import prepare_data
-    from training.epoch_end import validation_figures
-    from training.recipes import parse_recipe
+    from evaluator.images.inputs import InputSpec
+    from training.data.batches.pipeline import prepare_data
+    from training.data.sources.faces import open_faces
+    from training.loop.epoch_end import validation_figures
+    from training.network.assembly import embedding_model, stage_model
+    from training.recipes.recipe import parse_recipe
 
     recipe = parse_recipe(PLAIN, lambda place, message: ValueError(f"{place}: {message}"))
     faces = open_faces(write_faces(tmp_path / "faces"))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.bins import write_bin
+from evaluator.bins.verification_set import write_bin
 
 SIZE = 8
 

@@ -9,16 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.all_figures import figures, to_json
-from evaluator.results import (
-    BinRecord,
-    ModelRecord,
-    Result,
-    Scores,
-    Settings,
-    result_path,
-    save_result,
-)
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings
+from evaluator.results.store import result_path, save_result
 
 
 def sha(text: str) -> str:

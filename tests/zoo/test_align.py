@@ -13,11 +13,11 @@ from PIL import Image
 from samples import Zoo, face, png
 from scipy.ndimage import map_coordinates
 
-from evaluator.bins import read_bin
-from evaluator.decode import decode_image
+from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError
-from zoo.alignment import TEMPLATE, aligned, similarity
-from zoo.landmarks import Row, noted, read_landmarks, read_noted, write_landmarks
+from evaluator.images.decode import decode_image
+from zoo.align.alignment import TEMPLATE, aligned, similarity
+from zoo.align.landmarks import Row, noted, read_landmarks, read_noted, write_landmarks
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import pytest
 from faces import write_people
 from samples import Zoo, face, png, save_dense, write_pairs
 
-from evaluator.bins import read_bin, write_bin
-from evaluator.sidecar import read_pairs_csv, read_people
+from evaluator.bins.pairs_file import read_pairs_csv, read_people
+from evaluator.bins.verification_set import read_bin, write_bin
 
 A, B, C, D = (png(face(person, 0)) for person in range(4))
 TORN = A[: len(A) // 2]

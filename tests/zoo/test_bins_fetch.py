@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from samples import Zoo
 
-from evaluator.bins import read_bin
-from evaluator.decode import decode_image
-from evaluator.sidecar import read_people
-from zoo.alignment import TEMPLATE
-from zoo.landmarks import Row, write_landmarks
+from evaluator.bins.pairs_file import read_people
+from evaluator.bins.verification_set import read_bin
+from evaluator.images.decode import decode_image
+from zoo.align.alignment import TEMPLATE
+from zoo.align.landmarks import Row, write_landmarks
 
 PEOPLE = ("Al_Gore", "Bill_Gates", "Celine_Dion", "Colin_Powell")
 PAIRS = (

@@ -17,7 +17,7 @@ from faces import write_people
 from PIL import Image
 from samples import Zoo, face, png, write_pairs
 
-from evaluator.bins import read_bin, write_bin
+from evaluator.bins.verification_set import read_bin, write_bin
 from zoo.bins.inspection import KNOWN, inspect_bin
 
 A, B, C, D = (png(face(person, 0)) for person in range(4))

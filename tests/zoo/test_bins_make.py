@@ -14,9 +14,9 @@ from faces import write_people
 from samples import Zoo, face, png, save_dense
 from sklearn.model_selection import KFold
 
-from evaluator.bins import read_bin
+from evaluator.bins.pairs_file import Pair
+from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError
-from evaluator.sidecar import Pair
 from zoo.bins.lists import dealt, read_pair_list
 from zoo.bins.make import trimmed
 from zoo.bins.sampling import Sampling, below, distinct_numbers, sample_pairs, shuffled

@@ -75,19 +75,19 @@ def test_a_mistake_is_one_line_and_exit_2(zoo: Zoo, arguments: list[str], words:
 def test_expected_errors_become_one_line(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
 ) -> None:
-    monkeypatch.setattr("zoo.registry.read_registry", _raiser(error))
+    monkeypatch.setattr("zoo.entries.registry.read_registry", _raiser(error))
     done = zoo("list")
     assert (done.code, done.out, done.err) == (2, "", line + "\n")
 
 
 def test_a_bug_keeps_its_traceback(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.registry.read_registry", _raiser(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("zoo.entries.registry.read_registry", _raiser(ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         zoo("list")
 
 
 def test_an_interrupt_is_exit_130(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.registry.read_registry", _raiser(KeyboardInterrupt()))
+    monkeypatch.setattr("zoo.entries.registry.read_registry", _raiser(KeyboardInterrupt()))
     done = zoo("list")
     assert done.code == 130
     assert done.err.strip() == "zoo: interrupted; what was finished is kept"

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from samples import SIZE, Zoo, face, png, write_pairs
 
-from evaluator.bins import read_bin, write_bin
+from evaluator.bins.verification_set import read_bin, write_bin
 from evaluator.errors import OutOfMemoryError
-from evaluator.memory import in_smaller_batches
-from zoo.loading import ModelProcesses
+from evaluator.measure.memory import in_smaller_batches
+from zoo.evaluate.loading import ModelProcesses
 
 
 def while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]) -> None:
@@ -29,7 +29,7 @@ def while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]
         change(choice.path)
         return loaded(processes, choice, options, **known)
 
-    monkeypatch.setattr("zoo.loading.ModelProcesses.loaded", change_and_load)
+    monkeypatch.setattr("zoo.evaluate.loading.ModelProcesses.loaded", change_and_load)
 
 
 @pytest.mark.parametrize("how", ["replaced", "truncated", "removed"])

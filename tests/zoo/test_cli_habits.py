@@ -209,9 +209,9 @@ def test_a_group_without_a_command_shows_its_help(zoo: Zoo) -> None:
 
 def test_a_bug_shows_its_traceback_and_how_to_report_it(tmp_path: Path) -> None:
     script = (
-        "import sys, zoo.registry\n"
+        "import sys, zoo.entries.registry\n"
         "def broken(*_): raise ZeroDivisionError('a bug')\n"
-        "zoo.registry.read_registry = broken\n"
+        "zoo.entries.registry.read_registry = broken\n"
         "sys.argv = ['zoo', 'list']\n"
         "from zoo.cli import main\nmain()\n"
     )
@@ -292,14 +292,15 @@ def test_doctor_finds_what_is_there_and_tests_itself(
 
 
 def test_doctor_says_what_is_wrong(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
-    import evaluator.embed
+    from evaluator.measure.embed import pair_scores
 
     Path("models.yaml").write_text("models: 3\n")
     Path("results/x-12345678").mkdir(parents=True)
     Path("results/x-12345678/b-12345678.json").write_text("{")
-    right = evaluator.embed.pair_scores
     # A tool that scores wrongly must not pass its own test.
-    monkeypatch.setattr("evaluator.evaluation.pair_scores", lambda *given: -right(*given))
+    monkeypatch.setattr(
+        "evaluator.measure.evaluation.pair_scores", lambda *given: -pair_scores(*given)
+    )
     done = zoo("doctor")
     assert done.code == 1
     problems = [line for line in done.out.splitlines() if line.startswith("PROBLEM")]

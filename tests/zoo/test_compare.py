@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from samples import Zoo
 from stores import cosines, labels, sha, store, three_models, with_flip
 
-from evaluator.results import Settings, load_result, load_scores, save_result
+from evaluator.results.record import Settings
+from evaluator.results.store import load_result, load_scores, save_result
 
 RESULTS = Path("results")
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from samples import Outcome, Zoo
 
-from evaluator.bins import read_bin
-from zoo import demo
+from evaluator.bins.verification_set import read_bin
+from zoo.demo import faces_and_models as demo
 
 # Keras's own use of NumPy when it saves a model.
 KERAS_SAVES = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
@@ -79,7 +79,8 @@ def test_pairs_are_all_genuine_ones_and_as_many_impostors_a_fold() -> None:
 
 @pytest.mark.filterwarnings(KERAS_SAVES)
 def test_a_saved_model_projects(tmp_path: Path) -> None:
-    from evaluator.models import LoadOptions, load_embedder
+    from evaluator.models.load import load_embedder
+    from evaluator.models.options import LoadOptions
 
     random = np.random.default_rng(3)
     mean, projection = random.uniform(size=48), random.normal(size=(48, 5))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError
-from training.data.shards import open_training_faces
-from training.runs import RunFolder
-from zoo import demo_network
-from zoo.demo import Faces
+from training.data.sources.shards import open_training_faces
+from training.run.runs import RunFolder
+from zoo.demo import network as demo_network
+from zoo.demo.faces_and_models import Faces
 
 RECIPE = """models:
   demo_network:

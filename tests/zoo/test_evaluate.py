@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from samples import SIZE, Zoo, face, png, save_any_size, write_pairs
 
-from evaluator.bins import read_bin, write_bin
+from evaluator.bins.verification_set import read_bin, write_bin
 from tests.small_models import save_projection
-from zoo.progress import Progress
+from zoo.terminal.progress import Progress
 
 
 def figures_of(text: str) -> list[dict[str, Any]]:
@@ -414,7 +414,7 @@ def test_ctrl_c_keeps_the_results_that_are_finished(
             if list(tmp_path.glob("results/*/easy-*.json")):
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("zoo.progress.Progress", Interrupted)
+    monkeypatch.setattr("zoo.terminal.progress.Progress", Interrupted)
     # A shell that starts the tests in the background has them ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

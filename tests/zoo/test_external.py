@@ -16,7 +16,7 @@ from samples import Zoo
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels
 
-from evaluator.bins import read_bin
+from evaluator.bins.verification_set import read_bin
 
 RESULTS = Path("results")
 
@@ -346,7 +346,7 @@ def test_text_larger_than_what_is_read_is_refused_at_once(
         file.truncate(10 * 2**30)
     done = zoo("eval", "--scores", "s.csv")
     assert "s.csv: larger than" in done.error_lines[0]
-    monkeypatch.setattr("zoo.external_files.available_bytes", lambda: 12_000)
+    monkeypatch.setattr("zoo.evaluate.external_files.available_bytes", lambda: 12_000)
     Path("s.csv").write_text("0.5,1\n" * 200)
     assert "s.csv: larger than 1,000 bytes" in zoo("eval", "--scores", "s.csv").error_lines[0]
 
@@ -363,7 +363,7 @@ def test_an_npz_that_cannot_be_what_it_says_is_one_line(
 
 
 def test_a_small_npz_does_not_fill_memory(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluator.models.limits.available_bytes", lambda: 2**27)
+    monkeypatch.setattr("evaluator.limits.available_bytes", lambda: 2**27)
     np.savez_compressed("s.npz", score=np.zeros(2**22), label=np.zeros(2**22, np.uint8))
     assert Path("s.npz").stat().st_size < 100_000
     line = zoo("eval", "--scores", "s.npz").error_lines[0]

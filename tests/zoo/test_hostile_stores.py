@@ -17,13 +17,13 @@ from samples import Zoo
 from stores import cosines, labels, store
 
 from evaluator.errors import ResultError
-from evaluator.results import load_result, load_scores
-from zoo.figure_choice import figure_named
-from zoo.leaderboard import build_leaderboard
-from zoo.leaderboard_text import TEXTS, plain_leaderboard
+from evaluator.results.store import load_result, load_scores
+from evaluator.results.stored import read_store
 from zoo.report.page import render_report
 from zoo.report.selection import select
-from zoo.stored import read_store
+from zoo.results.figure_choice import figure_named
+from zoo.results.leaderboard import build_leaderboard
+from zoo.results.leaderboard_text import TEXTS, plain_leaderboard
 
 RESULTS = Path("results")
 PAIRS = 100
@@ -81,7 +81,7 @@ def everything_reads(folder: Path) -> tuple[str, list[str]]:
     selection = select(folder)
     page = render_report(selection, title="t", faces=False)
     assert "good" in page
-    board = build_leaderboard(read_store(folder), figure_named("kfold"), folder=folder, entries={})
+    board = build_leaderboard(read_store(folder), figure_named("kfold"), entries={})
     for text in TEXTS.values():
         assert "good" in text(board)
     lines = [*(each.reason for each in selection.left_out), *board.damaged]
@@ -215,44 +215,6 @@ def test_scores_that_are_a_pipe_or_a_device_are_refused_at_once(tmp_path: Path) 
             load_scores(path, load_result(path))
         everything_reads(tmp_path)
         scores.rmdir() if scores.is_dir() else scores.unlink()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        os.mkfifo,
-        lambda path: path.symlink_to("/dev/zero"),
-        lambda path: path.write_text("[" * 100_000),
-        lambda path: path.write_text('{"version": 1, "sha256": "", "standings": {"a": NaN}}'),
-    ],
-    ids=["pipe", "device", "deep", "nan"],
-)
-def test_remembered_standings_of_any_content_change_nothing(zoo: Zoo, make: Any) -> None:
-    good_and_bad(RESULTS)
-    expected = zoo("leaderboard").out
-    (RESULTS / ".standings.json").unlink()
-    make(RESULTS / ".standings.json")
-    done = zoo("leaderboard")
-    assert (done.code, done.out) == (0, expected)
-
-
-def test_remembered_ranks_that_none_can_have_are_ranked_anew(zoo: Zoo) -> None:
-    from zoo.standing import _digest
-
-    good_and_bad(RESULTS)
-    expected = zoo("leaderboard").out
-    memory = RESULTS / ".standings.json"
-    for change in (
-        {"ranks": [7, -1]},
-        {"p_values": [[1.0, 9.0], [float("nan"), 1.0]]},
-        {"ranks": 3},
-    ):
-        value = json.loads(memory.read_text())
-        (key,) = value["standings"]
-        value["standings"][key].update(change)
-        value["sha256"] = _digest(value["standings"])
-        memory.write_text(json.dumps(value))
-        assert zoo("leaderboard").out == expected
 
 
 @pytest.mark.parametrize("change", ["fewer pairs", "more pairs", "other labels", "other images"])

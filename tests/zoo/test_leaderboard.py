@@ -18,9 +18,9 @@ from samples import Zoo
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels, sha, store, three_models, with_flip
 
-from evaluator.metrics import eer, sweep, tar_at_far
-from evaluator.resampling import design_effect, pair_sharing
-from zoo.separability import (
+from evaluator.metrics.sweep import eer, sweep, tar_at_far
+from evaluator.statistics.resampling import design_effect, pair_sharing
+from evaluator.statistics.separability import (
     Influence,
     auc_influence,
     corrected_p_values,

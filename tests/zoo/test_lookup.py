@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.bins import read_bin
+from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError
-from zoo.lookup import all_bins, bin_folders, resolve_bins, resolve_models
-from zoo.registry import Entry, read_registry
+from zoo.entries.lookup import all_bins, bin_folders, resolve_bins, resolve_models
+from zoo.entries.registry import Entry, read_registry
 
 
 @pytest.fixture

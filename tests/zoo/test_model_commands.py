@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from samples import SIZE, Outcome, Zoo, save, save_dense
 
-from evaluator.models import model_format
+from evaluator.models.formats import model_format
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +198,8 @@ def registry(folder: Path, model: Path, published: str, protocol: str = "seed") 
 def test_verify_compares_under_the_published_protocol(
     zoo: Zoo, models: Path, bins: Path, tmp_path: Path, protocol: str
 ) -> None:
-    from evaluator import protocols
-    from evaluator.results import load_result, load_scores, stored_results
+    from evaluator.metrics import protocols
+    from evaluator.results.store import load_result, load_scores, stored_results
 
     registry(tmp_path, models / "a.onnx", "0.5", protocol)
     outcome = zoo("verify", "mine", "--data", bins)
@@ -372,7 +372,7 @@ def test_hostile_models_leave_no_trace_through_the_command(
 
 
 def test_the_public_entries_state_all_that_verify_needs() -> None:
-    from zoo.registry import read_registry
+    from zoo.entries.registry import read_registry
 
     entries = read_registry(Path(__file__).parents[2] / "models.yaml")
     public = [entry for entry in entries.values() if entry.profile == "symmetric"]

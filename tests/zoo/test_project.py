@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import KNeighborsClassifier
 
-from evaluator.bins import read_bin
+from evaluator.bins.verification_set import read_bin
 from zoo.projection.maps import in_unit_square, nearest_same_person, principal_components, t_sne
 from zoo.projection.pictures import (
     chosen_people,
@@ -257,7 +257,7 @@ def test_umap_parts_what_is_apart():
 
 
 def test_three_images_are_the_least(zoo: Zoo, models: Path, tmp_path: Path):
-    from evaluator.bins import write_bin
+    from evaluator.bins.verification_set import write_bin
 
     write_bin(tmp_path / "two.bin", [png(face(0, 0)), png(face(0, 1))], np.array([True]))
     done = zoo("project", models / "a.onnx", "--bins", "two.bin")

@@ -340,7 +340,7 @@ def test_without_a_declared_length_no_more_is_taken_than_is_stated(
     serve: Callable[[Handler], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zoo.download.LARGEST_UNDECLARED", 1000)
+    monkeypatch.setattr("zoo.entries.download.LARGEST_UNDECLARED", 1000)
     target = entry(tmp_path, serve(sends(weights, length=-1)))
     outcome = zoo("pull", "far")
     assert outcome.code == 2

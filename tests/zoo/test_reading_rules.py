@@ -11,8 +11,8 @@ import pytest
 from samples import Zoo
 from stores import cosines, labels, store, three_models
 
-from evaluator.reading_rules import READING
-from evaluator.results import load_result
+from evaluator.results.reading_rules import READING
+from evaluator.results.store import load_result
 
 RESULTS = Path("results")
 OLDER = f"measured by older rules of reading models (version 0; now {READING})"

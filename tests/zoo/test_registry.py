@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from samples import Zoo
 
-from zoo.registry import read_registry, registry_path
-from zoo.yaml_nodes import RegistryError
+from zoo.entries.registry import read_registry, registry_path
+from zoo.entries.yaml_nodes import RegistryError
 
 WHOLE = """models:
   one:

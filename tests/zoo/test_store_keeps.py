@@ -11,7 +11,7 @@ import pytest
 from samples import Zoo
 from stores import cosines, store
 
-from evaluator.results import load_result
+from evaluator.results.store import load_result
 
 RESULTS = Path("results")
 HOURS_AGO = 10_000

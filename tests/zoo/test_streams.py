@@ -46,14 +46,15 @@ def test_closed_streams_are_as_good_as_dev_null(here: Path, closed: str) -> None
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(here: Path) -> None:
-    code = "import os; from zoo.streams import prepare_streams as p; p(); print(os.pipe()[0] > 2)"
+    code = "import os; from zoo.terminal import streams; streams.prepare_streams(); "
+    code += "print(os.pipe()[0] > 2)"
     done = shell(here, f"{sys.executable} -c '{code}' <&- 2>&-")
     assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_sign_that_the_encoding_lacks_is_spelled(here: Path, encoding: str) -> None:
-    code = "from zoo.streams import prepare_streams as p; p(); print('1 ± 2 → 准')"
+    code = "from zoo.terminal.streams import prepare_streams as p; p(); print('1 ± 2 → 准')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},

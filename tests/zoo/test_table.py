@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evaluator.results import BinRecord, ModelRecord, Result, Settings
-from zoo import table
+from evaluator.results.record import BinRecord, ModelRecord, Result, Settings
+from zoo.terminal import table
 
 BOX = set("─│┃┏┓┗┛━┳┻╇┡┩╭╮╰╯")
 

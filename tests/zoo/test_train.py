@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from samples import Zoo
 
-from evaluator.bins import write_bin
+from evaluator.bins.verification_set import write_bin
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

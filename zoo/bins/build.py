@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins import write_bin
-from evaluator.decode import DecodeError, decode_image
+from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
+from evaluator.bins.verification_set import write_bin
 from evaluator.errors import InputError
-from evaluator.sidecar import Pair, sidecar_path, write_sidecar
-from training.data.convert import in_order
+from evaluator.images.decode import DecodeError, decode_image
+from training.data.convert.convert import in_order
 
 Read = Callable[[str], bytes]
 
@@ -61,7 +61,7 @@ def read_images(
 
 def resized(data: bytes, side: int) -> bytes:
     """An image as a PNG of ``side`` x ``side`` pixels; its very bytes if it is of that size."""
-    from zoo.alignment import png_bytes
+    from zoo.align.alignment import png_bytes
 
     pixels = decode_image(data)
     if pixels.shape[:2] == (side, side):
@@ -102,7 +102,7 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
 
 def check_new(out: Path, *, force: bool) -> None:
     """Raises InputError for an output that exists without ``force``, or of an unknown suffix."""
-    from evaluator.bins import SUFFIXES
+    from evaluator.bins.verification_set import SUFFIXES
 
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: expected a name ending in {', '.join(SUFFIXES)}")

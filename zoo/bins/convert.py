@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins import StoredBin, distinct_images, read_stored, write_bin
-from evaluator.decode import DecodeError, decode_image
+from evaluator.bins.pairs_file import check_sidecar, read_pairs_csv, sidecar_path, write_sidecar
+from evaluator.bins.verification_set import StoredBin, distinct_images, read_stored, write_bin
 from evaluator.errors import BinError
-from evaluator.sidecar import check_sidecar, read_pairs_csv, sidecar_path, write_sidecar
-from training.data.convert import in_order
+from evaluator.images.decode import DecodeError, decode_image
+from training.data.convert.convert import in_order
 from zoo.bins.build import check_new
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.embed import EmbedOptions, embed_images, unusable_rows
 from evaluator.errors import InputError
 from evaluator.isolation.process import open_model
-from evaluator.models import LoadOptions, check_model
+from evaluator.measure.embed import EmbedOptions, embed_images, unusable_rows
+from evaluator.models.load import check_model
+from evaluator.models.options import LoadOptions
 from zoo.bins.build import Read, read_images
 from zoo.bins.sampling import Impostors, People
 

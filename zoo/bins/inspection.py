@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins import StoredBin, VerificationSet, distinct_images, read_stored
-from evaluator.decode import DecodeError, decode_image
+from evaluator.bins.pairs_file import read_people
+from evaluator.bins.verification_set import (
+    StoredBin,
+    VerificationSet,
+    distinct_images,
+    read_stored,
+)
 from evaluator.errors import BinError, plain_name
-from evaluator.image_format import image_format
-from evaluator.sidecar import read_people
-from training.data.convert import in_order
+from evaluator.images.decode import DecodeError, decode_image
+from evaluator.images.image_format import image_format
+from training.data.convert.convert import in_order
 
 FOLDS = 10
 

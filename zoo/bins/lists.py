@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluator.bins.pairs_file import LONGEST_NAME, Pair, list_text, read_pairs_csv
 from evaluator.errors import InputError
-from evaluator.sidecar import LONGEST_NAME, Pair, list_text, read_pairs_csv
-from training.data.folders import IMAGE_SUFFIXES
+from training.data.sources.folders import IMAGE_SUFFIXES
 
 _MOST_DIGITS = 9
 

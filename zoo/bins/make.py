@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evaluator.bins.pairs_file import Pair
 from evaluator.errors import InputError, check_choice
-from evaluator.inputs import PROFILES
-from evaluator.sidecar import Pair
-from training.data.folders import open_folder
+from evaluator.images.inputs import PROFILES
+from training.data.sources.folders import open_folder
+from zoo.align.faces import AlignOptions, align_images
 from zoo.bins import fetch
 from zoo.bins.build import Built, Read, check_new, image_names, read_images, resized, write_pairs
 from zoo.bins.hard import hardest, model_embeddings
 from zoo.bins.lists import dealt, find_images, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
-from zoo.faces import AlignOptions, align_images
-from zoo.progress import Progress
-from zoo.words import note, warn
+from zoo.terminal.progress import Progress
+from zoo.terminal.words import note, warn
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from evaluator.bins.pairs_file import Pair
 from evaluator.errors import InputError, check_choice
-from evaluator.sidecar import Pair
 
 Item = TypeVar("Item")
 People = Mapping[str, Sequence[str]]

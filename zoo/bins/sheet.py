@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from evaluator.bins import StoredBin
-from evaluator.decode import DecodeError, decode_image
-from evaluator.whole_file import whole_file
+from evaluator.bins.verification_set import StoredBin
+from evaluator.files import whole_file
+from evaluator.images.decode import DecodeError, decode_image
 
 _FACE = 96
 _EDGE = 3

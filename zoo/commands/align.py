@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.words import warn
+from zoo.terminal.words import warn
 
 
 def align(
@@ -26,9 +26,9 @@ def align(
     ] = "fail",
 ) -> None:
     """Align faces by five landmarks to ArcFace's 112x112; run it again to go on after a stop."""
-    from zoo.align_folder import LOG, align_folder, image_files
-    from zoo.faces import AlignOptions
-    from zoo.progress import Progress
+    from zoo.align.faces import AlignOptions
+    from zoo.align.folder import LOG, align_folder, image_files
+    from zoo.terminal.progress import Progress
 
     options = AlignOptions(landmarks, missing)
     with Progress("finding faces", len(image_files(indir))) as progress:

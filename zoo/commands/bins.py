@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import error_text, note, warn
+from zoo.terminal.words import error_text, note, warn
 
 if TYPE_CHECKING:
     from zoo.bins.inspection import BinReport
@@ -39,12 +39,12 @@ def info(
     """Say what is in bins and what is wrong with them (exit code 1 if something is)."""
     from dataclasses import asdict
 
-    from evaluator.bins import read_stored
+    from evaluator.bins.verification_set import read_stored
     from evaluator.errors import InputError
     from zoo.bins.inspection import inspect_bin
     from zoo.bins.sheet import write_sheet
-    from zoo.output import check_file_target
-    from zoo.progress import Progress
+    from zoo.terminal.output import check_file_target
+    from zoo.terminal.progress import Progress
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")

@@ -71,7 +71,7 @@ def compare(
     zoo compare arcface centerface --bins lfw cfp_fp
     """
     from evaluator.errors import InputError, check_choice
-    from zoo.selection import Selection, choose_models
+    from zoo.results.selection import Selection, choose_models
 
     check_choice("--format", format, FORMATS)
     if len(models) < 2:
@@ -88,12 +88,12 @@ def compare(
         channels=channels,
         trust=trust,
     )
-    from zoo.registry import read_registry, registry_path
+    from zoo.entries.registry import read_registry, registry_path
 
     chosen = choose_models(models, selection, read_registry(registry_path(registry)))
 
-    from zoo.comparison import compare_models
-    from zoo.comparison_text import json_comparison, markdown_comparison, print_comparison
+    from zoo.results.duels import compare_models
+    from zoo.results.duels_text import json_comparison, markdown_comparison, print_comparison
 
     duels = compare_models(chosen)
     if format == "table":

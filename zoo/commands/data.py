@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import shows_progress
+from zoo.terminal.words import shows_progress
 
 if TYPE_CHECKING:
-    from training.data.convert import Converted
-    from training.data.describe import DataInfo
+    from training.data.convert.convert import Converted
+    from training.data.convert.describe import DataInfo
 
 app = typer.Typer(help="MXNet records, folders of faces and TFRecord shards.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
     """Say what is in training data and what is wrong with it (exit code 1 if something is)."""
-    from training.data.describe import describe
+    from training.data.convert.describe import describe
 
     with _progress("Reading", None, show=not as_json) as step:
         found = describe(path, check=check, progress=step)
@@ -61,9 +61,9 @@ def unpack(
 ) -> None:
     """Write a record file's images, byte for byte, into a folder per person."""
     from evaluator.errors import InputError
-    from training.data.faces import faces_of_records, find_record_file
-    from training.data.records import open_records
-    from training.data.unpack import unpack as unpacked
+    from training.data.convert.unpack import unpack as unpacked
+    from training.data.sources.faces import faces_of_records, find_record_file
+    from training.data.sources.records import open_records
 
     record_file = find_record_file(rec)
     if record_file is None:
@@ -86,7 +86,7 @@ def pack(
 ) -> None:
     """Write train.rec, train.idx and property, or TFRecord shards; image bytes stay as they are."""
     from evaluator.errors import InputError
-    from training.data.faces import open_faces
+    from training.data.sources.faces import open_faces
 
     if shards is not None and to is not Layout.tfrecord:
         raise InputError("--shards: goes with --to tfrecord only; a record file is one file")
@@ -97,11 +97,11 @@ def pack(
     faces = open_faces(folder)
     with _progress("Packing", len(faces)) as step:
         if to is Layout.rec:
-            from training.data.pack import pack_records
+            from training.data.convert.pack import pack_records
 
             done = pack_records(faces, out, force=force, progress=step)
         else:
-            from training.data.tfrecords import pack_tfrecords
+            from training.data.convert.tfrecords import pack_tfrecords
 
             done = pack_tfrecords(faces, out, shards=shards, force=force, progress=step)
     _print_done(done)

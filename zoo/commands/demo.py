@@ -24,16 +24,16 @@ def demo(
     from zoo.commands.evaluate import finish
     from zoo.commands.leaderboard import leaderboard
     from zoo.commands.report import report
-    from zoo.demo import next_commands, prepare
-    from zoo.evaluation import run_request
-    from zoo.lookup import resolve_models
-    from zoo.request import Request
+    from zoo.demo.faces_and_models import next_commands, prepare
+    from zoo.entries.lookup import resolve_models
+    from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.request import Request
 
     made = prepare(output)
     models = [str(path) for path in made.models]
     run = None
     if not no_train:
-        from zoo.demo_network import trained_network
+        from zoo.demo.network import trained_network
 
         run = trained_network(output, made.training).path
         models.append(str(run))

@@ -29,7 +29,7 @@ def doctor(
     import json as json_text
     import sys
 
-    from zoo.doctor import examined, findings_text
+    from zoo.doctor.findings import examined, findings_text
 
     findings = examined(data=data or [], results=results, registry=registry)
     if json:

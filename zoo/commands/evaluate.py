@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import warn
+from zoo.terminal.words import warn
 
 if TYPE_CHECKING:
-    from evaluator.results import Result
-    from zoo.request import Request
+    from evaluator.results.record import Result
+    from zoo.evaluate.request import Request
 
 
 def evaluate(
@@ -123,9 +123,9 @@ def evaluate(
     zoo eval --scores vendor.csv --name vendor --bins lfw
     """
     from evaluator.errors import InputError
-    from zoo.lookup import bin_folders, every_bin, resolve_bins, resolve_models
-    from zoo.output import check_file_target
-    from zoo.registry import read_registry, registry_path
+    from zoo.entries.lookup import bin_folders, every_bin, resolve_bins, resolve_models
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.terminal.output import check_file_target
 
     folders = bin_folders(data or [])
     entries = read_registry(registry_path(registry))
@@ -146,8 +146,8 @@ def evaluate(
         named = [] if outside else every_bin(folders)
 
     # Imported when the names are known to be right: SciPy alone doubles the time of an error.
-    from zoo.evaluation import run_request
-    from zoo.request import Request
+    from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.request import Request
 
     request = Request(
         models=choices,
@@ -177,11 +177,11 @@ def _bring(
     request: Request, *, scores: Path | None, embeddings: Path | None, name: str | None
 ) -> Result:
     """Stores another system's scores or embeddings as a result."""
-    from evaluator.bins import read_bin
+    from evaluator.bins.verification_set import read_bin
     from evaluator.errors import InputError, plain_name
-    from evaluator.results import Settings
-    from zoo.external import looks_like_distances, store_external
-    from zoo.external_files import read_embeddings, read_scores
+    from evaluator.results.record import Settings
+    from zoo.evaluate.external import looks_like_distances, store_external
+    from zoo.evaluate.external_files import read_embeddings, read_scores
 
     if request.models:
         raise InputError("--scores and --embeddings stand for a model; give no MODEL beside them")
@@ -218,8 +218,8 @@ def _bring(
 
 def finish(outcome: tuple[list[Result], list[str]], request: Request, json: str | None) -> int:
     """Prints what was found and returns the exit code."""
-    from zoo.output import write_json
-    from zoo.table import print_evaluation
+    from zoo.terminal.output import write_json
+    from zoo.terminal.table import print_evaluation
 
     found, failures = outcome
     if json is not None:

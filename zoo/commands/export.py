@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.words import note, warn
+from zoo.terminal.words import note, warn
 
 
 def export(
@@ -59,10 +59,10 @@ def export(
     zoo export checkpoint.h5 --to onnx
     """
     from zoo.commands.evaluate import image_size
-    from zoo.export import Job, run_export
-    from zoo.lookup import bin_folders, resolve_bins, resolve_models
-    from zoo.registry import read_registry, registry_path
-    from zoo.request import Request
+    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.evaluate.export import Job, run_export
+    from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))
     (choice,) = resolve_models([checkpoint], entries)

@@ -47,12 +47,12 @@ def leaderboard(
     zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
     """
     from evaluator.errors import check_choice
-    from zoo.figure_choice import figure_named
-    from zoo.leaderboard import build_leaderboard
-    from zoo.leaderboard_text import TEXTS, print_leaderboard
-    from zoo.registry import read_registry, registry_path
-    from zoo.stored import no_collection, read_store
-    from zoo.words import warn
+    from evaluator.results.stored import no_collection, read_store
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.results.figure_choice import figure_named
+    from zoo.results.leaderboard import build_leaderboard
+    from zoo.results.leaderboard_text import TEXTS, print_leaderboard
+    from zoo.terminal.words import warn
 
     check_choice("--format", format, ("table", *TEXTS))
     figure = figure_named(metric)
@@ -65,7 +65,6 @@ def leaderboard(
         board = build_leaderboard(
             read_store(results),
             figure,
-            folder=results,
             entries=entries,
             models=_values(models),
             bins=_values(bins),

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from evaluator.all_figures import Figures
+    from evaluator.metrics.all_figures import Figures
     from evaluator.probe import Finding
 
 
@@ -49,18 +49,18 @@ def probe(
 
     zoo probe model.h5 --bins lfw
     """
-    from evaluator.bins import distinct_images, read_bin
+    from evaluator.bins.verification_set import distinct_images, read_bin
     from evaluator.errors import InputError
-    from evaluator.inputs import PROFILES
+    from evaluator.images.inputs import PROFILES
     from evaluator.isolation.process import open_model
-    from evaluator.models import LoadOptions
+    from evaluator.models.options import LoadOptions
     from evaluator.probe import FLIPS, probe_inputs, sample_pairs
     from zoo.commands.evaluate import image_size
-    from zoo.loading import say_of
-    from zoo.lookup import bin_folders, resolve_bins, resolve_models
-    from zoo.progress import Progress
-    from zoo.registry import read_registry, registry_path
-    from zoo.request import Request, checked_model
+    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.evaluate.loading import say_of
+    from zoo.evaluate.request import Request, checked_model
+    from zoo.terminal.progress import Progress
 
     entries = read_registry(registry_path(registry))
     (choice,) = resolve_models([model], entries)

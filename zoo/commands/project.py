@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.terminal.words import note
 
 if TYPE_CHECKING:
     from zoo.projection.pictures import Pictures
@@ -67,10 +67,10 @@ def project(
     zoo project runs/arc --bins lfw -o lfw.html
     """
     from evaluator.errors import InputError, check_choice, plain_name
-    from evaluator.inputs import PROFILES
-    from zoo.lookup import bin_folders, resolve_bins, resolve_models
-    from zoo.output import PAGE_BEGINS, check_file_target
-    from zoo.registry import read_registry, registry_path
+    from evaluator.images.inputs import PROFILES
+    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     entries = read_registry(registry_path(registry))
     names = [part for value in bins or [] for part in value.split(",") if part]
@@ -120,7 +120,7 @@ def _maps(asked: list[str]) -> list[str]:
 
 
 def _bin_pictures(path: Path, limit: int) -> Pictures:
-    from evaluator.bins import read_bin
+    from evaluator.bins.verification_set import read_bin
     from zoo.projection.pictures import check_people, fewer, pictures_of_bin
 
     pictures = fewer(pictures_of_bin(read_bin(path)), limit)
@@ -129,8 +129,8 @@ def _bin_pictures(path: Path, limit: int) -> Pictures:
 
 
 def _face_pictures(data: Path, limit: int) -> Pictures:
-    from training.data.faces import open_faces
-    from training.digits import SOURCES, digit_faces
+    from training.data.sources.digits import SOURCES, digit_faces
+    from training.data.sources.faces import open_faces
     from zoo.projection.pictures import check_people, pictures_of_faces
 
     digits = str(data) in SOURCES and not data.exists()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.words import note
+from zoo.terminal.words import note
 
 
 def pull(
@@ -24,8 +24,8 @@ def pull(
     zoo pull r100_glint360k
     """
     from evaluator.errors import InputError
-    from zoo.download import download
-    from zoo.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.download import download
+    from zoo.entries.registry import read_registry, registry_path, unknown_name
 
     path = registry_path(registry)
     entries = read_registry(path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.words import note, warn
+from zoo.terminal.words import note, warn
 
 
 def report(
@@ -41,9 +41,9 @@ def report(
 
     zoo report -o report.html --bins lfw agedb_30
     """
-    from zoo.output import PAGE_BEGINS, check_file_target
     from zoo.report.page import render_report, size_in_words, write_report
     from zoo.report.selection import select
+    from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     check_file_target("-o", output, begins=PAGE_BEGINS)
     selection = select(results, models=_parts(models), bins=_parts(bins))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluator.errors import printable
-from zoo.words import may_be_rich
+from zoo.terminal.words import may_be_rich
 
 if TYPE_CHECKING:
-    from zoo.registry import Entry
+    from zoo.entries.registry import Entry
 
 Registry = Annotated[
     Path | None,
@@ -32,12 +32,12 @@ def list_entries(
 ) -> None:
     """List the zoo: each entry with its published accuracies, and whether its weights are here."""
     if runs:
-        from zoo.columns import plain_columns
-        from zoo.training import run_rows
+        from zoo.terminal.columns import plain_columns
+        from zoo.train.entry import run_rows
 
         print(plain_columns(run_rows(folder)), end="")
         return
-    from zoo.registry import read_registry, registry_path
+    from zoo.entries.registry import read_registry, registry_path
 
     path = registry_path(registry)
     rows = _rows(read_registry(path))
@@ -96,7 +96,7 @@ def _rows(entries: dict[str, Entry]) -> list[list[str]]:
 
 
 def _plain(rows: list[list[str]]) -> str:
-    from zoo.columns import plain_columns
+    from zoo.terminal.columns import plain_columns
 
     return plain_columns([["_".join(cell.split()) for cell in row] for row in rows])
 
@@ -111,7 +111,7 @@ def show_entry(
     from rich.text import Text
 
     from evaluator.errors import InputError
-    from zoo.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.registry import read_registry, registry_path, unknown_name
 
     entries = read_registry(registry_path(registry))
     if name not in entries:
@@ -151,7 +151,7 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
             ("published", f"{bin_name} {100 * row.accuracy:.4f} %{at} (protocol {protocol})")
         )
     if entry.recipe is not None:
-        from training.recipes import summary
+        from training.recipes.recipe import summary
 
         facts += [("recipe", line) for line in summary(entry.recipe)]
     if entry.notes:

@@ -72,9 +72,9 @@ def threshold(
     zoo threshold arcface --bins lfw cfp_fp --far 1e-3
     """
     from evaluator.errors import InputError, check_choice
-    from zoo.deployment import choose_threshold, json_deployment, print_deployment
-    from zoo.registry import read_registry, registry_path
-    from zoo.selection import Selection, choose_models
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.results.selection import Selection, choose_models
+    from zoo.results.threshold import choose_threshold, json_deployment, print_deployment
 
     check_choice("--format", format, ("table", "json"))
     if not 0 < far < 1:

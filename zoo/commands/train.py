@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from evaluator.bins import VerificationSet
-    from training.data.faces import FaceSet
-    from training.recipes import Recipe
-    from training.runs import RunFolder
-    from training.team import Team
-    from zoo.registry import Entry
+    from evaluator.bins.verification_set import VerificationSet
+    from training.data.sources.faces import FaceSet
+    from training.processes.team import Team
+    from training.recipes.recipe import Recipe
+    from training.run.runs import RunFolder
+    from zoo.entries.registry import Entry
 
 
 def train_entry(
@@ -85,8 +85,8 @@ def train_entry(
 
     zoo train centsoft --data faces_emore --bins lfw agedb_30 cfp_fp
     """
-    from training.hosts import parse_hosts
-    from training.team import joined
+    from training.processes.hosts import parse_hosts
+    from training.processes.team import joined
 
     together = parse_hosts(hosts, process, processes)
     asked = _Asked(
@@ -128,14 +128,14 @@ def _run(asked: _Asked, team: Team) -> tuple[int, RunFolder, list[VerificationSe
     """Trains or plans in this process; the exit code, the run, and the bins that are left to be
     evaluated. The lead of a team decides what is done; the others need the data alone.
     """
-    from evaluator.bins import read_bin
-    from training.data.shards import open_training_faces
-    from training.devices import check_devices, check_triplets_fit
-    from training.digits import digit_faces
-    from training.runs import RunFolder, check_new_run, check_resumable
-    from training.team import agree
-    from zoo.registry import entry_named, read_registry, registry_path
-    from zoo.training import run_entry, training_bins
+    from evaluator.bins.verification_set import read_bin
+    from training.data.sources.digits import digit_faces
+    from training.data.sources.shards import open_training_faces
+    from training.processes.devices import check_devices, check_triplets_fit
+    from training.processes.team import agree
+    from training.run.runs import RunFolder, check_new_run, check_resumable
+    from zoo.entries.registry import entry_named, read_registry, registry_path
+    from zoo.train.entry import run_entry, training_bins
 
     entries = read_registry(registry_path(asked.registry))
     entry = entry_named(asked.name, entries)
@@ -167,9 +167,9 @@ def _recipe_and_data(
 ) -> tuple[Recipe, Path]:
     """The lead's recipe, in each process, and where the data is, which may differ by machine."""
     from evaluator.errors import InputError
-    from training.recipes import RecipeError, parse_recipe, to_plain
-    from training.team import share
-    from zoo.training import entry_recipe, parse_settings, with_start_found
+    from training.processes.team import share
+    from training.recipes.recipe import RecipeError, parse_recipe, to_plain
+    from zoo.train.entry import entry_recipe, parse_settings, with_start_found
 
     recipe = None
     if team.lead:
@@ -188,7 +188,7 @@ def _recipe_and_data(
 def _known_source(folder: RunFolder) -> Path:
     """Where the data of a run was when it was started."""
     from evaluator.errors import InputError
-    from training.runs import RunError, read_data_record
+    from training.run.runs import RunError, read_data_record
 
     try:
         return Path(read_data_record(folder)["source"])
@@ -197,7 +197,7 @@ def _known_source(folder: RunFolder) -> Path:
 
 
 def _print_plan(recipe: Recipe, faces: FaceSet, devices: str, folder: RunFolder) -> None:
-    from training.plan import plan_lines
+    from training.loop.plan import plan_lines
 
     for line in plan_lines(recipe, faces, devices=devices, run=folder.path):
         print(line)
@@ -215,18 +215,18 @@ def _train(
 ) -> int:
     """Trains and returns the exit code."""
 
-    from evaluator.inputs import InputSpec
+    from evaluator.images.inputs import InputSpec
     from evaluator.models.runtime import import_keras
-    from training.callbacks import DivergedError
-    from training.data.pipeline import prepare_data
-    from training.devices import check_batch, opened_devices
-    from training.runs import RunEntry, clear_leftovers, create_run, locked
-    from zoo.training import TrainingProgress
-    from zoo.words import Interrupted, warn
+    from training.data.batches.pipeline import prepare_data
+    from training.loop.callbacks import DivergedError
+    from training.processes.devices import check_batch, opened_devices
+    from training.run.runs import RunEntry, clear_leftovers, create_run, locked
+    from zoo.terminal.words import Interrupted, warn
+    from zoo.train.entry import TrainingProgress
 
     import_keras()
-    from training.fit import Reporter, train
-    from training.plan import check_disk
+    from training.loop.fit import Reporter, train
+    from training.loop.plan import check_disk
 
     if team.lead:
         check_disk(recipe, len(faces.names), folder.path)
@@ -274,7 +274,7 @@ def _train(
 
 def _how_to_go_on(name: str, folder: RunFolder) -> str:
     """What is kept of a run that was stopped, and the command that goes on with it."""
-    from training.checkpoints import read_state
+    from training.run.checkpoints import read_state
 
     command = f"zoo train {name} --run {folder.path} --resume"
     if not folder.last.is_file():
@@ -285,9 +285,9 @@ def _how_to_go_on(name: str, folder: RunFolder) -> str:
 def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:
     """Evaluates the exported file itself, as `zoo eval` does, and stores the results in the run."""
     from zoo.commands.evaluate import finish
-    from zoo.evaluation import run_request
-    from zoo.lookup import resolve_models
-    from zoo.request import Request
+    from zoo.entries.lookup import resolve_models
+    from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.request import Request
 
     request = Request(
         models=resolve_models([str(folder.path)], {}),

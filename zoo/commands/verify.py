@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.words import note, warn
+from zoo.terminal.words import note, warn
 
 if TYPE_CHECKING:
-    from evaluator.results import Result
-    from zoo.registry import Entry
+    from evaluator.results.record import Result
+    from zoo.entries.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def verify(
     zoo verify arc_8 --data datasets
     """
     from evaluator.errors import InputError
-    from zoo.evaluation import run_request
-    from zoo.lookup import all_bins, bin_folders, resolve_models
-    from zoo.registry import read_registry, registry_path, unknown_name
-    from zoo.request import Request
+    from zoo.entries.lookup import all_bins, bin_folders, resolve_models
+    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))
     there = {path.stem: path for path in all_bins(bin_folders(data or []))}
@@ -116,7 +116,7 @@ def _published_bins(entry: Entry, there: Mapping[str, Path]) -> dict[str, Path]:
 
 def checked(entry: Entry, result: Result, store: Path) -> Check:
     """A result beside what is published for its bin. Raises ResultError."""
-    from evaluator.statistics import wilson_interval
+    from evaluator.metrics.intervals import wilson_interval
 
     measured = _accuracy(entry, result, store)
     pairs = result.bin.pairs - int(result.non_finite["dropped_pairs"])
@@ -138,8 +138,8 @@ def _accuracy(entry: Entry, result: Result, store: Path) -> float | None:
         block = result.figures[entry.protocol]
         return None if block is None else float(block["accuracy"])
     if entry.protocol == "seed300":
-        from evaluator.protocols import seed300
-        from evaluator.results import load_scores, stored_results
+        from evaluator.metrics.protocols import seed300
+        from evaluator.results.store import load_scores, stored_results
 
         for path in stored_results(store):
             if result.scores is not None and path.with_name(result.scores).is_file():

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from evaluator.results import versions
+from evaluator.results.record import versions
 from zoo.projection.maps import MAPS, TITLES, in_unit_square, nearest_same_person
 from zoo.projection.pictures import Pictures, Sheet
 

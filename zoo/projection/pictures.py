@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from evaluator.bins import VerificationSet
-from evaluator.decode import DecodeError, decode_image
+from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import InputError
-from training.data.faces import FaceSet
+from evaluator.images.decode import DecodeError, decode_image
+from training.data.sources.faces import FaceSet
 
 # Thumbnails on a page: sharp at 64 CSS pixels on most screens, 2 kB each.
 _CELL = 72

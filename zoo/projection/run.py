@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.decode import decode_image
-from evaluator.embed import EmbedOptions, embed_images, unusable_rows
 from evaluator.errors import InputError
-from evaluator.inputs import InputSpec, write_model_input
+from evaluator.images.decode import decode_image
+from evaluator.images.inputs import InputSpec, write_model_input
 from evaluator.isolation.process import open_model
-from evaluator.models import LoadOptions, check_model
-from zoo.loading import say_of
-from zoo.lookup import ModelChoice
-from zoo.progress import Progress
+from evaluator.measure.embed import EmbedOptions, embed_images, unusable_rows
+from evaluator.models.load import check_model
+from evaluator.models.options import LoadOptions
+from zoo.entries.lookup import ModelChoice
+from zoo.evaluate.loading import say_of
 from zoo.projection.exports import write_tensorboard, write_tsv
 from zoo.projection.page import Space, render_projection
 from zoo.projection.pictures import Pictures, fewer_rows, thumbnail_sheet
 from zoo.report.page import size_in_words, write_report
+from zoo.terminal.progress import Progress
 
 # Raw pixels are compared at no more than this many a side: a larger image says no more to a
 # Euclidean distance, and takes a hundred times the memory.

@@ -1,1 +1,4 @@
-"""`zoo report`: stored results as one HTML file that opens offline."""
+"""`zoo report`: stored results as one HTML file that opens offline.
+
+`selection` says which results, `page` writes it.
+"""

@@ -18,7 +18,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from evaluator.metrics import fmr_fnmr, scored_pairs, sweep_of
+from evaluator.metrics.sweep import fmr_fnmr, scored_pairs, sweep_of
 from zoo.report.selection import Scored
 
 FloatArray = NDArray[np.float64]

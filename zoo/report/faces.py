@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluator.bins import read_bin
-from evaluator.decode import DecodeError, decode_image
+from evaluator.bins.verification_set import read_bin
 from evaluator.errors import BinError, plain_name
-from evaluator.results import BinRecord
-from zoo.stored import is_there
+from evaluator.images.decode import DecodeError, decode_image
+from evaluator.results.record import BinRecord
+from evaluator.results.stored import is_there
 
 # Shown at 60 to 90 CSS pixels: sharp on most screens, about 3 kB each.
 SIDE = 112

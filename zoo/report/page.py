@@ -14,8 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluator.results import versions
-from evaluator.whole_file import whole_file
+from evaluator.files import whole_file
+from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.faces import Faces, faces_of
 from zoo.report.mistakes import (

@@ -8,13 +8,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from evaluator.errors import InputError, cause_of, plain_name
-from evaluator.result_check import is_count
-from training.curves import number_of
-from training.recipes import Recipe, summary
-from training.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
-from zoo.registry import read_registry
+from evaluator.results.check import is_count
+from evaluator.results.stored import is_there
+from training.recipes.recipe import Recipe, summary
+from training.run.curves import number_of
+from training.run.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
+from zoo.entries.registry import read_registry
 from zoo.report.selection import Contestant
-from zoo.stored import is_there
 
 Points = tuple[tuple[int, float], ...]
 

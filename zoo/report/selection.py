@@ -12,22 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ResultError, plain_name
-from evaluator.protocols import KFoldAccuracy, kfold
-from evaluator.reading_rules import reading_problem
-from evaluator.results import (
+from evaluator.metrics.protocols import KFoldAccuracy, kfold
+from evaluator.results.record import (
     BinRecord,
     ModelRecord,
     Result,
     Scores,
     Settings,
-    load_result,
-    load_scores,
     people_ends,
-    stored_results,
+    reading_problem,
 )
+from evaluator.results.store import load_result, load_scores, stored_results
 
 if TYPE_CHECKING:
-    from evaluator.results import Ends
+    from evaluator.results.store import Ends
 
 T = TypeVar("T")
 

@@ -12,15 +12,10 @@ from itertools import combinations
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from evaluator.comparison import (
-    Comparison,
-    Overall,
-    combine,
-    compare_pairs,
-    verdict,
-)
-from evaluator.significance import SIGNIFICANCE
-from evaluator.statistics import delong_variance, holm_p_values, wilson_interval
+from evaluator.metrics.intervals import wilson_interval
+from evaluator.statistics.comparison import Comparison, Overall, combine, compare_pairs, verdict
+from evaluator.statistics.pair_tests import delong_variance, holm_p_values
+from evaluator.statistics.significance import SIGNIFICANCE
 from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
 
 Interval = tuple[float, float]

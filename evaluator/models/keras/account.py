@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError
-from evaluator.models.limits import check_tensor
+from evaluator.limits import check_tensor
 
 # Beside what a file stores a network may have the seeds of its random layers, the state of a
 # recurrent one, low-rank additions to a kernel: never as much again, and a little.

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.models import LoadOptions
 from evaluator.models.foreign import foreign_errors, reason
 from evaluator.models.keras.account import Account, counted
 from evaluator.models.keras.config import read_config, stored_weights
 from evaluator.models.keras.layers.training import training_layers
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from evaluator.errors import ModelError, cause_of
+from evaluator.limits import check_memory, check_tensor
 from evaluator.models.keras.account import MAX_CALLS
 from evaluator.models.keras.archive import (
     ARCHIVE_DAMAGE,
@@ -20,7 +21,6 @@ from evaluator.models.keras.archive import (
     member_bytes,
 )
 from evaluator.models.keras.hdf5 import DAMAGE, check_hdf5, numeric_elements, text_attribute
-from evaluator.models.limits import check_memory, check_tensor
 
 # Python's own names of things have 63 bits, which Keras writes down; seeds have 64 at most.
 _LARGEST_NUMBER = 2**64

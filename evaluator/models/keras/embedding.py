@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions
 from evaluator.models.keras.head import Head, gives_classes, head_of
 from evaluator.models.keras.trail import (
     Place,
@@ -18,6 +17,7 @@ from evaluator.models.keras.trail import (
     places_before,
     settled,
 )
+from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, cause_of
-from evaluator.inputs import Embedder, Forward, InputSpec
-from evaluator.models import NATIVE, LoadOptions, model_format
+from evaluator.images.inputs import Embedder, Forward, InputSpec
+from evaluator.limits import check_memory, check_tensor
 from evaluator.models.foreign import foreign_errors
+from evaluator.models.formats import model_format
 from evaluator.models.keras.allowed.walk import refuse_code
 from evaluator.models.keras.config import check_weights, read_config
 from evaluator.models.keras.embedding import checked_part
-from evaluator.models.limits import check_memory, check_tensor
+from evaluator.models.options import NATIVE, LoadOptions
 from evaluator.models.shapes import check_image_shape, check_one_input, input_spec
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions
+from evaluator.images.inputs import Embedder
 from evaluator.models.onnx.model import read_onnx
 from evaluator.models.onnx.proto import check_onnx_installed
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import check_embedding_shape, flattened_shape
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.inputs import InputSpec
-from evaluator.models import LoadOptions
+from evaluator.images.inputs import InputSpec
 from evaluator.models.onnx.output import embedding_output, keep_only
 from evaluator.models.onnx.proto import Message, parsed, read_bytes
 from evaluator.models.onnx.scan import check_operators, written_once
 from evaluator.models.onnx.sizes import check_sizes
 from evaluator.models.onnx.weights import check_weights, read_data
+from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import Shape, check_one_input, input_spec, takes_whole_numbers
 
 

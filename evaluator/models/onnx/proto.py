@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
-from evaluator.models.limits import check_memory
+from evaluator.files import open_regular
+from evaluator.limits import check_memory
 
 # What the package itself parses at most.
 _LARGEST = 2**31 - 1

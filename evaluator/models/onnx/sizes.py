@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from evaluator.models.limits import check_memory, check_tensor
+from evaluator.limits import check_memory, check_tensor
 from evaluator.models.onnx.constants import (
     FEW,
     fold_constants,

@@ -6,10 +6,10 @@ import math
 import os
 from pathlib import Path
 
-from evaluator.bounded_file import open_regular
 from evaluator.errors import ModelError, cause_of
+from evaluator.files import open_regular
+from evaluator.limits import LARGEST_TENSOR, check_memory
 from evaluator.models.identity import data_file
-from evaluator.models.limits import LARGEST_TENSOR, check_memory
 from evaluator.models.onnx.proto import Message, external_entries, is_external, messages
 
 # Bits of one number, by onnx.TensorProto.DataType: from float and uint8 to the types of 4 and 2

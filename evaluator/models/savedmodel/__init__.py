@@ -1,1 +1,1 @@
-"""TensorFlow SavedModels: their folder, their graph by TensorFlow's own protos, then TensorFlow."""
+"""TensorFlow SavedModels: scanned by TensorFlow's own protos, then run by TensorFlow: `load`."""

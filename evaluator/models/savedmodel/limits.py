@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, plain_name
-from evaluator.models.limits import check_memory, check_tensor
+from evaluator.limits import check_memory, check_tensor
 
 # What variables beside the checkpoint may come to: counters, seeds and the like.
 _UNSAVED = 64 * 2**20

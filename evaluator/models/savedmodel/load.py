@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions
+from evaluator.images.inputs import Embedder
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import compiled_forward
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras, native_messages_held
 from evaluator.models.savedmodel.classes import unnamed_dense, without_classes
 from evaluator.models.savedmodel.folder import check_folder

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ModelError, printable
-from evaluator.models.limits import check_memory
+from evaluator.limits import check_memory
 
 # Bytes beyond which protocol buffers are not written nor read.
 _LARGEST = 2**31 - 1

@@ -1,1 +1,1 @@
-"""TensorFlow Lite models: scanned by LiteRT's schema, then run by LiteRT."""
+"""TensorFlow Lite models, scanned by LiteRT's schema (`graph`), then run by LiteRT (`load`)."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import ModelError, cause_of, plain_name
-from evaluator.models.limits import check_memory, check_tensor
+from evaluator.limits import check_memory, check_tensor
 from evaluator.models.shapes import class_note, class_refusal
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 

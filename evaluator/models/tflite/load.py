@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError
-from evaluator.inputs import Embedder, Forward
-from evaluator.models import LoadOptions
-from evaluator.models.limits import check_memory
+from evaluator.images.inputs import Embedder, Forward
+from evaluator.limits import check_memory
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
     check_embedding_shape,

@@ -20,7 +20,8 @@ from evaluator.errors import ModelError
 from evaluator.isolation.process import ModelProcess, Patience, open_model
 from evaluator.isolation.same_process import SameProcess
 from evaluator.isolation.wall import missing_part
-from evaluator.models import LoadOptions, check_model
+from evaluator.models.load import check_model
+from evaluator.models.options import LoadOptions
 from tests.small_models import save_projection
 
 ROOT = Path(__file__).parents[3]
@@ -106,7 +107,7 @@ def test_the_caller_imports_no_framework(tmp_path: Path) -> None:
     code = (
         "import sys, numpy; from pathlib import Path\n"
         "from evaluator.isolation.process import open_model\n"
-        "from evaluator.models import LoadOptions\n"
+        "from evaluator.models.options import LoadOptions\n"
         f"with open_model(Path({str(path)!r}), LoadOptions('unit')) as model:\n"
         "    print(model.forward(numpy.ones((2, 8, 8, 3), 'f4')).shape)\n"
         "print({'tensorflow', 'keras', 'onnxruntime', 'onnx'} & set(sys.modules))"
@@ -293,7 +294,7 @@ def test_a_process_does_not_outlive_its_caller(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from pathlib import Path\n"
         "from evaluator.isolation.process import ModelProcess\n"
-        "from evaluator.models import LoadOptions\n"
+        "from evaluator.models.options import LoadOptions\n"
         "process = ModelProcess()\n"
         f"process.load(Path({str(path)!r}), LoadOptions('unit'))\n"
         "print(process._process.pid, flush=True); time.sleep(60)"
@@ -341,7 +342,8 @@ def test_windows_which_has_none_can_import_all_that_evaluates() -> None:
         "import concurrent.futures, zipfile, yaml, sys\n"
         "sys.modules['fcntl'] = sys.modules['resource'] = None\n"
         "sys.platform = 'win32'\n"
-        "import evaluator.api, evaluator.results, zoo.evaluation, zoo.export, training.runs\n"
+        "import evaluator.api.evaluate, evaluator.results.store\n"
+        "import zoo.evaluate.evaluation, zoo.evaluate.export, training.run.runs\n"
         "from evaluator.isolation.process import model_process\n"
         "from evaluator.isolation.wall import missing_part\n"
         "with model_process(wall=True) as found:\n"

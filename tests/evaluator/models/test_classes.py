@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.images.inputs import Embedder
 from evaluator.models.export import ExportOptions, export_model
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, network
 
 # What ends a network in classes: settings of a Dense layer on `embedding`, and the sign that is

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.keras.folding import folded
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 
 L = keras.layers
 IMAGES = np.random.default_rng(0).random((3, 12, 12, 3), np.float32)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError, ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, load_embedder, model_format, model_sha256
+from evaluator.images.inputs import Embedder
 from evaluator.models.export import SUFFIXES, WRITERS, ExportOptions, export_model
+from evaluator.models.formats import model_format
+from evaluator.models.identity import model_sha256
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, network, trunk
 
 NEEDS = {"tflite": "ai_edge_litert", "onnx": "tf2onnx"}

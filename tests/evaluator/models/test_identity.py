@@ -14,9 +14,15 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import file_stamp, model_format, model_identity, model_sha256
-from evaluator.models.identity import MOST_MEMBERS, _mentions
-from evaluator.models.sidecar import noted_input, sidecar_path
+from evaluator.models.formats import model_format
+from evaluator.models.identity import (
+    MOST_MEMBERS,
+    _mentions,
+    file_stamp,
+    model_identity,
+    model_sha256,
+)
+from evaluator.models.input_note import noted_input, sidecar_path
 from tests.evaluator.models.onnx_graphs import projection, save, save_with_data
 
 
@@ -93,7 +99,7 @@ def test_onnx_is_imported_where_a_file_refers_to_others_alone(tmp_path: Path) ->
     plain = save(projection(), tmp_path / "plain.onnx")
     beside = save_with_data(projection(), tmp_path / "beside.onnx")
     program = (
-        "import sys; from pathlib import Path; from evaluator.models import *\n"
+        "import sys; from pathlib import Path; from evaluator.models.identity import *\n"
         "model_identity(Path(sys.argv[1])); file_stamp(Path(sys.argv[1]))\n"
         "print('onnx' in sys.modules, 'tensorflow' in sys.modules)"
     )

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, check_model, load_embedder, model_format
+from evaluator.images.inputs import Embedder
+from evaluator.models.formats import model_format
 from evaluator.models.keras.build import named_objects
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, loaded_by_tf_keras, network, trunk
 
 UNIT = LoadOptions(profile="unit")

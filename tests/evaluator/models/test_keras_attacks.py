@@ -17,7 +17,8 @@ import h5py
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 
 Layer = dict[str, Any]
 

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, check_model, load_embedder, model_format
+from evaluator.models.formats import model_format
 from evaluator.models.keras.allowed.walk import code_in_config
 from evaluator.models.keras.archive import member_file
 from evaluator.models.keras.config import check_weights
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 
 
 def functional(*layers: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +107,10 @@ def activation(value: object) -> dict[str, Any]:
         ({"class_name": "X", "module": "keras.layersx", "config": {}}, "keras.layersx.X"),
         ({"class_name": "NormDense", "module": "os", "config": {}}, "os.NormDense"),
         ({"class_name": "CenterLoss", "module": "os", "config": {}}, "os.CenterLoss"),
-        ({"class_name": "Other", "module": "training.centers", "config": {}}, "centers.Other"),
+        (
+            {"class_name": "Other", "module": "training.network.centers", "config": {}},
+            "centers.Other",
+        ),
         ({"class_name": "TFSMLayer", "config": {"name": "t"}}, "TFSMLayer layer 't'"),
         (
             {"class_name": "StringLookup", "module": "keras.layers", "config": {"name": "v"}},
@@ -375,7 +380,7 @@ def test_a_config_larger_than_any_network_s_is_refused(tmp_path: Path) -> None:
 def test_checking_imports_no_tensorflow(tmp_path: Path) -> None:
     path = h5_model(tmp_path / "m", functional(ACTIVATION))
     program = (
-        "import sys; from pathlib import Path; from evaluator.models import *; "
+        "import sys; from pathlib import Path; from evaluator.models.load import *; "
         f"check_model(Path({str(path)!r}), LoadOptions()); "
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'tf_keras')))"
     )

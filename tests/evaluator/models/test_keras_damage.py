@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import network
 
 EMPTY = {"class_name": "Sequential", "config": {"name": "m", "layers": []}}

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ForwardError, ModelError
-from evaluator.models import LoadOptions, load_embedder
 from evaluator.models.foreign import foreign_errors, reason
 from evaluator.models.keras.build import named_objects
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, trunk
 
 SUBCLASS = """

@@ -14,8 +14,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.images.inputs import Embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, trunk
 
 CUSTOM_HEADS = """

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, check_model, load_embedder
 from evaluator.models.keras.account import Account
 from evaluator.models.keras.config import stored_weights
 from evaluator.models.keras.hdf5 import numeric_elements
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 from tests.evaluator.models.networks import SIZE, network, save, trunk
 
@@ -78,7 +79,8 @@ LOAD_EACH = """
 import json, resource, sys, time
 from pathlib import Path
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 import_keras()
 import tf_keras

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, trunk
 
 UNIT = LoadOptions(profile="unit")

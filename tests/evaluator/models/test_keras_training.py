@@ -30,7 +30,8 @@ EVALUATE = """
 import sys
 from pathlib import Path
 import numpy as np
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 folder = Path(sys.argv[1])
 images = np.load(folder / "images.npy")
 found = {}
@@ -44,9 +45,9 @@ np.savez(folder / "found.npz", **found)
 
 
 def test_whole_training_models_give_their_embedding(keras: Any, tmp_path: Path) -> None:
-    from training.assembly import embedding_model, stage_model
-    from training.heads import NormDense
-    from training.recipes import parse_recipe
+    from training.network.assembly import embedding_model, stage_model
+    from training.network.heads import NormDense
+    from training.recipes.recipe import parse_recipe
 
     images = np.random.default_rng(0).uniform(size=(3, 32, 32, 3)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
@@ -88,7 +89,7 @@ def test_whole_training_models_give_their_embedding(keras: Any, tmp_path: Path) 
 
 def test_the_heads_are_what_training_computes(keras: Any, tmp_path: Path) -> None:
     from evaluator.models.keras.layers.training import training_layers
-    from training.heads import NormDense
+    from training.network.heads import NormDense
 
     layers = training_layers(keras)
     embeddings = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)

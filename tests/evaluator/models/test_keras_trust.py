@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.networks import SIZE, trunk
 
 

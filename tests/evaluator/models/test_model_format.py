@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, check_model, model_format
+from evaluator.models.formats import model_format
+from evaluator.models.load import check_model
+from evaluator.models.options import LoadOptions
 
 
 def written(path: Path, data: bytes) -> Path:

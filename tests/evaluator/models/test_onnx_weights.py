@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions, load_embedder, model_identity
+from evaluator.models.identity import model_identity
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from tests.evaluator.models.onnx_graphs import (
     PIXELS,
     batch,

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ForwardError, InputError, ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import ENGINES, LoadOptions, check_model, load_embedder, model_format
+from evaluator.images.inputs import Embedder
 from evaluator.models.export import SUFFIXES, WRITERS, ExportOptions, export_model
+from evaluator.models.formats import model_format
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import ENGINES, LoadOptions
 from tests.evaluator.models.networks import SIZE
 
 pytest.importorskip("openvino")
@@ -324,7 +326,8 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 from evaluator.errors import OutOfMemoryError
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 model = load_embedder(Path("wide.onnx"), LoadOptions("unit", engine="openvino"))
 small = np.ones((2, 8, 8, 3), np.float32)
 before = model.forward(small)
@@ -371,7 +374,8 @@ socket.socket = Refused
 socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
 from pathlib import Path
 import numpy as np
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 for name in sys.argv[1:]:
     model = load_embedder(Path(name), LoadOptions("unit", engine="openvino"))
     model.forward(np.ones((1, *model.input.batch_shape), np.float32))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.images.inputs import Embedder
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.savedmodel.graph import unsafe_parts
 from evaluator.models.savedmodel.ops import ALLOWED, ARITHMETIC, CHECKPOINT
 from evaluator.models.savedmodel.proto import read_saved_model

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, check_model, load_embedder
+from evaluator.images.inputs import Embedder
+from evaluator.models.load import check_model, load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.savedmodel.graph import unsafe_parts
 from evaluator.models.savedmodel.proto import read_saved_model
 from tests.evaluator.models.networks import SIZE, network, trunk
@@ -285,7 +286,7 @@ def test_checking_a_graph_imports_no_tensorflow(keras: Any, tmp_path: Path) -> N
     keras.Model(image, trunk(keras, image)).export(str(tmp_path / "m"), verbose=False)
     check_model(tmp_path / "m", LoadOptions())
     program = (
-        "import sys; from pathlib import Path; from evaluator.models import *; "
+        "import sys; from pathlib import Path; from evaluator.models.load import *; "
         f"check_model(Path({str(tmp_path / 'm')!r}), LoadOptions()); "
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'tf_keras')))"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.models import LoadOptions
+from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import (
     check_embedding_shape,
     flattened_shape,

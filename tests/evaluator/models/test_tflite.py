@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from evaluator.errors import ModelError
-from evaluator.inputs import Embedder
-from evaluator.models import LoadOptions, load_embedder
+from evaluator.images.inputs import Embedder
 from evaluator.models.export import ExportOptions, export_model
+from evaluator.models.load import load_embedder
+from evaluator.models.options import LoadOptions
 from evaluator.models.tflite.graph import TFLiteFile
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 from tests.evaluator.models.networks import SIZE, network

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from report_store import Store, labels, noisy
 
-from evaluator.protocols import kfold
+from evaluator.metrics.protocols import kfold
 from zoo.report.faces import SIDE, faces_of, thumbnail
 from zoo.report.mistakes import calibration, disagreement, hard_pairs
 from zoo.report.selection import Selection, select

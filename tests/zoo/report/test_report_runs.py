@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_store import Store, labels, noisy
 
-from training.data.faces import FaceSet
-from training.recipes import Recipe, parse_recipe
-from training.runs import RunEntry, RunFolder, append_row, create_run, write_entry
+from training.data.sources.faces import FaceSet
+from training.recipes.recipe import Recipe, parse_recipe
+from training.run.runs import RunEntry, RunFolder, append_row, create_run, write_entry
 from zoo.report.page import render_report
 from zoo.report.runs import runs_of
 from zoo.report.selection import select

@@ -10,9 +10,9 @@ from report_store import Store, labels, noisy
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from evaluator.comparison import compare_pairs
 from evaluator.errors import InputError
-from evaluator.protocols import kfold
+from evaluator.metrics.protocols import kfold
+from evaluator.statistics.comparison import compare_pairs
 from zoo.report.selection import Contestant, Selection, select
 from zoo.report.standings import METRICS, Standings, mean_figure, standings
 from zoo.report.summary import summary
@@ -129,7 +129,7 @@ def test_the_eer_interval_holds_the_true_rate_at_least_95_times_in_100() -> None
     random = np.random.default_rng(1)
     genuine = labels(400)
     true, hits = norm.cdf(-1), 0
-    from evaluator.all_figures import figures, to_json
+    from evaluator.metrics.all_figures import figures, to_json
     from zoo.report.selection import Scored
 
     class Stored:

@@ -1,1 +1,1 @@
-"""What a Keras file may name: tables of what only computes, and the walk over a config."""
+"""What a Keras file may name, by module and class: `walk` refuses all else."""

@@ -1,1 +1,1 @@
-"""Layers that training code puts into files and Keras does not have, for Keras 3 and tf_keras."""
+"""Layers of training code that model files name, written anew: `training` has them all."""

@@ -17,6 +17,7 @@ from evaluator.models.keras.layers.heads import insightface_head, margin_head
 KNOWN_MODULES = frozenset(
     """
     __main__ keras_insightface keras_insightface.models layers losses models training.centers
+    training.network.centers training.network.heads
     training.heads
     """.split()
 )

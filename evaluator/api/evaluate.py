@@ -1,0 +1,224 @@
+"""`evaluate`: a model on bins from Python, with what `zoo eval` does and says.
+
+Public names are imported from `evaluator` itself, which loads this module when one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.api.evaluated import BinEvaluation, Evaluation
+from evaluator.api.sources import Source, source_of
+from evaluator.bins.pairs_file import read_people
+from evaluator.bins.verification_set import VerificationSet, read_bin
+from evaluator.errors import InputError, check_choice
+from evaluator.images.inputs import CHANNELS, PROFILES, Embedder
+from evaluator.measure.collapse import looks_collapsed
+from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
+from evaluator.measure.evaluation import Measurement, evaluate_bins
+from evaluator.models.options import ENGINES, LoadOptions
+from evaluator.results.record import Settings, make_result
+from evaluator.results.store import result_path
+
+Bin = str | Path | VerificationSet
+
+
+def evaluate(
+    model: Any,
+    bins: Bin | Sequence[Bin],
+    *,
+    input: str | None = None,
+    channels: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    layout: str | None = None,
+    flip: str = "none",
+    decoder: str = "accurate",
+    precision: str = "float32",
+    engine: str = "native",
+    nan: str = "fail",
+    batch_size: int = 64,
+    output: str | None = None,
+    custom: Sequence[str] = (),
+    trust: bool = False,
+    name: str | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """A model's figures and pair scores on one bin or several; nothing is stored.
+
+    ``model`` is the path of a model file of any format `zoo eval` takes, a ``keras.Model`` in
+    memory, an ``Embedder``, or any function from a batch of images, float32 (n, height, width, 3),
+    to embeddings (n, size). ``bins`` are paths, or sets that ``read_bin`` gave.
+
+    ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing
+    is said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or
+    ``raw`` 0..255; ``channels`` is ``rgb`` or ``bgr``. ``size``, pixels or (height, width), is for
+    models that take any, and for functions, which get 112x112 without it; ``layout``, ``NHWC`` or
+    ``NCHW``, is for functions. ``flip="sum"`` adds the embedding of the mirrored image;
+    ``nan="drop"`` leaves pairs out whose embedding is not finite, which otherwise leaves a bin
+    without figures. ``output``, ``custom``, ``trust``, ``precision`` and ``engine`` are
+    `zoo eval`'s.
+    ``on_progress`` is called with the number of images done since the last call.
+
+    Raises InputError (BinError and ModelError among them) with one line that says what was
+    expected and found, before TensorFlow is imported where it can be told; OSError for files.
+    """
+    settings = _settings(flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size!r}")
+    options = _options(
+        input=input,
+        channels=channels,
+        size=size,
+        output=output,
+        precision=precision,
+        engine=engine,
+        custom=custom,
+        trust=trust,
+    )
+    source = source_of(model, options, name=name, layout=layout)
+    sets = _sets(bins)
+    people = [_people(each) for each in sets]  # a pairs file that is not the bin's, before the work
+    found = []
+    with source.open() as embedder:
+        notes = list(embedder.notes)
+
+        def note_resized(size: tuple[int, int]) -> None:
+            wanted = f"{embedder.input.height}x{embedder.input.width}"
+            notes.append(
+                f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input"
+            )
+
+        measured = evaluate_bins(
+            embedder,
+            sets,
+            options=EmbedOptions(flip, decoder, batch_size),
+            nan=nan,
+            on_progress=on_progress,
+            on_resize=note_resized,
+            on_single=lambda: notes.append(ONE_AT_A_TIME),
+        )
+        for measurement, of_bin in zip(measured, people, strict=True):
+            found.append(
+                _evaluated(measurement, of_bin, source=source, embedder=embedder, settings=settings)
+            )
+            notes += _collapse_notes(found[-1])
+    return Evaluation(
+        found[0].result.model, tuple(found), tuple(dict.fromkeys(notes)), source.named
+    )
+
+
+def _settings(*, flip: str, decoder: str, precision: str, nan: str, engine: str) -> Settings:
+    check_choice("flip", flip, ("none", "sum"))
+    check_choice("decoder", decoder, ("accurate", "fast"))
+    check_choice("precision", precision, ("float32", "bfloat16"))
+    check_choice("nan", nan, ("fail", "drop"))
+    check_choice("engine", engine, ENGINES)
+    return Settings(flip, decoder, precision, nan, engine)
+
+
+def _options(
+    *,
+    input: str | None,
+    channels: str | None,
+    size: int | tuple[int, int] | None,
+    output: str | None,
+    precision: str,
+    engine: str,
+    custom: Sequence[str],
+    trust: bool,
+) -> LoadOptions:
+    if input is not None:
+        check_choice("input", input, tuple(PROFILES))
+    if channels is not None:
+        check_choice("channels", channels, CHANNELS)
+    sides = (size, size) if isinstance(size, int) else size
+    if sides is not None and (len(sides) != 2 or min(sides) < 1):
+        raise InputError(f"size must be pixels, or (height, width), at least 1; got {size!r}")
+    return LoadOptions(
+        profile=input,
+        channels=channels or "rgb",
+        size=sides,
+        output=output,
+        precision=precision,
+        engine=engine,
+        custom=tuple(custom),
+        trust=trust,
+    )
+
+
+def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:
+    """The bins, read. Raises InputError for none, or for what is no bin."""
+    given = [bins] if isinstance(bins, (str, Path, VerificationSet)) else list(bins or ())
+    if not given:
+        raise InputError("no bins: give the path of one, or a VerificationSet, or several")
+    sets = []
+    for each in given:
+        if not isinstance(each, (str, Path, VerificationSet)):
+            raise InputError(
+                f"a bin must be a path or a VerificationSet; got {type(each).__name__}"
+            )
+        sets.append(each if isinstance(each, VerificationSet) else read_bin(Path(each)))
+    return sets
+
+
+def _people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
+    """The number of the person in each slot, where a pairs file beside the bin names them."""
+    people = read_people(verification_set)
+    return None if people is None else np.column_stack(people).ravel()
+
+
+def _evaluated(
+    measurement: Measurement,
+    people: NDArray[np.int64] | None,
+    *,
+    source: Source,
+    embedder: Embedder,
+    settings: Settings,
+) -> BinEvaluation:
+    result = make_result(
+        measurement,
+        name=source.name,
+        path=Path(source.path),
+        sha256=source.sha256,
+        data_sha256=source.data_sha256,
+        model_format=embedder.format,
+        input_spec=embedder.input,
+        settings=settings,
+    )
+    if not source.path:  # Path("") reads "."
+        result = replace(result, model=replace(result.model, path=""))
+    stored_as = result_path(
+        Path(),
+        model=(source.name, source.identity),
+        bin=(result.bin.name, result.bin.sha256),
+        settings=settings,
+        profile=source.options.profile or "unit",
+        channels=source.options.channels,
+        output=source.options.output,
+        size=source.options.size,
+    )
+    return BinEvaluation(
+        result=result,
+        figures=measurement.figures,
+        scores=measurement.scores,
+        genuine=measurement.genuine,
+        images=measurement.images.astype(np.int64),
+        people=people,
+        stored_as=stored_as,
+    )
+
+
+def _collapse_notes(found: BinEvaluation) -> list[str]:
+    """A note where embeddings look as if the input were prepared wrongly."""
+    if found.scores is None or not looks_collapsed(found.scores, found.genuine):
+        return []
+    return [
+        f"{found.name}: impostors' cosines are almost all alike: the embeddings look collapsed. "
+        "Is input= what the model was trained with? `zoo probe` tries them all"
+    ]

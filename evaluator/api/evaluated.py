@@ -1,0 +1,175 @@
+"""An evaluation in memory: a model on bins, with figures, scores and a readable table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import InputError
+from evaluator.metrics.all_figures import Figures
+from evaluator.metrics.text import columns, cosine, percent, spread
+from evaluator.results.record import ModelRecord, Result, Scores
+from evaluator.results.store import save_result
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BinEvaluation:
+    """One model on one bin.
+
+    ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
+    out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
+    finite and ``nan="fail"``. ``images`` (2 x pairs,) numbers the distinct image in each slot and
+    ``people`` the person, None where nobody knows them. ``result`` is what is stored.
+    """
+
+    result: Result
+    figures: Figures | None
+    scores: NDArray[np.float64] | None
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.int64] | None
+    people: NDArray[np.int64] | None
+    stored_as: Path
+
+    @property
+    def name(self) -> str:
+        """The bin's name."""
+        return self.result.bin.name
+
+    def __repr__(self) -> str:
+        """The figures with their bin and model."""
+        counts = self.result.bin
+        head = (
+            f"{self.result.model.name} on {self.name}: {counts.pairs:,} pairs, "
+            f"{counts.genuine:,} genuine"
+        )
+        if self.figures is None:
+            return f"{head}\nnot scored: {_not_finite(self.result)}"
+        return f"{head}\n{self.figures!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """One model on one or more bins, in the order asked for; ``print`` shows it as a table.
+
+    Iterate over it, or take a bin by name: ``evaluation["lfw"].figures``. With one bin,
+    ``evaluation.figures`` and ``evaluation.scores`` are that bin's. ``notes`` say what was assumed.
+    ``savable`` is False for a function without a name.
+    """
+
+    model: ModelRecord
+    bins: tuple[BinEvaluation, ...]
+    notes: tuple[str, ...] = ()
+    savable: bool = True
+
+    def __iter__(self) -> Iterator[BinEvaluation]:
+        """The bins, in the order asked for."""
+        return iter(self.bins)
+
+    def __len__(self) -> int:
+        """How many bins."""
+        return len(self.bins)
+
+    def __getitem__(self, name: str) -> BinEvaluation:
+        """The bin of that name. Raises KeyError with the names there are, or if two share it."""
+        found = [each for each in self.bins if each.name == name]
+        if len(found) != 1:
+            there = ", ".join(each.name for each in self.bins)
+            raise KeyError(f"{len(found)} bins are named {name!r}; there is: {there}")
+        return found[0]
+
+    @property
+    def figures(self) -> Figures | None:
+        """The figures on the only bin. Raises InputError where there are several."""
+        return self._only("figures").figures
+
+    @property
+    def scores(self) -> NDArray[np.float64] | None:
+        """The scores on the only bin. Raises InputError where there are several."""
+        return self._only("scores").scores
+
+    @property
+    def genuine(self) -> NDArray[np.bool_]:
+        """The labels of the only bin. Raises InputError where there are several."""
+        return self._only("genuine").genuine
+
+    def _only(self, what: str) -> BinEvaluation:
+        if len(self.bins) != 1:
+            names = ", ".join(each.name for each in self.bins)
+            raise InputError(
+                f"{what} are a bin's, and this evaluation has {len(self.bins)} ({names}); "
+                f"take one: evaluation[{self.bins[0].name!r}].{what}"
+            )
+        return self.bins[0]
+
+    def __repr__(self) -> str:
+        """A line on the model, a row a bin, and the notes."""
+        return evaluation_table(self)
+
+
+def evaluation_table(evaluation: Evaluation) -> str:
+    """The evaluation as lines of text: percentages, and thresholds as the scores are."""
+    model = evaluation.model
+    size = f"{model.embedding_size}-d, " if model.embedding_size else ""
+    rows = [("bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3")]
+    for each in evaluation.bins:
+        block = each.figures
+        name, pairs = each.name, f"{each.result.bin.pairs:,}"
+        if block is None:
+            rows.append((name, pairs, _not_finite(each.result), "", "", "", ""))
+            continue
+        tar = block.tar_at_far["0.001"]
+        rows.append(
+            (
+                name,
+                pairs,
+                spread(block.kfold.accuracy, block.kfold.std) if block.kfold else "-",
+                percent(block.accuracy),
+                cosine(block.threshold),
+                cosine(block.auc),
+                percent(tar.tar) if tar else "-",
+            )
+        )
+    lines = [f"{model.name} ({size}{model.format})", *columns(rows)]
+    for each in evaluation.bins:
+        if dropped := each.result.non_finite["dropped_pairs"]:
+            lines.append(f"note: {each.name}: {dropped:,} pairs dropped")
+    return "\n".join([*lines, *(f"note: {note}" for note in evaluation.notes)])
+
+
+def _not_finite(result: Result) -> str:
+    count = int(result.non_finite["count"])
+    return f"{count:,} image{'' if count == 1 else 's'} without a usable embedding"
+
+
+def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tuple[Path, ...]:
+    """Stores an evaluation where `zoo leaderboard`, `compare`, `report` and `threshold` look.
+
+    The paths of the JSON files, one a bin; each replaces an earlier one of the same model, bin and
+    settings, as `zoo eval` would. Raises InputError for a function without a name, OSError.
+    """
+    if not isinstance(evaluation, Evaluation):
+        raise InputError(
+            f"expected an evaluation, as evaluate gives it; got {type(evaluation).__name__}"
+        )
+    if not evaluation.savable:
+        raise InputError(
+            "a function without a name cannot be stored: results are found by it; "
+            "evaluate it again with name='...'"
+        )
+    written = []
+    for each in evaluation.bins:
+        path = Path(folder) / each.stored_as
+        images = each.images
+        if images is None:
+            # All different, which claims no more than that pairs are independent.
+            images = np.arange(2 * len(each.genuine))
+        kept = None
+        if each.scores is not None:
+            kept = Scores(each.scores, each.genuine, images, each.people)
+        save_result(path, each.result, kept)
+        written.append(path)
+    return tuple(written)

@@ -1,0 +1,5 @@
+"""Bins: verification sets read without running what is inside, checked, and written.
+
+`verification_set` reads and writes them, `pairs_file` what is known of their pairs, `containers`
+the files without pickle, `stored_images` images that stay in their file.
+"""

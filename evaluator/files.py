@@ -1,0 +1,185 @@
+"""Files: read within a bound, written whole or not at all, and what killed writers left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+# A temporary file is written within seconds; one this much older than a file written just now, by
+# the same file system's clock, belongs to a process that is gone.
+_DEAD_AFTER_SECONDS = 3600.0
+
+
+class NotRegularError(OSError):
+    """What lies at a path is a folder, a FIFO, a socket or a device, not a file."""
+
+
+class TooLargeError(OSError):
+    """A file holds more bytes than it may have."""
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """All bytes of a regular file of at most ``limit`` bytes; links are followed.
+
+    Never waits: a FIFO is opened without a writer and told from a file before it is read. Raises
+    FileNotFoundError, NotRegularError, TooLargeError or another OSError; each has a readable
+    ``strerror`` and the path as its ``filename``.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        try:
+            # What is asked for is allocated: no more than the file says, which is 0 of /proc's.
+            size = min(os.fstat(file.fileno()).st_size, limit)
+            data = file.read(size + 1)
+            if len(data) > size:
+                # One more than allowed: a file may grow after its size was read.
+                data += file.read(limit + 1 - len(data))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    if len(data) > limit:
+        raise TooLargeError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+    return data
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor that reads a regular file, to be closed by the caller; links are followed.
+
+    Raises FileNotFoundError, NotRegularError or another OSError, without waiting.
+    """
+    # Told before it is opened too: opening a device may do something.
+    _check_regular(path, path.stat().st_mode)
+    # Without O_NONBLOCK, opening a FIFO waits for a writer; a terminal must not become ours.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_regular(path, os.fstat(handle).st_mode)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+#: What a path may lead to besides a file.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of(mode: int) -> str:
+    """What a ``st_mode`` is of, in words: "a file", "a FIFO"."""
+    return "a file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise NotRegularError(errno.EISDIR, "a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise NotRegularError(errno.EINVAL, f"{kind_of(mode)}, not a file", str(path))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` when the block ends without an error.
+
+    A link stays, and what it points to is replaced. A device or a pipe (``/dev/stdout``) is
+    written to and never replaced. Raises OSError, which names ``path``.
+    """
+    temporary = None
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
+        target = path.resolve()
+        temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        # A write that fails, on a full disk say, knows no name, and nobody knows the temporary's.
+        own = temporary is not None and error.filename == str(temporary)
+        if error.errno is None or not (own or error.filename is None):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """A folder for this process alone, as far as others ask here too; a kill frees it.
+
+    Raises BlockingIOError where another has it and ``wait`` is False. Where a file system has no
+    locks, and on Windows, which has none for folders, two may meet.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(held)
+
+
+def remove_leftovers(folder: Path, pattern: re.Pattern[str], *, now: float) -> list[Path]:
+    """Removes files of ``folder`` whose whole name matches and that are over an hour older than
+    ``now``, the time of a file written just now; returns them.
+
+    A file that cannot be removed is left, and so is a folder that cannot be listed: cleaning up is
+    no reason for a command to fail.
+    """
+    removed = []
+    try:
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:
+        return []
+    for path in found:
+        try:
+            # Of the name itself: what a link points to was not written here.
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and now - status.st_mtime > _DEAD_AFTER_SECONDS:
+                path.unlink()
+                removed.append(path)
+        except OSError:
+            continue
+    return removed
+
+
+def remove_own(path: Path, pattern: re.Pattern[str]) -> bool:
+    """Removes a file whose whole name matches, and says whether it did.
+
+    The name may come from a file that anyone wrote: a link, a folder or another name stays, and so
+    does what cannot be removed.
+    """
+    if pattern.fullmatch(path.name) is None:
+        return False
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,256 @@
+"""Distinct images -> embeddings, decoding ahead of the forward pass; and pair scores."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import BinError, ForwardError
+from evaluator.images.inputs import Embedder, Forward, InputSpec, mirrored, write_model_input
+from evaluator.measure.rows import RowCountError, embedding_rows
+
+# Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
+# that memory stays at three batches.
+_AHEAD = 2
+
+# Sizes of batch that are tried where the one asked for does not give a row for each image.
+_TRIED_SIZES = (64, 32, 16, 8, 4, 2)
+
+# Rows of embeddings turned to float64 at once when scoring.
+_SCORE_ROWS = 65_536
+
+# Bytes of one batch, of which there are three or four: 7,000 images of 112x112.
+_LARGEST_BATCH = 2**30
+
+#: What is said of a model for which ``on_single`` is called.
+ONE_AT_A_TIME = "it gives one row however many images it gets, so it gets them one at a time"
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """``flip``: ``none``, or ``sum`` to add the mirrored image's embedding; ``decoder``:
+    ``accurate`` or ``fast``; ``batch_size``: images in one forward pass.
+    """
+
+    flip: str = "none"
+    decoder: str = "accurate"
+    batch_size: int = 64
+
+
+def embed_images(
+    embedder: Embedder,
+    images: Sequence[bytes],
+    *,
+    options: EmbedOptions,
+    describe: Callable[[int], str] = "image {}".format,
+    on_progress: Callable[[int], None] | None = None,
+    on_resize: Callable[[tuple[int, int]], None] | None = None,
+    on_single: Callable[[], None] | None = None,
+) -> NDArray[np.float32]:
+    """Embeddings (images, embedding size) as the model gives them: not normalised.
+
+    ``describe(i)`` names image i in errors; ``on_progress`` is called with the number of images
+    done since the last call, ``on_resize`` once for each (height, width) of images that is not the
+    model's, both in the caller's thread. A model that gives one row for one image, and another
+    number of rows than images for a batch, gets one image at a time: ``on_single`` is called once.
+    Raises BinError for an image that does not decode, and ForwardError, which names the batch,
+    where the model fails on it or does not give one embedding an image.
+    """
+    size = embedder.fixed_batch or _fitting(options.batch_size, embedder.input)
+    _check_batch(size, embedder)
+    found = np.zeros((0, 0), np.float32)
+    done = 0
+    forward = _RowwiseForward(embedder, on_single)
+    met = {(embedder.input.height, embedder.input.width)}
+    for batch, count, sizes in _prepared_batches(embedder, images, size, options.decoder, describe):
+        if on_resize is not None:
+            for other in sorted(sizes - met):
+                on_resize(other)
+        met |= sizes
+        try:
+            embeddings = forward(batch, count)
+            if options.flip == "sum":
+                flipped = np.ascontiguousarray(mirrored(batch, embedder.input))
+                embeddings = embeddings + forward(flipped, count)
+        except ForwardError as error:
+            first, last = describe(done), describe(done + count - 1)
+            raise type(error)(f"fails on the batch of {first} to {last}: {error}") from None
+        if not done:
+            found = np.empty((len(images), embeddings.shape[1]), np.float32)
+        # Copied: what a model returns may be a view that keeps its whole batch alive.
+        found[done : done + count] = embeddings
+        done += count
+        if on_progress is not None:
+            on_progress(count)
+    return found
+
+
+def _fitting(size: int, spec: InputSpec) -> int:
+    """So many images, or fewer where they are so large that a batch would take much memory."""
+    return max(1, min(size, _LARGEST_BATCH // _image_bytes(spec)))
+
+
+def _check_batch(size: int, embedder: Embedder) -> None:
+    """Raises ForwardError for a batch that is too large and cannot be made smaller."""
+    needed = size * _image_bytes(embedder.input)
+    if needed > _LARGEST_BATCH:
+        raise ForwardError(
+            f"takes batches of {size:,} images of {embedder.input.height}x{embedder.input.width}, "
+            f"{needed:,} bytes; the limit is {_LARGEST_BATCH:,}"
+        )
+
+
+def _image_bytes(spec: InputSpec) -> int:
+    return math.prod(spec.batch_shape) * np.dtype(np.float32).itemsize
+
+
+class _RowwiseForward:
+    """A forward pass that gives as many rows as it got images, of one size throughout.
+
+    Calling it with a batch, of which the first ``count`` are images, gives (count, embedding size).
+    """
+
+    def __init__(self, embedder: Embedder, on_single: Callable[[], None] | None) -> None:
+        self._forward = embedder.forward
+        self._fixed = embedder.fixed_batch is not None
+        self._on_single = on_single
+        self._single = False
+        self._width: int | None = None
+
+    def __call__(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        embeddings = self._rows(batch, count)[:count]
+        if self._width is None:
+            self._width = embeddings.shape[1]
+        if embeddings.shape[1] != self._width:
+            raise ForwardError(
+                f"it gave embeddings of {embeddings.shape[1]} numbers, and of {self._width} before"
+            )
+        return embeddings
+
+    def _rows(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        if not self._single:
+            try:
+                return embedding_rows(self._forward(batch), len(batch))
+            except RowCountError as error:
+                if self._fixed:
+                    raise
+                if not _takes(self._forward, batch, 1):
+                    raise RowCountError(f"{error}{self._working_size(batch)}") from None
+            self._single = True
+            if self._on_single is not None:
+                self._on_single()
+        return np.concatenate(
+            [embedding_rows(self._forward(batch[i : i + 1]), 1) for i in range(count)]
+        )
+
+    def _working_size(self, batch: NDArray[np.float32]) -> str:
+        """Which size of batch would do, in words; found by trying."""
+        for size in _TRIED_SIZES:
+            if size != len(batch) and _takes(self._forward, batch, size):
+                return f"; with --batch-size {size} it gives one for each"
+        return "; no size of batch that was tried gives one row for each image"
+
+
+def _takes(forward: Forward, batch: NDArray[np.float32], size: int) -> bool:
+    """Whether a forward pass gives one row an image for so many images, a batch's in turn."""
+    try:
+        embedding_rows(forward(np.resize(batch, (size, *batch.shape[1:]))), size)
+    except ForwardError:
+        return False
+    return True
+
+
+# A batch of model input, how many of its rows are images, and the sizes that these had.
+_Batch = tuple[NDArray[np.float32], int, set[tuple[int, int]]]
+_Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
+
+
+def _prepared_batches(
+    embedder: Embedder,
+    images: Sequence[bytes],
+    size: int,
+    decoder: str,
+    describe: Callable[[int], str],
+) -> Iterator[_Batch]:
+    """Batches in order, decoded by threads ahead of their use."""
+    # Here, because what is stored is answered without Pillow.
+    from evaluator.images.decode import DecodeError, decode_image
+
+    spec = embedder.input
+
+    def prepare(start: int, stop: int, out: NDArray[np.float32]) -> set[tuple[int, int]]:
+        sizes = set()
+        for i in range(start, stop):
+            try:
+                pixels = decode_image(images[i], decoder=decoder)
+            except DecodeError as error:
+                raise BinError(f"{describe(i)}: {error}") from None
+            write_model_input(pixels, spec, out[i - start])
+            sizes.add((pixels.shape[0], pixels.shape[1]))
+        return sizes
+
+    def submit(start: int) -> _Pending:
+        stop = min(start + size, len(images))
+        # A model of fixed batch size gets zeros after the last image.
+        length = size if embedder.fixed_batch else stop - start
+        batch = np.zeros((length, *spec.batch_shape), np.float32)
+        step = -(-(stop - start) // workers)
+        parts = [
+            pool.submit(prepare, at, min(at + step, stop), batch[at - start :])
+            for at in range(start, stop, step)
+        ]
+        return batch, stop - start, parts
+
+    workers = min(8, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[_Pending] = deque()
+    try:
+        for start in range(0, len(images), size):
+            pending.append(submit(start))
+            if len(pending) <= _AHEAD:
+                continue
+            yield _finished(pending.popleft())
+        while pending:
+            yield _finished(pending.popleft())
+    finally:
+        # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
+        pool.shutdown(cancel_futures=True)
+
+
+def _finished(item: _Pending) -> _Batch:
+    batch, count, parts = item
+    return batch, count, set().union(*(part.result() for part in parts))
+
+
+def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """For each embedding, whether it has a non-finite value or no length: it cannot be scored."""
+    finite = np.isfinite(embeddings).all(axis=1)
+    has_length = (embeddings != 0).any(axis=1)
+    unusable: NDArray[np.bool_] = ~(finite & has_length)
+    return unusable
+
+
+def pair_scores(
+    embeddings: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Cosine of embeddings[left[i]] and embeddings[right[i]], computed in float64, in [-1, 1]."""
+    scores = np.empty(len(left), np.float64)
+    for start in range(0, len(left), _SCORE_ROWS):
+        rows = slice(start, start + _SCORE_ROWS)
+        a = _unit(embeddings[left[rows]])
+        b = _unit(embeddings[right[rows]])
+        scores[rows] = np.einsum("ij,ij->i", a, b)
+    return np.clip(scores, -1.0, 1.0, out=scores)
+
+
+def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = embeddings.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return wide

@@ -1,0 +1,152 @@
+"""A model on bins: distinct images -> embeddings -> pair scores -> figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins.stored_images import distinct_of
+from evaluator.bins.verification_set import VerificationSet
+from evaluator.errors import ForwardError
+from evaluator.images.inputs import Embedder
+from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.metrics.all_figures import Figures, figures
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a model did on one bin.
+
+    ``scores`` (pairs,) float64 are cosines in file order, NaN for a pair left out; ``genuine``
+    (pairs,) bool; ``images`` (2 x pairs,) the number of the distinct image in each slot, so that
+    pairs sharing an image are known. ``unusable`` lists the slots whose embedding is not finite
+    or has no length. ``figures`` and ``scores`` are None where there are such slots and
+    ``nan="fail"``. ``embedded`` is how many images were new, ``seconds`` the time for them.
+    """
+
+    bin: VerificationSet
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.intp]
+    scores: NDArray[np.float64] | None
+    figures: Figures | None
+    unusable: NDArray[np.intp]
+    dropped_pairs: int
+    embedding_size: int
+    embedded: int
+    seconds: float
+
+
+def evaluate_bins(
+    embedder: Embedder,
+    sets: Sequence[VerificationSet],
+    *,
+    options: EmbedOptions,
+    nan: str = "fail",
+    on_progress: Callable[[int], None] | None = None,
+    on_resize: Callable[[tuple[int, int]], None] | None = None,
+    on_single: Callable[[], None] | None = None,
+) -> Iterator[Measurement]:
+    """One Measurement a bin, in order. Images of equal bytes are embedded once for all bins.
+
+    ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the
+    pairs out that have one. ``on_progress``, ``on_resize`` and ``on_single`` are those of
+    ``embed_images``. Raises BinError for an image that does not decode, ForwardError where the
+    model fails.
+    """
+    bins = [distinct_of(each) for each in sets]
+    last_use = {key: number for number, (images, _) in enumerate(bins) for key in images.keys}
+    known: dict[bytes, NDArray[np.float32]] = {}
+    for number, (verification_set, (images, slots)) in enumerate(zip(sets, bins, strict=True)):
+        start = time.perf_counter()
+        new = [i for i, key in enumerate(images.keys) if key not in known]
+        found = None
+        if new:
+            found = embed_images(
+                embedder,
+                images.only(new),
+                options=options,
+                describe=_describer(verification_set, new, slots),
+                on_progress=on_progress,
+                on_resize=on_resize,
+                on_single=on_single,
+            )
+        embeddings = _merged(found, new, [known.get(key) for key in images.keys])
+        # Of a finished bin only what a later one shows again is kept.
+        for key, embedding in zip(images.keys, embeddings, strict=True):
+            if last_use[key] > number:
+                known[key] = embedding.copy()
+            else:
+                known.pop(key, None)
+        seconds = time.perf_counter() - start
+        yield _measure(
+            verification_set, embeddings, slots, nan=nan, embedded=len(new), seconds=seconds
+        )
+
+
+def _merged(
+    found: NDArray[np.float32] | None,
+    new: Sequence[int],
+    known: Sequence[NDArray[np.float32] | None],
+) -> NDArray[np.float32]:
+    """All embeddings of a bin: those found just now, and those known from bins before."""
+    if found is not None and len(new) == len(known):
+        return found
+    rows = [row for row in known if row is not None]
+    if found is not None and found.shape[1] != len(rows[0]):
+        raise ForwardError(
+            f"it gave embeddings of {found.shape[1]} numbers, and of {len(rows[0])} before"
+        )
+    embeddings = np.empty((len(known), len(rows[0])), np.float32)
+    embeddings[[row is not None for row in known]] = rows
+    if found is not None:
+        embeddings[new] = found
+    return embeddings
+
+
+def _measure(
+    verification_set: VerificationSet,
+    embeddings: NDArray[np.float32],
+    slots: NDArray[np.intp],
+    *,
+    nan: str,
+    embedded: int,
+    seconds: float,
+) -> Measurement:
+    bad = unusable_rows(embeddings)[slots]
+    unusable = np.flatnonzero(bad)
+    left, right = slots[0::2], slots[1::2]
+    genuine = verification_set.genuine
+    kept = ~(bad[0::2] | bad[1::2])
+    scored = nan == "drop" or not len(unusable)
+    scores = None
+    if scored:
+        scores = np.full(len(genuine), np.nan)
+        scores[kept] = pair_scores(embeddings, left[kept], right[kept])
+    return Measurement(
+        bin=verification_set,
+        genuine=genuine,
+        images=slots,
+        scores=scores,
+        figures=None if scores is None else figures(scores[kept], genuine[kept]),
+        unusable=unusable,
+        dropped_pairs=int((~kept).sum()) if scored else 0,
+        embedding_size=embeddings.shape[1],
+        embedded=embedded,
+        seconds=seconds,
+    )
+
+
+def _describer(
+    verification_set: VerificationSet, numbers: Sequence[int], slots: NDArray[np.intp]
+) -> Callable[[int], str]:
+    """A function that names the i-th of these distinct images by its bin and first slot."""
+
+    def describe(i: int) -> str:
+        slot = int((slots == numbers[i]).argmax())
+        return f"{verification_set.path}: image {slot} (pair {slot // 2})"
+
+    return describe

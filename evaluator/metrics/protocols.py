@@ -1,0 +1,291 @@
+"""The named ways to turn the scores of a bin's pairs into a verification accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evaluator.metrics.sweep import (
+    BestAccuracy,
+    ScoredPairs,
+    Sweep,
+    best_accuracy,
+    last_argmax,
+    predecessor,
+    scored_pairs,
+    sweep,
+    sweep_of,
+    threshold_above,
+)
+
+SEED_CANDIDATES = 300  # ff[-300:] in the seed's epoch_eval_callback
+INSIGHTFACE_FOLDS = 10
+INSIGHTFACE_FAR = 1e-3
+# A cosine may leave [-1, 1] by the rounding of float32 embeddings, never by more.
+COSINE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One of the contiguous parts of a bin: which pairs it holds, and their scores ascending."""
+
+    pairs: slice
+    genuine: NDArray[np.float64]
+    impostor: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.genuine) + len(self.impostor)
+
+
+@dataclass(frozen=True, eq=False)
+class KFoldAccuracy:
+    """Mean and population standard deviation over the folds, and what was decided.
+
+    ``thresholds`` has one a fold; ``correct`` (n,) says, in file order, which pairs the threshold
+    of the other folds decided rightly.
+    """
+
+    accuracy: float
+    std: float
+    thresholds: tuple[float, ...]
+    correct: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FoldedTar:
+    """TAR at FAR 1e-3 by insightface's rule: mean and population std over folds, mean FAR."""
+
+    tar: float
+    std: float
+    far: float
+
+
+@dataclass(frozen=True)
+class InsightfaceAccuracy:
+    """insightface's accuracy and, if every fold holds both classes, its TAR at FAR 1e-3."""
+
+    accuracy: float
+    std: float
+    tar_at_far_1e_3: FoldedTar | None
+
+
+def seed(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:
+    """The best accuracy any threshold gives on these very pairs; see ``best_accuracy``."""
+    return best_accuracy(sweep(scores, genuine))
+
+
+def seed300(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:
+    """The best accuracy among the 300 highest impostor scores, as the seed's callback logs it.
+
+    Accept if ``score > t``; from the highest candidate down, the first maximum wins. It falls
+    below ``seed`` where the optimum lies under the 300 highest. Two corners are not shared: the
+    seed logs 0 at threshold 0 without impostor pairs and 1 without genuine ones; here both are
+    undefined, hence None.
+    """
+    return seed300_of(sweep(scores, genuine))
+
+
+def seed300_of(s: Sweep) -> BestAccuracy | None:
+    """``seed300`` of scores that are sorted already."""
+    if s.one_sided:
+        return None
+    candidates = s.impostor[-SEED_CANDIDATES:]
+    accepted = len(s.genuine) - np.searchsorted(s.genuine, candidates, side="right")
+    correct = accepted + np.searchsorted(s.impostor, candidates, side="right")
+    best = last_argmax(correct)
+    pairs = len(s.genuine) + len(s.impostor)
+    return BestAccuracy(int(correct[best]) / pairs, float(candidates[best]), int(correct[best]))
+
+
+def kfold(scores: ArrayLike, genuine: ArrayLike, folds: int = 10) -> KFoldAccuracy | None:
+    """Accuracy of each fold at the threshold the other folds choose, so that nothing leaks.
+
+    The folds are contiguous in file order and differ by one pair at most, the longer ones first.
+    On the other folds the ``seed`` rule finds the best candidate; the threshold is halfway from it
+    to their next higher score (the candidate itself where it is their highest score; the float
+    under their lowest score where "below all" is best). None where undefined: fewer pairs than
+    folds, or some fold whose others lack a class. A fold that lacks one itself still counts.
+    Raises ValueError for fewer than two folds.
+    """
+    pairs = scored_pairs(scores, genuine)
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2; got {folds}")
+    if len(pairs) < folds:
+        return None
+    return kfold_of(sweep_of(pairs), split_folds(pairs, folds), pairs)
+
+
+def split_folds(pairs: ScoredPairs, folds: int) -> tuple[Fold, ...]:
+    """The pairs in contiguous folds, split as scikit-learn's ``KFold(folds, shuffle=False)``."""
+    shorter, longer = divmod(len(pairs), folds)
+    found, start, genuine = [], 0, 0
+    for index in range(folds):
+        end = start + shorter + (index < longer)
+        here = genuine + int(np.count_nonzero(pairs.is_genuine[start:end]))
+        # Both classes are in file order, so a fold's scores stand together in each.
+        found.append(
+            Fold(
+                slice(start, end),
+                np.sort(pairs.genuine[genuine:here]),
+                np.sort(pairs.impostor[start - genuine : end - here]),
+            )
+        )
+        start, genuine = end, here
+    return tuple(found)
+
+
+def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccuracy | None:
+    """``kfold`` of scores that are sorted already, as a whole and fold by fold."""
+    for fold in folds:
+        if len(fold.genuine) == len(s.genuine) or len(fold.impostor) == len(s.impostor):
+            return None
+    cuts = _best_cuts_elsewhere(s, folds)
+    thresholds = []
+    correct = np.empty(len(pairs), dtype=np.bool_)
+    for fold, cut in zip(folds, cuts, strict=True):
+        threshold = _threshold_at_cut(s, cut, [x for x in folds if x is not fold])
+        accepted = pairs.scores[fold.pairs] > threshold
+        np.equal(accepted, pairs.is_genuine[fold.pairs], out=correct[fold.pairs])
+        thresholds.append(threshold)
+    accuracies = [np.count_nonzero(correct[fold.pairs]) / len(fold) for fold in folds]
+    return KFoldAccuracy(
+        float(np.mean(accuracies)), float(np.std(accuracies)), tuple(thresholds), correct
+    )
+
+
+def _best_cuts_elsewhere(s: Sweep, folds: Sequence[Fold]) -> list[int]:
+    """For each fold, the highest cut of the sweep that decides most pairs outside it rightly.
+
+    Pairs right outside the fold = ``s.correct`` - pairs right inside it. Counting inside costs a
+    search a cut, so cuts are taken in blocks, and a block is counted only if its bound reaches
+    what some block's first cut gives: a few per cent of the cuts of a large bin, the same answer.
+    """
+    size = math.isqrt(len(s.correct)) + 1
+    first = np.arange(0, len(s.correct), size)
+    final = np.append(first[1:] - 1, len(s.genuine))
+    block_best = np.maximum.reduceat(s.correct, first)
+    best = []
+    for fold in folds:
+        # Later cuts accept fewer of the fold's genuine scores and reject more of its impostors.
+        bound = block_best - _accepted(s, fold, final) - _rejected(s, fold, first)
+        starts = s.correct[first] - _accepted(s, fold, first) - _rejected(s, fold, first)
+        survivors = np.flatnonzero(bound >= starts.max())
+        cuts = (first[survivors, None] + np.arange(size)).ravel()
+        cuts = cuts[cuts < len(s.correct)]
+        outside = s.correct[cuts] - _accepted(s, fold, cuts) - _rejected(s, fold, cuts)
+        best.append(int(cuts[last_argmax(outside)]))
+    return best
+
+
+def _accepted(s: Sweep, fold: Fold, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the fold's genuine scores the cuts accept."""
+    scores = s.genuine[np.minimum(cuts, len(s.genuine) - 1)]
+    below = np.searchsorted(fold.genuine, scores, side="left")
+    return np.where(cuts < len(s.genuine), len(fold.genuine) - below, 0)
+
+
+def _rejected(s: Sweep, fold: Fold, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the fold's impostor scores the cuts reject."""
+    scores = s.genuine[np.minimum(cuts, len(s.genuine) - 1)]
+    below = np.searchsorted(fold.impostor, scores, side="left")
+    return np.where(cuts < len(s.genuine), below, len(fold.impostor))
+
+
+def _threshold_at_cut(s: Sweep, cut: int, others: Sequence[Fold]) -> float:
+    """The midpoint above the highest impostor score below the cut, by the other folds' scores."""
+    score = float(s.genuine[cut]) if cut < len(s.genuine) else math.inf
+    candidate = max(predecessor(fold.impostor, score) for fold in others)
+    return threshold_above(candidate, [x for fold in others for x in (fold.genuine, fold.impostor)])
+
+
+def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | None:
+    """What insightface's ``evaluate`` (arcface_torch, commit 7fadd42) gives for these cosines.
+
+    Distance is 2 - 2 cos, the squared L2 distance of unit embeddings; a pair is accepted below the
+    threshold. Accuracy: grid 0, 0.01 .. 3.99, the first best threshold of nine contiguous folds
+    scores the tenth; mean and population std. TAR at FAR 1e-3: grid 0, 0.001 .. 3.999, threshold
+    interpolated linearly in the nine folds' FAR, 0 where that never reaches 1e-3.
+
+    None for fewer than 10 pairs, a missing class, or scores that are no cosines (outside [-1, 1]
+    by more than rounding). The TAR alone is None where a fold lacks a class: insightface divides
+    by zero there.
+    """
+    pairs = scored_pairs(scores, genuine)
+    if len(pairs) < INSIGHTFACE_FOLDS:
+        return None
+    return insightface_of(split_folds(pairs, INSIGHTFACE_FOLDS))
+
+
+def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
+    """``insightface`` of scores that are sorted already, fold by fold."""
+    classes = [x for fold in folds for x in (fold.genuine, fold.impostor)]
+    if not any(len(x.genuine) for x in folds) or not any(len(x.impostor) for x in folds):
+        return None
+    limit = 1 + COSINE_TOLERANCE
+    if any(len(x) and (x[0] < -limit or x[-1] > limit) for x in classes):
+        return None
+    genuine = [_negated_distances(fold.genuine) for fold in folds]
+    impostor = [_negated_distances(fold.impostor) for fold in folds]
+    accuracies = _grid_accuracies(genuine, impostor)
+    return InsightfaceAccuracy(
+        float(np.mean(accuracies)),
+        float(np.std(accuracies)),
+        _grid_tar(genuine, impostor) if all(map(len, classes)) else None,
+    )
+
+
+def _negated_distances(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2 cos - 2, exactly minus the distance 2 - 2 cos, so that it is ascending too."""
+    doubled = 2 * ascending
+    doubled -= 2
+    return doubled
+
+
+def _count_nearer(
+    negated: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """How many distances lie strictly below each threshold."""
+    return len(negated) - np.searchsorted(negated, -thresholds, side="right")
+
+
+def _grid_accuracies(
+    genuine: Sequence[NDArray[np.float64]], impostor: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Accuracy (folds,) of each fold at the first best grid threshold of the others."""
+    grid = np.arange(0, 4, 0.01)
+    folds = list(zip(genuine, impostor, strict=True))
+    correct = np.stack([_count_nearer(g, grid) + len(i) - _count_nearer(i, grid) for g, i in folds])
+    best = np.argmax(correct.sum(axis=0) - correct, axis=1)
+    pairs = np.array([len(g) + len(i) for g, i in folds])
+    accuracies: NDArray[np.float64] = correct[np.arange(len(folds)), best] / pairs
+    return accuracies
+
+
+def _grid_tar(
+    genuine: Sequence[NDArray[np.float64]], impostor: Sequence[NDArray[np.float64]]
+) -> FoldedTar:
+    """TAR at FAR 1e-3, each fold at the threshold interpolated in the others' FAR."""
+    grid = np.arange(0, 4, 0.001)
+    accepted = np.stack([_count_nearer(x, grid) for x in impostor])
+    sizes = np.array([len(x) for x in impostor])
+    far_elsewhere = (accepted.sum(axis=0) - accepted) / (sizes.sum() - sizes)[:, None]
+    # insightface asks scipy's interp1d, which leaves FARs that repeat to np.interp.
+    thresholds = [
+        np.interp(INSIGHTFACE_FAR, far, grid) if far[-1] >= INSIGHTFACE_FAR else 0.0
+        for far in far_elsewhere
+    ]
+    tars, fars = (
+        [_count_nearer(x, np.array(t)) / len(x) for x, t in zip(part, thresholds, strict=True)]
+        for part in (genuine, impostor)
+    )
+    return FoldedTar(float(np.mean(tars)), float(np.std(tars)), float(np.mean(fars)))
+
+
+PROTOCOLS: dict[
+    str,
+    Callable[[ArrayLike, ArrayLike], BestAccuracy | KFoldAccuracy | InsightfaceAccuracy | None],
+] = {"seed": seed, "seed300": seed300, "kfold": kfold, "insightface": insightface}

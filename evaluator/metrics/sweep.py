@@ -1,0 +1,328 @@
+"""One sorted sweep over the scores of a bin's pairs, and the figures that are read off it.
+
+A higher score is more alike; a pair is accepted if ``score > threshold``. FMR is the share of
+impostor pairs accepted, FNMR the share of genuine pairs rejected.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evaluator.errors import InputError
+from evaluator.metrics.intervals import wilson_interval
+
+# Large arrays are split and searched in pieces that stay in cache: a third of the time of one
+# boolean index a class, two thirds of one search (benchmarks/figures.py --alternatives).
+_SPLIT_PIECE = 1 << 18
+_SEARCH_PIECE = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPairs:
+    """The scores of n pairs, checked: ``scores`` (n,) float64, ``is_genuine`` (n,) bool.
+
+    ``genuine`` (G,) and ``impostor`` (I,) are the scores of either class in file order.
+    """
+
+    scores: NDArray[np.float64]
+    is_genuine: NDArray[np.bool_]
+    genuine: NDArray[np.float64]
+    impostor: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The scores of both classes ascending, and what every cut through them decides.
+
+    ``genuine`` (G,) and ``impostor`` (I,) are float64; ``impostors_below`` (G,) counts, for each
+    genuine score, the impostor scores strictly below it. Cut j < G accepts the genuine scores
+    from index j on and rejects those impostor scores; cut G accepts none and rejects every
+    impostor. ``correct`` (G + 1,) is how many pairs that decides rightly. A threshold between two
+    cuts only loses more, so the maximum over cuts is the maximum over all thresholds.
+    """
+
+    genuine: NDArray[np.float64]
+    impostor: NDArray[np.float64]
+    impostors_below: NDArray[np.int64]
+    correct: NDArray[np.int64]
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether a class is missing, which leaves every figure undefined."""
+        return not (len(self.genuine) and len(self.impostor))
+
+
+@dataclass(frozen=True)
+class BestAccuracy:
+    """The highest accuracy any threshold reaches; ``correct`` pairs are decided rightly there."""
+
+    accuracy: float
+    threshold: float
+    correct: int
+
+
+@dataclass(frozen=True)
+class EqualErrorRate:
+    """The rate at which FMR and FNMR meet, and a threshold that sits there."""
+
+    rate: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class TarAtFar:
+    """TAR (1 - FNMR) at the FMR reached, ``far``, with the 95 % Wilson interval of the TAR."""
+
+    tar: float
+    far: float
+    threshold: float
+    tar_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorCurve:
+    """FMR and FNMR of ``score > threshold`` at ascending thresholds; three arrays of one shape."""
+
+    thresholds: NDArray[np.float64]
+    fmr: NDArray[np.float64]
+    fnmr: NDArray[np.float64]
+
+
+def sweep(scores: ArrayLike, genuine: ArrayLike) -> Sweep:
+    """Sort the scores of n pairs; arguments and errors are those of ``scored_pairs``."""
+    return sweep_of(scored_pairs(scores, genuine))
+
+
+def scored_pairs(scores: ArrayLike, genuine: ArrayLike) -> ScoredPairs:
+    """The scores of n pairs: ``scores`` (n,) finite, higher is more alike; ``genuine`` (n,) bool.
+
+    Raises InputError for another shape, type or length, or a score that is not finite.
+    """
+    values, labels = np.asarray(scores), np.asarray(genuine)
+    if values.size == labels.size == 0:
+        values, labels = values.astype(np.float64), labels.astype(np.bool_)
+    if values.dtype.kind != "f" or values.itemsize > 8:
+        raise InputError(f"scores must be floats of at most 64 bits; got {values.dtype}")
+    if labels.dtype != np.bool_:
+        raise InputError(f"genuine must be bool, True for a genuine pair; got {labels.dtype}")
+    if values.ndim != 1 or labels.shape != values.shape:
+        raise InputError(
+            "scores and genuine must be 1-d and of equal length, one a pair; "
+            f"got shapes {values.shape} and {labels.shape}"
+        )
+    values = values.astype(np.float64, copy=False)
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise InputError(
+            f"scores must be finite; {np.count_nonzero(~finite)} are not, "
+            f"the first is {values[first]} at pair {first}"
+        )
+    return ScoredPairs(values, labels, *_classes(values, labels))
+
+
+def _classes(
+    scores: NDArray[np.float64], is_genuine: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The genuine and the impostor scores, both in file order."""
+    genuine = np.empty(np.count_nonzero(is_genuine))
+    impostor = np.empty(len(scores) - len(genuine))
+    done = 0
+    for start in range(0, len(scores), _SPLIT_PIECE):
+        piece = scores[start : start + _SPLIT_PIECE]
+        labels = is_genuine[start : start + _SPLIT_PIECE]
+        at, rest = np.flatnonzero(labels), np.flatnonzero(~labels)
+        genuine[done : done + len(at)] = piece[at]
+        impostor[start - done : start - done + len(rest)] = piece[rest]
+        done += len(at)
+    return genuine, impostor
+
+
+def sweep_of(pairs: ScoredPairs) -> Sweep:
+    """The sorted sweep over checked pairs."""
+    # np.sort is SIMD, np.argsort costs 7 times as much and its gathers 2 more sorts. So the classes
+    # are sorted apart, which needs no argsort, and joined by searching the sorted genuine scores
+    # among the impostor scores (15,000,000 scores, benchmarks/figures.py --alternatives). Packing
+    # the label into a bit of the score would merge scores that differ in that bit.
+    genuine, impostor = np.sort(pairs.genuine), np.sort(pairs.impostor)
+    return Sweep(genuine, impostor, *_cuts(genuine, impostor))
+
+
+def _cuts(
+    genuine: NDArray[np.float64], impostor: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``impostors_below`` and ``correct`` of a Sweep, from both classes ascending."""
+    size = len(genuine)
+    below = np.empty(size, dtype=np.int64)
+    correct = np.empty(size + 1, dtype=np.int64)
+    # The genuine scores of a piece fall between those at its ends, so a piece searches only the
+    # impostor scores between them, which are in cache.
+    ends = np.searchsorted(impostor, genuine[_SEARCH_PIECE::_SEARCH_PIECE], side="left").tolist()
+    low = 0
+    for start, high in zip(range(0, size, _SEARCH_PIECE), [*ends, len(impostor)], strict=False):
+        part = slice(start, min(start + _SEARCH_PIECE, size))
+        counts = np.searchsorted(impostor[low:high], genuine[part], side="left") + low
+        below[part] = counts
+        # Equal genuine scores: the first cut among them is a threshold below them all; the later
+        # ones count fewer and so never win against it.
+        correct[part] = counts + np.arange(size - start, size - part.stop, -1)
+        low = high
+    correct[size] = len(impostor)
+    return below, correct
+
+
+def last_argmax(values: NDArray[np.int64]) -> int:
+    """The highest index at which the maximum stands."""
+    return len(values) - 1 - int(np.argmax(values[::-1]))
+
+
+def best_accuracy(s: Sweep) -> BestAccuracy | None:
+    """The exact maximum accuracy over the candidate thresholds, or None if a class is missing.
+
+    Candidates are every impostor score and one "below all"; no other threshold can do better. The
+    highest candidate wins a tie. "Below all" is the float just under the lowest score, so
+    ``score > threshold`` accepts every pair.
+    """
+    if s.one_sided:
+        return None
+    cut = last_argmax(s.correct)
+    below = int(s.impostors_below[cut]) if cut < len(s.genuine) else len(s.impostor)
+    best = int(s.correct[cut])
+    threshold = float(s.impostor[below - 1]) if below else below_all((s.genuine, s.impostor))
+    return BestAccuracy(best / (len(s.genuine) + len(s.impostor)), threshold, best)
+
+
+def auc(s: Sweep) -> float | None:
+    """Area under the ROC: the chance that a genuine score exceeds an impostor score.
+
+    Ties count one half (Mann-Whitney U / GI). None if a class is missing.
+    """
+    if s.one_sided:
+        return None
+    above = int(s.impostors_below.sum())
+    first_not_below = np.minimum(s.impostors_below, len(s.impostor) - 1)
+    is_tied = s.impostor[first_not_below] == s.genuine
+    last = np.searchsorted(s.impostor, s.genuine[is_tied], side="right")
+    tied = int((last - s.impostors_below[is_tied]).sum())
+    return (2 * above + tied) / (2 * len(s.genuine) * len(s.impostor))
+
+
+def eer(s: Sweep) -> EqualErrorRate | None:
+    """The equal error rate, or None if a class is missing.
+
+    The sweep's points are (FMR, FNMR) at "below all" and at each distinct score. Between the last
+    point with FMR > FNMR and the first with FMR <= FNMR both are taken as linear; the rate is
+    where they meet. The threshold belongs to whichever of the two points has the smaller gap (the
+    higher one on a tie), halfway to the next score: a threshold on a score itself would decide
+    that score by its last bit.
+    """
+    if s.one_sided:
+        return None
+    classes = (s.genuine, s.impostor)
+
+    def gap(threshold: float) -> float:
+        fmr, fnmr = error_rates(s, threshold)
+        return fmr - fnmr
+
+    # The gap never rises along a class, so the first score that closes it is found by bisection.
+    # Each class has one: at its highest score FMR is 0 (impostors) or FNMR is 1 (genuine).
+    crossed = [bisect.bisect_left(x, True, key=lambda v: gap(v) <= 0) for x in classes]
+    after = min(float(x[i]) for x, i in zip(classes, crossed, strict=True))
+    before = max(predecessor(x, after) for x in classes)
+    gap_before, gap_after = gap(before), gap(after)
+    fmr_before, fmr_after = error_rates(s, before)[0], error_rates(s, after)[0]
+    share = gap_before / (gap_before - gap_after)
+    rate = fmr_before + share * (fmr_after - fmr_before)
+    nearer = after if -gap_after <= gap_before else before
+    return EqualErrorRate(rate, threshold_above(nearer, classes))
+
+
+def tar_at_far(s: Sweep, far: float) -> TarAtFar | None:
+    """TAR at the largest FMR not above ``far`` (0 < far <= 1), with the FMR achieved.
+
+    Tied impostor scores are accepted together or not at all, so the FMR achieved can lie well
+    below ``far``. The threshold is the lowest with that FMR, halfway to the next score. None if a
+    class is missing or ``far`` is below 1/I: then fewer than one impostor is allowed, and the
+    FAR cannot be told from 0. Raises ValueError for a far outside (0, 1].
+    """
+    if not 0 < far <= 1:
+        raise ValueError(f"far must lie in (0, 1]; got {far}")
+    if s.one_sided:
+        return None
+    impostors, genuines = len(s.impostor), len(s.genuine)
+    # far * I rounds (0.29 * 100 < 29): what decides is the quotient that is reported.
+    allowed = min(round(far * impostors), impostors)
+    if allowed / impostors > far:
+        allowed -= 1
+    if allowed == 0:
+        return None
+    classes = (s.genuine, s.impostor)
+    lowest = float(s.impostor[-allowed - 1]) if allowed < impostors else -math.inf
+    fmr, _ = error_rates(s, lowest)
+    accepted = genuines - int(np.searchsorted(s.genuine, lowest, side="right"))
+    interval = wilson_interval(accepted, genuines)
+    if interval is None:
+        return None
+    return TarAtFar(accepted / genuines, fmr, threshold_above(lowest, classes), interval)
+
+
+def fmr_fnmr(s: Sweep) -> ErrorCurve | None:
+    """FMR and FNMR at "below all" and at every distinct score, or None if a class is missing.
+
+    The first point is (1, 0), the last (0, 1); FMR never rises and FNMR never falls.
+    """
+    if s.one_sided:
+        return None
+    classes = (s.genuine, s.impostor)
+    both = np.sort(np.concatenate(classes))
+    distinct = np.concatenate(([True], both[1:] != both[:-1]))
+    thresholds = np.concatenate(([below_all(classes)], both[distinct]))
+    rejected = np.searchsorted(s.impostor, thresholds, side="right")
+    missed = np.searchsorted(s.genuine, thresholds, side="right")
+    fmr = (len(s.impostor) - rejected) / len(s.impostor)
+    return ErrorCurve(thresholds, fmr, missed / len(s.genuine))
+
+
+def error_rates(s: Sweep, threshold: float) -> tuple[float, float]:
+    """FMR and FNMR of ``score > threshold``; both classes must have scores."""
+    matched = len(s.impostor) - int(np.searchsorted(s.impostor, threshold, side="right"))
+    missed = int(np.searchsorted(s.genuine, threshold, side="right"))
+    return matched / len(s.impostor), missed / len(s.genuine)
+
+
+def threshold_above(score: float, ascending: Sequence[NDArray[np.float64]]) -> float:
+    """The midpoint between ``score`` and the next higher score in any of the sorted arrays.
+
+    It decides these scores as ``score`` itself does, but none of them by its last bit. With no
+    higher score it is ``score``; from -inf ("below all") it is the float just under the lowest
+    score; between neighbouring floats, where no midpoint exists, it is ``score``.
+    """
+    if score == -math.inf:
+        return below_all(ascending)
+    positions = [int(np.searchsorted(x, score, side="right")) for x in ascending]
+    higher = [float(x[i]) for x, i in zip(ascending, positions, strict=True) if i < len(x)]
+    if not higher:
+        return score
+    middle = score / 2 + min(higher) / 2  # halved first: the sum of two huge scores overflows
+    return middle if score <= middle < min(higher) else score
+
+
+def predecessor(ascending: NDArray[np.float64], score: float) -> float:
+    """The highest value strictly below ``score``, -inf if there is none."""
+    position = int(np.searchsorted(ascending, score, side="left"))
+    return float(ascending[position - 1]) if position else -math.inf
+
+
+def below_all(ascending: Sequence[NDArray[np.float64]]) -> float:
+    """The float just under the lowest value of the sorted arrays, one of which must have some."""
+    lowest = min(float(x[0]) for x in ascending if len(x))
+    return float(np.nextafter(lowest, -math.inf))

@@ -1,0 +1,75 @@
+"""The input profile of an exported model, stored beside it as NAME.input.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from evaluator.errors import ModelError, cause_of
+from evaluator.files import read_bounded
+from evaluator.images.inputs import CHANNELS, PROFILES, InputSpec
+
+#: Bytes of the largest note that is read; those written have 150.
+NOTE_BYTES = 65_536
+
+_KEYS = ("profile", "channels", "sha256")
+
+
+def sidecar_path(model: Path) -> Path:
+    """Where the input of a model file or folder is stated: beside it, not inside."""
+    named = model if model.name else model.resolve()  # "." has none
+    return named.with_name(f"{named.name}.input.json")
+
+
+def write_sidecar(model: Path, spec: InputSpec, digest: str) -> None:
+    """States a model's input, for ``noted_input``. ``digest`` is the model's identity."""
+    stated = {"profile": spec.profile, "channels": spec.channels, "sha256": digest}
+    sidecar_path(model).write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
+
+
+def noted_input(model: Path, digest: str) -> tuple[str, str] | None:
+    """Profile and channels stated beside a model of this identity, or None if nothing is.
+
+    Raises ModelError if what is there is no such note, or belongs to another model.
+    """
+    path = sidecar_path(model)
+    stated = _stated(path)
+    if stated is None:
+        return None
+    profile, channels = stated["profile"], stated["channels"]
+    if profile not in PROFILES or channels not in CHANNELS:
+        raise ModelError(
+            f"{path}: unknown profile {cause_of(profile)[:40]!r} or channels "
+            f"{cause_of(channels)[:40]!r}; remove the file, and give --input"
+        )
+    if stated["sha256"] != digest:
+        raise ModelError(
+            f"{path}: states the input of another model than {model.name} is now; "
+            "remove it, and give --input"
+        )
+    return profile, "rgb" if channels == "gray" else channels
+
+
+def _stated(path: Path) -> dict[str, str] | None:
+    """The note's three texts; None where there is no note. Raises ModelError."""
+    try:
+        data = read_bounded(path, NOTE_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(
+            f"{path}: not a note on a model's input: {error.strerror or cause_of(error)}; remove it"
+        ) from None
+    try:
+        stated = json.loads(data)
+    except (ValueError, RecursionError):  # of UTF-8 too; brackets without end
+        stated = None
+    if (
+        not isinstance(stated, dict)
+        or set(stated) != set(_KEYS)
+        or not all(isinstance(value, str) for value in stated.values())
+    ):
+        raise ModelError(
+            f"{path}: expected {', '.join(_KEYS[:2])} and {_KEYS[2]}, as JSON; remove the file"
+        )
+    return stated

@@ -1,0 +1,34 @@
+"""How to load a model: what a user may say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What computes: each format's own runtime, or another one for all of them.
+NATIVE = "native"
+
+
+ENGINES = (NATIVE, "openvino")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
+    ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
+    use, ``precision`` (float32 or bfloat16), ``engine``, a name of ``ENGINES``, ``custom``,
+    ``module:Class`` names of Keras layers, and ``trust``, which lets code inside the file run.
+    """
+
+    profile: str | None = None
+    channels: str = "rgb"
+    size: tuple[int, int] | None = None
+    output: str | None = None
+    precision: str = "float32"
+    engine: str = NATIVE
+    custom: tuple[str, ...] = ()
+    trust: bool = False
+
+    @property
+    def trusted(self) -> bool:
+        """Whether code may run: asked for, or implied by naming a class to be imported."""
+        return self.trust or bool(self.custom)

@@ -1,0 +1,224 @@
+"""A result: one model on one bin, its figures, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluator.models.digests import identity_digest
+from evaluator.results.reading_rules import READING, measured_by, what_to_do
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evaluator.images.inputs import InputSpec
+    from evaluator.measure.evaluation import Measurement
+
+    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+SCHEMA = 1
+
+
+# How many unusable images a result names; the count is always whole.
+_NAMED_IMAGES = 20
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which model a result is of; ``input`` is {size: [h, w], range, channels, layout}.
+
+    ``data_sha256`` is of the files beside an .onnx model that hold its weights; it is in a result's
+    JSON only where there are such files.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    format: str
+    embedding_size: int
+    input: Mapping[str, Any]
+    data_sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """One digest of all the model's bytes: what tells models apart, here and in every list."""
+        return identity_digest(self.sha256, self.data_sha256)
+
+
+@dataclass(frozen=True)
+class BinRecord:
+    """Which bin a result is on, and its counts."""
+
+    name: str
+    path: str
+    sha256: str
+    pairs: int
+    genuine: int
+    impostor: int
+    images: int
+    unique_images: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes figures besides model, bin and input.
+
+    ``engine`` is in a result's JSON only where it is not ``native``: results that do not have it
+    were computed by their format's own runtime.
+    """
+
+    flip: str = "none"
+    decoder: str = "accurate"
+    precision: str = "float32"
+    nan: str = "fail"
+    engine: str = "native"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one bin, as stored. ``scores`` is the name of the HDF5 file beside it,
+    ``reading`` the version of the rules by which the model's file was read.
+    """
+
+    status: str
+    model: ModelRecord
+    bin: BinRecord
+    settings: Settings
+    figures: Mapping[str, Any] | None
+    non_finite: Mapping[str, Any]
+    cost: Mapping[str, float]
+    versions: Mapping[str, str]
+    created: str
+    scores: str | None = None
+    schema: int = SCHEMA
+    reading: int = READING
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
+    and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
+    slot where the bin's pairs file names them.
+    """
+
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.int64]
+    people: NDArray[np.int64] | None = None
+
+
+def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
+    """The numbers of the people on either side of these pairs; None where they are not known."""
+    if scores.people is None:
+        return None
+    return scores.people[0::2][pairs], scores.people[1::2][pairs]
+
+
+def make_result(
+    measurement: Measurement,
+    *,
+    name: str,
+    path: Path,
+    sha256: str,
+    model_format: str,
+    input_spec: InputSpec,
+    settings: Settings,
+    data_sha256: str | None = None,
+) -> Result:
+    """The Result of a Measurement by the model of that name, path, digests and format."""
+    from evaluator.metrics.all_figures import to_json
+
+    verification_set = measurement.bin
+    figures = measurement.figures
+    return Result(
+        status="ok" if figures is not None else "non_finite",
+        model=ModelRecord(
+            name=name,
+            path=str(path),
+            sha256=sha256,
+            format=model_format,
+            embedding_size=measurement.embedding_size,
+            input=input_json(input_spec),
+            data_sha256=data_sha256,
+        ),
+        bin=BinRecord(
+            name=verification_set.name,
+            path=str(verification_set.path),
+            sha256=verification_set.sha256,
+            pairs=len(measurement.genuine),
+            genuine=int(measurement.genuine.sum()),
+            impostor=int((~measurement.genuine).sum()),
+            images=len(measurement.images),
+            unique_images=int(measurement.images.max()) + 1,
+        ),
+        settings=settings,
+        figures=None if figures is None else to_json(figures),
+        non_finite={
+            "count": len(measurement.unusable),
+            "images": measurement.unusable[:_NAMED_IMAGES].tolist(),
+            "dropped_pairs": measurement.dropped_pairs,
+        },
+        cost={
+            "seconds": round(measurement.seconds, 4),
+            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+        },
+        versions=versions(settings.engine),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+    )
+
+
+def input_json(spec: InputSpec) -> dict[str, Any]:
+    """An InputSpec as results carry it."""
+    return {
+        "size": [spec.height, spec.width],
+        "range": spec.profile,
+        "channels": spec.channels,
+        "layout": spec.layout,
+    }
+
+
+def versions(engine: str = "native") -> dict[str, str]:
+    """Versions of what made a result, without importing any of it."""
+    import platform
+
+    names = {"zoo": "face-zoo", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
+    names |= {} if engine == Settings().engine else {engine: engine}
+    found = {key: _version(name) for key, name in names.items()}
+    return {"zoo": found.pop("zoo"), "python": platform.python_version(), **found}
+
+
+def _version(distribution: str) -> str:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """A result as its JSON object, keys in the documented order."""
+    parts = asdict(result)
+    if result.settings.engine == Settings().engine:
+        del parts["settings"]["engine"]
+    if result.model.data_sha256 is None:
+        del parts["model"]["data_sha256"]
+    return {"schema": parts.pop("schema"), **parts}
+
+
+# Formats of results that other systems made: no rule of ours read a model for them.
+_READ_ELSEWHERE = ("scores", "embeddings")
+
+
+def reading_problem(result: Result) -> str | None:
+    """Why a result is no answer any more, and what to do: its model was read by other rules than
+    today's. None for one that stands, as all do that were scored or embedded elsewhere.
+    """
+    if result.reading == READING or result.model.format in _READ_ELSEWHERE:
+        return None
+    return f"{measured_by(result.reading)}; {what_to_do(result.reading)}"

@@ -1,0 +1,256 @@
+"""A result, and the folder of results: JSON for figures, HDF5 for the scores beside it.
+
+What reads and lists results imports neither NumPy nor h5py; what touches scores does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluator.errors import ResultError, cause_of
+from evaluator.files import alone_in, read_bounded, remove_leftovers, remove_own
+from evaluator.results.check import json_object, plain, shown, wrong_part
+from evaluator.results.reading_rules import READING, measured_by, what_to_do
+from evaluator.results.record import (
+    SCHEMA,
+    BinRecord,
+    ModelRecord,
+    Result,
+    Scores,
+    Settings,
+    to_dict,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+# Of a pair, 41 bytes are stored, which packing cannot make more than a few per cent larger.
+_SCORES_BYTES_A_PAIR = 64
+_SCORES_BYTES = 1 << 20
+
+
+def result_path(
+    folder: Path,
+    *,
+    model: tuple[str, str],
+    bin: tuple[str, str],
+    settings: Settings,
+    profile: str,
+    channels: str,
+    output: str | None = None,
+    size: tuple[int, int] | None = None,
+) -> Path:
+    """Where the result of a model and bin with these settings stands.
+
+    ``model`` is (name, identity), ``bin`` (name, SHA-256).
+    ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
+    ``.json``: two settings of one model and bin are two results.
+    """
+    default = Settings()
+    named = [profile] if profile != "unit" else []
+    named += ["bgr"] if channels == "bgr" else []
+    named += [f"size-{size[0]}x{size[1]}"] if size is not None else []
+    named += [f"output-{_file_name(output)}"] if output is not None else []
+    named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
+    named += [
+        value
+        for value, usual in (
+            (settings.decoder, default.decoder),
+            (settings.precision, default.precision),
+            (settings.engine, default.engine),
+        )
+        if value != usual
+    ]
+    named += [f"nan-{settings.nan}"] if settings.nan != default.nan else []
+    stem = ".".join([f"{_file_name(bin[0])}-{bin[1][:8]}", *named])
+    return folder / f"{_file_name(model[0])}-{model[1][:8]}" / f"{stem}.json"
+
+
+def _file_name(name: str) -> str:
+    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
+    import tempfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
+    """Stores a result and its scores; returns it with the name of its scores file.
+
+    Each file is written under a temporary name and renamed, the JSON last. The scores file's name
+    is new at every call: a reader never sees half a file, and of two writers one's result stands
+    with that one's scores, never a mixture. What killed writers left in the folder is removed when
+    it is an hour old. Raises OSError, which names the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = None
+    if scores is not None:
+        import secrets
+
+        # Never a name used before: another writer may be about to remove that one as outdated.
+        name = f"{path.stem}.{secrets.token_hex(6)}.h5"
+        write_atomically(path.with_name(name), _scores_bytes(scores))
+    stored = replace(result, scores=name)
+    data = (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
+    with alone_in(path.parent):
+        before = _stored_scores_name(path)
+        write_atomically(path, data)
+    if before is not None and before != name:
+        remove_own(path.with_name(before), own_scores(path))
+    remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)
+    return stored
+
+
+def _stored_scores_name(path: Path) -> str | None:
+    """The scores that the result at a path has; None where what is there is no whole result."""
+    try:
+        return load_result(path).scores
+    except (OSError, ResultError):
+        return None
+
+
+def _scores_bytes(scores: Scores) -> bytes:
+    import numpy as np
+
+    from evaluator.results.scores_file import scores_bytes
+
+    arrays: dict[str, NDArray[np.generic]] = {
+        "scores": scores.scores,
+        "genuine": scores.genuine.astype(np.uint8),
+        "images": scores.images.astype(np.int64),
+    }
+    if scores.people is not None:
+        arrays["people"] = scores.people.astype(np.int64)
+    return scores_bytes(arrays)
+
+
+def own_scores(path: Path) -> re.Pattern[str]:
+    """What the scores files of the result stored at ``path`` are called, and no others."""
+    return re.compile(re.escape(path.stem) + r"\.[0-9a-f]{12}\.h5")
+
+
+def own_leftovers(path: Path, scores: str | None) -> re.Pattern[str]:
+    """What the temporary files of the result stored at ``path`` are called, and its scores files
+    but ``scores``, the one that it has now.
+    """
+    kept = "" if scores is None else f"(?!{re.escape(scores)}$)"
+    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
+    json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
+    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
+    return re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises OSError, which names it."""
+    import tempfile
+
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp lets only the owner read
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        # A write that fails, on a full disk say, knows no name of its own.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_result(path: Path) -> Result:
+    """The result stored at a path, measured by whatever rules (``reading_problem`` of it).
+
+    Raises ResultError, in one line, for a file of any content that is not one; FileNotFoundError
+    where there is none.
+    """
+    stored = json_object(path)
+    if type(stored.get("schema")) is not int or stored["schema"] != SCHEMA:
+        raise ResultError(
+            f"{path}: expected a result of schema {SCHEMA}; found {shown(stored.get('schema'))}"
+        )
+    stored.setdefault("reading", 0)
+    newer = type(stored["reading"]) is int and READING < stored["reading"] < 2**31
+    hint = (
+        f"{measured_by(stored['reading'])}; {what_to_do(stored['reading'])}"
+        if newer
+        else "remove it"
+    )
+    try:
+        stored["model"] = ModelRecord(**plain(stored["model"]))
+        stored["bin"] = BinRecord(**plain(stored["bin"]))
+        stored["settings"] = Settings(**plain(stored["settings"]))
+        for key in ("non_finite", "cost", "versions"):
+            stored[key] = plain(stored[key])
+        result = Result(**stored)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ResultError(f"{path}: not a whole result ({cause_of(error)}); {hint}") from None
+    wrong = wrong_part(result)
+    if not wrong and result.scores is not None and not own_scores(path).fullmatch(result.scores):
+        wrong = f"scores is {shown(result.scores)}, which is no file of this result"
+    if wrong:
+        raise ResultError(f"{path}: not a whole result ({wrong}); {hint}")
+    return result
+
+
+def load_scores(path: Path, result: Result) -> Scores:
+    """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
+    import numpy as np
+
+    from evaluator.results.scores_file import check_values, scores_arrays
+
+    name = result.scores
+    if name is None or own_scores(path).fullmatch(name) is None:
+        raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
+    file_path = path.with_name(name)
+    try:
+        # Read at once: another writer may replace the result while this one is looked at.
+        data = read_bounded(file_path, scores_limit(result))
+    except FileNotFoundError:
+        raise ResultError(
+            f"{file_path}: the scores of a result are gone; if it was not just measured again "
+            "elsewhere, use --fresh"
+        ) from None
+    except OSError as error:
+        raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
+    arrays = scores_arrays(file_path, data, result.bin.pairs)
+    people = arrays.get("people")
+    check_values(file_path, arrays["scores"], arrays["genuine"], genuine=result.bin.genuine)
+    return Scores(
+        scores=arrays["scores"].astype(np.float64),
+        genuine=arrays["genuine"].astype(np.bool_),
+        images=arrays["images"].astype(np.int64),
+        people=None if people is None else people.astype(np.int64),
+    )
+
+
+def scores_limit(result: Result) -> int:
+    """Bytes that the scores file of a result can have."""
+    return result.bin.pairs * _SCORES_BYTES_A_PAIR + _SCORES_BYTES
+
+
+def stored_results(folder: Path) -> Iterator[Path]:
+    """The paths of all results under a folder, in name order; what is no file is none."""
+    yield from sorted(path for path in folder.glob("*/*.json") if path.is_file())

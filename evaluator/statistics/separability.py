@@ -1,0 +1,228 @@
+"""Which of many models differ in a figure beyond noise: all couples at once, on shared pairs.
+
+`zoo compare` draws a bootstrap for one couple of models. A leaderboard of 20 has 190, so here the
+same variance is computed in closed form: a figure's error is, to first order, a sum of what each
+pair adds to it, and the variance of a difference is the sum of squares of the differences of these
+contributions. It is widened as `comparison.py` widens it: half a discordant pair on either
+side, pairs that share images, and the luck of fitted thresholds. The p-values agree with compare's
+up to the noise of its draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.metrics.protocols import kfold
+from evaluator.metrics.sweep import best_accuracy, eer, sweep
+from evaluator.results.record import Scores
+from evaluator.statistics.pair_tests import delong_test, holm_p_values
+from evaluator.statistics.resampling import Sharing
+from evaluator.statistics.student_t import two_sided_p_values
+from evaluator.statistics.threshold_luck import threshold_luck
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_FEW_ROWS = 50
+# The luck of fitted thresholds is sampled on neighbours in the ranking, whose order is in question.
+_LUCK_COUPLES = 3
+_LUCK_SWAPS = 120
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """What each pair adds to the error of a figure.
+
+    ``contributions`` (pairs,) sum to 0, and are 0 for a pair without a score; ``decision`` is what
+    one more wrong decision would change, 0 for a figure without decisions.
+    """
+
+    contributions: FloatArray
+    decision: float
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Variance of the difference of every two models' figures on a bin, and its t distribution's
+    degrees of freedom (inf: normal).
+    """
+
+    variances: FloatArray
+    freedom: float
+
+
+def accuracy_influence(scores: FloatArray, genuine: BoolArray, *, held_out: bool) -> Influence:
+    """Of an accuracy: decisions at the best threshold, or at those of the other folds.
+
+    To first order a fitted threshold moves no accuracy, since it stands at a maximum; what remains
+    is `threshold_luck.py`. Where there are no ten folds, the best threshold decides.
+    """
+    folds = kfold(scores, genuine) if held_out else None
+    if folds is not None:
+        correct = folds.correct
+    else:
+        best = best_accuracy(sweep(scores, genuine))
+        threshold = best.threshold if best else 0.0
+        correct = (scores > threshold) == genuine
+    return Influence((correct - correct.mean()) / len(correct), 1 / len(correct))
+
+
+def auc_influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+    """Of the area under the ROC curve: DeLong's placements, against a model that is constant."""
+    test = delong_test(scores, np.zeros(len(scores)), genuine)
+    return Influence(np.zeros(len(scores)) if test is None else test.contributions, 0.0)
+
+
+def eer_influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+    """Of the equal error rate: FMR and FNMR errors, weighted by how fast the other one moves.
+
+    Where FMR = FNMR at t, with densities f (impostor) and g (genuine) at t, the error of the rate
+    is (g dFMR + f dFNMR) / (f + g). The densities are taken from the scores nearest to t.
+    """
+    found = eer(sweep(scores, genuine))
+    if found is None:
+        return Influence(np.zeros(len(scores)), 0.0)
+    genuines, impostors = int(genuine.sum()), int((~genuine).sum())
+    distance = np.abs(scores - found.threshold)
+    nearest = min(len(scores), max(20, math.isqrt(len(scores))))
+    near = distance <= np.partition(distance, nearest - 1)[nearest - 1]
+    f, g = (near & ~genuine).sum() / impostors, (near & genuine).sum() / genuines
+    weight = g / (f + g)
+    accepted = scores > found.threshold
+    contributions = np.empty(len(scores))
+    false_accepts, false_rejects = accepted[~genuine], ~accepted[genuine]
+    contributions[~genuine] = weight * (false_accepts - false_accepts.mean()) / impostors
+    contributions[genuine] = (1 - weight) * (false_rejects - false_rejects.mean()) / genuines
+    return Influence(contributions, math.hypot(weight / impostors, (1 - weight) / genuines))
+
+
+def tar_influence(scores: FloatArray, genuine: BoolArray, *, far: float) -> Influence:
+    """Of TAR at a FAR: the errors of TAR, and those of FAR times the slope of the ROC curve there.
+
+    The slope is taken between 1.5 standard deviations below and above the allowed false accepts.
+    """
+    genuines, impostors = int(genuine.sum()), int((~genuine).sum())
+    if not genuines or not impostors:
+        return Influence(np.zeros(len(scores)), 0.0)
+    descending = np.sort(scores[~genuine])[::-1]
+    allowed = min(impostors - 1, math.floor(far * impostors + 1e-9))
+    accepted = scores > descending[allowed]
+    reach = 1 + math.ceil(1.5 * math.sqrt(allowed))
+    high, low = max(0, allowed - reach), min(impostors - 1, allowed + reach)
+    own = scores[genuine]
+    between = ((own > descending[low]) & (own <= descending[high])).mean()
+    slope = between * impostors / max(1, low - high)
+    contributions = np.empty(len(scores))
+    true_accepts, false_accepts = accepted[genuine], accepted[~genuine]
+    contributions[genuine] = (true_accepts - true_accepts.mean()) / genuines
+    contributions[~genuine] = -slope * (false_accepts - false_accepts.mean()) / impostors
+    return Influence(contributions, math.hypot(1 / genuines, slope / impostors))
+
+
+#: The functions of scores and labels that a figure names.
+INFLUENCES: Mapping[str, Callable[..., Influence]] = {
+    "accuracy": accuracy_influence,
+    "auc": auc_influence,
+    "eer": eer_influence,
+    "tar": tar_influence,
+}
+
+
+def neighbours_luck(scores: Sequence[Scores]) -> float:
+    """Times by which fitted thresholds multiply the variance of independent pairs, at least 1.
+
+    The mean over a few couples of neighbours; ``scores`` are of models in the order of the ranking.
+    """
+    couples = len(scores) - 1
+    if couples < 1:
+        return 1.0
+    starts = np.unique(np.linspace(0, couples - 1, min(couples, _LUCK_COUPLES)).astype(int))
+    found = []
+    for start in starts:
+        a, b = scores[start], scores[start + 1]
+        both = np.isfinite(a.scores) & np.isfinite(b.scores)
+        luck = threshold_luck(
+            a.scores[both],
+            b.scores[both],
+            a.genuine[both],
+            swaps=_LUCK_SWAPS // len(starts),
+            seed=int(start),
+        )
+        found.append(luck)
+    return float(np.mean(found))
+
+
+def differences_on_bin(
+    influences: Sequence[Influence], sharing: Sharing | None, luck: float
+) -> Differences:
+    """The variance (models, models) of every difference between models, on one bin."""
+    matrix = np.stack([each.contributions for each in influences])
+    decisions = np.array([each.decision for each in influences])
+    independent = _squared_differences(_products(matrix))
+    effect = np.ones_like(independent)
+    freedom = math.inf
+    if sharing is not None and sharing.method != "pairs":
+        clustered = sharing.method == "clusters"
+        units = sharing.effective_clusters if clustered else sharing.effective_nodes
+        gram = _cluster_gram(matrix, sharing.cluster) if clustered else _dyad_gram(matrix, sharing)
+        dependent = _squared_differences(gram) * units / max(units - 1, 1)
+        np.divide(dependent, independent, out=effect, where=independent > 0)
+        effect = np.maximum(effect, 1.0)
+        freedom = math.inf if clustered else max(1.0, units - 1)
+    more = np.maximum(decisions[:, None], decisions[None, :]) ** 2
+    return Differences((independent + more) * (effect + luck - 1), freedom)
+
+
+def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatArray:
+    """Two-sided p-values (models, models) of equal means over bins, by Holm over all couples.
+
+    ``means`` (models,) are the figures, averaged over the bins, which count as independent. The
+    diagonal is 1, as are couples whose difference has no variance to be judged by.
+    """
+    variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
+    gap = np.abs(means[:, None] - means[None, :])
+    z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
+    p = two_sided_p_values(z, min(each.freedom for each in bins))
+    rows, columns = np.triu_indices(len(means), 1)
+    corrected = np.ones_like(p)
+    corrected[rows, columns] = holm_p_values(p[rows, columns])
+    symmetric: FloatArray = np.minimum(corrected, corrected.T)
+    return symmetric
+
+
+def _squared_differences(gram: FloatArray) -> FloatArray:
+    """Squared distances of vectors from their products, never below 0."""
+    own = np.diag(gram)
+    return np.maximum(0.0, own[:, None] + own[None, :] - 2 * gram)
+
+
+def _cluster_gram(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
+    return _products(np.stack([np.bincount(group, weights=row) for row in matrix]))
+
+
+def _dyad_gram(matrix: FloatArray, sharing: Sharing) -> FloatArray:
+    """As `resampling.py` sums products over couples of pairs that share an end or both."""
+    two = sharing.left != sharing.right
+    ends = np.concatenate([sharing.left, sharing.right[two]])
+    by_end = _cluster_gram(np.concatenate([matrix, matrix[:, two]], axis=1), ends)
+    low = np.minimum(sharing.left, sharing.right)[two]
+    high = np.maximum(sharing.left, sharing.right)[two]
+    _, dyad = np.unique(low * sharing.nodes + high, return_inverse=True)
+    return by_end - _cluster_gram(matrix[:, two], dyad.astype(np.int64))
+
+
+def _products(matrix: FloatArray) -> FloatArray:
+    """Every product of two rows."""
+    # For few rows BLAS starts threads that take longer to meet than to work: on a machine whose
+    # two cores are busy 60 ms of processor time instead of 1.
+    products: FloatArray
+    if len(matrix) <= _FEW_ROWS:
+        products = np.einsum("ik,jk->ij", matrix, matrix)
+    else:
+        products = matrix @ matrix.T
+    return products

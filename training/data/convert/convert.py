@@ -1,0 +1,170 @@
+"""What every conversion of labelled faces shares: reading ahead, checking, and the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import InputError
+from training.data.convert.staging import write_whole
+from training.data.sources.faces import MANIFEST, FaceSet
+from training.data.sources.folders import image_format
+
+Progress = Callable[[int], None]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+_CHUNK = 32  # images a worker takes at a time
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion has left at ``out``; ``kept`` images were there from an earlier run."""
+
+    out: Path
+    images: int
+    classes: int
+    kept: int
+
+
+def in_order(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+    """``function`` of every item, in order, computed in threads a bounded stretch ahead."""
+    workers = max(2, os.cpu_count() or 1)
+    pending: deque[Future[list[Answer]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            pending.append(pool.submit(lambda part: [function(item) for item in part], chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def checked_digest(faces: FaceSet, written: Callable[[int], bytes | memoryview]) -> str:
+    """The set's ``images_digest``, after comparing both sides byte for byte.
+
+    Raises InputError naming the first image whose written bytes differ from the source's.
+    """
+
+    def digest(number: int) -> bytes:
+        source = faces.read(number)
+        if source != written(number):
+            raise changed(faces, number)
+        return hashlib.sha256(source).digest()
+
+    digests = np.empty((len(faces), 32), dtype=np.uint8)
+    for number, one in enumerate(in_order(digest, range(len(faces)))):
+        digests[number] = np.frombuffer(one, dtype=np.uint8)
+        if number % 4096 == 4095:
+            faces.release()
+    return images_digest(digests, faces.labels)
+
+
+def images_digest(digests: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """SHA-256 over the images' own SHA-256, shape (n, 32), person after person.
+
+    The same images give the same digest in every layout, whatever order it stores people in.
+    """
+    return hashlib.sha256(digests[np.argsort(labels, kind="stable")].tobytes()).hexdigest()
+
+
+def changed(faces: FaceSet, number: int) -> InputError:
+    """The error for an image that does not read back as its source has it."""
+    return InputError(
+        f"{faces.origin(number)}: what was written differs from it; did it change since an "
+        "unfinished run? Remove the .partial folder beside the output and run again"
+    )
+
+
+def encoded_image(faces: FaceSet, number: int) -> tuple[bytes | memoryview, str]:
+    """An image's bytes and their format. Raises InputError if it is none that we know."""
+    image = faces.read(number)
+    kind = image_format(image)
+    if kind is None:
+        raise InputError(
+            f"{faces.origin(number)}: expected a JPEG, PNG, BMP or WebP image, found "
+            f"{len(image)} bytes that begin with {bytes(image[:4]).hex(' ') or 'nothing'}"
+        )
+    return image, kind
+
+
+def image_size(image: bytes | memoryview, origin: str) -> tuple[int, int]:
+    """Height and width in pixels, from the image's own header. Raises InputError without one."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            return opened.height, opened.width
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{origin}: no image that can be opened: {error}") from None
+
+
+def write_manifest(
+    stage: Path,
+    faces: FaceSet,
+    plan: dict[str, Any],
+    kind: str,
+    digest: str,
+    *,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Notes beside the data what it is: counts, names in the ids' order, and digests.
+
+    ``digest`` is the set's ``images_digest``; ``size`` is height and width where all share one.
+    """
+    files = [path for path in sorted(stage.iterdir()) if path.is_file() and path.name[0] != "."]
+    manifest = {
+        "schema": 1,
+        "kind": kind,
+        "classes": len(faces.names),
+        "images": len(faces),
+        "size": size,
+        "images_sha256": digest,
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            for path in files
+            if path.name != MANIFEST
+        },
+        "plan": plan,
+        "names": list(faces.names),
+    }
+    write_whole(stage / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def check_files(out: Path, manifest: dict[str, Any]) -> None:
+    """Raises InputError if a file that the manifest of ``out`` lists is gone or has changed."""
+    for name, noted in manifest["files"].items():
+        path = out / name
+        if not path.exists() or file_sha256(path) != noted["sha256"]:
+            raise InputError(
+                f"{path}: expected it as an earlier run wrote it, found it "
+                f"{'changed' if path.exists() else 'gone'}; pass --force to write all again"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def counted(steps: Iterable[Answer], progress: Progress | None) -> Iterator[Answer]:
+    """The steps as they come, each reported to ``progress`` as one image."""
+    for step in steps:
+        if progress:
+            progress(1)
+        yield step

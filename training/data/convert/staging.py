@@ -1,0 +1,110 @@
+"""A folder that is built under another name and appears, whole, when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluator.errors import InputError
+from evaluator.files import alone_in
+from training.data.sources.faces import MANIFEST, read_manifest
+
+PLAN = ".plan.json"
+
+
+def finished(out: Path, plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of ``out`` if this very plan has already made it, else None."""
+    if not (out / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_manifest(out / MANIFEST)
+    except InputError:  # somebody else's manifest.json; `staged` then refuses the folder
+        return None
+    return manifest if manifest.get("plan") == dict(plan) else None
+
+
+@contextlib.contextmanager
+def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterator[Path]:
+    """A folder beside ``out`` to build in; it becomes ``out`` when the block ends without error.
+
+    After an error or a kill it stays, and the next call with the same plan gets it back with what
+    it holds, while another plan starts afresh. One process at a time works in it. What already
+    stands at ``out`` is left alone, or with ``force`` renamed to ``out`` + ".old".
+
+    Raises InputError if ``out`` is there already, or if another process works in the folder.
+    """
+    out = out.resolve()
+    stage = out.with_name(f".{out.name}.partial")
+    if _occupied(out) and not force:
+        raise InputError(
+            f"{out}: expected a new or empty folder, found files that this command would not "
+            "write again; name another, or pass --force, which moves them to a .old beside it"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(stage):
+        _claim(stage, plan)
+        yield stage
+        if _occupied(out):
+            out.rename(_free_name(out))
+        elif out.is_dir():
+            out.rmdir()
+        stage.rename(out)
+        (out / PLAN).unlink()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a small file so that it is there whole or not at all."""
+    half = path.with_name(path.name + ".partial")
+    half.write_text(text, encoding="utf-8", newline="\n")
+    half.replace(path)
+
+
+def _occupied(out: Path) -> bool:
+    return out.is_file() or (out.is_dir() and any(out.iterdir()))
+
+
+def _free_name(out: Path) -> Path:
+    names = (out.with_name(f"{out.name}.old{suffix}") for suffix in _suffixes())
+    return next(name for name in names if not name.exists())
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    number = 2
+    while True:
+        yield f"-{number}"
+        number += 1
+
+
+def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
+    """Makes the stage this plan's; what another plan has left half done there is deleted."""
+    note = stage / PLAN
+    if note.is_file():
+        if json.loads(note.read_text(encoding="utf-8")) == dict(plan):
+            return
+        for entry in stage.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    elif any(entry.name != PLAN + ".partial" for entry in stage.iterdir()):
+        raise InputError(f"{stage}: expected to build in it, found other files; move them away")
+    write_whole(note, json.dumps(dict(plan)))
+
+
+@contextlib.contextmanager
+def _locked(stage: Path) -> Iterator[None]:
+    """The folder, made if need be, for this process alone; a kill frees it."""
+    stage.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(stage, wait=False))
+        except BlockingIOError:
+            raise InputError(
+                f"{stage}: another process is at this very conversion; wait for it"
+            ) from None
+        yield

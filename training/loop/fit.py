@@ -1,0 +1,192 @@
+"""The training run: stages, epochs and segments of steps, with a checkpoint after each segment.
+
+Keras's fit runs from one event to the next (checkpoint, verification, end of epoch); between two
+calls all state lies still and is saved as a whole, on any backend. Where several processes train
+together each of them goes through all of this in step; the lead alone reads and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins.verification_set import VerificationSet
+from training.data.batches.pipeline import TrainingData
+from training.loop.epoch_end import end_epoch, look_at_bins
+from training.loop.saving import (
+    assign,
+    export,
+    load_all,
+    load_start_centers,
+    save_all,
+    save_centers,
+    whole_arrays,
+    write_skipped,
+)
+from training.loop.segments import next_event, train_segment, verification_due
+from training.loop.session import Outcome, Position, Reporter, Session, Step, learning_rate
+from training.network.assembly import embedding_model, shared_weights, stage_model
+from training.processes.team import ALONE, Team, share
+from training.recipes.recipe import Recipe, Stage
+from training.run.checkpoints import read_state, remove_unfinished
+from training.run.runs import RunEntry, RunFolder, cut_to, write_entry
+from training.triplets.stage import epoch_order_of_triplets
+
+__all__ = ["Outcome", "Position", "Reporter", "Step", "train"]
+
+
+def train(
+    recipe: Recipe,
+    data: TrainingData,
+    run: RunFolder,
+    *,
+    entry: RunEntry,
+    sets: Sequence[VerificationSet],
+    report: Reporter,
+    team: Team = ALONE,
+    head_parts: int = 1,
+) -> Outcome:
+    """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
+
+    Of a team all processes call this; folder, bins and words are the lead's. ``head_parts`` is
+    that of `stage_model`.
+
+    Raises DivergedError where the loss stops being a number, InputError for data that cannot be
+    read, OSError where the disk is full: the last checkpoint stays whole, and a resumed run goes
+    on from it.
+    """
+    keras.utils.set_random_seed(recipe.data.seed)
+    if recipe.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    position = _last_position(run, team)
+    session = Session(
+        recipe,
+        data,
+        run,
+        entry,
+        sets,
+        report,
+        position,
+        embedding_model(recipe),
+        team,
+        bool(share(team, len(sets))),
+        head_parts,
+    )
+    whole = position.finished
+    if not whole:
+        _train_stages(session)
+    elif share(team, not run.model.exists()):
+        _restore(session)
+    position = session.position
+    if team.lead and (not run.model.exists() or (recipe.export == "last" and not whole)):
+        export(session)
+    if team.lead:
+        write_entry(run, entry, recipe)
+    write_skipped(session)
+    return Outcome(position.steps_done, position.best, position.best_step)
+
+
+def _last_position(run: RunFolder, team: Team) -> Position:
+    """Where the last checkpoint stood, in all processes; what came after it is taken away."""
+    state = None
+    if team.lead:
+        for path in (run.last, run.best):
+            remove_unfinished(path)
+        for left in run.path.glob(f".*.{run.model.name}"):
+            left.unlink()
+        state = read_state(run.last) if run.last.exists() else {}
+        cut_to(run.log, state.get("log_bytes", 0))
+        cut_to(run.verification, state.get("verification_bytes", 0))
+    return Position(**share(team, state))
+
+
+def _train_stages(session: Session) -> None:
+    position = session.position
+    resumed = position.steps_done > 0
+    shared: list[Any] = []
+    for number, stage in enumerate(session.recipe.stages):
+        if number < position.stage:
+            continue
+        if number:
+            # What a stage draws must not depend on what was built before it: a resumed run builds
+            # less, and so do the processes that export nothing.
+            keras.utils.set_random_seed(session.recipe.data.seed + number)
+        model = stage_model(
+            session.recipe,
+            stage,
+            session.embedding,
+            classes=len(session.data.faces.names),
+            steps_per_epoch=session.data.steps,
+            head_parts=session.head_parts,
+        )
+        for old, new in zip(shared, shared_weights(model), strict=False):
+            assign(new, old)
+        if resumed:
+            load_all(session, model, session.run.last)
+            resumed = False
+        elif number == 0:
+            load_start_centers(session, model)
+        session.clock_started = None
+        while position.epoch < stage.epochs:
+            _train_epoch(session, model, stage)
+        shared = whole_arrays(model, shared_weights(model))
+        position.stage, position.epoch, position.plateau = number + 1, 0, {}
+    save_centers(session, model)
+    position.finished = True
+    # The position alone changes: the variables are those of the last stage.
+    save_all(session, model, best=False)
+
+
+def _restore(session: Session) -> None:
+    """Gives the embedding model of a finished run the weights that are exported."""
+    recipe, run = session.recipe, session.run
+    path = run.best if recipe.export == "best" and run.best.exists() else run.last
+    stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
+    model = stage_model(
+        recipe,
+        recipe.stages[min(stage, len(recipe.stages) - 1)],
+        session.embedding,
+        classes=len(session.data.faces.names),
+        steps_per_epoch=session.data.steps,
+        head_parts=session.head_parts,
+    )
+    load_all(session, model, path)
+
+
+def _train_epoch(session: Session, model: keras.Model, stage: Stage) -> None:
+    """The rest of the epoch that the position is in."""
+    position, data = session.position, session.data
+    if not stage.learning_rate.by_step:
+        model.optimizer.learning_rate = learning_rate(session, stage)
+    order = _order(session, stage)
+    session.epoch_steps = data.steps if order is None else -(-len(order) // data.batch)
+    while position.step < session.epoch_steps:
+        train_segment(session, model, order, next_event(session))
+        if position.step < session.epoch_steps:
+            improved = look_at_bins(session)[1] if verification_due(session) else False
+            save_all(session, model, best=improved)
+    end_epoch(session, model, stage)
+
+
+def _order(session: Session, stage: Stage) -> NDArray[np.int64] | None:
+    """The images of this epoch in order where triplets decide it; None elsewhere."""
+    if stage.triplets is None:
+        return None
+    position = session.position
+    order, line = epoch_order_of_triplets(
+        stage.triplets,
+        session.data,
+        session.embedding,
+        epoch=position.epochs_done,
+        step=position.step,
+        saved=session.run.path / "triplets.npz",
+    )
+    if line:
+        session.report.say(line)
+    return order

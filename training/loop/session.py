@@ -1,0 +1,124 @@
+"""What the functions of one training run share: its recipe, data, models and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from evaluator.bins.verification_set import VerificationSet
+from training.data.batches.pipeline import TrainingData
+from training.loop.callbacks import PlateauState
+from training.processes.team import Team
+from training.recipes.recipe import Recipe, Stage
+from training.run.runs import RunEntry, RunFolder
+from training.triplets.stage import steps_an_epoch
+
+
+@dataclass
+class Position:
+    """Where a run stands; all of it is in each checkpoint.
+
+    ``stage`` and ``epoch`` (within the stage) count from 0, ``step`` is the next step of the
+    epoch. ``epoch_seconds`` are those of its steps; ``timed_steps`` took ``timed_seconds`` without
+    a first one, which compiles. The bytes are those of the log and of the verification lines that
+    belong to it.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    epochs_done: int = 0
+    steps_done: int = 0
+    loss_sum: float = 0.0
+    accuracy_sum: float = 0.0
+    active_sum: float = 0.0
+    spread_sum: float = 0.0
+    epoch_seconds: float = 0.0
+    timed_seconds: float = 0.0
+    timed_steps: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    best_by_bin: dict[str, float] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
+    log_bytes: int = 0
+    verification_bytes: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress line shows: ``done`` of ``total`` steps, the means of this epoch so far."""
+
+    stage: int
+    epoch: int
+    epochs: int
+    done: int
+    total: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where a run's words go: whole lines, and what a progress line shows."""
+
+    say: Callable[[str], None]
+    step: Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its steps, and the best aggregate of verification with the step it had."""
+
+    steps: int
+    best: float | None
+    best_step: int | None
+
+
+@dataclass
+class Session:
+    """One run in this process. Only the team's lead has bins in ``sets`` (``verified`` says whether
+    it has) and writes into the folder; ``local`` is its own copy of the embedding model where
+    several processes train.
+    """
+
+    recipe: Recipe
+    data: TrainingData
+    run: RunFolder
+    entry: RunEntry
+    sets: Sequence[VerificationSet]
+    report: Reporter
+    position: Position
+    embedding: keras.Model
+    team: Team
+    verified: bool
+    head_parts: int = 1
+    exported: keras.Model | None = None
+    local: keras.Model | None = None
+    clock_started: float | None = None
+    clock_steps: int = 0
+    epoch_steps: int = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Those of the whole run."""
+        steps = steps_an_epoch(self.recipe, self.data.faces.labels[self.data.train])
+        return sum(n * stage.epochs for n, stage in zip(steps, self.recipe.stages, strict=True))
+
+
+def learning_rate(session: Session, stage: Stage) -> float:
+    """The rate where the position is (at an epoch's end: at its last step)."""
+    position = session.position
+    if stage.learning_rate.by_step:
+        at = position.epoch + max(position.step - 1, 0) / session.epoch_steps
+    else:
+        at = float(position.epoch)
+    rate = stage.learning_rate.over(stage.epochs)(at)
+    if stage.plateau is None:
+        return rate
+    return max(rate * PlateauState(**position.plateau).multiplier, stage.plateau.min_rate)

@@ -1,0 +1,52 @@
+"""Weights to go on from: another model's, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from evaluator.errors import InputError
+from evaluator.models.formats import model_format
+from evaluator.models.keras.load import embedding_model
+from evaluator.models.load import check_model
+from evaluator.models.options import LoadOptions
+from training.network.centers import CenterLoss  # noqa: F401 - registers what a model file may hold
+
+_FORMATS = ("keras", "keras-h5")
+
+
+def start_weights(model: keras.Model, start: str) -> None:
+    """Puts the weights of a model file, or of a run's folder, into a model of the same layers.
+
+    The file is ``.keras`` or ``.h5``, also one that Keras 2 wrote; of one with more outputs than
+    the embedding, as the founding checkpoints have, the part up to it.
+
+    Raises:
+        InputError: no such file, not a Keras model, or other layers.
+    """
+    path = Path(start)
+    if path.is_dir() and (path / "basic_model.keras").is_file():
+        path = path / "basic_model.keras"
+    check_model(path, LoadOptions())
+    if model_format(path) not in _FORMATS:
+        raise InputError(
+            f"model.start {path}: expected a Keras model (.keras, .h5) or a run's folder, whose "
+            f"weights can be trained on; found {model_format(path)}"
+        )
+    found, _ = embedding_model(path, LoadOptions())
+    shapes = [tuple(weight.shape) for weight in model.weights]
+    others = [tuple(weight.shape) for weight in found.weights]
+    if shapes != others:
+        pairs = zip(shapes, others, strict=False)
+        number = next(
+            (i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, (shapes, others)))
+        )
+        expected = shapes[number] if number < len(shapes) else "no more"
+        has = others[number] if number < len(others) else "no more"
+        raise InputError(
+            f"{path}: expected the layers of {model.name} with {len(shapes)} weights, found "
+            f"{len(others)}; weight {number + 1} is {has} and not {expected}: set model.backbone, "
+            "model.embedding_size and model.pooling to what the file was trained with"
+        )
+    model.set_weights(found.get_weights())

@@ -1,0 +1,273 @@
+"""The parts of a recipe: what each says, its default and its limits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evaluator.errors import InputError
+from training.recipes.schedules import Schedule, make_schedule
+
+Place = tuple[str | int, ...]
+Fail = Callable[[Place, str], Exception]
+
+BACKBONES = (
+    "resnet50v2",
+    "resnet101v2",
+    "mobilenetv2",
+    "mobilefacenet",
+    "iresnet50",
+    "conv4",
+    "mlp",
+)
+POOLINGS = ("gap", "gdc", "e", "none")
+# The losses on embeddings themselves: on triplets found before the epoch, and in each batch.
+MINED_LOSSES = ("triplet",)
+BATCH_LOSSES = ("triplet_semihard", "triplet_batch_hard", "triplet_batch_all")
+TRIPLET_LOSSES = MINED_LOSSES + BATCH_LOSSES
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Those of `images.inputs`, which imports NumPy; reading models.yaml must not. A test holds the
+# two together.
+PROFILES = ("unit", "symmetric", "insightface", "raw")
+CHANNELS = ("rgb", "bgr", "gray")
+# The names in `network.losses.MARGINS`, which imports Keras; a test holds the two together.
+MARGIN_PRESETS = ("arcface", "cosface", "combined", "seed", "seed_swapped", "seed_threshold")
+# Schedules that the founding systems change between epochs; the others change with every step.
+EPOCH_SCHEDULES = ("constant", "seed")
+# Those that end at a number of epochs.
+DECAYING_SCHEDULES = ("polynomial", "cosine")
+
+
+class RecipeError(InputError):
+    """A recipe cannot be used; the message says which key, what was expected and what was found."""
+
+
+def _one_of(*names: str, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"choices": names})
+
+
+def _number(low: float, high: float = float("inf"), default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What is done to a training image at random, each a pure function of seed, epoch and image.
+
+    ``flip``: half of the images are mirrored; ``crop_px``: shifted by up to so many pixels each
+    way, edges repeated; ``cutout_px``: a square of this side turned gray; ``randaugment_ops``: so
+    many operations drawn from a table, at ``randaugment_magnitude`` of 10 (Cubuk et al., 2020).
+    """
+
+    flip: bool = True
+    crop_px: int = _number(0, 64, default=0)
+    cutout_px: int = _number(0, 512, default=0)
+    randaugment_ops: int = _number(0, 8, default=0)
+    randaugment_magnitude: float = _number(0, 10, default=5.0)
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """How images are split, ordered and kept.
+
+    ``validation``: share of the images held back; each person keeps at least one for training.
+    ``source``: ``digits`` (scikit-learn's) or ``mnist`` stand where --data gives none.
+    ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory``
+    keeps decoded pixels, ``auto`` does so below 4 GB. ``class_weights``: ``balanced`` weighs an
+    image by the inverse of how many its person has.
+    """
+
+    source: str = _one_of("none", "digits", "mnist", default="none")
+    validation: float = _number(0, 0.9, default=0.05)
+    seed: int = _number(0, 2**31 - 1, default=0)
+    cache: str = _one_of("auto", "memory", "none", default="auto")
+    class_weights: str = _one_of("none", "balanced", default="none")
+    augment: Augment = Augment()
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What pixels the model sees: the evaluator's input profile, so that the exported model is
+    evaluated on just what it was trained on. ``size`` is (height, width).
+    """
+
+    profile: str = _one_of(*PROFILES, default="unit")
+    channels: str = _one_of(*CHANNELS, default="rgb")
+    size: tuple[int, int] = (112, 112)
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The embedding model: backbone, where its weights start, and what follows it.
+
+    ``pooling``: ``gap`` (global average, dropout, Dense), ``gdc`` (global depthwise convolution)
+    or ``e`` (insightface's batch norm, dropout, Dense, batch norm). The backbone ``mlp`` is two
+    dense layers, 256 and the embedding, with pooling ``none``. ``start``: a model file or the
+    folder of a run (to `zoo train` also an entry's name) with the same layers; training goes on
+    from its weights.
+    """
+
+    backbone: str = _one_of(*BACKBONES)
+    weights: str = _one_of("none", "imagenet", default="none")
+    embedding_size: int = _number(2, 65536, default=512)
+    dropout: float = _number(0, 0.95, default=0.1)
+    pooling: str = _one_of(*POOLINGS, default="gap")
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """``softmax``, or ``margin`` with a ``preset`` and what differs from it (`MarginSoftmax`), or a
+    loss of ``training.network.triplet_losses`` with one margin, whose name says its unit.
+    """
+
+    name: str = _one_of("softmax", "margin", *TRIPLET_LOSSES)
+    preset: str | None = _one_of(*MARGIN_PRESETS, default=None)
+    angular_mul: float | None = _number(1e-6, 16, default=None)
+    angular_add: float | None = _number(-3.2, 3.2, default=None)
+    cosine_sub: float | None = _number(-2, 2, default=None)
+    scale: float | None = _number(1e-6, 1e6, default=None)
+    fallback: str | None = _one_of("linear", "cosine", "none", default=None)
+    margin_cosine: float | None = _number(1e-6, 2, default=None)
+    margin_euclidean: float | None = _number(1e-6, 1e6, default=None)
+    margin_squared_euclidean: float | None = _number(1e-6, 1e6, default=None)
+    unit_length: bool | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """``weight_decay`` is added to the gradient by ``sgd`` (L2, as PyTorch does it) and
+    decoupled from it, times the rate, by ``adam`` and ``adamax`` (as Keras does it).
+    """
+
+    name: str = _one_of("adamax", "adam", "sgd")
+    momentum: float = _number(0, 0.9999, default=0.0)
+    weight_decay: float = _number(0, 1, default=0.0)
+    clip_norm: float = _number(0, default=0.0)
+
+
+@dataclass(frozen=True)
+class RateRecipe:
+    """A schedule of ``schedules.py`` by name; ``options`` are its keyword arguments."""
+
+    name: str
+    options: Mapping[str, float]
+    warmup_epochs: float = 0.0
+
+    def over(self, epochs: int) -> Schedule:
+        """The schedule in a stage of so many epochs: what decays, decays over all of them unless
+        the recipe states its own ``epochs``.
+        """
+        options = with_epochs(self.name, self.options, epochs)
+        return make_schedule(self.name, warmup_epochs=self.warmup_epochs, **options)
+
+    @property
+    def by_step(self) -> bool:
+        """Whether the rate changes with every step, not only between epochs."""
+        return self.name not in EPOCH_SCHEDULES or self.warmup_epochs > 0
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The rate is multiplied by ``factor`` after ``patience`` epochs without a better figure."""
+
+    monitor: str = _one_of("loss", "accuracy", "val_loss", "val_accuracy", default="val_loss")
+    factor: float = _number(1e-6, 0.999, default=0.1)
+    patience: int = _number(1, default=5)
+    min_rate: float = _number(0, default=0.0)
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Where the batches of a triplet loss come from.
+
+    ``sampler``: ``mined``: each epoch, ``images`` of up to ``people`` people are embedded and each
+    violated pair gets a negative by ``choice`` (`mine_triplets`, whose ``alpha_cosine``,
+    ``candidates`` and ``index`` these are; ``memory_mb`` bounds its block of cosines);
+    ``sliding_window``: neighbours of each person's shuffled images and any other's image, drawn
+    anew for each epoch, ``rounds`` times over all people; ``balanced``: batches of ``people``
+    people with ``images`` each.
+    """
+
+    sampler: str = _one_of("mined", "sliding_window", "balanced")
+    people: int = _number(1, default=10000)
+    images: int = _number(1, 1000, default=5)
+    rounds: int = _number(1, 10000, default=1)
+    choice: str = _one_of("random", "semi_hard", "hardest", "distance_weighted", default="random")
+    alpha_cosine: float = _number(1e-6, 2, default=0.2)
+    candidates: int = _number(0, 100000, default=0)
+    index: str = _one_of("exact", "faiss", default="exact")
+    memory_mb: int = _number(1, default=256)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One compile of the seed: a loss, a fresh optimizer, and some epochs of it.
+
+    ``freeze``: ``backbone`` holds the layers up to the pooling, ``embedding`` the whole embedding
+    model (the seed's ``basic_model.trainable = False``), batch norms at inference.
+    """
+
+    loss: LossRecipe
+    optimizer: OptimizerRecipe
+    learning_rate: RateRecipe
+    epochs: int = _number(1)
+    head: str = _one_of("norm_dense", "dense", "none", default="norm_dense")
+    freeze: str = _one_of("none", "backbone", "embedding", default="none")
+    plateau: Plateau | None = None
+    triplets: Triplets | None = None
+
+
+@dataclass(frozen=True)
+class Center:
+    """Center loss beside each stage's own: ``factor`` times it; centers move by ``alpha``.
+
+    ``start``: a ``centers.npy`` of the same people, as the founding system's or a former run's;
+    without it centers start at zero.
+    """
+
+    alpha: float = _number(1e-6, 1, default=0.5)
+    factor: float = _number(1e-9, default=1.0)
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Bins that are evaluated at the end of each epoch, and every so many steps if not 0.
+
+    The best weights are those with the highest ``figure``, averaged over the bins (``mean``) or
+    of the worst one (``min``).
+    """
+
+    bins: tuple[str, ...] = ()
+    every_steps: int = _number(0, default=0)
+    figure: str = _one_of("accuracy", "kfold", "auc", default="accuracy")
+    aggregate: str = _one_of("mean", "min", default="mean")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run. ``checkpoint_steps``: steps between two checkpoints;
+    ``export``: which weights ``basic_model.keras`` gets; ``deterministic``: TensorFlow's slower
+    kernels whose results do not depend on timing, for a GPU.
+    """
+
+    model: ModelRecipe
+    stages: tuple[Stage, ...]
+    batch: int = _number(1, 65536, default=128)
+    data: DataRecipe = DataRecipe()
+    preprocess: Preprocess = Preprocess()
+    center: Center | None = None
+    precision: str = _one_of(*PRECISIONS, default="float32")
+    xla: bool = False
+    deterministic: bool = False
+    verification: Verification = Verification()
+    checkpoint_steps: int = _number(1, default=1000)
+    export: str = _one_of("best", "last", default="best")
+
+
+def with_epochs(name: str, options: Mapping[str, float], epochs: int) -> dict[str, float]:
+    """A schedule's options, with the stage's ``epochs`` where it ends with them."""
+    return {"epochs": epochs, **options} if name in DECAYING_SCHEDULES else dict(options)

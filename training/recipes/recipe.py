@@ -1,0 +1,127 @@
+"""Recipes: everything that decides what a training run does, checked before anything runs.
+
+A recipe comes as plain mappings, lists and scalars, as YAML gives them. Where a value stands in
+its file is the caller's knowledge: complaints go through ``fail(place, message)``, ``place`` being
+the keys and indices that lead to the value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from training.recipes.checks import check_stage
+from training.recipes.parts import (
+    BACKBONES,
+    BATCH_LOSSES,
+    CHANNELS,
+    DECAYING_SCHEDULES,
+    EPOCH_SCHEDULES,
+    MARGIN_PRESETS,
+    MINED_LOSSES,
+    POOLINGS,
+    PRECISIONS,
+    PROFILES,
+    TRIPLET_LOSSES,
+    Augment,
+    Center,
+    DataRecipe,
+    Fail,
+    LossRecipe,
+    ModelRecipe,
+    OptimizerRecipe,
+    Place,
+    Plateau,
+    Preprocess,
+    RateRecipe,
+    Recipe,
+    RecipeError,
+    Stage,
+    Triplets,
+    Verification,
+)
+from training.recipes.reading import built
+from training.recipes.settings import with_settings
+
+__all__ = [
+    "BACKBONES",
+    "BATCH_LOSSES",
+    "CHANNELS",
+    "DECAYING_SCHEDULES",
+    "EPOCH_SCHEDULES",
+    "MARGIN_PRESETS",
+    "MINED_LOSSES",
+    "POOLINGS",
+    "PRECISIONS",
+    "PROFILES",
+    "TRIPLET_LOSSES",
+    "Augment",
+    "Center",
+    "DataRecipe",
+    "Fail",
+    "LossRecipe",
+    "ModelRecipe",
+    "OptimizerRecipe",
+    "Place",
+    "Plateau",
+    "Preprocess",
+    "RateRecipe",
+    "Recipe",
+    "RecipeError",
+    "Stage",
+    "Triplets",
+    "Verification",
+    "parse_recipe",
+    "summary",
+    "to_plain",
+    "with_settings",
+]
+
+
+def parse_recipe(value: Any, fail: Fail) -> Recipe:
+    """The recipe that plain data describes; raises what ``fail`` gives for the first mistake."""
+    recipe = built(Recipe, value, (), fail)
+    if not recipe.stages:
+        raise fail(("stages",), "expected at least one stage")
+    if recipe.xla and recipe.deterministic:
+        # Keras would go on without XLA, with a warning.
+        raise fail(("xla",), "TensorFlow has no deterministic XLA: expected xla or deterministic")
+    for number, stage in enumerate(recipe.stages):
+        check_stage(stage, ("stages", number), recipe, fail)
+    return recipe
+
+
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    """Plain data that ``parse_recipe`` turns into an equal recipe."""
+    return typing.cast(dict[str, Any], _plain(recipe))
+
+
+def summary(recipe: Recipe) -> list[str]:
+    """The recipe in a line for the model and one for each stage."""
+    model = recipe.model
+    lines = [
+        f"{model.backbone} (weights {model.weights}), {model.pooling}, {model.embedding_size}; "
+        f"batch {recipe.batch}, {recipe.precision}, held back {100 * recipe.data.validation:g} %"
+        + (f"; center loss x {recipe.center.factor:g}" if recipe.center else "")
+    ]
+    for stage in recipe.stages:
+        loss = stage.loss.preset or stage.loss.name
+        loss = f"margin {loss}" if stage.loss.name == "margin" else loss
+        lines.append(
+            f"{stage.epochs} epochs of {loss}, "
+            f"{stage.optimizer.name}, rate {stage.learning_rate.over(stage.epochs)(0):g} "
+            f"({stage.learning_rate.name})"
+            + (f", {stage.freeze} frozen" if stage.freeze != "none" else "")
+        )
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, RateRecipe):
+        named = {"name": value.name, **value.options}
+        return named | ({"warmup_epochs": value.warmup_epochs} if value.warmup_epochs else {})
+    if dataclasses.is_dataclass(value):
+        pairs = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+        return {name: _plain(each) for name, each in pairs if each is not None}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

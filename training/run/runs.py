@@ -1,0 +1,295 @@
+"""The folder of a run: an entry of the zoo with its recipe as run, log, checkpoints and model."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evaluator.errors import InputError, cause_of
+from evaluator.files import alone_in, read_bounded, remove_leftovers
+from training.data.convert.staging import write_whole
+from training.data.sources.faces import FaceSet
+from training.recipes.recipe import Recipe, to_plain
+
+LOG_COLUMNS = (
+    "stage",
+    "epoch",
+    "step",
+    "learning_rate",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "images_per_second",
+    "seconds",
+)
+BIN_COLUMNS = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar_at_far_1e-3")
+
+
+# What a start that was killed leaves: the entry is written last, and without it there is no run.
+_BEFORE_THE_ENTRY = {"checkpoints", "data.json", "data.json.partial", "models.yaml.partial"}
+
+# Temporary names of everything that is written to a run's folder and renamed.
+_LEFTOVER = re.compile(
+    r"\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{8}|\d+)|\.[\w.]+\.[0-9a-f]{8}\.part"
+)
+
+# A log has 200 bytes an epoch and 60 more a bin; the record of a run's data has 200.
+_LARGEST_LOG = 4_000_000
+_MOST_CELLS = 1_000_000
+_LARGEST_RECORD = 1_000_000
+
+
+class RunError(InputError):
+    """A run's folder cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def entry(self) -> Path:
+        """models.yaml with one entry: this run, with its recipe as run."""
+        return self.path / "models.yaml"
+
+    @property
+    def data(self) -> Path:
+        """What it was trained on: source, counts, fingerprint."""
+        return self.path / "data.json"
+
+    @property
+    def log(self) -> Path:
+        """A row an epoch."""
+        return self.path / "log.csv"
+
+    @property
+    def verification(self) -> Path:
+        """A JSON line for each bin and evaluation during training, with every figure."""
+        return self.path / "verification.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """The log as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def skipped(self) -> Path:
+        """The images that could not be read, a line each."""
+        return self.path / "skipped.txt"
+
+    @property
+    def last(self) -> Path:
+        """Every variable at the last checkpoint; what --resume goes on from."""
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def best(self) -> Path:
+        """The same where verification was best."""
+        return self.path / "checkpoints" / "best.npz"
+
+    @property
+    def model(self) -> Path:
+        """The embedding model alone."""
+        return self.path / "basic_model.keras"
+
+    @property
+    def centers(self) -> Path:
+        """The centers of center loss at the end, (people, features) float32."""
+        return self.path / "centers.npy"
+
+    @property
+    def results(self) -> Path:
+        """Evaluation results of that model, as `zoo eval` stores them."""
+        return self.path / "results"
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """What a run's own entry says besides its recipe; ``base`` is the entry it was made from."""
+
+    name: str
+    base: str
+    source: str
+    notes: str
+
+
+def check_new_run(path: Path) -> None:
+    """Raises RunError if there is something at ``path`` that a new run would overwrite."""
+    if path.is_dir() and {each.name for each in path.iterdir()} - _BEFORE_THE_ENTRY:
+        hint = "go on with --resume" if (path / "models.yaml").is_file() else "it is no run"
+        raise RunError(f"{path}: the folder is not empty; {hint}, or name another with --run")
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: expected a folder or nothing, found a file; name another --run")
+
+
+def create_run(path: Path, entry: RunEntry, recipe: Recipe, faces: FaceSet) -> RunFolder:
+    """A new run's folder with its recipe and what it is trained on. Raises RunError, OSError."""
+    check_new_run(path)
+    run = RunFolder(path)
+    run.last.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(run.data, json.dumps(data_record(faces, recipe), indent=2) + "\n")
+    write_entry(run, entry, recipe)
+    return run
+
+
+def data_record(faces: FaceSet, recipe: Recipe) -> dict[str, Any]:
+    """What a run was trained on."""
+    return {
+        "source": str(faces.source),
+        "images": len(faces),
+        "people": len(faces.names),
+        "fingerprint": faces.fingerprint,
+        "validation": recipe.data.validation,
+        "seed": recipe.data.seed,
+    }
+
+
+def check_resumable(run: RunFolder, recipe: Recipe, faces: FaceSet, stored: Recipe) -> None:
+    """Raises RunError unless the run was started with this recipe on this data."""
+    if recipe != stored:
+        before, now = _flat(to_plain(stored)), _flat(to_plain(recipe))
+        key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+        raise RunError(
+            f"{run.path}: was started with {key} = {before.get(key)}, not {now.get(key)}; "
+            "--resume goes on with the same recipe: leave --set as it was, or start another run"
+        )
+    if read_data_record(run)["fingerprint"] != faces.fingerprint:
+        raise RunError(
+            f"{run.path}: was started on other images or people than {faces.source} has now; "
+            "give the same --data, or start another run"
+        )
+
+
+def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
+    """Writes models.yaml, with the model's hash as soon as there is a model."""
+    height, width = recipe.preprocess.size
+    given = {"profile": recipe.preprocess.profile, "size": [height, width]}
+    if recipe.preprocess.channels != "gray":
+        given["channels"] = recipe.preprocess.channels
+    sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest() if run.model.is_file() else None
+    content = {
+        "file": run.model.name,
+        **({"sha256": sha256} if sha256 else {}),
+        "input": given,
+        "embedding_size": recipe.model.embedding_size,
+        "source": entry.source,
+        **({"notes": entry.notes} if entry.notes else {}),
+        "recipe": to_plain(recipe),
+    }
+    text = yaml.safe_dump({"models": {entry.name: content}}, sort_keys=False, width=100)
+    write_whole(
+        run.entry, f"# A run of the recipe of {entry.base!r}. See docs/training.md.\n{text}"
+    )
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """The run for this process alone; a kill frees it. Raises RunError if another has it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(run.path, wait=False))
+        except BlockingIOError:
+            raise RunError(
+                f"{run.path}: another process is training it; wait, or stop that"
+            ) from None
+        yield
+
+
+def clear_leftovers(run: RunFolder) -> None:
+    """Removes temporary files of killed processes; only for the process that has the run locked."""
+    for folder in (run.path, run.last.parent):
+        remove_leftovers(folder, _LEFTOVER, now=math.inf)
+
+
+def append_row(run: RunFolder, row: Mapping[str, Any], bins: Sequence[str]) -> None:
+    """Adds an epoch to the log, with its header before the first one."""
+    columns = [*LOG_COLUMNS, *(f"{name}_{figure}" for name in bins for figure in BIN_COLUMNS)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    if not run.log.exists() or not run.log.stat().st_size:
+        writer.writeheader()
+    writer.writerow({key: _cell(value) for key, value in row.items()})
+    with run.log.open("a", encoding="utf-8", newline="") as file:
+        file.write(text.getvalue())
+
+
+def read_log(run: RunFolder) -> list[dict[str, str]]:
+    """The log's rows, "" for what an epoch has no figure of. Raises RunError, or OSError, for a
+    file of another content.
+    """
+    try:
+        text = read_bounded(run.log, _LARGEST_LOG).decode("utf-8")
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{run.log}: not the log of a run ({cause_of(error)}); restore it") from None
+    rows = [row for row in rows if row]
+    if len(header) * len(rows) > _MOST_CELLS or any(len(row) > len(header) for row in rows):
+        raise RunError(f"{run.log}: not the log of a run (rows do not fit its header); restore it")
+    # A row that a kill cut off is shorter.
+    return [{**dict.fromkeys(header, ""), **dict(zip(header, row, strict=False))} for row in rows]
+
+
+def read_data_record(run: RunFolder) -> dict[str, Any]:
+    """What ``data_record`` has stored. Raises RunError for a file of another content, OSError."""
+    try:
+        record = json.loads(read_bounded(run.data, _LARGEST_RECORD))
+    except (ValueError, RecursionError):
+        record = None
+    named = isinstance(record, dict) and all(
+        isinstance(record.get(key), str) for key in ("source", "fingerprint")
+    )
+    if not named:
+        raise RunError(f"{run.data}: not the record of a run's data; restore it")
+    return dict(record)
+
+
+def append_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Adds JSON lines to a file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def size_of(path: Path) -> int:
+    """The file's bytes, 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def cut_to(path: Path, size: int) -> None:
+    """Takes away what a killed run has appended after its last checkpoint."""
+    if size_of(path) > size:
+        os.truncate(path, size)
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.7g}" if isinstance(value, float) else value
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Plain data as {"stages.0.epochs": 5}."""
+    if isinstance(value, Mapping):
+        pairs = [(str(key), each) for key, each in value.items()]
+    elif isinstance(value, list):
+        pairs = [(str(number), each) for number, each in enumerate(value)]
+    else:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, each in pairs:
+        flat |= _flat(each, f"{prefix}.{key}" if prefix else key)
+    return flat

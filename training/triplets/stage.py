@@ -1,0 +1,263 @@
+"""What a stage of triplets does at the begin and the end of its epochs."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.errors import InputError
+from training.data.batches.pipeline import TrainingData, still_batches
+from training.recipes.recipe import Recipe, Triplets
+from training.triplets.mining import TripletError, choose_images, mine_triplets
+from training.triplets.orders import balanced_order, shuffled_triplets, sliding_window_order
+
+# So many epochs in a row with the loss this near the margin are no progress any more.
+_STUCK_EPOCHS = 3
+_STUCK = 0.02
+
+# Below it, embeddings differ by a few degrees only.
+_NO_SPREAD = 0.01
+
+# Fewer active triplets than this teach next to nothing.
+_FEW_ACTIVE = 0.01
+
+# Streams of randomness that must not be the same numbers.
+_CHOOSE, _MINE, _WINDOW, _SHUFFLE, _BALANCE, _TEST = range(100, 106)
+
+
+def epoch_order_of_triplets(
+    recipe: Triplets,
+    data: TrainingData,
+    model: keras.Model,
+    *,
+    epoch: int,
+    step: int,
+    saved: Path,
+) -> tuple[NDArray[np.int64], str]:
+    """The image numbers of an epoch in their order, and a line about how they were found ("" if
+    nothing needs saying). Whole triplets, or whole batches of people.
+
+    Mined ones depend on the weights at the epoch's begin; they are written to ``saved``, from where
+    a run that goes on at a later ``step`` reads them.
+
+    Raises TripletError as `mine_triplets`, `choose_images` and the orders do, and for triplets that
+    several processes would have to mine together; InputError where ``saved`` is not the epoch's.
+    """
+    if recipe.sampler != "balanced" and data.shard[1] > 1:
+        raise TripletError(
+            f"triplets.sampler: {recipe.sampler} is for one process, found {data.shard[1]}; "
+            "expected balanced, or one process with all GPUs"
+        )
+    if recipe.sampler == "mined":
+        if step:
+            return load_order(saved, epoch), ""
+        order, line = _mined(recipe, data, model, epoch)
+        save_order(saved, order, epoch)
+        return order, line
+    seed = data.recipe.seed
+    labels = data.faces.labels[data.train]
+    if recipe.sampler == "balanced":
+        order = balanced_order(
+            labels,
+            people=recipe.people,
+            images=recipe.images,
+            batches=data.steps,
+            seed=_seed(seed, _BALANCE, epoch),
+        )
+        return data.train[order], ""
+    if recipe.sampler == "sliding_window":
+        order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
+        return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
+    return _mined(recipe, data, model, epoch)
+
+
+def _mined(
+    recipe: Triplets, data: TrainingData, model: keras.Model, epoch: int
+) -> tuple[NDArray[np.int64], str]:
+    chosen = choose_images(
+        data.faces.labels[data.train],
+        people=recipe.people,
+        images_per_person=recipe.images,
+        seed=_seed(data.recipe.seed, _CHOOSE, epoch),
+    )
+    distinct, places = np.unique(data.train[chosen], return_inverse=True)
+    embeddings = embed_numbers(model, data, distinct)[places]
+    numbers = data.train[chosen]
+    mined = mine_triplets(
+        embeddings,
+        data.faces.labels[numbers],
+        alpha_cosine=recipe.alpha_cosine,
+        choice=recipe.choice,
+        seed=_seed(data.recipe.seed, _MINE, epoch),
+        memory=recipe.memory_mb * 2**20,
+        candidates=recipe.candidates,
+        index=recipe.index,
+    )
+    order = numbers[np.stack([mined.anchors, mined.positives, mined.negatives], axis=1).ravel()]
+    line = (
+        f"{len(mined.anchors):,} triplets found among {mined.pairs:,} pairs of "
+        f"{len(np.unique(data.faces.labels[numbers])):,} people ({mined.active:.1%} active)"
+    )
+    dropped = f", {mined.dropped:,} images dropped" if mined.dropped else ""
+    return order, line + dropped
+
+
+def embed_numbers(
+    model: keras.Model, data: TrainingData, numbers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Embeddings of images, unchanged ones, as the model gives them; NaN for one that cannot be
+    read, which ``data.broken`` names.
+    """
+    parts = []
+    for batch in still_batches(data, numbers):
+        parts.append(np.array(model.predict_on_batch(batch.images), np.float32))
+    # The last batch was filled up.
+    embeddings = np.concatenate(parts)[: len(numbers)]
+    broken = data.broken.causes
+    lost = [i for i, number in enumerate(numbers) if data.faces.origin(int(number)) in broken]
+    embeddings[lost] = np.nan
+    return embeddings
+
+
+def most_images(recipe: Triplets, labels: NDArray[np.int64]) -> int:
+    """How many images an epoch of these labels has, at most: mining finds fewer and fewer."""
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    if recipe.sampler == "mined":
+        return 3 * min(recipe.people, len(counts)) * recipe.images * (recipe.images - 1) // 2
+    if recipe.sampler == "sliding_window":
+        return 3 * recipe.rounds * len(counts) * int(counts.min() - 1)
+    return len(labels)
+
+
+def steps_an_epoch(recipe: Recipe, labels: NDArray[np.int64]) -> list[int]:
+    """The steps of an epoch of each stage, those of mined triplets at most."""
+    return [
+        -(
+            -(len(labels) if stage.triplets is None else most_images(stage.triplets, labels))
+            // recipe.batch
+        )
+        for stage in recipe.stages
+    ]
+
+
+def held_back_triplets(
+    recipe: Triplets,
+    data: TrainingData,
+    model: keras.Model,
+    loss: Any,
+    *,
+    epoch: int,
+    mean_loss: float,
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """``val_loss`` and ``val_accuracy`` of the images held back, and the founding MLP's two lines
+    of an epoch. Nothing for other samplers than the sliding window: a tenth of a set of faces holds
+    back one image of most people, and a triplet takes two.
+    """
+    if recipe.sampler != "sliding_window" or data.shard[1] > 1:
+        return {}, ()
+    value, right, total = held_back_figures(
+        model, data, distance=loss.distance, margin=loss.margin, rounds=recipe.rounds
+    )
+    lines = (
+        f"Epoch: {epoch}, Triplet Loss: {mean_loss:.8g}",
+        f"准确率: {right / total:.4f} ({right} / {total})",
+    )
+    return {"val_loss": value, "val_accuracy": right / total}, lines
+
+
+def triplet_lines(
+    losses: Sequence[float], *, margin: float, spread: float, active: float
+) -> list[str]:
+    """How many triplets were active in an epoch, and what `collapse_alarm` says."""
+    words = f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1"
+    alarm = collapse_alarm(losses, margin=margin, spread=spread, active=active)
+    return [words, f"warning: {alarm}"] if alarm else [words]
+
+
+def held_back_figures(
+    model: keras.Model, data: TrainingData, *, distance: str, margin: float, rounds: int
+) -> tuple[float, int, int]:
+    """Loss, right triplets and all triplets of the images held back, drawn by the sliding window,
+    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a
+    margin of 0).
+
+    Distances are of the embeddings as they come, or of unit-length ones for ``cosine``.
+    """
+    labels = data.faces.labels[data.held_back]
+    order = sliding_window_order(labels, seed=_seed(data.recipe.seed, _TEST), rounds=rounds)
+    embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
+    if distance == "cosine":
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    anchors, positives, negatives = np.moveaxis(
+        embeddings[order].reshape(len(order) // 3, 3, -1), 1, 0
+    )
+    near = np.square(anchors - positives).sum(axis=1)
+    far = np.square(anchors - negatives).sum(axis=1)
+    if distance == "cosine":
+        near, far = near / 2, far / 2
+    elif distance == "euclidean":
+        near, far = np.sqrt(near), np.sqrt(far)
+    loss = float(np.maximum(near - far + margin, 0).mean())
+    return loss, int((near < far).sum()), len(near)
+
+
+def collapse_alarm(
+    losses: Sequence[float], *, margin: float, spread: float, active: float
+) -> str | None:
+    """A line about what went wrong in the last epoch, or None.
+
+    ``losses`` are those of the epochs so far; ``spread`` is `embedding_spread`, ``active`` the
+    share of triplets that have a loss.
+    """
+    last = losses[-_STUCK_EPOCHS:]
+    if spread < _NO_SPREAD:
+        return (
+            f"the embeddings have collapsed (variance {spread:.2g} of 1): lower the learning rate, "
+            "or choose semi_hard or random negatives"
+        )
+    if len(last) == _STUCK_EPOCHS and all(abs(each - margin) <= _STUCK * margin for each in last):
+        return (
+            f"the loss has stood at the margin, {margin:g}, for {_STUCK_EPOCHS} epochs: nothing is "
+            "learnt; lower the learning rate, or choose random negatives"
+        )
+    if active < _FEW_ACTIVE:
+        return (
+            f"{active:.2%} of the triplets are active: little is left to learn from them; raise "
+            "the margin, or choose harder ones"
+        )
+    return None
+
+
+def save_order(path: Path, order: NDArray[np.int64], epoch: int) -> None:
+    """Writes an epoch's order, so that a resumed run goes on in it; whole or not at all."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        np.savez(temporary, order=order, epoch=epoch)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_order(path: Path, epoch: int) -> NDArray[np.int64]:
+    """The order that `save_order` wrote for this epoch. Raises InputError if it is not there."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            order, saved = np.asarray(file["order"], np.int64), int(file["epoch"])
+    except (ValueError, KeyError, EOFError, FileNotFoundError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not the triplets of an epoch ({error})") from None
+    if saved != epoch:
+        raise InputError(f"{path}: holds the triplets of epoch {saved + 1}, not {epoch + 1}")
+    return order
+
+
+def _seed(seed: int, *counter: int) -> int:
+    """A seed for one purpose and epoch."""
+    return int(np.random.SeedSequence([seed, *counter]).generate_state(1, np.uint64)[0])

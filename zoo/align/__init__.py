@@ -1,0 +1,5 @@
+"""Faces found in photographs, and cut out as models expect them.
+
+`folder` aligns a folder, `faces` one image, `landmarks` points that are known, `alignment` the
+geometry.
+"""

@@ -1,0 +1,148 @@
+"""Images of faces, aligned: landmarks from a CSV or a detector, and what to do without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluator.errors import InputError, check_choice
+from evaluator.images.decode import decode_image
+from training.data.convert.convert import in_order
+from zoo.align.alignment import aligned, centre_crop, png_bytes
+from zoo.align.detector import detected
+from zoo.align.landmarks import (
+    Row,
+    image_sha256,
+    noted,
+    read_landmarks,
+    read_noted,
+    write_landmarks,
+)
+
+Read = Callable[[str], bytes]
+Progress = Callable[[int], None]
+
+MISSING = ("fail", "skip", "crop")
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """``landmarks``: a CSV, None to detect. ``missing``, for a face not found: ``fail``, ``skip``
+    the image, or ``crop`` the centre, ``crop_fraction`` of the shorter side.
+    """
+
+    landmarks: Path | None = None
+    missing: str = "fail"
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses a choice that is not known."""
+        check_choice("--missing", self.missing, MISSING)
+
+
+def find_landmarks(
+    hashes: Mapping[str, str],
+    read: Read,
+    *,
+    given: Path | None,
+    log: Path,
+    progress: Progress | None = None,
+) -> dict[str, Row]:
+    """A row for each image: from the CSV ``given``, else detected and noted in ``log`` one by one.
+
+    ``hashes`` are the images' names and SHA-256. What ``log`` has of the same bytes is not
+    detected again. At the end it holds these rows in the order of their names.
+    """
+    names = list(hashes)
+    if given is not None:
+        return _given_landmarks(hashes, given)
+    known = read_noted(log)
+    rows = {n: known[n] for n in names if n in known and known[n].sha256 == hashes[n]}
+    todo = [name for name in names if name not in rows]
+    if progress:
+        progress(len(rows))
+    with noted(log) as note:
+        for name, points in zip(todo, detected(todo, read), strict=True):
+            rows[name] = Row(points, hashes[name])
+            note(name, rows[name])
+            if progress:
+                progress(1)
+    write_landmarks(log, rows)
+    return rows
+
+
+def image_hashes(names: Sequence[str], read: Read) -> dict[str, str]:
+    """The images' SHA-256 by name."""
+    return dict(zip(names, in_order(lambda name: image_sha256(read(name)), names), strict=True))
+
+
+def _given_landmarks(hashes: Mapping[str, str], given: Path) -> dict[str, Row]:
+    rows = read_landmarks(given)
+    if hashes and not any(name in rows for name in hashes):
+        raise InputError(
+            f"{given}: names none of the {len(hashes)} images; files go by their path below the"
+            f" folder, as {next(iter(hashes))!r}"
+        )
+    found = {}
+    for name, sha256 in hashes.items():
+        row = rows.get(name, Row(None))
+        if row.sha256 not in ("", sha256):
+            raise InputError(
+                f"{given}: its landmarks of {name} are of another image than the one there now;"
+                " detect them again, or leave its sha256 empty if they fit"
+            )
+        found[name] = Row(row.points, sha256)
+    return found
+
+
+def missing_faces(rows: Mapping[str, Row]) -> list[str]:
+    """The images without landmarks, in order."""
+    return [name for name, row in rows.items() if row.points is None]
+
+
+def check_missing(missing: Sequence[str], total: int, options: AlignOptions, log: Path) -> None:
+    """Raises InputError for images without a face, if that is to fail."""
+    if missing and options.missing == "fail":
+        more = ", ..." if len(missing) > 3 else ""
+        raise InputError(
+            f"no face found in {len(missing)} of {total} images: {', '.join(missing[:3])}{more}"
+            f" (the rows without numbers in {options.landmarks or log}); fill them in and pass the"
+            " file as --landmarks, or choose --missing skip or --missing crop"
+        )
+
+
+def aligned_image(name: str, data: bytes, row: Row, options: AlignOptions) -> bytes:
+    """The image aligned, or its centre where there are no landmarks, as a PNG of 112x112."""
+    pixels = decode_image(data)
+    if row.points is None:
+        return png_bytes(centre_crop(pixels, fraction=options.crop_fraction))
+    try:
+        return png_bytes(aligned(pixels, row.points))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def align_images(
+    names: Sequence[str],
+    read: Read,
+    options: AlignOptions,
+    *,
+    log: Path,
+    progress: Progress | None = None,
+) -> tuple[dict[str, bytes], list[str]]:
+    """The aligned images by name, and the names in which no face was found.
+
+    With ``skip`` these are not among the images. Raises InputError as ``find_landmarks``, and for
+    missing faces with ``fail``.
+    """
+    rows = find_landmarks(
+        image_hashes(names, read), read, given=options.landmarks, log=log, progress=progress
+    )
+    missing = missing_faces(rows)
+    check_missing(missing, len(names), options, log)
+    kept = [n for n in names if rows[n].points is not None or options.missing == "crop"]
+    images: Iterable[bytes] = in_order(
+        lambda name: aligned_image(name, read(name), rows[name], options), kept
+    )
+    return dict(zip(kept, images, strict=True)), missing

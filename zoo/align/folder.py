@@ -1,0 +1,148 @@
+"""A folder of faces into a folder of aligned faces; a stopped run goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from evaluator.errors import InputError
+from training.data.convert.convert import in_order
+from training.data.sources.folders import IMAGE_SUFFIXES
+from zoo.align.faces import (
+    AlignOptions,
+    aligned_image,
+    check_missing,
+    find_landmarks,
+    image_hashes,
+    missing_faces,
+)
+from zoo.align.landmarks import Row, noted, read_noted, write_landmarks
+
+#: What a run leaves beside the images: the landmarks of each, and the rows that have none.
+LOG = "landmarks.csv"
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What a run has done: images there now, how many of them were before, faces not found."""
+
+    out: Path
+    images: int
+    kept: int
+    missing: list[str]
+
+
+def align_folder(
+    source: Path,
+    out: Path,
+    options: AlignOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Alignment:
+    """Writes every image below ``source`` aligned to ``out``, under its path there, as a PNG.
+
+    ``out/landmarks.csv`` notes what was found. A later run with it detects only what is new or has
+    changed and writes only what is not there. With ``missing="fail"`` the other faces are written
+    before that is raised.
+
+    Raises InputError for a folder without images, one inside the other, an ``out`` of something
+    else, and two images that would have one name; OSError.
+    """
+    names = image_files(source)
+    _check_folders(source, out)
+    targets = _targets(source, out, names)
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / LOG
+    before = read_noted(log)
+    with noted(log):  # from now on the folder is known as one that this command began
+        pass
+
+    def read(name: str) -> bytes:
+        return (source / name).read_bytes()
+
+    hashes = image_hashes(names, read)
+    for name, row in before.items():
+        if name in targets and row.sha256 != hashes[name]:
+            targets[name].unlink(missing_ok=True)  # it is of an image that is no longer there
+    rows = find_landmarks(hashes, read, given=options.landmarks, log=log, progress=progress)
+    missing = missing_faces(rows)
+    gone = [] if options.missing == "crop" else missing
+    for name in gone:
+        targets[name].unlink(missing_ok=True)
+    kept = 0
+
+    def write(name: str) -> bool:
+        if targets[name].exists() and _same(before.get(name), rows[name]):
+            return True
+        face = aligned_image(name, read(name), rows[name], options)
+        _write(targets[name], face)
+        return False
+
+    absent = set(gone)
+    for was_there in in_order(write, [name for name in names if name not in absent]):
+        kept += was_there
+    write_landmarks(log, rows)  # last: a run stopped before finds what it has to do again
+    check_missing(missing, len(names), options, log)
+    return Alignment(out, len(names) - len(gone), kept, missing)
+
+
+def image_files(folder: Path) -> list[str]:
+    """The images below a folder, by suffix, as paths with ``/``, sorted. InputError for none."""
+    found = []
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for root, folders, files in os.walk(folder, onerror=stop):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(root).relative_to(folder)
+        found += [
+            (below / name).as_posix()
+            for name in files
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        ]
+    if not found:
+        raise InputError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return sorted(found)
+
+
+def _check_folders(source: Path, out: Path) -> None:
+    inner, outer = out.resolve(), source.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise InputError(f"{out}: expected a folder apart from {source}, not one inside the other")
+    if out.is_dir() and any(out.iterdir()) and not (out / LOG).is_file():
+        raise InputError(
+            f"{out}: expected a new or empty folder, or one that zoo align began, found other files"
+        )
+
+
+def _targets(source: Path, out: Path, names: list[str]) -> dict[str, Path]:
+    taken: dict[PurePosixPath, str] = {}
+    for name in names:
+        other = taken.setdefault(PurePosixPath(name).with_suffix(".png"), name)
+        if other != name:
+            raise InputError(
+                f"{source}: {other} and {name} would both become {Path(name).stem}.png; rename one"
+            )
+    return {name: out / target for target, name in taken.items()}
+
+
+def _same(before: Row | None, now: Row) -> bool:
+    if before is None or (before.points is None) != (now.points is None):
+        return False
+    return before.sha256 == now.sha256 and (
+        before.points is None or now.points is None or bool((before.points == now.points).all())
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

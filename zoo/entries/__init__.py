@@ -1,0 +1,4 @@
+"""Entries of the zoo: models.yaml, what a name means, and files that are downloaded.
+
+`registry` reads models.yaml, `lookup` finds models and bins by name, `download` fetches.
+"""

@@ -1,0 +1,371 @@
+"""The zoo's entries: models.yaml, read and checked line by line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from evaluator.errors import InputError, cause_of
+from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, with_settings
+from zoo.entries.yaml_nodes import RegistryError, ScalarError, compose_file, describe, scalar
+
+T = TypeVar("T")
+
+PROTOCOLS = ("seed", "seed300", "kfold", "insightface")
+_PROFILES = ("unit", "symmetric", "insightface", "raw")
+_CHANNELS = ("rgb", "bgr")
+_FLIPS = ("none", "sum")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published figure of an entry on one bin: accuracy in [0, 1], threshold as a cosine."""
+
+    accuracy: float
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the zoo. ``published`` maps a bin's name to its figure under ``protocol``,
+    measured with ``flip``. ``url`` is where the weights are; ``output`` and ``custom`` are those of
+    LoadOptions.
+    """
+
+    name: str
+    file: Path
+    sha256: str | None
+    profile: str
+    channels: str
+    size: tuple[int, int] | None
+    embedding_size: int | None
+    source: str
+    protocol: str | None
+    published: Mapping[str, Published]
+    notes: str
+    flip: str = "none"
+    url: str | None = None
+    output: str | None = None
+    custom: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+    recipe_source: RecipeSource | None = None
+
+
+@dataclass(frozen=True)
+class RecipeSource:
+    """A recipe as its file has it: plain data, and the line of each key and list member."""
+
+    path: Path
+    plain: Mapping[str, Any]
+    lines: Mapping[Place, int]
+
+
+def registry_path(given: Path | None = None) -> Path:
+    """The models.yaml in use: the one given, $ZOO_MODELS, ./models.yaml, or the project's own."""
+    if given is not None:
+        return given
+    if os.environ.get("ZOO_MODELS"):
+        return Path(os.environ["ZOO_MODELS"])
+    here = Path("models.yaml")
+    return here if here.is_file() else own_registry()
+
+
+def own_registry() -> Path:
+    """The project's own models.yaml."""
+    package = Path(__file__).parents[1]
+    checkout = package.parent / "models.yaml"
+    return checkout if checkout.is_file() else package / "models.yaml"
+
+
+def read_registry(path: Path) -> dict[str, Entry]:
+    """Name -> entry, in the file's order. Raises RegistryError with the line, or OSError."""
+    root = compose_file(path)
+    reader = _Reader(path)
+    top = reader.mapping(root, "the file", required=("models",))
+    entries = reader.mapping(top["models"], "models")
+    return {name: reader.entry(name, node) for name, node in entries.items()}
+
+
+def entry_named(name: str, entries: Mapping[str, Entry]) -> Entry:
+    """The entry of that name. Raises InputError with the nearest one."""
+    if name not in entries:
+        raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
+    return entries[name]
+
+
+def recipe_with(source: RecipeSource, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with ``--set`` values put in, checked anew.
+
+    Raises RecipeError that names the option, or else the line, that is wrong.
+    """
+
+    def fail(place: Place, message: str) -> RecipeError:
+        key = next((key for key in settings if _touches(key, place)), None)
+        if key is not None:
+            return RecipeError(cause_of(f"--set {key}={settings[key]}: {message}"))
+        where = f"{source.path}:{_line(source, place)}"
+        return RecipeError(f"{where}: {cause_of(f'{_dotted(place)}: {message}')}")
+
+    return parse_recipe(with_settings(source.plain, settings, fail), fail)
+
+
+def _touches(key: str, place: Place) -> bool:
+    """Whether a setting's key leads to the place, or below it."""
+    parts = key.split(".")
+    return all(part in ("*", str(step)) for part, step in zip(parts, place, strict=False)) and bool(
+        place
+    )
+
+
+def _line(source: RecipeSource, place: Place) -> int:
+    """The line of the place, or of the nearest thing around it."""
+    while place and place not in source.lines:
+        place = place[:-1]
+    return source.lines[place]
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(["recipe", *map(str, place)])
+
+
+def unknown_name(name: str, known: Mapping[str, object]) -> str:
+    """'did you mean ...?' for an unknown name, or the known names."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "there is: " + ", ".join(known) if known else "there is none"
+
+
+class _Reader:
+    """Checks YAML nodes, so that each complaint can name its line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def error(self, node: yaml.Node, message: str) -> RegistryError:
+        return RegistryError(f"{self.path}:{node.start_mark.line + 1}: {cause_of(message)}")
+
+    def mapping(
+        self,
+        node: yaml.Node,
+        what: str,
+        required: tuple[str, ...] = (),
+        optional: tuple[str, ...] | None = None,
+    ) -> dict[str, yaml.Node]:
+        """Key -> node; ``optional=None`` with no ``required`` allows any key."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.error(node, f"{what}: expected keys with values; found {describe(node)}")
+        known = (*required, *(optional or ()))
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.error(key, f"{what}: expected a plain key; found {describe(key)}")
+            if known and key.value not in known:
+                names = dict.fromkeys(known)
+                raise self.error(
+                    key, f"{what}: unknown key {key.value!r}; {unknown_name(key.value, names)}"
+                )
+            if not key.value.isprintable():
+                raise self.error(key, f"{what}: key {key.value!r}: expected printable signs alone")
+            if key.value in found:
+                raise self.error(key, f"{what}: key {key.value!r} stands twice")
+            found[key.value] = value
+        missing = [name for name in required if name not in found]
+        if missing:
+            raise self.error(node, f"{what}: missing key {missing[0]!r}")
+        return found
+
+    def value(self, node: yaml.Node, what: str, kind: Callable[[Any], T | None], name: str) -> T:
+        """A scalar turned by ``kind``, which gives None for what it cannot take."""
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                loaded = kind(scalar(node))
+            except ScalarError:
+                loaded = None
+            if loaded is not None:
+                return loaded
+        raise self.error(node, f"{what}: expected {name}; found {describe(node)}")
+
+    def choice(self, node: yaml.Node, what: str, choices: tuple[str, ...]) -> str:
+        value = self.value(node, what, _text, "a name")
+        if value not in choices:
+            raise self.error(node, f"{what}: expected one of {', '.join(choices)}; found {value!r}")
+        return value
+
+    def entry(self, name: str, node: yaml.Node) -> Entry:
+        what = f"entry {name!r}"
+        keys = self.mapping(
+            node,
+            what,
+            required=("file", "input", "source"),
+            optional=(
+                "sha256",
+                "url",
+                "output",
+                "custom",
+                "embedding_size",
+                "published",
+                "notes",
+                "recipe",
+            ),
+        )
+        settings = self.mapping(
+            keys["input"],
+            f"{what}: input",
+            required=("profile",),
+            optional=("size", "channels"),
+        )
+        protocol, flip, published = self.published(keys.get("published"), what)
+        size = settings.get("size")
+        source = self.recipe(keys.get("recipe"), keys["input"], what)
+        return Entry(
+            name=name,
+            file=self.path.parent / self.value(keys["file"], f"{what}: file", _text, "a path"),
+            sha256=self.sha256(keys.get("sha256"), what),
+            profile=self.choice(settings["profile"], f"{what}: profile", _PROFILES),
+            channels=self.choice(settings["channels"], f"{what}: channels", _CHANNELS)
+            if "channels" in settings
+            else "rgb",
+            size=None if size is None else self.size(size, what),
+            embedding_size=self.value(
+                keys["embedding_size"], f"{what}: embedding_size", _count, "a whole number above 0"
+            )
+            if "embedding_size" in keys
+            else None,
+            source=self.value(keys["source"], f"{what}: source", _text, "text"),
+            protocol=protocol,
+            published=published,
+            notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
+            if "notes" in keys
+            else "",
+            flip=flip,
+            url=self.value(keys["url"], f"{what}: url", _url, "an address that starts with http")
+            if "url" in keys
+            else None,
+            output=self.value(keys["output"], f"{what}: output", _text, "a name")
+            if "output" in keys
+            else None,
+            custom=self.names(keys["custom"], f"{what}: custom") if "custom" in keys else (),
+            recipe=None if source is None else recipe_with(source, {}),
+            recipe_source=source,
+        )
+
+    def names(self, node: yaml.Node, what: str) -> tuple[str, ...]:
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        return tuple(self.value(each, what, _text, "module:Class") for each in nodes)
+
+    def recipe(self, node: yaml.Node | None, given: yaml.Node, what: str) -> RecipeSource | None:
+        """The recipe's plain data; its preprocess is the entry's input unless it has its own."""
+        if node is None:
+            return None
+        lines: dict[Place, int] = {(): node.start_mark.line + 1}
+        plain = self.plain(node, (), f"{what}: recipe", lines)
+        if not isinstance(plain, dict):
+            raise self.error(node, f"{what}: recipe: expected keys with values")
+        if "preprocess" not in plain:
+            lines[("preprocess",)] = given.start_mark.line + 1
+            plain["preprocess"] = self.plain(given, ("preprocess",), f"{what}: input", lines)
+        return RecipeSource(self.path, plain, lines)
+
+    def plain(self, node: yaml.Node, place: Place, what: str, lines: dict[Place, int]) -> Any:
+        """A node as plain data, noting where each part of it stands."""
+        if isinstance(node, yaml.MappingNode):
+            nodes = self.mapping(node, what)
+            keys = {key.value: key.start_mark.line + 1 for key, _ in node.value}
+            for name in nodes:
+                lines[(*place, name)] = keys[name]
+            return {
+                name: self.plain(value, (*place, name), f"{what}: {name}", lines)
+                for name, value in nodes.items()
+            }
+        if isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[(*place, number)] = value.start_mark.line + 1
+            return [
+                self.plain(value, (*place, number), what, lines)
+                for number, value in enumerate(node.value)
+            ]
+        try:
+            return scalar(node)
+        except ScalarError:
+            raise self.error(
+                node, f"{what}: expected a plain value; found {describe(node)}"
+            ) from None
+
+    def sha256(self, node: yaml.Node | None, what: str) -> str | None:
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
+            return None
+        return self.value(node, f"{what}: sha256", _sha256, "64 hexadecimal digits, or nothing")
+
+    def size(self, node: yaml.Node, what: str) -> tuple[int, int]:
+        if isinstance(node, yaml.SequenceNode) and len(node.value) == 2:
+            height, width = (
+                self.value(side, f"{what}: size", _count, "a whole number of pixels")
+                for side in node.value
+            )
+            return height, width
+        side = self.value(node, f"{what}: size", _count, "pixels, as 112 or [112, 96]")
+        return side, side
+
+    def published(
+        self, node: yaml.Node | None, what: str
+    ) -> tuple[str | None, str, dict[str, Published]]:
+        if node is None:
+            return None, "none", {}
+        keys = self.mapping(node, f"{what}: published")
+        if "protocol" not in keys:
+            raise self.error(node, f"{what}: published: missing key 'protocol'")
+        protocol = self.choice(keys.pop("protocol"), f"{what}: protocol", PROTOCOLS)
+        flip = keys.pop("flip", None)
+        mirrored = "none" if flip is None else self.choice(flip, f"{what}: flip", _FLIPS)
+        rows = {}
+        for name, row in keys.items():
+            where = f"{what}: published: {name}"
+            values = self.mapping(row, where, required=("accuracy",), optional=("threshold",))
+            rows[name] = Published(
+                self.value(values["accuracy"], f"{where}: accuracy", _share, "a number in 0..1"),
+                self.value(values["threshold"], f"{where}: threshold", _cosine, "a cosine")
+                if "threshold" in values
+                else None,
+            )
+        return protocol, mirrored, rows
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _url(value: object) -> str | None:
+    return value if isinstance(value, str) and re.match("https?://[^/]", value) else None
+
+
+def _count(value: object) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if whole and isinstance(value, int) else None
+
+
+def _number(value: object, low: float, high: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if low <= value <= high else None
+
+
+def _share(value: object) -> float | None:
+    return _number(value, 0, 1)
+
+
+def _cosine(value: object) -> float | None:
+    return _number(value, -1, 1)
+
+
+def _sha256(value: object) -> str | None:
+    if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value):
+        return value.lower()
+    return None

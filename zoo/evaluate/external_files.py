@@ -1,0 +1,306 @@
+"""Reading scores and embeddings that another system wrote: text and .npz files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins.verification_set import VerificationSet
+from evaluator.errors import InputError, cause_of, plain_name
+from evaluator.files import TooLargeError, read_bounded
+from evaluator.limits import available_bytes
+from evaluator.measure.embed import pair_scores, unusable_rows
+from evaluator.npz import NpzError, array_names, opened_npz, read_array
+from evaluator.results.scores_file import LARGEST_SCORE
+
+Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
+
+_SCORE_NAMES = ("score", "scores")
+_LABEL_NAMES = ("label", "labels", "genuine")
+_LABELS = {
+    **dict.fromkeys(("1", "true", "genuine"), True),
+    **dict.fromkeys(("0", "false", "impostor"), False),
+}
+
+# How many times an array must fit into memory: as numbers of 64 bits, of 32, by rows, sorted.
+_COPIES = 6
+# A million pairs are 25 MB of text.
+_LARGEST_TEXT = 2**30
+# As text, as lines, as cells, as numbers of Python.
+_TEXT_COPIES = 12
+# Bytes of the longest word that a label may be, at four a sign.
+_LONGEST_LABEL = 400
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalPairs:
+    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
+    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
+    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
+    without one, the first slot.
+    """
+
+    format: str
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.int64] | None
+    unusable: NDArray[np.intp]
+    embedding_size: int
+
+
+def read_scores(path: Path) -> ExternalPairs:
+    """The pairs of a .npz (arrays score and label) or of a text file of score,label lines.
+
+    Scores: higher is more alike, any scale. Labels: 1, true, genuine or 0, false, impostor. The
+    text is separated by commas, semicolons or tabs; a header may name the columns. Raises
+    InputError naming file, line, what was expected and found; OSError.
+    """
+    if path.suffix == ".npz":
+        arrays = _npz_arrays(path)
+        scores = _float_array(path, *_named_array(path, arrays, _SCORE_NAMES))
+        genuine = _label_array(path, *_named_array(path, arrays, _LABEL_NAMES))
+    else:
+        scores, genuine = _read_text(path)
+    if scores.ndim != 1 or scores.shape != genuine.shape:
+        raise InputError(
+            f"{path}: expected one score and one label a pair; found scores of shape "
+            f"{scores.shape} and labels of shape {genuine.shape}"
+        )
+    _check_not_empty(path, len(scores))
+    bad = np.flatnonzero(~np.isfinite(scores))
+    _check_scale(path, scores)
+    values = np.where(np.isfinite(scores), scores, np.nan)
+    return ExternalPairs("scores", values, genuine, None, 2 * bad, 0)
+
+
+def read_embeddings(path: Path, verification_set: VerificationSet | None) -> ExternalPairs:
+    """The pairs of a .npz with ``embeddings`` (2 x pairs, d), row 2i and 2i + 1 being pair i.
+
+    Labels are the array ``genuine`` (pairs,), or the bin's. Scores are cosines. Rows of equal bytes
+    count as one image where there is no bin to tell. Raises InputError, or OSError.
+    """
+    arrays = _npz_arrays(path)
+    name, array = _named_array(path, arrays, ("embeddings", "embedding"))
+    embeddings = _float_array(path, name, array)
+    if embeddings.ndim != 2 or len(embeddings) % 2 or not embeddings.shape[1]:
+        raise InputError(
+            f"{path}: {name} must have shape (2 x pairs, dimensions), rows 2i and 2i + 1 being "
+            f"pair i; found {embeddings.shape}"
+        )
+    _check_not_empty(path, len(embeddings))
+    if verification_set is not None and not any(key in arrays for key in _LABEL_NAMES):
+        genuine = np.array(verification_set.genuine)
+    else:
+        genuine = _label_array(path, *_named_array(path, arrays, _LABEL_NAMES))
+    if len(genuine) * 2 != len(embeddings):
+        raise InputError(
+            f"{path}: {len(embeddings):,} embeddings make {len(embeddings) // 2:,} pairs, but "
+            f"there are {len(genuine):,} labels"
+        )
+    bad = unusable_rows(embeddings.astype(np.float32))
+    kept = ~(bad[0::2] | bad[1::2])
+    scores = np.full(len(genuine), np.nan)
+    pairs = np.flatnonzero(kept)
+    scores[kept] = pair_scores(embeddings.astype(np.float32), 2 * pairs, 2 * pairs + 1)
+    return ExternalPairs(
+        "embeddings",
+        scores,
+        genuine,
+        _equal_rows(embeddings),
+        np.flatnonzero(bad),
+        embeddings.shape[1],
+    )
+
+
+# ---- Arrays --------------------------------------------------------------------------------------
+
+
+def _npz_arrays(path: Path) -> Arrays:
+    """Name -> a function that reads the array. Nothing pickled is loaded, and nothing allocated
+    that the file does not hold or that memory could not.
+    """
+    try:
+        with opened_npz(path) as archive:
+            names = array_names(archive)
+    except NpzError:
+        raise InputError(f"{path}: expected a .npz file, as numpy.savez writes it") from None
+
+    def reader(name: str) -> Callable[[], NDArray[np.generic]]:
+        def read() -> NDArray[np.generic]:
+            try:
+                with opened_npz(path) as archive:
+                    return read_array(archive, name, copies=_COPIES)
+            except (NpzError, KeyError) as error:
+                raise InputError(
+                    f"{path}: array {plain_name(name)[:40]!r} cannot be read: {cause_of(error)}"
+                ) from None
+
+        return read
+
+    return {name: reader(name) for name in names}
+
+
+def _named_array(
+    path: Path, arrays: Arrays, names: Sequence[str]
+) -> tuple[str, NDArray[np.generic]]:
+    for name in names:
+        if name in arrays:
+            return name, arrays[name]()
+    there = plain_name(", ".join(arrays))[:200] if arrays else "nothing"
+    raise InputError(f"{path}: expected an array named {' or '.join(names)}; found {there}")
+
+
+def _float_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.float64]:
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {name} must be numbers; found {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _label_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.bool_]:
+    if array.ndim != 1:
+        raise InputError(f"{path}: {name} must be one label a pair; found shape {array.shape}")
+    if array.dtype.kind == "U" and array.dtype.itemsize <= _LONGEST_LABEL:
+        labels = [_LABELS.get(str(value).strip().lower()) for value in array]
+    elif array.dtype.kind in "biuf":
+        numbers = array.astype(np.float64)
+        if bool(((numbers == 0) | (numbers == 1)).all()):
+            return numbers.astype(np.bool_)
+        labels = [{0.0: False, 1.0: True}.get(float(value)) for value in numbers]
+    else:
+        raise InputError(f"{path}: {name} must be 0 and 1, or words; found {array.dtype}")
+    if None in labels:
+        first = labels.index(None)
+        raise InputError(
+            f"{path}: {name}[{first}]: expected 1, true, genuine or 0, false, impostor; "
+            f"found {str(array[first])[:40]!r}"
+        )
+    return np.array(labels, dtype=np.bool_)
+
+
+def _equal_rows(embeddings: NDArray[np.float64]) -> NDArray[np.int64]:
+    """A number for each row, the same for rows of equal bytes."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in embeddings])
+
+
+def _check_not_empty(path: Path, count: int) -> None:
+    if not count:
+        raise InputError(f"{path}: holds no pairs")
+
+
+def _check_scale(path: Path, scores: NDArray[np.float64]) -> None:
+    """Raises InputError for finite scores whose squares and sums would overflow."""
+    beyond = np.flatnonzero(np.isfinite(scores) & (np.abs(scores) > LARGEST_SCORE))
+    if len(beyond):
+        first = int(beyond[0])
+        raise InputError(
+            f"{path}: score {scores[first]:g} of pair {first} is beyond {LARGEST_SCORE:g}; "
+            "divide all scores by one number"
+        )
+
+
+# ---- Text ----------------------------------------------------------------------------------------
+
+
+def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    try:
+        text = _bounded_text(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected lines of score,label; found no text") from None
+    except TooLargeError as error:
+        raise InputError(
+            f"{path}: {error.strerror}, which is what is read of text; give a .npz with arrays "
+            "score and label"
+        ) from None
+    rows = _rows(path, text)
+    at_score, at_label = 0, 1
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{path}: holds no pairs")
+    scores: list[float] = []
+    genuine: list[bool] = []
+    if _number(first[1][0]) is None:
+        at_score, at_label = _header(path, first)
+    else:
+        _append(path, first, at_score, at_label, scores, genuine)
+    for row in rows:
+        _append(path, row, at_score, at_label, scores, genuine)
+    return np.array(scores, dtype=np.float64), np.array(genuine, dtype=np.bool_)
+
+
+def _bounded_text(path: Path) -> bytes:
+    """The file's bytes, as far as memory holds what is made of them. Raises OSError."""
+    available = available_bytes()
+    limit = _LARGEST_TEXT if available is None else min(_LARGEST_TEXT, available // _TEXT_COPIES)
+    return read_bounded(path, limit)
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of each line that is not blank."""
+    start = text.lstrip().partition("\n")[0]
+    delimiter = next((mark for mark in ("\t", ";") if mark in start), ",")
+    # Nothing is quoted in lists of numbers; a stray quote must not swallow the lines after it.
+    rows = csv.reader(text.splitlines(), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    try:
+        for line, row in enumerate(rows, 1):
+            if any(cell.strip() for cell in row):
+                yield line, row
+    except csv.Error as error:  # a field of more than 128 KiB, a zero byte in older Pythons
+        raise InputError(f"{path}:{rows.line_num}: no line of text: {cause_of(error)}") from None
+
+
+def _header(path: Path, row: tuple[int, list[str]]) -> tuple[int, int]:
+    """Which columns are score and label."""
+    line, cells = row
+    names = [cell.strip().lower() for cell in cells]
+    at_score = next((i for i, name in enumerate(names) if name in _SCORE_NAMES), None)
+    at_label = next((i for i, name in enumerate(names) if name in _LABEL_NAMES), None)
+    if at_score is None or at_label is None:
+        raise InputError(
+            f"{path}:{line}: expected score,label or a header that names these columns; "
+            f"found {_shown(cells)}"
+        )
+    return at_score, at_label
+
+
+def _append(
+    path: Path,
+    row: tuple[int, list[str]],
+    at_score: int,
+    at_label: int,
+    scores: list[float],
+    genuine: list[bool],
+) -> None:
+    line, cells = row
+    if len(cells) <= max(at_score, at_label):
+        raise InputError(f"{path}:{line}: expected score,label; found {_shown(cells)}")
+    score = _number(cells[at_score])
+    if score is None:
+        raise InputError(
+            f"{path}:{line}: expected a number as score; found {_shown([cells[at_score]])}"
+        )
+    label = _LABELS.get(cells[at_label].strip().lower())
+    if label is None:
+        raise InputError(
+            f"{path}:{line}: expected label 1, true, genuine or 0, false, impostor; "
+            f"found {_shown([cells[at_label]])}"
+        )
+    scores.append(score)
+    genuine.append(label)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _shown(cells: Sequence[str]) -> str:
+    text = ",".join(cells)
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,110 @@
+"""What one call of `zoo eval` asks for, and how that says to load each model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evaluator.errors import InputError, check_choice
+from evaluator.images.inputs import PROFILES
+from evaluator.models.identity import ModelIdentity, model_identity
+from evaluator.models.input_note import noted_input
+from evaluator.models.load import check_model
+from evaluator.models.options import ENGINES, NATIVE, LoadOptions
+from evaluator.results.record import Settings
+from zoo.entries.lookup import ModelChoice
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
+    or unit and RGB. Raises InputError for an option's value that is not known.
+    """
+
+    models: list[ModelChoice]
+    bins: list[Path]
+    flip: str = "none"
+    decoder: str = "accurate"
+    precision: str = "float32"
+    engine: str = NATIVE
+    nan: str = "fail"
+    profile: str | None = None
+    channels: str | None = None
+    size: tuple[int, int] | None = None
+    output: str | None = None
+    custom: tuple[str, ...] = ()
+    batch_size: int = 64
+    results: Path = Path("results")
+    fresh: bool = False
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses values that no option takes."""
+        if self.results.exists() and not self.results.is_dir():
+            raise InputError(f"--results {self.results}: is a file; expected a folder")
+        check_choice("--flip", self.flip, ("none", "sum"))
+        check_choice("--decoder", self.decoder, ("accurate", "fast"))
+        check_choice("--precision", self.precision, ("float32", "bfloat16"))
+        check_choice("--engine", self.engine, ENGINES)
+        check_choice("--nan", self.nan, ("fail", "drop"))
+        if self.profile is not None:
+            check_choice("--input", self.profile, tuple(PROFILES))
+        if self.channels is not None:
+            check_choice("--channels", self.channels, ("rgb", "bgr"))
+
+    @property
+    def settings(self) -> Settings:
+        """What of this request results carry as settings."""
+        return Settings(self.flip, self.decoder, self.precision, self.nan, self.engine)
+
+
+def checked_model(
+    choice: ModelChoice,
+    request: Request,
+    *,
+    identity: Callable[[], ModelIdentity] | None = None,
+    unseen: bool = False,
+) -> tuple[ModelIdentity, LoadOptions]:
+    """The digests of a model's files and how to load it: as asked, else as its entry says, else as
+    is stated beside it. Raises InputError for all that can be told without TensorFlow; of the
+    file's content, which ``unseen`` leaves to the caller, nothing.
+
+    ``identity`` gives the digests where another thread is taking them already.
+    """
+    options = _load_options(choice, request)
+    if not unseen:
+        check_model(choice.path, options)
+    found = model_identity(choice.path) if identity is None else identity()
+    entry = choice.entry
+    if entry is not None and entry.sha256 not in (None, found.sha256):
+        raise InputError(
+            f"{choice.path}: its SHA-256 is {found.sha256}, but entry {entry.name!r} states "
+            f"{entry.sha256}: this is another file than the entry's"
+        )
+    if options.profile is None and (noted := noted_input(choice.path, found.digest)) is not None:
+        profile, channels = noted
+        options = replace(options, profile=profile, channels=request.channels or channels)
+    return found, options
+
+
+def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
+    entry = choice.entry
+    custom = request.custom
+    if entry is not None and entry.custom and not custom:
+        if not request.trust:
+            raise InputError(
+                f"entry {entry.name!r} imports {', '.join(entry.custom)} to load its model; "
+                "if you know that code, repeat with --trust"
+            )
+        custom = entry.custom
+    return LoadOptions(
+        profile=request.profile or (entry.profile if entry else None),
+        channels=request.channels or (entry.channels if entry else "rgb"),
+        size=request.size or (entry.size if entry else None),
+        output=request.output or (entry.output if entry else None),
+        precision=request.precision,
+        engine=request.engine,
+        custom=custom,
+        trust=request.trust,
+    )

@@ -1,0 +1,289 @@
+"""Comparisons as a Rich table, plain columns, markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from evaluator.statistics.comparison import Comparison, Overall, verdict
+from evaluator.statistics.significance import SIGNIFICANCE
+from zoo.results.duels import Duel, OnBin
+from zoo.results.selection import Chosen
+from zoo.terminal.output import p_text
+from zoo.terminal.table import print_fitting
+
+_HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
+_MAX_BIN_WIDTH = 16
+
+
+def print_comparison(duels: Sequence[Duel]) -> None:
+    """Prints duels on stdout: tables and verdicts on a terminal, plain columns in a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        sys.stdout.write(plain_comparison(duels))
+        return
+    for duel in duels:
+        _print_duel(duel, console)
+    if len(duels) > 1:
+        _print_summary(duels, console)
+    console.print(_footer(duels), style="dim", highlight=False)
+
+
+def _print_duel(duel: Duel, console: Console) -> None:
+    console.print(f"[bold]A[/bold]  {_heading(duel.label_a, duel.a)}", highlight=False)
+    console.print(f"[bold]B[/bold]  {_heading(duel.label_b, duel.b)}", highlight=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("bin\n[dim]pairs[/dim]", overflow="fold", max_width=_MAX_BIN_WIDTH)
+    for heading in (
+        "A %\nB %",
+        "A - B, points\n[dim]95 % interval[/dim]",
+        "p",
+        "only A right\nonly B right",
+        "pairs\nneeded",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in duel.bins:
+        compared = each.comparison
+        table.add_row(
+            f"{each.bin.name}\n[dim]{compared.pairs:,}[/dim]",
+            f"{100 * compared.accuracy_a:.2f}\n{100 * compared.accuracy_b:.2f}",
+            _difference_cell(compared, each.p_value),
+            p_text(each.p_value),
+            f"{len(compared.only_a):,}\n{len(compared.only_b):,}",
+            "-" if compared.pairs_needed is None else f"{compared.pairs_needed:,}",
+        )
+    if len(duel.bins) > 1:
+        table.add_section()
+        overall = duel.overall
+        table.add_row(
+            f"mean of {overall.bins}\n[dim]{overall.pairs:,}[/dim]",
+            "",
+            _difference_cell(overall, duel.p_value),
+            p_text(duel.p_value),
+            "",
+            "",
+        )
+    print_fitting(table, console)
+    for name, words in _verdicts(duel):
+        style = "" if "not separable" in words else "bold"
+        console.print(f"{name}: {words}", style=style, highlight=False, markup=False)
+    for note in _notes(duel):
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+    console.print()
+
+
+def _difference_cell(compared: Comparison | Overall, p_value: float) -> str:
+    low, high = compared.interval
+    style = "bold" if p_value < SIGNIFICANCE else "not bold"
+    return (
+        f"[{style}]{100 * compared.difference:+.2f}[/{style}]\n"
+        f"[dim]{100 * low:+.2f} .. {100 * high:+.2f}[/dim]"
+    )
+
+
+def _print_summary(duels: Sequence[Duel], console: Console) -> None:
+    console.print("[bold]All pairs[/bold], mean of their bins")
+    for duel in duels:
+        words = _overall_verdict(duel)
+        style = "" if "not separable" in words else "bold"
+        line = f"{duel.label_a} / {duel.label_b}: {words}, p {p_text(duel.p_value)}"
+        console.print(line, style=style, highlight=False, markup=False)
+    console.print()
+
+
+def _heading(label: str, model: Chosen) -> str:
+    words = model.variant.words() if model.variant is not None else ""
+    hashed = f"[dim]{model.identity[:8]}[/dim]"
+    return f"{_escaped(label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _verdicts(duel: Duel) -> list[tuple[str, str]]:
+    """(bin or "overall", sentence) for each bin, and for the mean of several."""
+    found = [(each.bin.name, _bin_verdict(duel, each)) for each in duel.bins]
+    if len(duel.bins) > 1:
+        found.append(("overall", _overall_verdict(duel)))
+    return found
+
+
+def _bin_verdict(duel: Duel, each: OnBin) -> str:
+    words = verdict(each.comparison, name_a=duel.label_a, name_b=duel.label_b, p_value=each.p_value)
+    return words + _lost_to_correction(each.comparison.p_value, each.p_value)
+
+
+def _overall_verdict(duel: Duel) -> str:
+    words = verdict(duel.overall, name_a=duel.label_a, name_b=duel.label_b, p_value=duel.p_value)
+    return words + _lost_to_correction(duel.overall.p_value, duel.p_value)
+
+
+def _lost_to_correction(alone: float, corrected: float) -> str:
+    if alone < SIGNIFICANCE <= corrected:
+        return f" (p {p_text(alone)} alone, {p_text(corrected)} among all tests)"
+    return ""
+
+
+def _notes(duel: Duel) -> list[str]:
+    """The duel's notes, and pairs that were left out."""
+    dropped = [
+        f"{each.bin.name}: {each.dropped:,} pairs left out that not both models scored"
+        for each in duel.bins
+        if each.dropped
+    ]
+    return [*duel.notes, *dropped]
+
+
+def _footer(duels: Sequence[Duel]) -> str:
+    tests = sum(len(duel.bins) for duel in duels)
+    corrected = f"; p corrected (Holm) for {tests} tests of bins" if tests > 1 else ""
+    if len(duels) > 1:
+        corrected += f" and {len(duels)} of means"
+    # Of each kind of bootstrap, the bin where sharing matters most speaks for the others.
+    compared = [each.comparison for duel in duels for each in duel.bins]
+    basis = {c.method: c.basis for c in sorted(compared, key=lambda c: c.design_effect)}
+    return (
+        f"10-fold accuracy on the same pairs; intervals are 95 % each{corrected}. "
+        "Pairs needed: to find the observed difference in 4 of 5 repetitions. "
+        + "; ".join(basis.values()).capitalize()
+        + "."
+    )
+
+
+def _rows(duel: Duel) -> list[list[str]]:
+    rows = []
+    for each in duel.bins:
+        compared = each.comparison
+        rows.append(
+            [
+                each.bin.name,
+                str(compared.pairs),
+                f"{100 * compared.accuracy_a:.2f}",
+                f"{100 * compared.accuracy_b:.2f}",
+                *_difference_texts(compared, each.p_value),
+                str(len(compared.only_a)),
+                str(len(compared.only_b)),
+                "-" if compared.pairs_needed is None else str(compared.pairs_needed),
+            ]
+        )
+    if len(duel.bins) > 1:
+        overall = duel.overall
+        differences = _difference_texts(overall, duel.p_value)
+        rows.append(["overall", str(overall.pairs), "-", "-", *differences, "-", "-", "-"])
+    return rows
+
+
+def _difference_texts(compared: Comparison | Overall, p_value: float) -> list[str]:
+    low, high = (f"{100 * end:+.2f}" for end in compared.interval)
+    return [f"{100 * compared.difference:+.2f}", f"[{low},{high}]", p_text(p_value)]
+
+
+def plain_comparison(duels: Sequence[Duel]) -> str:
+    """Fixed columns, a blank line between duels; the words after "#", for grep and awk."""
+    blocks = []
+    for duel in duels:
+        lines = [f"# A {duel.label_a} {duel.a.identity}", f"# B {duel.label_b} {duel.b.identity}"]
+        rows = [[cell.replace(" ", "_") for cell in row] for row in (_HEADER, *_rows(duel))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        lines += [f"# {name}: {words}" for name, words in _verdicts(duel)]
+        lines += [f"# note: {note}" for note in _notes(duel)]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks) + f"\n# {_footer(duels)}\n"
+
+
+def markdown_comparison(duels: Sequence[Duel]) -> str:
+    """A heading, a table and a list of verdicts for each duel."""
+    blocks = []
+    for duel in duels:
+        lines = [f"### {_cell(duel.label_a)} (A) / {_cell(duel.label_b)} (B)", ""]
+        lines += [
+            f"| {' | '.join(name.replace('_', ' ') for name in _HEADER)} |",
+            "|---|" + "---:|" * (len(_HEADER) - 1),
+        ]
+        lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in _rows(duel)]
+        lines += ["", *(f"- {_cell(name)}: {_cell(words)}" for name, words in _verdicts(duel))]
+        lines += [f"- note: {_cell(note)}" for note in _notes(duel)]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks) + f"\n{_footer(duels)}\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
+
+
+def json_comparison(duels: Sequence[Duel]) -> str:
+    """Everything, at full precision, as one JSON object."""
+    value = {
+        "schema": 1,
+        "figure": "kfold",
+        "significance": SIGNIFICANCE,
+        "comparisons": [_duel_json(duel) for duel in duels],
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _duel_json(duel: Duel) -> dict[str, Any]:
+    overall = duel.overall
+    return {
+        "a": _model_json(duel.label_a, duel.a),
+        "b": _model_json(duel.label_b, duel.b),
+        "notes": _notes(duel),
+        "overall": {
+            "bins": overall.bins,
+            "pairs": overall.pairs,
+            "difference": overall.difference,
+            "interval95": list(overall.interval),
+            "p_value": overall.p_value,
+            "p_holm": duel.p_value,
+            "separable": duel.p_value < SIGNIFICANCE,
+            "verdict": _overall_verdict(duel),
+            "detectable_difference": overall.detectable_difference,
+        },
+        "bins": [_bin_json(duel, each) for each in duel.bins],
+    }
+
+
+def _model_json(label: str, model: Chosen) -> dict[str, Any]:
+    settings = None if model.variant is None else vars(model.variant)
+    return {"label": label, "name": model.name, "sha256": model.identity, "settings": settings}
+
+
+def _bin_json(duel: Duel, each: OnBin) -> dict[str, Any]:
+    compared = each.comparison
+    return {
+        "bin": {"name": each.bin.name, "sha256": each.bin.sha256},
+        "pairs": compared.pairs,
+        "dropped_pairs": each.dropped,
+        "accuracy_a": compared.accuracy_a,
+        "accuracy_b": compared.accuracy_b,
+        "difference": compared.difference,
+        "interval95": list(compared.interval),
+        "p_value": compared.p_value,
+        "p_holm": each.p_value,
+        "separable": each.p_value < SIGNIFICANCE,
+        "verdict": _bin_verdict(duel, each),
+        "only_a": compared.only_a.tolist(),
+        "only_b": compared.only_b.tolist(),
+        "mcnemar_p": compared.mcnemar_p,
+        "auc_difference": compared.auc_difference,
+        "auc_p_value": compared.auc_p_value,
+        "detectable_difference": compared.detectable_difference,
+        "pairs_needed": compared.pairs_needed,
+        "method": compared.method,
+        "basis": compared.basis,
+        "design_effect": compared.design_effect,
+        "threshold_luck": compared.threshold_luck,
+    }

@@ -1,0 +1,369 @@
+"""Stored results as a ranking: which columns, which rows, what is published, what is invalid.
+
+Only rows that have every column are ranked (`ranking.py`): means over different bins say nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from evaluator.errors import InputError
+from evaluator.results.record import reading_problem
+from evaluator.results.stored import (
+    UNKNOWN,
+    Store,
+    Stored,
+    Variant,
+    labels,
+    latest,
+    outdated_line,
+    variant_of,
+)
+from zoo.entries.registry import Entry, unknown_name
+from zoo.results.figure_choice import Figure
+
+# Sets of bins looked at when choosing those to rank on; more would all be rare.
+_MOST_BIN_SETS = 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """A bin: ``label`` is its name, with the hash where another bin has that name too."""
+
+    sha256: str
+    name: str
+    label: str
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model with one variant of settings; ``identity`` is its record's. ``figures`` has a value a
+    column, None where there is none; ``mean`` and ``rank`` are None for a row that lacks one.
+    """
+
+    name: str
+    identity: str
+    format: str
+    variant: Variant
+    results: Mapping[str, Stored]
+    figures: Mapping[str, float | None]
+    mean: float | None
+    label: str = ""
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """An entry's published figures, by the column's SHA-256; measured by others on a bin of that
+    name, whose hash nobody stated.
+    """
+
+    name: str
+    protocol: str
+    figures: Mapping[str, float]
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A result that is not ranked, and why."""
+
+    model: str
+    bin: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """Rows from best to worst, those that lack a column last. ``p_values`` (ranked, ranked) are
+    Holm's, in the order of the ranked rows; ``more`` rows are not shown. ``outdated`` results were
+    measured by other reading rules, and so stand in no row.
+    """
+
+    figure: Figure
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    published: tuple[PublishedRow, ...]
+    invalid: tuple[Invalid, ...]
+    damaged: tuple[str, ...]
+    notes: tuple[str, ...]
+    p_values: tuple[tuple[float, ...], ...]
+    more: int
+    outdated: tuple[Invalid, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that have every column."""
+        return tuple(row for row in self.rows if row.mean is not None)
+
+
+def build_leaderboard(
+    store: Store,
+    figure: Figure,
+    *,
+    entries: Mapping[str, Entry],
+    models: Sequence[str] = (),
+    bins: Sequence[str] = (),
+    top: int = 20,
+) -> Leaderboard:
+    """The ranking of the stored results whose model and bin match the patterns (none: all).
+
+    Without ``bins``, the columns are those bins that make the most of the table: the set of one
+    model that covers most figures of models that have them all. Raises InputError for a pattern
+    that matches nothing, and for no results at all.
+    """
+    known = [*store.results, *store.outdated]
+    _check_patterns(known, models, bins)
+    chosen, outdated = (_matching(each, models, bins) for each in (store.results, store.outdated))
+    if not chosen:
+        raise InputError(_nothing_to_rank(store, outdated))
+    by_row: dict[tuple[str, str, Variant], list[Stored]] = {}
+    for stored in chosen:
+        model = stored.result.model
+        key = (model.name, model.identity, variant_of(stored.result))
+        by_row.setdefault(key, []).append(stored)
+    rows = [(key, latest(results)) for key, results in by_row.items()]
+    figures_of = [
+        {sha256: figure.read(each.result.figures) for sha256, each in results.items()}
+        for _, results in rows
+    ]
+    all_columns = _columns([stored for _, results in rows for stored in results.values()])
+    shown = set(all_columns) if bins else _core_bins(figures_of)
+    columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
+    if not columns:
+        columns = tuple(all_columns.values())
+    measured = [
+        _row(key, results, figures, columns)
+        for (key, results), figures in zip(rows, figures_of, strict=True)
+    ]
+    notes = _column_notes(all_columns, columns, figures_of)
+    visible = _ordered([row for row in measured if _has_any(row)], figure)
+    notes += _row_notes(measured, visible)
+    rows_shown = _labelled(visible[:top])
+    complete = [row for row in rows_shown if row.mean is not None]
+    from zoo.results.ranking import rank_means  # imports NumPy, which an error does without
+
+    ranking = rank_means(
+        [row.mean for row in complete if row.mean is not None],
+        [(row.label, [row.results[column.sha256] for column in columns]) for row in complete],
+        figure,
+    )
+    published, published_notes = _published(entries, figure, columns, models)
+    return Leaderboard(
+        figure=figure,
+        columns=columns,
+        rows=tuple(_with_ranks(rows_shown, ranking.ranks)),
+        published=tuple(published),
+        invalid=tuple(_invalid([each for _, results in rows for each in results.values()])),
+        damaged=store.damaged,
+        notes=(*notes, *ranking.notes, *published_notes),
+        p_values=ranking.p_values,
+        more=max(0, len(visible) - top),
+        outdated=tuple(_outdated(outdated)),
+    )
+
+
+def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:
+    if outdated:
+        more = f" (and {len(outdated) - 1:,} more)" if len(outdated) > 1 else ""
+        return f"no stored results to rank: {outdated_line(outdated[0])}{more}"
+    if store.damaged and not store.results:
+        return f"no stored results to rank: none can be read; {store.damaged[0]}"
+    return "no stored results to rank; zoo eval stores them, --results says where"
+
+
+def _check_patterns(results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]) -> None:
+    """Raises InputError for a pattern that matches no result."""
+    for option, patterns, known in (
+        ("--models", models, {(s.result.model.name, s.result.model.identity) for s in results}),
+        ("--bins", bins, {(s.result.bin.name, s.result.bin.sha256) for s in results}),
+    ):
+        for pattern in patterns:
+            if not any(_matches(name, sha256, [pattern]) for name, sha256 in known):
+                near = unknown_name(pattern, dict.fromkeys(sorted(name for name, _ in known)))
+                raise InputError(f"{option} {pattern}: nothing stored has that name; {near}")
+
+
+def _matching(
+    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]
+) -> list[Stored]:
+    """Results that match both lists of patterns."""
+    return [
+        stored
+        for stored in results
+        if _matches(stored.result.model.name, stored.result.model.identity, models)
+        and _matches(stored.result.bin.name, stored.result.bin.sha256, bins)
+    ]
+
+
+def _matches(name: str, sha256: str, patterns: Sequence[str]) -> bool:
+    if not patterns:
+        return True
+    return any(
+        fnmatch.fnmatchcase(name, pattern) or (len(pattern) >= 8 and sha256.startswith(pattern))
+        for pattern in patterns
+    )
+
+
+def _columns(results: Sequence[Stored]) -> dict[str, Column]:
+    """SHA-256 -> column, in the order in which the store has them."""
+    records = {stored.result.bin.sha256: stored.result.bin for stored in results}
+    named = labels([(sha256, record.name) for sha256, record in records.items()])
+    return {
+        sha256: Column(sha256, record.name, named[sha256], record.pairs)
+        for sha256, record in records.items()
+    }
+
+
+def _core_bins(figures: Sequence[Mapping[str, float | None]]) -> set[str]:
+    """The bins to rank on: of the models' own sets, the one with most figures of complete rows."""
+    sets = Counter(
+        frozenset(sha256 for sha256, value in each.items() if value is not None) for each in figures
+    )
+    sets.pop(frozenset(), None)
+    common = sets.most_common(_MOST_BIN_SETS)
+    if not common:
+        return set()
+
+    def figures_covered(candidate: frozenset[str]) -> int:
+        return len(candidate) * sum(count for each, count in common if candidate <= each)
+
+    # Of two equally good sets the larger, then the one that comes first in the store.
+    best = max((candidate for candidate, _ in common), key=lambda c: (figures_covered(c), len(c)))
+    return set(best)
+
+
+def _row(
+    key: tuple[str, str, Variant],
+    results: Mapping[str, Stored],
+    figures: Mapping[str, float | None],
+    columns: Sequence[Column],
+) -> Row:
+    shown = {column.sha256: figures.get(column.sha256) for column in columns}
+    values = [value for value in shown.values() if value is not None]
+    mean = sum(values) / len(values) if values and len(values) == len(columns) else None
+    name, identity, variant = key
+    model_format = next(iter(results.values())).result.model.format
+    return Row(name, identity, model_format, variant, results, shown, mean)
+
+
+def _has_any(row: Row) -> bool:
+    return any(value is not None for value in row.figures.values())
+
+
+def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
+    """Complete rows by mean, best first, then the others by how much they have; then by name."""
+    sign = -1 if figure.higher_is_better else 1
+
+    def place(row: Row) -> tuple[bool, float, str, str]:
+        present = sum(value is not None for value in row.figures.values())
+        value = -float(present) if row.mean is None else sign * row.mean
+        return row.mean is None, value, row.name, row.identity
+
+    return sorted(rows, key=place)
+
+
+def _labelled(rows: Sequence[Row]) -> list[Row]:
+    """Rows with a label of their own: settings that are no default, the hash where names clash."""
+    hashes: dict[str, set[str]] = {}
+    for row in rows:
+        hashes.setdefault(row.name, set()).add(row.identity)
+    labelled = []
+    for row in rows:
+        extra = [row.identity[:8]] if len(hashes[row.name]) > 1 else []
+        words = row.format if row.variant.flip == UNKNOWN else row.variant.words()
+        extra += [words] if words else []
+        label = f"{row.name} ({', '.join(extra)})" if extra else row.name
+        labelled.append(replace(row, label=label))
+    return labelled
+
+
+def _with_ranks(rows: Sequence[Row], ranks: Sequence[int]) -> list[Row]:
+    remaining = iter(ranks)
+    return [row if row.mean is None else replace(row, rank=next(remaining)) for row in rows]
+
+
+def _published(
+    entries: Mapping[str, Entry],
+    figure: Figure,
+    columns: Sequence[Column],
+    models: Sequence[str],
+) -> tuple[list[PublishedRow], list[str]]:
+    """Published rows of the figure's protocol, and what is published under other protocols."""
+    sha256_of: dict[str, list[str]] = {}
+    for column in columns:
+        sha256_of.setdefault(column.name, []).append(column.sha256)
+    rows, others = [], []
+    ambiguous: set[str] = set()
+    for entry in entries.values():
+        names = [name for name in entry.published if name in sha256_of]
+        if not names or entry.protocol is None or not _matches(entry.name, "", models):
+            continue
+        if entry.protocol != figure.protocol:
+            others.append(entry)
+            continue
+        ambiguous.update(name for name in names if len(sha256_of[name]) > 1)
+        figures = {
+            sha256_of[name][0]: entry.published[name].accuracy
+            for name in names
+            if len(sha256_of[name]) == 1
+        }
+        if figures:
+            complete = len(figures) == len(columns)
+            mean = sum(figures.values()) / len(figures) if complete else None
+            rows.append(PublishedRow(entry.name, entry.protocol, figures, mean))
+    notes = [
+        f"published figures on {name} are left out: two bins have that name"
+        for name in sorted(ambiguous)
+    ]
+    if others:
+        protocols = ", ".join(dict.fromkeys(str(entry.protocol) for entry in others))
+        notes.append(
+            f"{len(others)} published row{'s' * (len(others) > 1)} left out: protocol "
+            f"{protocols}, not comparable with {figure.name}"
+        )
+    return rows, notes
+
+
+def _invalid(results: Sequence[Stored]) -> list[Invalid]:
+    found = []
+    for stored in results:
+        result = stored.result
+        if result.status != "ok":
+            count = int(result.non_finite["count"])
+            reason = f"{result.status}: {count:,} image{'s' * (count != 1)}"
+            found.append(Invalid(result.model.name, result.bin.name, reason))
+    return found
+
+
+def _outdated(results: Sequence[Stored]) -> list[Invalid]:
+    """Results that other reading rules measured, and what to do."""
+    return [
+        Invalid(each.result.model.name, each.result.bin.name, reading_problem(each.result) or "")
+        for each in results
+    ]
+
+
+def _column_notes(
+    all_columns: Mapping[str, Column],
+    shown: Sequence[Column],
+    known: Sequence[Mapping[str, float | None]],
+) -> list[str]:
+    """Which bins are stored but no column, and on how many models."""
+    left = []
+    for sha256, column in all_columns.items():
+        if column not in shown:
+            count = sum(figures.get(sha256) is not None for figures in known)
+            left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
+    return [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
+
+
+def _row_notes(measured: Sequence[Row], visible: Sequence[Row]) -> list[str]:
+    without = len(measured) - len(visible)
+    if not without:
+        return []
+    return [f"{without:,} model{'s' * (without > 1)} without a figure on these bins"]

@@ -1,0 +1,65 @@
+"""A bar on stderr while images are embedded."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from zoo.terminal.words import shows_progress
+
+
+class _ImagesPerSecond(ProgressColumn):
+    """Images embedded a second, over the last seconds."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of one task, or nothing before it is known."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} images/s" if speed else "", style="cyan")
+
+
+class Progress:
+    """A progress bar on stderr with images/s and time left; silent where stderr is no terminal."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        """A bar that ends at ``total``; None for an end that is not known."""
+        console = Console(stderr=True)
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _ImagesPerSecond(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not shows_progress(),
+        )
+        self._task = self._bar.add_task(title, total=total)
+
+    def __enter__(self) -> Progress:
+        """Shows the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Takes the bar away."""
+        self._bar.stop()
+
+    def advance(self, images: int) -> None:
+        """Adds images to what is done."""
+        self._bar.advance(self._task, images)

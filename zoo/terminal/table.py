@@ -1,0 +1,229 @@
+"""The table of an evaluation: one row a model, one column a bin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluator.results.record import Result
+from zoo.terminal.columns import plain_columns
+from zoo.terminal.words import may_be_rich
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+# A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
+_CELL_WIDTH = 19
+_MAX_NAME_WIDTH = 30
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Results by model and bin; labels carry the hash where two share a name."""
+
+    models: dict[str, str]
+    bins: dict[str, str]
+    results: Mapping[tuple[str, str], Result]
+    best: Mapping[str, float]
+
+
+def print_fitting(table: Table, console: Console) -> None:
+    """Prints a table, or a line a figure where the terminal is too narrow for its columns.
+
+    A column that may not be broken is ``no_wrap``; a cell's lines belong to its heading's lines.
+    """
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    wide = console.options.update(width=1000)
+    if Measurement.get(console, wide, table).minimum <= console.width:
+        console.print(table)
+        return
+    texts = [[Text.from_markup(str(cell)) for cell in each.cells] for each in table.columns]
+    headings = [Text.from_markup(str(each.header)).plain for each in table.columns]
+    for row in zip(*texts, strict=True):
+        console.print()
+        for heading, cell in zip(headings, row, strict=True):
+            values, names = cell.plain.split("\n"), heading.split("\n")
+            for name, value in zip(
+                names if len(values) > 1 else [" ".join(names)], values, strict=False
+            ):
+                if value:
+                    console.print(Text(f"{name:<16}{value}"))
+    console.print()
+
+
+def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
+    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
+    grid = _grid(results)
+    console = None
+    if may_be_rich():
+        from rich.console import Console
+
+        console = Console()
+    if console is None or not console.is_terminal:
+        sys.stdout.write(plain_table(grid))
+        return
+    _print_rich(grid, console)
+    if show_store is not None:
+        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
+
+
+def evaluation_text(results: Sequence[Result]) -> str:
+    """The plain table of results, as a pipe gets it."""
+    return plain_table(_grid(results))
+
+
+def _grid(results: Sequence[Result]) -> _Grid:
+    models = _labels([(_model_key(result), result.model.name) for result in results])
+    bins = _labels([(_bin_key(result), result.bin.name) for result in results])
+    by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
+    best = {}
+    if len(models) > 1:
+        for key in bins:
+            found = [
+                result.figures["accuracy"]
+                for result in results
+                if _bin_key(result) == key and result.figures is not None
+            ]
+            known = [accuracy for accuracy in found if accuracy is not None]
+            if known:
+                best[key] = max(known)
+    return _Grid(models, bins, by_cell, best)
+
+
+def _model_key(result: Result) -> str:
+    return f"{result.model.identity} {result.model.name}"
+
+
+def _bin_key(result: Result) -> str:
+    return f"{result.bin.sha256} {result.bin.name}"
+
+
+def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Key -> name, with eight digits of the key where another key has the same name."""
+    names = dict(named)
+    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {key: f"{name} ({key[:8]})" if name in shared else name for key, name in names.items()}
+
+
+def _print_rich(grid: _Grid, console: Console) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    name_width = min(_MAX_NAME_WIDTH, max(len(name) for name in grid.models.values())) + 2
+    per_table = max(1, (console.width - name_width) // _CELL_WIDTH)
+    keys = list(grid.bins)
+    for start in range(0, len(keys), per_table):
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("model", overflow="fold", max_width=_MAX_NAME_WIDTH)
+        for key in keys[start : start + per_table]:
+            pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
+            # Text, because Rich would take a name like "[red]" for markup.
+            header = Text(grid.bins[key]).append(f"\n{pairs:,} pairs", style="dim")
+            table.add_column(header, overflow="fold")
+        for model, name in grid.models.items():
+            cells = [_rich_cell(grid, model, key) for key in keys[start : start + per_table]]
+            table.add_row(Text(name), *cells)
+        console.print(table)
+    console.print(
+        "accuracy % @ threshold (cosine), best on these very pairs; "
+        "below it the mean ± std of 10 folds" + ("; * best of its column" if grid.best else ""),
+        style="dim",
+        highlight=False,
+    )
+
+
+def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
+    from rich.text import Text
+
+    result = grid.results.get((model, bin_key))
+    if result is None:
+        return Text("failed", style="red")
+    if result.figures is None:
+        return Text(f"not finite:\n{_images(result)}", style="red")
+    cell = Text()
+    if result.figures["accuracy"] is None:
+        cell.append(f"undefined: no\n{_missing(result)} pairs", style="yellow")
+    else:
+        best = _is_best(grid, result)
+        cell.append(
+            f"{_percent(result.figures['accuracy'])} @ {_cosine(result.figures['threshold'])}",
+            style="bold green" if best else "bold" if not grid.best else "",
+        )
+        cell.append(" *" if best else "")
+        cell.append(f"\n{_kfold(result)}", style="dim")
+    dropped = result.non_finite["dropped_pairs"]
+    if dropped:
+        cell.append(f"\n{dropped:,} pairs dropped", style="yellow")
+    return cell
+
+
+def plain_table(grid: _Grid) -> str:
+    """One line a model and fixed columns, for grep, awk and files."""
+    header = ["model"]
+    for name in grid.bins.values():
+        header += ["_".join(name.split()), "threshold", "10-fold", "note"]
+    rows = [header]
+    for model, model_name in grid.models.items():
+        row = ["_".join(model_name.split())]
+        for key in grid.bins:
+            row += _plain_cells(grid, grid.results.get((model, key)))
+        rows.append(row)
+    return plain_columns(rows)
+
+
+def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
+    if result is None:
+        return ["-", "-", "-", "failed"]
+    if result.figures is None:
+        return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
+    count = result.non_finite["dropped_pairs"]
+    dropped = [f"dropped:{count}"] if count else []
+    if result.figures["accuracy"] is None:
+        return ["-", "-", "-", ",".join(["undefined", *dropped])]
+    notes = [*(["best"] if _is_best(grid, result) else []), *dropped]
+    return [
+        _percent(result.figures["accuracy"]),
+        _cosine(result.figures["threshold"]),
+        _kfold(result).replace(" ", ""),
+        ",".join(notes) or "-",
+    ]
+
+
+def _is_best(grid: _Grid, result: Result) -> bool:
+    best = grid.best.get(_bin_key(result))
+    return best is not None and result.figures is not None and result.figures["accuracy"] == best
+
+
+def _missing(result: Result) -> str:
+    """Which pairs a result lacks, so that its accuracy is undefined."""
+    if result.non_finite["dropped_pairs"]:
+        return "usable"
+    return "impostor" if result.bin.impostor == 0 else "genuine"
+
+
+def _images(result: Result) -> str:
+    count = int(result.non_finite["count"])
+    return f"{count:,} image{'s' if count != 1 else ''}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _cosine(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _kfold(result: Result) -> str:
+    kfold = (result.figures or {}).get("kfold") or {}
+    if kfold.get("accuracy") is None:
+        return "-"
+    return f"{_percent(kfold['accuracy'])} ± {_percent(kfold['std'])}"

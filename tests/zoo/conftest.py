@@ -1,4 +1,4 @@
-"""Small bins and tiny Keras models, each made once a session, and the command line to try."""
+"""Small bins and tiny models, each made once a session."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from samples import (
     SIZE,
-    Outcome,
-    Zoo,
     save_dark_is_nan,
     save_dense,
     save_without_weights,
@@ -41,21 +39,3 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_dark_is_nan(folder / "dark.keras")
     save_without_weights(folder / "c.keras", folder / "torn.keras")
     return folder
-
-
-@pytest.fixture
-def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:
-    """Runs a command in this process, in an empty folder; what it leaves on both streams."""
-    from zoo.cli import run
-
-    monkeypatch.chdir(tmp_path)
-    for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
+from tests.command import Outcome as Outcome
+from tests.command import Zoo as Zoo
 
 SIZE = 8
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error_lines(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("zoo: error: ")]
-
-
-Zoo = Callable[..., Outcome]
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

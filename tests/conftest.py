@@ -1,6 +1,7 @@
 """What the whole suite shares: real data, the command line to try, and a profile of Hypothesis."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,16 @@ from hypothesis import Phase, settings
 from tests.command import Outcome, Zoo
 
 SHARED = Path(os.environ.get("ZOO_SHARED", Path(__file__).parents[2] / "shared"))
+
+# What JAX has compiled once serves every process of a run of the suite: most of the time of a short
+# training is its compiler's. Workers of pytest-xdist inherit the folder.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="zoo-tests-jax-")
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _COMPILED.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("suite", deadline=None)

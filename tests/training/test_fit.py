@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import struct
 import subprocess
@@ -16,7 +15,8 @@ import pytest
 from face_samples import SIDE, write_faces, write_pairs
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.command import ROOT, WITHOUT_TENSORFLOW, ended, started
+
 TINY = {
     "model": {"backbone": "conv4", "embedding_size": 8, "dropout": 0.1},
     "preprocess": {"size": SIDE},
@@ -34,28 +34,33 @@ TINY = {
         },
     ],
 }
-# JAX without TensorFlow, which Keras would otherwise import: it starts in half the time.
+# JAX alone: it starts in half the time.
 RUN = """
-import importlib.abc, json, os, sys
+import json, sys
 from pathlib import Path
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-if os.environ["KERAS_BACKEND"] == "jax":
-    sys.meta_path.insert(0, Blocked())
 from test_fit import trained
-sys.exit(trained(json.loads(sys.argv[1]), *map(Path, sys.argv[2:4]), sys.argv[4]))
+trained(json.loads(sys.argv[1]), *map(Path, sys.argv[2:4]), sys.argv[4])
 """
 
 
-def trained(plain: dict[str, Any], faces: Path, folder: Path, bins: str = "") -> int:
-    """Trains in this process, new or from the last checkpoint; prints what it says."""
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """What stands for a kill between two steps."""
+
+
+def trained(
+    plain: dict[str, Any],
+    faces: Path,
+    folder: Path,
+    bins: Path | str = "",
+    stop_at: int | None = None,
+) -> list[str]:
+    """Trains in this process, new or from the last checkpoint, up to a step; the lines it says."""
     from evaluator.bins.verification_set import read_bin
     from evaluator.images.inputs import InputSpec
     from training.data.batches.pipeline import prepare_data
     from training.data.sources.faces import open_faces
     from training.loop.fit import Reporter, train
+    from training.loop.session import Step
     from training.recipes.recipe import parse_recipe
     from training.run.runs import RunEntry, RunFolder, create_run
 
@@ -67,31 +72,27 @@ def trained(plain: dict[str, Any], faces: Path, folder: Path, bins: str = "") ->
         create_run(folder, entry, recipe, found)
     data = prepare_data(found, recipe.data, InputSpec(*recipe.preprocess.size), batch=recipe.batch)
     sets = [read_bin(Path(bins))] if bins else []
-    report = Reporter(lambda line: print(line, flush=True), lambda step: None)
-    train(recipe, data, run, entry=entry, sets=sets, report=report)
-    return 0
+    said: list[str] = []
+
+    def step(at: Step) -> None:
+        if at.done == stop_at:
+            raise Stopped
+
+    train(recipe, data, run, entry=entry, sets=sets, report=Reporter(said.append, step))
+    return said
 
 
 def process(
-    plain: dict[str, Any],
-    *arguments: Path | str | int,
-    backend: str = "tensorflow",
-    code: str = RUN,
+    plain: dict[str, Any], *arguments: Path | str | int, before: str = ""
 ) -> subprocess.Popen[str]:
-    """The same in a process of its own."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": backend,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(plain), *map(str, arguments)],
+    """The same on JAX, in a process of its own, after the lines ``before``."""
+    return started(
+        json.dumps(plain),
+        *arguments,
         cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        code=WITHOUT_TENSORFLOW + before + RUN,
+        path=Path(__file__).parent,
+        KERAS_BACKEND="jax",
     )
 
 
@@ -118,10 +119,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     write_faces(folder / "faces")
     write_pairs(folder / "pairs.bin")
-    whole = process(TINY, folder / "faces", folder / "whole", folder / "pairs.bin")
-    out, err = whole.communicate()
-    assert whole.returncode == 0, err
-    (folder / "whole.out").write_text(out)
+    said = trained(TINY, folder / "faces", folder / "whole", folder / "pairs.bin")
+    (folder / "whole.out").write_text("\n".join(said))
     return folder
 
 
@@ -162,9 +161,9 @@ def test_centers_are_left_as_the_seed_leaves_them_and_can_be_gone_on_from(world:
     near = {"alpha": 1e-6, "start": str(world / "given.npy")}
     stage = {"epochs": 1, "loss": "softmax", "optimizer": "adamax", "learning_rate": 0.001}
     plain = {**TINY, "center": near, "stages": [stage], "data": {"validation": 0}}
-    run = process(plain, world / "faces", world / "from centers", "", backend="jax")
-    _, err = run.communicate()
-    assert run.returncode == 0, err
+    plain["model"] = {"backbone": "mlp", "pooling": "none", "embedding_size": 8, "dropout": 0}
+    done = ended(process(plain, world / "faces", world / "from centers", ""))
+    assert done.code == 0, done.err
     np.testing.assert_allclose(np.load(world / "from centers" / "centers.npy"), given, atol=1e-3)
 
 
@@ -287,34 +286,36 @@ def assert_same_run(run: Path, whole: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_weights_bit_by_bit(world: Path) -> None:
-    run = world / "killed"
+def test_a_run_stopped_within_both_stages_resumes_to_the_same_weights_bit_by_bit(
+    world: Path,
+) -> None:
+    run = world / "stopped"
     arguments = (world / "faces", run, world / "pairs.bin")
-    for moment in ("checkpoint", "logged"):
-        killed(process(TINY, *arguments), run, moment)
+    # Checkpoints are after every second step, and after the sixth, which ends the first epoch.
+    for step in (3, 9):
+        with pytest.raises(Stopped):
+            trained(TINY, *arguments, stop_at=step)
     with np.load(run / "checkpoints" / "last.npz") as file:
-        assert not json.loads(bytes(file["state"]))["finished"]
-    resumed = process(TINY, *arguments)
-    _, err = resumed.communicate()
-    assert resumed.returncode == 0, err
+        state = json.loads(bytes(file["state"]))
+    assert (state["steps_done"], state["finished"]) == (8, False)
+    trained(TINY, *arguments)
     assert_same_run(run, world / "whole")
 
 
 @pytest.mark.slow
-def test_on_jax_too_a_run_killed_at_any_moment_ends_with_the_same_bits(world: Path) -> None:
+def test_on_jax_a_run_killed_at_any_moment_ends_with_the_same_bits(world: Path) -> None:
     pytest.importorskip("jax")
-    model = {"backbone": "mlp", "pooling": "none", "embedding_size": 8, "dropout": 0.1}
     # A head as large as makes a checkpoint take its time to write.
-    plain = {**TINY, "model": {**model, "embedding_size": 4096}}
+    model = {"backbone": "mlp", "pooling": "none", "embedding_size": 4096, "dropout": 0.1}
+    plain = {**TINY, "model": model}
     whole, run = world / "whole on jax", world / "killed on jax"
     for folder in (whole, run):
         arguments = (world / "faces", folder, world / "pairs.bin")
         moments = ("writing", "checkpoint", "logged", "writing") if folder == run else ()
         for moment in moments:
-            killed(process(plain, *arguments, backend="jax"), run, moment)
-        running = process(plain, *arguments, backend="jax")
-        _, err = running.communicate()
-        assert running.returncode == 0, err
+            killed(process(plain, *arguments), run, moment)
+        done = ended(process(plain, *arguments))
+        assert done.code == 0, done.err
     assert_same_run(run, whole)
 
 
@@ -338,7 +339,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
 
 # The same with no file over so many bytes, which the system refuses as it refuses a full disk.
 LIMITED = """
-import resource, signal
+import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]), resource.RLIM_INFINITY))
 """
@@ -354,11 +355,9 @@ def test_a_run_that_cannot_write_a_checkpoint_keeps_the_one_before(world: Path) 
     plain = {**TINY, "model": model, "stages": [small, {**small, "optimizer": "adamax"}]}
     run = world / "full"
     limit = 4 * (32 * 32 * 3 * 256 + 256 * 65) * 3 // 2
-    code = RUN.replace("from test_fit", LIMITED + "from test_fit")
-    running = process(plain, world / "faces", run, "", limit, backend="jax", code=code)
-    _, err = running.communicate()
-    assert running.returncode == 1
-    assert "OSError" in err.splitlines()[-1], err
+    done = ended(process(plain, world / "faces", run, "", limit, before=LIMITED))
+    assert done.code == 1
+    assert "OSError" in done.err.splitlines()[-1], done.err
     folder = run / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["last.npz"]
     with np.load(folder / "last.npz") as file:

@@ -1,5 +1,10 @@
 """How often compare calls equal models different: two noisy copies of one model, on pairs that
-share images in the ways that real bins do. The nominal level is 5 %."""
+share images in the ways that real bins do.
+
+The nominal level is 5 %. Of 700 pairs of models, whose share has a standard deviation of 0.8 % by
+the binomial distribution, 3 to 7 % may be called different: a true level of 9.5 %, or of 1.7 %,
+passes once in a hundred; a test blind to what pairs share is far above.
+"""
 
 import hashlib
 import pickle
@@ -72,7 +77,7 @@ def lfw_pairs(shared):
 
 
 def false_alarms(
-    structure, *, photo, noise, person_noise=0.0, by="images", model_pairs=2000, size=16
+    structure, *, photo, noise, person_noise=0.0, by="images", model_pairs=700, size=16
 ):
     """Share of pairs of equally good models that are called different, and mean disagreement.
 
@@ -143,7 +148,7 @@ def test_twenty_discordant_pairs_are_enough_for_the_nominal_level():
     ids=["images used 4 times", "images used 10 times", "people used 33 times", "70 clusters"],
 )
 def test_heavy_reuse_keeps_the_nominal_level(structure, noises, by, expected):
-    alarms, _, method = false_alarms(structure, by=by, model_pairs=1000, **noises)
+    alarms, _, method = false_alarms(structure, by=by, **noises)
     assert method == expected
     assert 0.03 <= alarms <= 0.07
 

@@ -247,9 +247,8 @@ def read_whole(path: Path) -> int:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    """Returns when it holds; where it never does, the suite's own time limit ends the test."""
     while not condition():
-        assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
@@ -259,10 +258,10 @@ def test_two_writers_never_mix_their_results(tmp_path: Path) -> None:
     writers = [start_writer(path, [1, 2]), start_writer(path, [2, 3])]
     try:
         wait_for(path.exists)
-        seen = set()
-        deadline = time.monotonic() + 6
-        while time.monotonic() < deadline:
+        seen, reads = set(), 0
+        while reads < 300 or seen != {1, 2, 3}:
             seen.add(read_whole(path))
+            reads += 1
         assert seen == {1, 2, 3}
     finally:
         for writer in writers:

@@ -263,8 +263,7 @@ def killed(running: subprocess.Popen[str], run: Path, moment: str) -> None:
         return watched.exists() and (watched.stat().st_ino, watched.stat().st_size)
 
     before = state()
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and running.poll() is None:
+    while running.poll() is None:
         if state() != before and state():
             break
         time.sleep(0.001)

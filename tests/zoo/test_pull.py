@@ -327,7 +327,7 @@ def test_a_server_that_drips_is_left(
     target = entry(tmp_path, serve(answer))
     begin = time.monotonic()
     outcome = zoo("pull", "far", "--timeout", 0.5)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30  # of the 50 that it would take
     assert outcome.code == 2
     assert re.search("bytes a second|did not answer", outcome.error_lines[0])
     assert left_in(target.parent) == []

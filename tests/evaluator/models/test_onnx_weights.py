@@ -40,10 +40,10 @@ def load(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 def refusal(load: Callable[..., Any], path: Path, **options: Any) -> str:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ModelError) as caught:
         load(path, **options)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert message.isprintable()

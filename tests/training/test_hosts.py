@@ -1,12 +1,10 @@
 """Several processes and several devices on JAX: the same run as one process with one device."""
 
 import csv
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,11 +13,11 @@ import numpy as np
 import pytest
 from face_samples import write_faces, write_pairs
 
+from tests import command
 from training.processes.hosts import Hosts, HostsError, parse_hosts
 from training.processes.links import TeamError, free_port
 from training.processes.team import agree, joined, share, share_array
 
-ROOT = Path(__file__).parents[2]
 # Three people on two devices: the head's last column and the last center are padding. Two stages,
 # so that head and centers go on; dropout and flips, so that randomness has to be in step.
 REGISTRY = """
@@ -43,17 +41,6 @@ models:
           optimizer: {name: sgd, momentum: 0.9, weight_decay: 0.0005}
           learning_rate: {name: polynomial, learning_rate: 0.0001}
 """
-# The command with TensorFlow made impossible to import, which also starts sooner.
-COMMAND = """
-import importlib.abc, sys
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocked())
-from zoo.cli import run
-sys.exit(run(sys.argv[1:]))
-"""
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "pairs_auc")
 
 
@@ -63,13 +50,8 @@ def started(folder: Path, run: str, *options: str) -> subprocess.Popen[str]:
     words += ["--bins", "pairs.bin"]
     if "--resume" not in options:
         words += ["--data", "faces"]
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return command.started(
+        *words, cwd=folder, code=command.WITHOUT_TENSORFLOW + command.ZOO, KERAS_BACKEND="jax"
     )
 
 

@@ -8,9 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from zoo.align.landmarks import Points
@@ -58,19 +58,13 @@ def detected(
         for name in names:
             yield _unwrapped(name, _landmarks(read(name)))
         return
-    pending: deque[tuple[str, Future[Points | str | None]]] = deque()
     # spawn: a fork would copy TensorFlow's threads half way through whatever they do.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
         try:
-            for name in names:
-                pending.append((name, pool.submit(_landmarks, read(name))))
-                if len(pending) > 8 * count:
-                    first, future = pending.popleft()
-                    yield _unwrapped(first, future.result())
-            while pending:
-                first, future = pending.popleft()
-                yield _unwrapped(first, future.result())
+            parts = ((name, pool.submit(_landmarks, read(name))) for name in names)
+            for name, found in ahead(parts, 8 * count + 1):
+                yield _unwrapped(name, found.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

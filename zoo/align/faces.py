@@ -8,8 +8,9 @@ from pathlib import Path
 
 from evaluator.errors import InputError, check_choice
 from evaluator.images.decode import decode_image
+from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
-from zoo.align.alignment import aligned, centre_crop, png_bytes
+from zoo.align.alignment import aligned, centre_crop
 from zoo.align.detector import detected
 from zoo.align.landmarks import (
     Row,

@@ -17,7 +17,7 @@ import numpy as np
 
 from evaluator.bins.pairs_file import Pair
 from evaluator.errors import InputError
-from zoo.align.alignment import png_bytes
+from evaluator.images.png import png_bytes
 from zoo.bins.build import Read, image_names
 from zoo.bins.lists import read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs

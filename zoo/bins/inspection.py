@@ -130,12 +130,7 @@ def _decoded(
             return str(error)
         return image_format(image) or "", f"{height}x{width}"
 
-    kinds = []
-    for kind in in_order(look, images):
-        kinds.append(kind)
-        if progress:
-            progress(1)
-    return kinds
+    return list(in_order(look, images, progress))
 
 
 def _folds(genuine: NDArray[np.bool_]) -> list[list[int]]:

@@ -5,7 +5,6 @@ The network that it trains besides is made in `zoo.demo.network`.
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import urllib.error
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.verification_set import write_bin
+from evaluator.images.png import png_bytes
 from evaluator.models.runtime import import_keras
 from zoo.terminal.words import warn
 
@@ -146,11 +146,7 @@ def verification_pairs(
 
 def png(image: NDArray[np.float32]) -> bytes:
     """A gray image (height, width) in [0, 1] as PNG of 8 bits."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_bytes(np.round(image * 255).astype(np.uint8))
 
 
 Projection = tuple[NDArray[np.float64], NDArray[np.float64]]

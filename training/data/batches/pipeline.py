@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
@@ -262,21 +262,14 @@ def _ahead(
         return batch, [pool.submit(fill, batch, numbers, part) for part in parts]
 
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for numbers in chunks:
-                pending.append(submit(numbers))
-                if len(pending) > _AHEAD:
-                    yield _finished(*pending.popleft())
-            while pending:
-                yield _finished(*pending.popleft())
+            yield from map(_finished, ahead(map(submit, chunks), _AHEAD + 1))
         finally:
-            for _, parts in pending:
-                for part in parts:
-                    part.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
-def _finished(batch: Batch, parts: list[Future[None]]) -> Batch:
+def _finished(begun: tuple[Batch, list[Future[None]]]) -> Batch:
+    batch, parts = begun
     for part in parts:
         part.result()
     return batch

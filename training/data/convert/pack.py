@@ -13,7 +13,6 @@ from training.data.convert.convert import (
     Progress,
     check_files,
     checked_digest,
-    counted,
     encoded_image,
     image_size,
     in_order,
@@ -104,7 +103,7 @@ def _write_records(
             return image_record(place + 1, label, bytes(image))
 
         written = 0
-        for data in counted(in_order(record, range(kept, images)), progress):
+        for data in in_order(record, range(kept, images), progress):
             file.write(data)
             written += len(data)
             if written >= RELEASE_BYTES:

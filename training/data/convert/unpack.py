@@ -13,7 +13,6 @@ from training.data.convert.convert import (
     Progress,
     changed,
     checked_digest,
-    counted,
     encoded_image,
     in_order,
     write_manifest,
@@ -47,9 +46,7 @@ def unpack(
     with staged(out, plan, force=force) as stage:
         for name in faces.names:
             (stage / name).mkdir(exist_ok=True)
-        kept = sum(
-            counted(in_order(lambda i: _write_image(faces, i, stage), range(len(faces))), progress)
-        )
+        kept = sum(in_order(lambda i: _write_image(faces, i, stage), range(len(faces)), progress))
         ordered = _by_name(faces)
         write_manifest(stage, ordered, plan, "folder", _checked(ordered, stage))
     return Converted(out, len(faces), len(faces.names), kept)

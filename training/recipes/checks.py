@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from training.recipes.parts import MINED_LOSSES, TRIPLET_LOSSES, Fail, Place, Recipe, Stage
 
 
 def check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None:
     """Raises what ``fail`` gives for the first values that do not go together."""
     loss = stage.loss
-    given = [
-        each.name
-        for each in dataclasses.fields(loss)
-        if each.name != "name" and getattr(loss, each.name) is not None
-    ]
+    given = list(loss.given)
     if loss.name == "softmax" and given:
         raise fail((*place, "loss", given[0]), f"softmax takes no {given[0]!r}; use name: margin")
     if loss.name in TRIPLET_LOSSES:

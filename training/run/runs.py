@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -19,6 +18,7 @@ import yaml
 
 from evaluator.errors import InputError, cause_of
 from evaluator.files import alone_in, read_bounded, remove_leftovers
+from training.data.convert.convert import file_sha256
 from training.data.convert.staging import write_whole
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
@@ -56,66 +56,42 @@ class RunError(InputError):
     """A run's folder cannot be used; the message names it."""
 
 
+class _Below:
+    """A path below a run's folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return run.path.joinpath(*self.parts)
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    ``entry`` has this run alone, with its recipe as run; ``data`` what it was trained on: source,
+    counts, fingerprint; ``log`` a row an epoch, which ``curves`` draws; ``verification`` a JSON
+    line for each bin and evaluation during training, with every figure; ``skipped`` a line for
+    each image that could not be read. ``last`` is every variable at the last checkpoint, which
+    --resume goes on from, ``best`` the same where verification was best. ``model`` is the embedding
+    model alone, ``results`` its evaluations as `zoo eval` stores them, ``centers`` those of center
+    loss at the end, (people, features) float32.
+    """
 
     path: Path
 
-    @property
-    def entry(self) -> Path:
-        """models.yaml with one entry: this run, with its recipe as run."""
-        return self.path / "models.yaml"
-
-    @property
-    def data(self) -> Path:
-        """What it was trained on: source, counts, fingerprint."""
-        return self.path / "data.json"
-
-    @property
-    def log(self) -> Path:
-        """A row an epoch."""
-        return self.path / "log.csv"
-
-    @property
-    def verification(self) -> Path:
-        """A JSON line for each bin and evaluation during training, with every figure."""
-        return self.path / "verification.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        """The log as a picture."""
-        return self.path / "curves.png"
-
-    @property
-    def skipped(self) -> Path:
-        """The images that could not be read, a line each."""
-        return self.path / "skipped.txt"
-
-    @property
-    def last(self) -> Path:
-        """Every variable at the last checkpoint; what --resume goes on from."""
-        return self.path / "checkpoints" / "last.npz"
-
-    @property
-    def best(self) -> Path:
-        """The same where verification was best."""
-        return self.path / "checkpoints" / "best.npz"
-
-    @property
-    def model(self) -> Path:
-        """The embedding model alone."""
-        return self.path / "basic_model.keras"
-
-    @property
-    def centers(self) -> Path:
-        """The centers of center loss at the end, (people, features) float32."""
-        return self.path / "centers.npy"
-
-    @property
-    def results(self) -> Path:
-        """Evaluation results of that model, as `zoo eval` stores them."""
-        return self.path / "results"
+    entry = _Below("models.yaml")
+    data = _Below("data.json")
+    log = _Below("log.csv")
+    verification = _Below("verification.jsonl")
+    curves = _Below("curves.png")
+    skipped = _Below("skipped.txt")
+    last = _Below("checkpoints", "last.npz")
+    best = _Below("checkpoints", "best.npz")
+    model = _Below("basic_model.keras")
+    centers = _Below("centers.npy")
+    results = _Below("results")
 
 
 @dataclass(frozen=True)
@@ -175,13 +151,18 @@ def check_resumable(run: RunFolder, recipe: Recipe, faces: FaceSet, stored: Reci
         )
 
 
+def model_sha256(run: RunFolder) -> str | None:
+    """The hash of a run's embedding model; None where there is none yet."""
+    return file_sha256(run.model) if run.model.is_file() else None
+
+
 def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     """Writes models.yaml, with the model's hash as soon as there is a model."""
     height, width = recipe.preprocess.size
     given = {"profile": recipe.preprocess.profile, "size": [height, width]}
     if recipe.preprocess.channels != "gray":
         given["channels"] = recipe.preprocess.channels
-    sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest() if run.model.is_file() else None
+    sha256 = model_sha256(run)
     content = {
         "file": run.model.name,
         **({"sha256": sha256} if sha256 else {}),

@@ -14,7 +14,9 @@ from evaluator.errors import InputError
 from evaluator.measure.embed import unusable_rows
 from training.triplets.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns, violates
 from training.triplets.nearest import (
+    Floats,
     People,
+    Rows,
     cosine_blocks,
     hardest_negatives,
     people_of,
@@ -23,9 +25,6 @@ from training.triplets.nearest import (
 
 # Pairs whose positives' cosines are made at once where only candidates are looked at.
 _PAIRS_AT_ONCE = 65_536
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 
 class TripletError(InputError):
@@ -76,13 +75,12 @@ def choose_images(
     if people < 2:
         raise TripletError(f"people: a negative takes 2 people or more; found {people}")
     random = np.random.default_rng(seed)
-    groups = people_of(labels)
-    starts = np.unique(groups.start)
-    if len(starts) < 2:
+    groups = people_of(labels).each()
+    if len(groups) < 2:
         raise TripletError("expected images of two people or more; found one person only")
     chosen = []
-    for start in random.permutation(starts)[:people]:
-        own = groups.order[start : groups.stop[groups.order[start]]]
+    for person in random.permutation(len(groups))[:people]:
+        own = groups[person]
         chosen.append(random.choice(own, images_per_person, replace=len(own) < images_per_person))
     return np.concatenate(chosen).astype(np.int64)
 

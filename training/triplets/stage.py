@@ -72,10 +72,8 @@ def epoch_order_of_triplets(
             seed=_seed(seed, _BALANCE, epoch),
         )
         return data.train[order], ""
-    if recipe.sampler == "sliding_window":
-        order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
-        return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
-    return _mined(recipe, data, model, epoch)
+    order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
+    return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
 
 
 def _mined(
@@ -115,9 +113,8 @@ def embed_numbers(
     """Embeddings of images, unchanged ones, as the model gives them; NaN for one that cannot be
     read, which ``data.broken`` names.
     """
-    parts = []
-    for batch in still_batches(data, numbers):
-        parts.append(np.array(model.predict_on_batch(batch.images), np.float32))
+    batches = still_batches(data, numbers)
+    parts = [np.array(model.predict_on_batch(each.images), np.float32) for each in batches]
     # The last batch was filled up.
     embeddings = np.concatenate(parts)[: len(numbers)]
     broken = data.broken.causes

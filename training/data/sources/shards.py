@@ -26,8 +26,15 @@ _ENCODED, _LABEL = b"image/encoded", b"image/class/label"
 
 def open_training_faces(path: Path) -> FaceSet:
     """Labelled images at ``path``: TFRecord shards, or what ``open_faces`` reads."""
-    shards = [path] if path.suffix == ".tfrecord" else sorted(path.glob("*.tfrecord"))
+    shards = shard_files(path)
     return faces_of_shards(shards) if shards else open_faces(path)
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The shards in a folder, in order, or the one at ``path``; none elsewhere."""
+    if path.is_dir():
+        return sorted(path.glob("*.tfrecord"))
+    return [path] if path.suffix == ".tfrecord" else []
 
 
 def faces_of_shards(shards: list[Path]) -> FaceSet:

@@ -79,7 +79,7 @@ ARROWS = {
     "training.data": "",
     "training.recipes": "",
     "training.data.sources": "evaluator.images",
-    "training.data.convert": "data.sources evaluator.models",
+    "training.data.convert": "data.sources evaluator.images evaluator.models",
     "training.data.batches": "data.sources recipes evaluator.images",
     "training.network": "recipes evaluator.models",
     "training.processes": "recipes evaluator.models",

@@ -8,8 +8,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError, cause_of
-from evaluator.files import alone_in, read_bounded, remove_leftovers
+from evaluator.files import read_bounded, remove_leftovers
 from training.data.convert.convert import file_sha256
-from training.data.convert.staging import write_whole
+from training.data.convert.staging import held_folder, write_whole
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
 
@@ -178,17 +178,10 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     )
 
 
-@contextmanager
-def locked(run: RunFolder) -> Iterator[None]:
+def locked(run: RunFolder) -> AbstractContextManager[None]:
     """The run for this process alone; a kill frees it. Raises RunError if another has it."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone_in(run.path, wait=False))
-        except BlockingIOError:
-            raise RunError(
-                f"{run.path}: another process is training it; wait, or stop that"
-            ) from None
-        yield
+    taken = RunError(f"{run.path}: another process is training it; wait, or stop that")
+    return held_folder(run.path, taken)
 
 
 def clear_leftovers(run: RunFolder) -> None:

@@ -72,7 +72,6 @@ def align_folder(
     gone = [] if options.missing == "crop" else missing
     for name in gone:
         targets[name].unlink(missing_ok=True)
-    kept = 0
 
     def write(name: str) -> bool:
         if targets[name].exists() and _same(before.get(name), rows[name]):
@@ -82,8 +81,7 @@ def align_folder(
         return False
 
     absent = set(gone)
-    for was_there in in_order(write, [name for name in names if name not in absent]):
-        kept += was_there
+    kept = sum(in_order(write, [name for name in names if name not in absent]))
     write_landmarks(log, rows)  # last: a run stopped before finds what it has to do again
     check_missing(missing, len(names), options, log)
     return Alignment(out, len(names) - len(gone), kept, missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
@@ -208,7 +208,7 @@ def trimmed(usable: Sequence[bool], pairs: Sequence[Pair], folds: int) -> list[P
     for group, is_usable, pair in zip(groups, usable, pairs, strict=True):
         if is_usable and taken[group] < share[group[1]]:
             taken[group] += 1
-            kept.append(replace(pair))
+            kept.append(pair)
     return kept
 
 

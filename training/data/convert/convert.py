@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from evaluator.ahead import ahead
 from evaluator.errors import InputError
+from evaluator.images.image_format import image_format
 from training.data.convert.staging import write_whole
 from training.data.sources.faces import MANIFEST, FaceSet
-from training.data.sources.folders import image_format
 
 Progress = Callable[[int], None]
 Item = TypeVar("Item")
@@ -96,8 +96,8 @@ def changed(faces: FaceSet, number: int) -> InputError:
 def encoded_image(faces: FaceSet, number: int) -> tuple[bytes | memoryview, str]:
     """An image's bytes and their format. Raises InputError if it is none that we know."""
     image = faces.read(number)
-    kind = image_format(image)
-    if kind is None:
+    kind = (image_format(bytes(image[:16])) or "").lower()
+    if kind not in ("jpeg", "png", "bmp", "webp"):
         raise InputError(
             f"{faces.origin(number)}: expected a JPEG, PNG, BMP or WebP image, found "
             f"{len(image)} bytes that begin with {bytes(image[:4]).hex(' ') or 'nothing'}"

@@ -56,7 +56,7 @@ def pack_records(
         rec, order = stage / "train.rec", np.argsort(faces.labels, kind="stable")
         first = int(order[0])
         height, width = image_size(encoded_image(faces, first)[0], faces.origin(first))
-        kept = 0 if not rec.exists() else len(faces)
+        kept = len(faces)
         if not rec.exists():
             kept = _write_records(faces, order, rec, (height, width), progress)
         offsets = record_offsets(map_file(rec), rec)

@@ -135,20 +135,14 @@ def _check_shard(
     found = 0
     for example in examples(paths[shard]):
         if found < len(numbers):
-            _check_example(faces, numbers[found], example)
-            encoded = example.features.feature["image/encoded"].bytes_list.value[0]
+            feature = example.features.feature
+            encoded = feature["image/encoded"].bytes_list.value[0]
+            label = feature["image/class/label"].int64_list.value[0]
+            if (label, encoded) != (faces.labels[numbers[found]], faces.read(numbers[found])):
+                raise changed(faces, numbers[found])
             digests[numbers[found]] = np.frombuffer(hashlib.sha256(encoded).digest(), np.uint8)
         found += 1
     if found != len(numbers):
         raise InputError(
             f"{paths[shard]}: expected {len(numbers)} records, found {found}; remove it"
         )
-
-
-def _check_example(faces: FaceSet, number: int, example: Any) -> None:
-    feature = example.features.feature
-    label = feature["image/class/label"].int64_list.value[0]
-    if label != faces.labels[number] or (
-        feature["image/encoded"].bytes_list.value[0] != faces.read(number)
-    ):
-        raise changed(faces, number)

@@ -78,15 +78,11 @@ def _check_folder_names(faces: FaceSet) -> None:
             )
 
 
-def _image_path(faces: FaceSet, number: int, kind: str, root: Path) -> Path:
-    suffix = "jpg" if kind == "jpeg" else kind
-    return root / faces.names[int(faces.labels[number])] / f"{number + 1:08d}.{suffix}"
-
-
 def _write_image(faces: FaceSet, number: int, stage: Path) -> bool:
     """Writes one image; True if it was already there with the same bytes."""
     image, kind = encoded_image(faces, number)
-    path = _image_path(faces, number, kind, stage)
+    suffix = "jpg" if kind == "jpeg" else kind
+    path = stage / faces.names[int(faces.labels[number])] / f"{number + 1:08d}.{suffix}"
     if path.exists() and path.read_bytes() == image:
         return True
     path.write_bytes(image)

@@ -13,12 +13,6 @@ from evaluator.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SIDE_FILES = ("manifest.json", "classes.txt", "thumbs.db", "desktop.ini")
-_SIGNATURES = {
-    "jpeg": (b"\xff\xd8\xff", 0),
-    "png": (b"\x89PNG\r\n\x1a\n", 0),
-    "bmp": (b"BM", 0),
-    "webp": (b"WEBP", 8),
-}
 
 
 class FolderError(InputError):
@@ -75,14 +69,6 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
     _check_people(root, people, counts, min_people)
     labels = np.repeat(np.arange(len(people), dtype=np.int64), counts)
     return FaceFolder(root, tuple(people), tuple(files), labels, tuple(ignored))
-
-
-def image_format(image: bytes | memoryview) -> str | None:
-    """The format by the first bytes: "jpeg", "png", "bmp" or "webp"; None for anything else."""
-    for name, (signature, at) in _SIGNATURES.items():
-        if image[at : at + len(signature)] == signature:
-            return name
-    return None
 
 
 def contiguous_ids(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

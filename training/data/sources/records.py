@@ -119,8 +119,7 @@ def read_record(records: RecordFile, place: int) -> Record:
     Raises RecordError, with the key and the byte, if there is no whole record.
     """
     key, offset = int(records.keys[place]), int(records.offsets[place])
-    payload, _ = payload_at(records.data, offset, path=records.path, name=f"record {key}")
-    return _unpacked(payload, key, offset, records.path)
+    return _record_at(records.data, key, offset, records.path)
 
 
 def read_image(records: RecordFile, number: int) -> Record:
@@ -255,9 +254,7 @@ def _layout(
     data: memoryview, keys: NDArray[np.int64], offsets: NDArray[np.int64], path: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The places of the images, and of insightface's records about people if it is its layout."""
-    name = f"record {keys[0]}"
-    payload, _ = payload_at(data, int(offsets[0]), path=path, name=name)
-    first = _unpacked(payload, int(keys[0]), int(offsets[0]), path)
+    first = _record_at(data, int(keys[0]), int(offsets[0]), path)
     if keys[0] != 0 or len(first.labels) < 2 or len(first.image):
         return np.arange(len(keys), dtype=np.int64), np.empty(0, dtype=np.int64)
     begin, stop = first.labels[:2]
@@ -282,8 +279,9 @@ def _first_bare(offsets: NDArray[np.int64], size: int) -> int:
     return int(bare[0]) + 1 if bare.size else len(offsets)
 
 
-def _unpacked(payload: memoryview | bytes, key: int, offset: int, path: Path) -> Record:
-    """The record that a payload holds."""
+def _record_at(data: memoryview, key: int, offset: int, path: Path) -> Record:
+    """The record with this key and offset."""
+    payload, _ = payload_at(data, offset, path=path, name=f"record {key}")
     begin = IMAGE_HEADER.size
     if len(payload) >= begin:
         flag, label, first_id, second_id = IMAGE_HEADER.unpack_from(payload)

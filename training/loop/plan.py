@@ -144,9 +144,7 @@ def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _size(count: float) -> str:

@@ -29,7 +29,6 @@ def build_embedding_model(
     weights: str | None = None,
     head: str = "gap",
     dropout: float = 0.1,
-    name: str | None = None,
 ) -> keras.Model:
     """A model from images (batch, *input_shape) to float32 embeddings (batch, embedding_size).
 
@@ -62,7 +61,7 @@ def build_embedding_model(
     images = keras.Input(input_shape, name="images")
     features = BACKBONES[backbone](images) if weights is None else _imagenet(backbone, images)
     embedding = HEADS[head](features, embedding_size, dropout)
-    return keras.Model(images, embedding, name=name or backbone)
+    return keras.Model(images, embedding, name=backbone)
 
 
 # Five halvings leave one position of 32 pixels.

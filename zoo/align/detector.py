@@ -39,21 +39,15 @@ def check_detector() -> None:
         )
 
 
-def detected(
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    *,
-    processes: int | None = None,
-) -> Iterator[Points | None]:
+def detected(names: Sequence[str], read: Callable[[str], bytes]) -> Iterator[Points | None]:
     """The landmarks of each image in order, None where no face was found.
 
     Of several faces the one that is large and near the centre. Landmarks are (5, 2), in pixels,
-    rounded to 1/100. ``processes`` None: as many as there are cores, fewer for few images. Raises
+    rounded to 1/100. In as many processes as there are cores, fewer for few images. Raises
     InputError for an image that does not decode, and if ``mtcnn`` is not installed.
     """
     check_detector()
-    wanted = min(os.cpu_count() or 1, math.ceil(len(names) / _IMAGES_A_PROCESS))
-    count = wanted if processes is None else processes
+    count = min(os.cpu_count() or 1, math.ceil(len(names) / _IMAGES_A_PROCESS))
     if count <= 1:
         for name in names:
             yield _unwrapped(name, _landmarks(read(name)))

@@ -16,7 +16,7 @@ import numpy as np
 
 from evaluator.errors import InputError
 from training.data.sources.faces import MANIFEST, FaceSet, open_faces, read_manifest
-from training.data.sources.recordio import release_pages
+from training.data.sources.recordio import map_file, release_pages
 
 _LENGTH = struct.Struct("<Q")
 _OVERHEAD = 16  # length, its CRC, the CRC of the bytes
@@ -47,12 +47,7 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder / MANIFEST}: missing; it says how many people the shards have")
     names = tuple(read_manifest(folder / MANIFEST)["names"])
-    maps = []
-    for path in shards:
-        if not path.stat().st_size:
-            raise InputError(f"{path}: expected TFRecords, found an empty file")
-        with path.open("rb") as file:
-            maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    maps = [map_file(path, "TFRecords") for path in shards]
     places: list[tuple[int, int, int]] = []
     labels: list[int] = []
     for number, (path, mapped) in enumerate(zip(shards, maps, strict=True)):

@@ -157,10 +157,8 @@ def backbone_end(embedding: keras.Model) -> int:
 
 
 def _freeze(embedding: keras.Model, what: str) -> None:
-    embedding.trainable = True
-    if what == "embedding":
-        embedding.trainable = False
-    elif what == "backbone":
+    embedding.trainable = what != "embedding"
+    if what == "backbone":
         for layer in embedding.layers[: backbone_end(embedding)]:
             layer.trainable = False
 

@@ -52,7 +52,12 @@ def check_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) -
     for option, used in (("--hosts", team.processes > 1), ("--shard-head", shard_head)):
         if used and _backend() != "jax":
             raise DeviceError(f"{option}: works on JAX only; set KERAS_BACKEND=jax")
-    found = _gpus(kind, count, team)
+    with native_messages_held():
+        found = (
+            _tensorflow_gpus(kind, count)
+            if _backend() == "tensorflow"
+            else _jax_gpus(kind, count, team)
+        )
     if kind == "auto":
         kind = "gpu" if found else "cpu"
         count = count or max(found, 1)
@@ -161,15 +166,8 @@ def _backend() -> str:
     return str(keras.backend.backend())
 
 
-def _gpus(kind: str, count: int, team: Team) -> int:
-    """How many GPUs this process has; prepares the CPU if that is what is asked for."""
-    with native_messages_held():
-        if _backend() == "tensorflow":
-            return _tensorflow_gpus(kind, count)
-        return _jax_gpus(kind, count, team)
-
-
 def _tensorflow_gpus(kind: str, count: int) -> int:
+    """How many GPUs this process has; prepares the CPU if that is what is asked for."""
     import tensorflow as tf
 
     found: list[Any] = tf.config.list_physical_devices("GPU")

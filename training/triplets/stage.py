@@ -103,8 +103,7 @@ def _mined(
         f"{len(mined.anchors):,} triplets found among {mined.pairs:,} pairs of "
         f"{len(np.unique(data.faces.labels[numbers])):,} people ({mined.active:.1%} active)"
     )
-    dropped = f", {mined.dropped:,} images dropped" if mined.dropped else ""
-    return order, line + dropped
+    return order, line + (f", {mined.dropped:,} images dropped" if mined.dropped else "")
 
 
 def embed_numbers(
@@ -157,16 +156,31 @@ def held_back_triplets(
     """``val_loss`` and ``val_accuracy`` of the images held back, and the founding MLP's two lines
     of an epoch. Nothing for other samplers than the sliding window: a tenth of a set of faces holds
     back one image of most people, and a triplet takes two.
+
+    The triplets are drawn by the sliding window, the same ones for each epoch. One is right if its
+    positive is nearer than its negative (a margin of 0). Distances are of the embeddings as they
+    come, or of unit-length ones for ``cosine``.
     """
     if recipe.sampler != "sliding_window" or data.shard[1] > 1:
         return {}, ()
-    value, right, total = held_back_figures(
-        model, data, distance=loss.distance, margin=loss.margin, rounds=recipe.rounds
-    )
+    labels = data.faces.labels[data.held_back]
+    seed = _seed(data.recipe.seed, _TEST)
+    order = sliding_window_order(labels, seed=seed, rounds=recipe.rounds)
+    embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
+    if loss.distance == "cosine":
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    anchors, *others = embeddings[order].reshape(len(order) // 3, 3, -1).transpose(1, 0, 2)
+    near, far = (np.square(anchors - other).sum(axis=1) for other in others)
+    if loss.distance == "cosine":
+        near, far = near / 2, far / 2
+    elif loss.distance == "euclidean":
+        near, far = np.sqrt(near), np.sqrt(far)
+    right, total = int((near < far).sum()), len(near)
     lines = (
         f"Epoch: {epoch}, Triplet Loss: {mean_loss:.8g}",
         f"准确率: {right / total:.4f} ({right} / {total})",
     )
+    value = float(np.maximum(near - far + loss.margin, 0).mean())
     return {"val_loss": value, "val_accuracy": right / total}, lines
 
 
@@ -177,33 +191,6 @@ def triplet_lines(
     words = f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1"
     alarm = collapse_alarm(losses, margin=margin, spread=spread, active=active)
     return [words, f"warning: {alarm}"] if alarm else [words]
-
-
-def held_back_figures(
-    model: keras.Model, data: TrainingData, *, distance: str, margin: float, rounds: int
-) -> tuple[float, int, int]:
-    """Loss, right triplets and all triplets of the images held back, drawn by the sliding window,
-    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a
-    margin of 0).
-
-    Distances are of the embeddings as they come, or of unit-length ones for ``cosine``.
-    """
-    labels = data.faces.labels[data.held_back]
-    order = sliding_window_order(labels, seed=_seed(data.recipe.seed, _TEST), rounds=rounds)
-    embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
-    if distance == "cosine":
-        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    anchors, positives, negatives = np.moveaxis(
-        embeddings[order].reshape(len(order) // 3, 3, -1), 1, 0
-    )
-    near = np.square(anchors - positives).sum(axis=1)
-    far = np.square(anchors - negatives).sum(axis=1)
-    if distance == "cosine":
-        near, far = near / 2, far / 2
-    elif distance == "euclidean":
-        near, far = np.sqrt(near), np.sqrt(far)
-    loss = float(np.maximum(near - far + margin, 0).mean())
-    return loss, int((near < far).sum()), len(near)
 
 
 def collapse_alarm(

@@ -76,8 +76,7 @@ def olivetti(*, download: bool = True) -> Source:
         people.setdefault(name.split("/")[0], []).append(name)
     sampling = Sampling(pairs_per_person=45)
     origin = f"{home / _OLIVETTI}, 40 people x 10 images, 64x64"
-    pairs = sample_pairs(people, sampling)
-    return Source(pairs, sampling.folds, images.__getitem__, origin)
+    return Source(sample_pairs(people, sampling), sampling.folds, images.__getitem__, origin)
 
 
 def lfw(*, download: bool = True) -> Source:

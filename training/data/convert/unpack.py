@@ -41,7 +41,8 @@ def unpack(
     plan = {"to": "folder", "fingerprint": faces.fingerprint}
     done = finished(out, plan)
     if done and not force:
-        _checked(_by_name(faces), out, done["images_sha256"])
+        if _checked(_by_name(faces), out) != done["images_sha256"]:
+            raise InputError(f"{out}: {MANIFEST} does not fit to the images; pass --force")
         return Converted(out, done["images"], done["classes"], done["images"])
     with staged(out, plan, force=force) as stage:
         for name in faces.names:
@@ -61,13 +62,10 @@ def _by_name(faces: FaceSet) -> FaceSet:
     return replace(faces, names=names, labels=rank[faces.labels])
 
 
-def _checked(faces: FaceSet, folder: Path, expected: str | None = None) -> str:
+def _checked(faces: FaceSet, folder: Path) -> str:
     """The images' digest after comparing all files with the source's bytes."""
     paths = _unpacked_paths(faces, folder)
-    digest = checked_digest(faces, lambda i: paths[i].read_bytes())
-    if expected not in (None, digest):
-        raise InputError(f"{folder}: {MANIFEST} does not fit to the images; pass --force")
-    return digest
+    return checked_digest(faces, lambda i: paths[i].read_bytes())
 
 
 def _check_folder_names(faces: FaceSet) -> None:

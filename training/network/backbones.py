@@ -40,16 +40,13 @@ def build_embedding_model(
             gain (Deng et al., ArcFace, CVPR 2019, section 3.2.2, option E);
         "none": a dense layer with ReLU; for the backbone ``mlp`` and no other.
 
+    ``backbone``, ``head`` and ``dropout`` are what a recipe may say; ``weights`` is None or
+    "imagenet".
+
     Raises:
-        InputError: an unknown backbone or head; images too small; ``weights`` other than None and
-            "imagenet", or "imagenet" where there are none or they cannot be downloaded.
+        InputError: images too small, a head that does not go with the backbone; weights where there
+            are none or they cannot be downloaded.
     """
-    known("backbone", backbone, BACKBONES)
-    known("head", head, HEADS)
-    if weights not in (None, "imagenet"):
-        raise InputError(f"weights: expected imagenet or none, found {weights!r}")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout: expected a share from 0 up to 1, found {dropout!r}")
     if (backbone == "mlp") != (head == "none"):
         raise InputError(f"head: expected none with backbone mlp and only there, found {head!r}")
     small = min(input_shape[:2]) < SMALLEST_SIDE or input_shape[2:] != (3,)
@@ -66,16 +63,6 @@ def build_embedding_model(
 
 # Five halvings leave one position of 32 pixels.
 SMALLEST_SIDE = 32
-
-
-def known(what: str, name: str, names: Mapping[str, Any]) -> None:
-    """Nothing.
-
-    Raises:
-        InputError: ``name`` is not among ``names``.
-    """
-    if name not in names:
-        raise InputError(f"{what}: expected one of {', '.join(names)}; found {name!r}")
 
 
 # Backbones out of keras.applications.

@@ -65,14 +65,11 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = MappingProxyType(
 
 
 def make_schedule(name: str, *, warmup_epochs: float = 0.0, **options: Any) -> Schedule:
-    """The schedule of that name with its options, after ``warmup_epochs`` of warm-up.
+    """That schedule of `SCHEDULES` with its options, after ``warmup_epochs`` of warm-up.
 
     Raises:
-        InputError: an unknown name, an option the schedule does not have or lacks, a value out of
-            range.
+        InputError: an option the schedule does not have or lacks, a value out of range.
     """
-    if name not in SCHEDULES:
-        raise InputError(f"schedule: expected one of {', '.join(SCHEDULES)}; found {name}")
     try:
         schedule = SCHEDULES[name](**options)
     except TypeError as error:

@@ -66,14 +66,12 @@ def choose_images(
     All drawn at random; a person with fewer images gives some of them again.
 
     Raises:
-        TripletError: fewer than two people asked for or there, fewer than two images a person.
+        TripletError: fewer than two people there, fewer than two images a person asked for.
     """
     if images_per_person < 2:
         raise TripletError(
             f"images_per_person: a pair takes 2 images or more; found {images_per_person}"
         )
-    if people < 2:
-        raise TripletError(f"people: a negative takes 2 people or more; found {people}")
     random = np.random.default_rng(seed)
     groups = people_of(labels).each()
     if len(groups) < 2:

@@ -138,21 +138,13 @@ def hardest_negatives(
     only and may miss some.
 
     Raises:
-        InputError: an unknown ``index``, ``count`` below 1, faiss not installed.
+        InputError: faiss not installed.
     """
-    if index not in INDEXES:
-        raise InputError(f"index: expected one of {', '.join(INDEXES)}; found {index!r}")
-    if count < 1:
-        raise InputError(f"count: expected 1 or more negatives; found {count}")
     return INDEXES[index](units, people, rows, count, memory)
 
 
 def _exact(
-    units: Floats,
-    people: People,
-    rows: Rows,
-    count: int,
-    memory: int,
+    units: Floats, people: People, rows: Rows, count: int, memory: int
 ) -> tuple[Rows, Floats]:
     """Tile after tile, each looked at once: by the largest cosine of each group of columns."""
     groups = _GROUPS_A_PLACE * count
@@ -180,12 +172,7 @@ def _exact(
     return found, cosines
 
 
-def _merge(
-    tile: Floats,
-    left: int,
-    best: Rows,
-    best_cosines: Floats,
-) -> None:
+def _merge(tile: Floats, left: int, best: Rows, best_cosines: Floats) -> None:
     """Puts a tile's larger cosines into the best so far; column j of group g is j * groups + g."""
     count = best.shape[1]
     largest = tile.max(axis=1)
@@ -210,11 +197,7 @@ def _merge(
 
 
 def _faiss(
-    units: Floats,
-    people: People,
-    rows: Rows,
-    count: int,
-    memory: int,
+    units: Floats, people: People, rows: Rows, count: int, memory: int
 ) -> tuple[Rows, Floats]:
     try:
         import faiss

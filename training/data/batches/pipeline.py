@@ -232,9 +232,10 @@ def _ahead(
                     data.broken.causes.setdefault(data.faces.origin(number), cause)
                     number = neighbour(number)
             else:
+                origin, cause = next(iter(data.broken.causes.items()))
                 raise InputError(
-                    f"{data.faces.origin(wanted)}: neither this image nor the "
-                    f"{_MAX_BROKEN} after it can be read: {_first(data.broken)}"
+                    f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
+                    f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"
                 )
             write_model_input(values, data.input, batch.images[row])
             used[at] = number
@@ -310,8 +311,3 @@ def _class_weights(labels: NDArray[np.int64], people: int, mode: str) -> NDArray
         return np.ones(people, np.float32)
     counts = np.bincount(labels, minlength=people)
     return (len(labels) / (people * counts)).astype(np.float32)
-
-
-def _first(broken: Broken) -> str:
-    origin, cause = next(iter(broken.causes.items()))
-    return cause if origin in cause else f"{origin}: {cause}"

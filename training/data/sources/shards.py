@@ -68,10 +68,6 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
     table = np.array(places, np.int64)
     digest = hashlib.sha256(repr(names).encode() + ids.tobytes() + table.tobytes())
 
-    def read(image: int) -> bytes:
-        shard, start, end = places[image]
-        return maps[shard][start:end]
-
     def release() -> None:
         for mapped in maps:
             release_pages(mapped)
@@ -81,7 +77,7 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
         names=names,
         labels=ids,
         fingerprint=digest.hexdigest(),
-        read=read,
+        read=lambda image: maps[places[image][0]][slice(*places[image][1:])],
         origin=lambda image: f"{shards[places[image][0]]}: byte {places[image][1]}",
         release=release,
     )

@@ -97,10 +97,11 @@ def stage_model(
         )
         outputs = center(outputs, labels)
         inputs = [images, labels]
-    metrics: list[Any] = triplet_metrics(loss) if stage.head == "none" else []
     if stage.head != "none":
         outputs = _head(stage, classes, head_parts)(outputs)
-        metrics = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
+        metrics: list[Any] = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
+    else:
+        metrics = triplet_metrics(loss)
     model = keras.Model(inputs, outputs)
     model.compile(
         optimizer=_optimizer(stage, steps_per_epoch),

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import name_sha256
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, check_choice
 from evaluator.measure.embed import pair_scores, unusable_rows
@@ -76,8 +77,8 @@ def evaluate_scores(
     ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
     (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
     the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels and which pairs share images. Two systems can be compared where pairs and
-    labels are the same. Raises InputError.
+    then tells the labels, which pairs share images and, by the pairs file beside it, people. Two
+    systems can be compared where pairs and labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -116,8 +117,10 @@ def _external(
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
     labels = _labels(genuine, bin, len(scores))
+    people = None
     if isinstance(bin, VerificationSet):
         images = distinct_images(bin.images)[1].astype(np.int64)
+        people = slot_people(bin)
     scored = np.isfinite(scores)
     usable = nan == "drop" or bool(scored.all())
     block = figures(scores[scored], labels[scored]) if usable else None
@@ -154,7 +157,7 @@ def _external(
         channels="rgb",
     )
     kept = scores if usable else None
-    found = BinEvaluation(result, block, kept, labels, images, None, stored_as)
+    found = BinEvaluation(result, block, kept, labels, images, people, stored_as)
     return Evaluation(model, (found,))
 
 

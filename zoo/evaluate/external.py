@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, plain_name
 from evaluator.metrics.all_figures import figures, to_json
@@ -49,6 +50,7 @@ def store_external(
         known = distinct_images(verification_set.images)[1].astype(np.int64)
     # Unknown images count as all different, which claims no more than that pairs are independent.
     images = np.arange(2 * len(pairs.genuine)) if known is None else known
+    people = None if verification_set is None else slot_people(verification_set)
     scored = np.isfinite(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
     own_sha256 = file_sha256(path)
@@ -102,7 +104,7 @@ def store_external(
         channels="rgb",
     )
     return save_result(
-        where, result, Scores(pairs.scores, pairs.genuine, images) if usable else None
+        where, result, Scores(pairs.scores, pairs.genuine, images, people) if usable else None
     )
 
 

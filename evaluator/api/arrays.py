@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, check_choice
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import figures, to_json
-from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, versions
+from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
 from evaluator.results.store import result_path
 
 # What results carry for settings that nobody can know, as `zoo eval --scores` has it.
@@ -182,10 +181,7 @@ def _bin_record(bin: str | VerificationSet, labels: NDArray[np.bool_], unique: i
     if isinstance(bin, VerificationSet):
         name, path, sha256 = bin.name, str(bin.path), bin.sha256
     else:
-        # Pairs without images are known by what they are called and by their labels.
-        name, path = bin, ""
-        packed = np.packbits(labels).tobytes()
-        sha256 = hashlib.sha256(f"pairs {bin} {len(labels)} ".encode() + packed).hexdigest()
+        name, path, sha256 = bin, "", list_sha256(labels, bin)
     return BinRecord(
         name=name,
         path=path,

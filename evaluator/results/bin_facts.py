@@ -33,13 +33,8 @@ _BYTES = 1 << 20
 _PATH_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """What tells that a file is another than before, without reading it."""
-
-    size: int
-    modified_ns: int
-    inode: int
+# Size, time and inode of a file: what tells that it is another than before, without reading it.
+_Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -142,7 +137,7 @@ def _newer_people(
 
 
 def _source_of(beside: Path, stamp: _Stamp) -> _Source:
-    return _Source(str(beside), stamp.size, stamp.modified_ns)
+    return _Source(str(beside), *stamp[:2])
 
 
 def _follows(source: _Source, noted: _Source) -> bool:
@@ -185,7 +180,7 @@ def _stamp(path: Path) -> _Stamp | None:
         status = path.stat()
     except (OSError, ValueError):  # a path that no file can have, too
         return None
-    return _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 # ---- The file ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -46,6 +47,16 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLargeError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
     return data
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file, in hex; links are followed. Raises as ``open_regular``."""
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
 
 
 def open_regular(path: Path) -> int:

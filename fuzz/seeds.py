@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.bins.containers import container_bytes
@@ -395,17 +396,35 @@ def results() -> list[bytes]:
 
 
 def scores() -> list[bytes]:
-    """Scores as they are stored, and the same without checksums in the file's structure."""
+    """Scores as earlier releases stored them, with people."""
+    return _hdf5(
+        {
+            "scores": np.linspace(-1, 1, PAIRS),
+            "genuine": np.array([1, 0, 1], np.uint8),
+            "images": np.arange(2 * PAIRS),
+            "people": np.arange(2 * PAIRS),
+        }
+    )
+
+
+def facts() -> list[bytes]:
+    """Facts of a bin whose people are [0, 0], [0, 1], [1, 1]."""
+    return _hdf5(
+        {
+            "people": np.array([0, 0, 0, 1, 1, 1]),
+            "pairs_file": np.frombuffer(b"/lfw.pairs.csv".ljust(4096, b"\0"), np.uint8),
+            "pairs_file_state": np.array([90, 10**18]),
+        }
+    )
+
+
+def _hdf5(arrays: dict[str, NDArray[np.generic]]) -> list[bytes]:
+    """A file as it is stored, and the same without checksums in its structure."""
     found = []
     for version in ("v110", "earliest"):
         buffer = io.BytesIO()
         with h5py.File(buffer, "w", libver=version) as file:
-            for name, values in {
-                "scores": np.linspace(-1, 1, PAIRS),
-                "genuine": np.array([1, 0, 1], np.uint8),
-                "images": np.arange(2 * PAIRS),
-                "people": np.arange(2 * PAIRS),
-            }.items():
+            for name, values in arrays.items():
                 file.create_dataset(name, data=values, compression="gzip", track_times=False)
         found.append(buffer.getvalue())
     return found

@@ -8,6 +8,7 @@ as one that falls over.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -22,6 +23,7 @@ from evaluator.bins.verification_set import is_bin, read_bin, read_stored, write
 from evaluator.errors import BinError, InputError, ResultError
 from evaluator.images.decode import MAX_PIXELS, DecodeError, decode_image, image_header
 from evaluator.images.image_format import image_format
+from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
 from fuzz import seeds
@@ -186,6 +188,13 @@ def _read_scores(path: Path) -> None:
     must(scores.scores.dtype == np.float64, "scores that are no floats")
 
 
+def _read_facts(path: Path) -> None:
+    bin_facts._read.cache_clear()  # the same path may be written twice within the clock's tick
+    record = dataclasses.replace(seeds.result().bin, path="")
+    people = bin_facts.known_people(path.parent, record, np.array([True, False, True]))
+    must(people is not None and people.shape == (2 * record.pairs,), "people do not fit")
+
+
 def _result_beside(name: str) -> Result:
     return seeds.result(scores=name)
 
@@ -295,6 +304,15 @@ TARGETS = {
             seeds.scores,
             seeds.HDF5_TOKENS,
             weight=4,
+        ),
+        Target(
+            "facts",
+            f"bin-{seeds.result().bin.sha256}.h5",
+            _read_facts,
+            (ResultError,),
+            seeds.facts,
+            seeds.HDF5_TOKENS,
+            weight=2,
         ),
     )
 }

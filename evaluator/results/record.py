@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -117,6 +118,16 @@ def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
     if scores.people is None:
         return None
     return scores.people[0::2][pairs], scores.people[1::2][pairs]
+
+
+def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
+    """What stands for the SHA-256 of a bin where pairs have no images: they are known by what they
+    are called and by their labels (pairs,), so that all who scored one list share it.
+    """
+    import numpy as np
+
+    head = f"pairs {name} {len(genuine)} ".encode()
+    return hashlib.sha256(head + np.packbits(genuine).tobytes()).hexdigest()
 
 
 def make_result(

@@ -33,6 +33,7 @@ _FILES = {
     "tar@1e-2": "tar_at_far",
     "tar@1e-3": "tar_at_far",
     "tar@1e-4": "tar_at_far",
+    "d-prime": "d_prime",
 }
 NAMES = tuple(_FILES)
 
@@ -54,6 +55,7 @@ class Figures:
     eer: float | None
     eer_threshold: float | None
     tar_at_far: Mapping[str, TarAtFar | None]
+    d_prime: float | None
 
     def __repr__(self) -> str:
         """A line a figure, for people."""

@@ -117,6 +117,12 @@ class Figure:
         defined = self.read(stored) is not None
         return self.line(stored) if defined and self.line else self.cell_of(stored)
 
+    def why_undefined(self, stored: Stored, genuine: int, impostors: int) -> str:
+        """Why there is no number in these figures of so many pairs; empty where it is not known."""
+        if stored.keys().isdisjoint(self.shape):
+            return "this result is older than the figure; zoo eval --fresh adds it"
+        return self.lacks(genuine, impostors)
+
     def interval_of(
         self, stored: Stored, scores: FloatArray, genuine: BoolArray
     ) -> Interval | None:

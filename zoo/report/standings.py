@@ -136,7 +136,8 @@ def figure_of(metric: Metric, scored: Scored) -> Figure:
     stored, genuine = scored.result.figures or {}, scored.genuine
     value = metric.read(stored)
     if value is None:
-        return Figure(None, note=metric.lacks(int(genuine.sum()), int((~genuine).sum())))
+        counts = int(genuine.sum()), int((~genuine).sum())
+        return Figure(None, note=metric.why_undefined(stored, *counts))
     interval = metric.interval_of(stored, scored.scores, genuine)
     said = "" if interval else "no spread to estimate"
     return Figure(value, interval, metric.note(stored) if metric.note else said)

@@ -89,7 +89,7 @@ ARROWS = {
         "data.batches data.sources network processes recipes run triplets"
         " evaluator.bins evaluator.images evaluator.measure evaluator.metrics"
     ),
-    "zoo.terminal": "evaluator.results",
+    "zoo.terminal": "evaluator.metrics evaluator.results",
     "zoo.entries": "terminal evaluator.bins evaluator.models training.recipes",
     "zoo.train": "entries terminal training.recipes training.run",
     "zoo.evaluate": (
@@ -272,6 +272,7 @@ def environment() -> dict[str, str]:
         ["eval", "--help"],
         ["list", "--help"],
         ["show", "--help"],
+        ["leaderboard", "--help"],
         ["demo", "--help"],
         ["probe", "--help"],
         ["export", "--help"],

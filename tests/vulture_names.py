@@ -48,6 +48,12 @@ _.det
 _.histograms
 _.cost
 
+# Fields of figures that go into JSON by their names.
+_.accuracy_ci95
+_.eer_threshold
+_.tar_ci95
+_.tar_at_far_1e_3
+
 # What a caller of the package reads; the commands need only part of it.
 _.impostor_pairs
 _.bin_p_values

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from evaluator.metrics.figures.auc import delong_variance
 from evaluator.metrics.intervals import clopper_pearson_interval, wilson_interval
 from evaluator.statistics.pair_tests import (
     delong_test,
-    delong_variance,
     holm_p_values,
     mcnemar_p_value,
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluator.errors import InputError
+from evaluator.metrics.figure import Figure
 from evaluator.results.record import reading_problem
 from evaluator.results.stored import (
     UNKNOWN,
@@ -23,7 +24,6 @@ from evaluator.results.stored import (
     variant_of,
 )
 from zoo.entries.registry import Entry, unknown_name
-from zoo.results.figure_choice import Figure
 
 # Sets of bins looked at when choosing those to rank on; more would all be rare.
 _MOST_BIN_SETS = 200

@@ -122,7 +122,8 @@ def _lines(board: Leaderboard) -> list[_Line]:
 
 
 def _text(board: Leaderboard, value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.{board.figure.decimals}f}"
+    digits = board.figure.ranking_digits or board.figure.digits
+    return "–" if value is None else digits(value)
 
 
 def _caption(board: Leaderboard) -> str:

@@ -10,19 +10,18 @@ from typing import Literal
 import numpy as np
 
 from evaluator.errors import ResultError
+from evaluator.metrics.figure import Figure
 from evaluator.results.record import Scores
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.resampling import pair_sharing
 from evaluator.statistics.separability import (
-    INFLUENCES,
     Differences,
     corrected_p_values,
     differences_on_bin,
     neighbours_luck,
 )
 from evaluator.statistics.significance import SIGNIFICANCE
-from zoo.results.figure_choice import Figure
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,10 @@ def _scores_of(stored: Stored) -> Scores:
 
 
 def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
-    name, arguments = figure.influence
     influences = []
     for each in scores:
         scored = np.isfinite(each.scores)
-        of_scored = INFLUENCES[name](each.scores[scored], each.genuine[scored], **arguments)
+        of_scored = figure.influence(each.scores[scored], each.genuine[scored])
         contributions = np.zeros(len(each.scores))
         contributions[scored] = of_scored.contributions
         influences.append(replace(of_scored, contributions=contributions))

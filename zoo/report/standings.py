@@ -14,8 +14,7 @@ from scipy.special import expit, logit, ndtri
 
 from evaluator.metrics.intervals import wilson_interval
 from evaluator.statistics.comparison import Comparison, Overall, combine, compare_pairs, verdict
-from evaluator.statistics.pair_tests import delong_variance, holm_p_values
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE, delong_variance, holm_p_values
 from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
 
 Interval = tuple[float, float]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import urllib.error
 import warnings
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.verification_set import write_bin
+from evaluator.files import whole_path
 from evaluator.models.runtime import import_keras
 from zoo.terminal.words import warn
 
@@ -198,14 +198,10 @@ def save_linear_model(
     model = keras.Model(image, embedding(flat), name=path.stem)
     gray.set_weights([np.full((1, 1, 3, 1), 1 / 3, np.float32)])
     embedding.set_weights([projection.astype(np.float32), (-mean @ projection).astype(np.float32)])
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.h5")
-    try:
-        # .h5 is the format that users bring, so the demo shows it; Keras warns that it is old.
-        absl.logging.set_verbosity(absl.logging.ERROR)
+    # .h5 is the format that users bring, so the demo shows it; Keras warns that it is old.
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    with whole_path(path) as temporary:
         model.save(str(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def next_commands(made: DemoFiles, *, run: Path | None) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from training.data.convert.staging import write_whole
+from evaluator.files import write_whole
 from training.data.sources.faces import MANIFEST, FaceSet
 from training.data.sources.folders import image_format
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.files import whole_file
 from training.data.sources.recordio import (
     MAGIC,
     RELEASE_BYTES,
@@ -202,13 +203,9 @@ def range_record(key: int, first: int, last: int) -> bytes:
 
 def store_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
     """Writes an ``.idx``: a line ``key<TAB>offset`` a record. The file appears when it is whole."""
-    half = path.with_name(path.name + ".partial")
-    with half.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(
-            f"{key}\t{offset}\n"
-            for key, offset in zip(keys.tolist(), offsets.tolist(), strict=True)
-        )
-    half.replace(path)
+    with whole_file(path, follow=False) as file:
+        places = zip(keys.tolist(), offsets.tolist(), strict=True)
+        file.writelines(b"%d\t%d\n" % place for place in places)
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

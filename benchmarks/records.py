@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import interleaved, median, seconds_of
 from training.data.convert.unpack import unpack
 from training.data.sources.faces import open_faces

@@ -107,7 +107,8 @@ def test_rows_come_back_from_their_json() -> None:
     code = """
 import contextlib, io
 from argparse import Namespace
-from rows import finish, rows_from_json
+from rows import rows_from_json
+from table import finish
 rows = [row(2.5, 2), row(1, None, detail='a "quoted" | one')]
 with contextlib.redirect_stdout(io.StringIO()) as text:
     finish(rows, Namespace(json=True))
@@ -126,7 +127,9 @@ def test_the_table_fits_80_columns_and_marks_a_miss() -> None:
 
 
 def test_the_markdown_table_has_a_line_a_row() -> None:
-    code = "from table import markdown; print(markdown([row(2.61, 2.5, detail='1 s | 2 s')]))"
+    code = (
+        "from table import markdown; print(markdown([row(2.61, 2.5, detail='1 s | 2 s')]))"
+    )
     header, rule, line = says(code).split("\n")[:3]
     assert header.count("|") == rule.count("|") == 7
     assert line.endswith("| the seed's callback | 2.61x | >= 2.5x | ok | 1 s \\| 2 s |")

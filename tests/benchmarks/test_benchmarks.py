@@ -127,9 +127,7 @@ def test_the_table_fits_80_columns_and_marks_a_miss() -> None:
 
 
 def test_the_markdown_table_has_a_line_a_row() -> None:
-    code = (
-        "from table import markdown; print(markdown([row(2.61, 2.5, detail='1 s | 2 s')]))"
-    )
+    code = "from table import markdown; print(markdown([row(2.61, 2.5, detail='1 s | 2 s')]))"
     header, rule, line = says(code).split("\n")[:3]
     assert header.count("|") == rule.count("|") == 7
     assert line.endswith("| the seed's callback | 2.61x | >= 2.5x | ok | 1 s \\| 2 s |")

@@ -13,7 +13,6 @@ import mmap
 import re
 import struct
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 from evaluator.files import whole_file
 from training.data.sources.recordio import (
     MAGIC,
-    RELEASE_BYTES,
     RecordError,
     framed,
     map_file,
@@ -127,18 +125,6 @@ def read_record(records: RecordFile, place: int) -> Record:
 def read_image(records: RecordFile, number: int) -> Record:
     """The record of image ``number``, counted from 0 in the order of the keys."""
     return read_record(records, int(records.images[number]))
-
-
-def iter_images(records: RecordFile) -> Iterator[Record]:
-    """Every image's record in order; the pages that were read are given back on the way."""
-    read = 0
-    for place in records.images:
-        record = read_record(records, int(place))
-        yield record
-        read += len(record.image)
-        if read >= RELEASE_BYTES:
-            release_pages(records.mapped)
-            read = 0
 
 
 def image_labels(records: RecordFile) -> NDArray[np.int64]:

@@ -60,8 +60,6 @@ _.bin_p_values
 _.auc_a
 _.auc_b
 _.id2
-bootstrap_means
-violating_triplets
 evaluation_text
 
 # Commands, which zoo/cli.py imports by their names.

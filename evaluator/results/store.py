@@ -6,7 +6,6 @@ What reads and lists results imports neither NumPy nor h5py; what touches scores
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.errors import ResultError, cause_of
-from evaluator.files import alone_in, read_bounded, remove_leftovers, remove_own
+from evaluator.files import (
+    alone_in,
+    read_bounded,
+    remove_leftovers,
+    remove_own,
+    temporaries_of,
+    write_whole,
+)
 from evaluator.results.check import json_object, plain, shown, wrong_part
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 from evaluator.results.record import (
@@ -112,12 +118,12 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
             keep_people(path.parent.parent, result.bin, scores.people)
         # Never a name used before: another writer may be about to remove that one as outdated.
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
-        write_atomically(path.with_name(name), _scores_bytes(scores))
+        write_whole(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
     data = (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
     with alone_in(path.parent):
         before = _stored_scores_name(path)
-        write_atomically(path, data)
+        write_whole(path, data)
     if before is not None and before != name:
         remove_own(path.with_name(before), own_scores(path))
     remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)
@@ -156,32 +162,11 @@ def own_leftovers(path: Path, scores: str | None) -> re.Pattern[str]:
     but ``scores``, the one that it has now.
     """
     kept = "" if scores is None else f"(?!{re.escape(scores)}$)"
-    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
     json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
-    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
+    own = rf"{json_name}|{stem}(?:\.[0-9a-f]{{0,12}}(?:\.h?5?)?)?"
+    # Those of earlier versions end in a dot and eight signs.
+    temporary = rf"{temporaries_of(own)}|\.(?:{own})\.[a-z0-9_]{{8}}"
     return re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all. Raises OSError, which names it."""
-    import tempfile
-
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp lets only the owner read
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        # A write that fails, on a full disk say, knows no name of its own.
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_result(path: Path) -> Result:

@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from evaluator.metrics.figure import Influence
 from evaluator.results.record import Scores
-from evaluator.statistics.pair_tests import holm_p_values
+from evaluator.statistics.pair_tests import holm_p_values, student_p_values
 from evaluator.statistics.resampling import Sharing
-from evaluator.statistics.student_t import two_sided_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -96,7 +95,7 @@ def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatA
     variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
     gap = np.abs(means[:, None] - means[None, :])
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
-    p = two_sided_p_values(z, min(each.freedom for each in bins))
+    p = student_p_values(z, min(each.freedom for each in bins))
     rows, columns = np.triu_indices(len(means), 1)
     corrected = np.ones_like(p)
     corrected[rows, columns] = holm_p_values(p[rows, columns])

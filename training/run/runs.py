@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError, cause_of
-from evaluator.files import read_bounded, remove_leftovers
+from evaluator.files import TEMPORARY, read_bounded, remove_leftovers, write_whole
 from training.data.convert.convert import file_sha256
-from training.data.convert.staging import held_folder, write_whole
+from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
 
@@ -39,11 +39,13 @@ BIN_COLUMNS = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar
 
 
 # What a start that was killed leaves: the entry is written last, and without it there is no run.
-_BEFORE_THE_ENTRY = {"checkpoints", "data.json", "data.json.partial", "models.yaml.partial"}
+_BEFORE_THE_ENTRY = {"checkpoints", "data.json"}
 
-# Temporary names of everything that is written to a run's folder and renamed.
+# Temporary names of everything that is written to a run's folder and renamed; then those that
+# earlier versions gave.
 _LEFTOVER = re.compile(
-    r"\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{8}|\d+)|\.[\w.]+\.[0-9a-f]{8}\.part"
+    rf"{TEMPORARY.pattern}|\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{{8}}|\d+)"
+    r"|(data\.json|models\.yaml)\.partial"
 )
 
 # A log has 200 bytes an epoch and 60 more a bin; the record of a run's data has 200.
@@ -106,7 +108,8 @@ class RunEntry:
 
 def check_new_run(path: Path) -> None:
     """Raises RunError if there is something at ``path`` that a new run would overwrite."""
-    if path.is_dir() and {each.name for each in path.iterdir()} - _BEFORE_THE_ENTRY:
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    if any(not _LEFTOVER.fullmatch(name) for name in names - _BEFORE_THE_ENTRY):
         hint = "go on with --resume" if (path / "models.yaml").is_file() else "it is no run"
         raise RunError(f"{path}: the folder is not empty; {hint}, or name another with --run")
     if path.exists() and not path.is_dir():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.measure.embed import unusable_rows
-from training.triplets.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns, violates
+from training.triplets.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns
 from training.triplets.nearest import (
     Floats,
     People,
@@ -144,29 +144,6 @@ def mine_triplets(
     anchors, positives, drawn = (usable[each] for each in columns)
     dropped = len(embeddings) - len(usable)
     return Mined(anchors, positives, drawn, len(pairs.anchors), dropped)
-
-
-def violating_triplets(
-    embeddings: NDArray[np.floating[Any]],
-    labels: NDArray[np.int64],
-    *,
-    alpha_cosine: float = 0.2,
-    memory: int = 256 * 2**20,
-) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """Every (anchor, positive, negative) that `mine_triplets` draws from, as parts of three arrays.
-
-    Raises what `mine_triplets` raises for embeddings, labels and alpha.
-    """
-    usable, units, people = _usable(embeddings, labels, alpha_cosine)
-    pairs = _pairs(people)
-    for span, source in _all_rows(units, people, pairs, memory):
-        for pair, place, like in zip(
-            range(span.start, span.stop), source.places, source.likeness, strict=True
-        ):
-            columns = np.flatnonzero(violates(like, source.cosines[place], alpha_cosine))
-            anchors = np.full(len(columns), usable[pairs.anchors[pair]])
-            positives = np.full(len(columns), usable[pairs.positives[pair]])
-            yield anchors, positives, usable[columns]
 
 
 def _usable(

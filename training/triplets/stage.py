@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import whole_file
 from training.data.batches.pipeline import TrainingData, still_batches
 from training.recipes.recipe import Recipe, Triplets
 from training.triplets.mining import TripletError, choose_images, mine_triplets
@@ -222,12 +222,8 @@ def collapse_alarm(
 
 def save_order(path: Path, order: NDArray[np.int64], epoch: int) -> None:
     """Writes an epoch's order, so that a resumed run goes on in it; whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        np.savez(temporary, order=order, epoch=epoch)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, follow=False) as file:
+        np.savez(file, order=order, epoch=epoch)
 
 
 def load_order(path: Path, epoch: int) -> NDArray[np.int64]:

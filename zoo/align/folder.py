@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from evaluator.errors import InputError
+from evaluator.files import write_whole
 from training.data.convert.convert import in_order
 from training.data.sources.folders import IMAGE_SUFFIXES
 from zoo.align.faces import (
@@ -138,9 +138,4 @@ def _same(before: Row | None, now: Row) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, data)

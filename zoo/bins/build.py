@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
-from evaluator.bins.verification_set import write_bin
+from evaluator.bins.verification_set import SUFFIXES, check_not_hdf5, write_bin
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.png import png_bytes
@@ -91,8 +91,7 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
 
 def check_new(out: Path, *, force: bool) -> None:
     """Raises InputError for an output that exists without ``force``, or of an unknown suffix."""
-    from evaluator.bins.verification_set import SUFFIXES
-
+    check_not_hdf5(out)
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: expected a name ending in {', '.join(SUFFIXES)}")
     if out.is_dir() or (out.exists() and not force):

@@ -14,8 +14,7 @@ import numpy as np
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
 from evaluator.statistics.comparison import Comparison, Overall, combine, compare_pairs, verdict
-from evaluator.statistics.pair_tests import holm_p_values
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
 from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
 
 Interval = tuple[float, float]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.statistics.comparison import Comparison, Overall, verdict
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.duels import Duel, OnBin
 from zoo.results.selection import Chosen
 from zoo.terminal.output import p_text

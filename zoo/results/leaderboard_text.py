@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.leaderboard import Column, Leaderboard, Row
 from zoo.terminal.words import may_be_rich
 

@@ -14,6 +14,7 @@ from evaluator.metrics.figure import Figure
 from evaluator.results.record import Scores
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.resampling import pair_sharing
 from evaluator.statistics.separability import (
     Differences,
@@ -21,7 +22,6 @@ from evaluator.statistics.separability import (
     differences_on_bin,
     neighbours_luck,
 )
-from evaluator.statistics.significance import SIGNIFICANCE
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from evaluator.ahead import ahead
 from evaluator.errors import InputError
+from evaluator.files import write_whole
 from evaluator.images.image_format import image_format
-from training.data.convert.staging import write_whole
 from training.data.sources.faces import MANIFEST, FaceSet
 
 Progress = Callable[[int], None]

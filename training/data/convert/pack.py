@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import write_whole
 from training.data.convert.convert import (
     Converted,
     Progress,
@@ -18,7 +19,7 @@ from training.data.convert.convert import (
     in_order,
     write_manifest,
 )
-from training.data.convert.staging import finished, staged, write_whole
+from training.data.convert.staging import finished, staged
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import (
     RELEASE_BYTES,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
-from evaluator.files import alone_in
+from evaluator.files import TEMPORARY, alone_in, remove_leftovers, write_whole
 from training.data.sources.faces import MANIFEST, read_manifest
 
 PLAN = ".plan.json"
@@ -59,13 +60,6 @@ def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterat
         (out / PLAN).unlink()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all."""
-    half = path.with_name(path.name + ".partial")
-    half.write_text(text, encoding="utf-8", newline="\n")
-    half.replace(path)
-
-
 def _occupied(out: Path) -> bool:
     return out.is_file() or (out.is_dir() and any(out.iterdir()))
 
@@ -78,6 +72,7 @@ def _free_name(out: Path) -> Path:
 
 def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
     """Makes the stage this plan's; what another plan has left half done there is deleted."""
+    remove_leftovers(stage, TEMPORARY, now=math.inf)
     note = stage / PLAN
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) == dict(plan):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import InputError
+from evaluator.files import whole_path
 from evaluator.models.runtime import import_tensorflow
 from training.data.convert.convert import (
     Converted,
@@ -98,12 +99,10 @@ def _write_shard(faces: FaceSet, paths: list[Path], shard: int) -> int:
 
     if paths[shard].exists():
         return 0
-    half = paths[shard].with_name(paths[shard].name + ".partial")
     numbers = range(shard, len(faces), len(paths))
-    with tf.io.TFRecordWriter(str(half)) as writer:
+    with whole_path(paths[shard]) as half, tf.io.TFRecordWriter(str(half)) as writer:
         for number in numbers:
             writer.write(_example(faces, number))
-    half.replace(paths[shard])
     return len(numbers)
 
 

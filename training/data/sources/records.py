@@ -13,16 +13,15 @@ import mmap
 import re
 import struct
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.files import whole_file
 from training.data.sources.recordio import (
     MAGIC,
-    RELEASE_BYTES,
     RecordError,
     framed,
     map_file,
@@ -127,18 +126,6 @@ def read_image(records: RecordFile, number: int) -> Record:
     return read_record(records, int(records.images[number]))
 
 
-def iter_images(records: RecordFile) -> Iterator[Record]:
-    """Every image's record in order; the pages that were read are given back on the way."""
-    read = 0
-    for place in records.images:
-        record = read_record(records, int(place))
-        yield record
-        read += len(record.image)
-        if read >= RELEASE_BYTES:
-            release_pages(records.mapped)
-            read = 0
-
-
 def image_labels(records: RecordFile) -> NDArray[np.int64]:
     """The (first) label of every image, shape (images,), as stored: see ``contiguous_ids``.
 
@@ -201,13 +188,9 @@ def range_record(key: int, first: int, last: int) -> bytes:
 
 def store_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
     """Writes an ``.idx``: a line ``key<TAB>offset`` a record. The file appears when it is whole."""
-    half = path.with_name(path.name + ".partial")
-    with half.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(
-            f"{key}\t{offset}\n"
-            for key, offset in zip(keys.tolist(), offsets.tolist(), strict=True)
-        )
-    half.replace(path)
+    with whole_file(path, follow=False) as file:
+        places = zip(keys.tolist(), offsets.tolist(), strict=True)
+        file.writelines(b"%d\t%d\n" % place for place in places)
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -65,6 +66,16 @@ def open_regular(path: Path) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a regular file, in hexadecimal. Raises OSError as `open_regular` does."""
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
 
 
 #: What a path may lead to besides a file.

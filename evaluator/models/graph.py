@@ -41,9 +41,10 @@ def compiled_forward(
         function = embed.get_concrete_function()
     _check_tensors(path, function.graph, shape[0] or 1)
     if options.engine == "openvino":
-        from evaluator.models.openvino import function_forward
+        from evaluator.models.openvino import graph_forward
 
-        return function_forward(path, function, precision=options.precision)
+        graph = frozen_function(function).graph.as_graph_def()
+        return graph_forward(path, graph, precision=options.precision)
     if options.precision == "bfloat16":
         function = _in_bfloat16(function)
 

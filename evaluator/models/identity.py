@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import kind_of, open_regular, read_bounded
+from evaluator.files import file_sha256, kind_of, open_regular, read_bounded
 from evaluator.models.digests import identity_digest
 from evaluator.models.input_note import NOTE_BYTES, sidecar_path
 
@@ -55,7 +55,7 @@ def model_identity(path: Path) -> ModelIdentity:
     data file is missing; OSError where one cannot be read.
     """
     data = data_files(path)
-    hashes = [(name, _file_sha256(member)) for name, member in data.items()]
+    hashes = [(name, file_sha256(member)) for name, member in data.items()]
     if len(hashes) > 1:
         lines = "".join(f"{name}\0{found}\n" for name, found in hashes)
         return ModelIdentity(model_sha256(path), hashlib.sha256(lines.encode()).hexdigest())
@@ -69,11 +69,11 @@ def model_sha256(path: Path) -> str:
     Raises ModelError for a folder that holds anything but files, OSError for what cannot be read.
     """
     if not path.is_dir():
-        return _file_sha256(path)
+        return file_sha256(path)
     total = hashlib.sha256()
     for member in model_files(path):
         total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-        total.update(_file_sha256(member).encode())
+        total.update(file_sha256(member).encode())
     return total.hexdigest()
 
 
@@ -94,15 +94,6 @@ def _note_digest(path: Path) -> str:
         return ""
     except OSError as error:  # said by what needs the note; --input needs none
         return type(error).__name__
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 20)
-    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-    return digest.hexdigest()
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,14 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError, cause_of
-from evaluator.files import TEMPORARY, alone_in, read_bounded, remove_leftovers, write_whole
+from evaluator.files import (
+    TEMPORARY,
+    alone_in,
+    file_sha256,
+    read_bounded,
+    remove_leftovers,
+    write_whole,
+)
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
 
@@ -183,7 +189,7 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     given = {"profile": recipe.preprocess.profile, "size": [height, width]}
     if recipe.preprocess.channels != "gray":
         given["channels"] = recipe.preprocess.channels
-    sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest() if run.model.is_file() else None
+    sha256 = file_sha256(run.model) if run.model.is_file() else None
     content = {
         "file": run.model.name,
         **({"sha256": sha256} if sha256 else {}),

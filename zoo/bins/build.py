@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
 from evaluator.bins.verification_set import SUFFIXES, check_not_hdf5, write_bin
 from evaluator.errors import InputError
+from evaluator.files import file_sha256
 from evaluator.images.decode import DecodeError, decode_image
 from training.data.convert.convert import in_order
 
@@ -86,13 +86,9 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
     write_bin(out, slots, genuine)
     write_sidecar(sidecar_path(out), pairs)
     people = {name for pair in pairs for name in pair.people or ()}
-    with out.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
     return Built(
         out,
-        digest.hexdigest(),
+        file_sha256(out),
         len(pairs),
         int(genuine.sum()),
         len(set(slots)),

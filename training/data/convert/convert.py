@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from evaluator.files import write_whole
+from evaluator.files import file_sha256, write_whole
 from training.data.sources.faces import MANIFEST, FaceSet
 from training.data.sources.folders import image_format
 
@@ -151,15 +151,6 @@ def check_files(out: Path, manifest: dict[str, Any]) -> None:
                 f"{path}: expected it as an earlier run wrote it, found it "
                 f"{'changed' if path.exists() else 'gone'}; pass --force to write all again"
             )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def counted(steps: Iterable[Answer], progress: Progress | None) -> Iterator[Answer]:

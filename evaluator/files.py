@@ -50,16 +50,6 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return data
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a regular file, in hex; links are followed. Raises as ``open_regular``."""
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 20)
-    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-    return digest.hexdigest()
-
-
 def open_regular(path: Path) -> int:
     """A descriptor that reads a regular file, to be closed by the caller; links are followed.
 
@@ -76,6 +66,16 @@ def open_regular(path: Path) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a regular file, in hexadecimal. Raises OSError as `open_regular` does."""
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
 
 
 #: What a path may lead to besides a file.

@@ -42,9 +42,10 @@ def compiled_forward(
         function = embed.get_concrete_function()
     check_graph_tensors(path, function.graph, shape[0], held=_HELD)
     if options.engine == "openvino":
-        from evaluator.models.openvino import function_forward
+        from evaluator.models.openvino import graph_forward
 
-        return function_forward(path, function, precision=options.precision)
+        graph = frozen_function(function).graph.as_graph_def()
+        return graph_forward(path, graph, precision=options.precision)
     if options.precision == "bfloat16":
         function = _in_bfloat16(function)
 

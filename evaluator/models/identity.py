@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import kind_of, open_regular, read_bounded, sha256_of
+from evaluator.files import file_sha256, kind_of, open_regular, read_bounded
 from evaluator.models.input_note import NOTE_BYTES, sidecar_path
 
 # A SavedModel has five files and an asset or two; its folders are three deep.
@@ -54,7 +54,7 @@ def model_identity(path: Path) -> ModelIdentity:
     data file is missing; OSError where one cannot be read.
     """
     data = data_files(path)
-    hashes = [(name, sha256_of(member)) for name, member in data.items()]
+    hashes = [(name, file_sha256(member)) for name, member in data.items()]
     if len(hashes) > 1:
         lines = "".join(f"{name}\0{found}\n" for name, found in hashes)
         return ModelIdentity(model_sha256(path), hashlib.sha256(lines.encode()).hexdigest())
@@ -68,11 +68,11 @@ def model_sha256(path: Path) -> str:
     Raises ModelError for a folder that holds anything but files, OSError for what cannot be read.
     """
     if not path.is_dir():
-        return sha256_of(path)
+        return file_sha256(path)
     total = hashlib.sha256()
     for member in model_files(path):
         total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-        total.update(sha256_of(member).encode())
+        total.update(file_sha256(member).encode())
     return total.hexdigest()
 
 

@@ -155,24 +155,20 @@ def _compiled(
     )
 
 
-def function_forward(path: Path, function: Any, *, precision: str) -> Forward:
-    """The forward pass of a TensorFlow concrete function with one input and one output.
+def graph_forward(path: Path, graph: Any, *, precision: str) -> Forward:
+    """The forward pass of a TensorFlow GraphDef with one input and one output, and no variables.
 
-    OpenVINO reads its graph as a file, weights included. Raises ModelError for what OpenVINO has
+    OpenVINO reads it as a file, weights included. Raises ModelError for what OpenVINO has
     not; ``path`` names the model in it.
     """
-    from evaluator.models.graph import frozen_function
-
     check_installed()
     openvino = import_openvino()
-    graph = frozen_function(function).graph.as_graph_def()
     try:
         data = graph.SerializeToString()
     except ValueError:
         raise ModelError(
             f"{path}: a graph of more than 2 GB, which no file holds; leave --engine openvino out"
         ) from None
-    del graph
     return _forward(openvino, path, _read_bytes(openvino, path, data, ".pb"), precision)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import check_labels, numbered_people, read_pairs_csv, sidecar_path
 from evaluator.errors import BinError, ResultError
-from evaluator.files import read_bounded, remove_leftovers, sha256_of, whole_file
+from evaluator.files import file_sha256, read_bounded, remove_leftovers, whole_file
 from evaluator.results.record import BinRecord
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
 
@@ -154,7 +154,7 @@ def _people_beside(
     # The stamps are in the key: a bin is asked about once for each result on it.
     del bin_stamp, stamp
     try:
-        own = sha256_of(bin_path)
+        own = file_sha256(bin_path)
     except OSError:  # no file, or none that may be read: nobody can tell whose pairs these are
         return None
     people = numbered_people(read_pairs_csv(sidecar_path(bin_path))) if own == sha256 else None

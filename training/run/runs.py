@@ -17,8 +17,7 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError, cause_of
-from evaluator.files import TEMPORARY, read_bounded, remove_leftovers, write_whole
-from training.data.convert.convert import file_sha256
+from evaluator.files import TEMPORARY, file_sha256, read_bounded, remove_leftovers, write_whole
 from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
@@ -165,7 +164,7 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     given = {"profile": recipe.preprocess.profile, "size": [height, width]}
     if recipe.preprocess.channels != "gray":
         given["channels"] = recipe.preprocess.channels
-    sha256 = model_sha256(run)
+    sha256 = file_sha256(run.model) if run.model.is_file() else None
     content = {
         "file": run.model.name,
         **({"sha256": sha256} if sha256 else {}),

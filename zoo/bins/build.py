@@ -11,9 +11,10 @@ import numpy as np
 from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
 from evaluator.bins.verification_set import SUFFIXES, check_not_hdf5, write_bin
 from evaluator.errors import InputError
+from evaluator.files import file_sha256
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.png import png_bytes
-from training.data.convert.convert import file_sha256, in_order
+from training.data.convert.convert import in_order
 
 Read = Callable[[str], bytes]
 

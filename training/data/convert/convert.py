@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evaluator.ahead import ahead
 from evaluator.errors import InputError
-from evaluator.files import write_whole
+from evaluator.files import file_sha256, write_whole
 from evaluator.images.image_format import image_format
 from training.data.sources.faces import MANIFEST, FaceSet
 
@@ -157,12 +157,3 @@ def check_files(out: Path, manifest: dict[str, Any]) -> None:
                 f"{path}: expected it as an earlier run wrote it, found it "
                 f"{'changed' if path.exists() else 'gone'}; pass --force to write all again"
             )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -387,8 +387,9 @@ def test_a_stored_result_is_answered_without_a_framework(
     from evaluator.measure.embed import EmbedOptions
     from evaluator.measure.evaluation import evaluate_bins
     from evaluator.models.identity import model_sha256
+    from evaluator.results.measured import Measured
     from evaluator.results.record import Settings, make_result
-    from evaluator.results.store import result_path, save_result
+    from evaluator.results.store import save_result
 
     spec = InputSpec(8, 8)
     embedder = Embedder(lambda batch: batch.reshape(len(batch), -1) + 1, spec)
@@ -404,13 +405,8 @@ def test_a_stored_result_is_answered_without_a_framework(
         input_spec=spec,
         settings=Settings(),
     )
-    path = result_path(
-        tmp_path / "results",
-        model=("model", sha256),
-        bin=("faces", verification_set.sha256),
-        settings=Settings(),
-        profile="unit",
-        channels="rgb",
+    path = Measured(("model", sha256), ("faces", verification_set.sha256), Settings()).path_in(
+        tmp_path / "results"
     )
     save_result(path, result, None)
     code, heavy = probe(tmp_path, "eval", "model.h5", "--bins", "faces")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +14,8 @@ from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, check_choice
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, versions
-from evaluator.results.store import result_path
 
 # What results carry for settings that nobody can know, as `zoo eval --scores` has it.
 _UNKNOWN = "unknown"
@@ -145,16 +144,9 @@ def _external(
         versions=versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
-    stored_as = result_path(
-        Path(),
-        model=(name, model.sha256),
-        bin=(record.name, record.sha256),
-        settings=Settings(nan=nan),
-        profile="unit",
-        channels="rgb",
-    )
+    measured = Measured((name, model.sha256), (record.name, record.sha256), Settings(nan=nan))
     kept = scores if usable else None
-    found = BinEvaluation(result, block, kept, labels, images, None, stored_as)
+    found = BinEvaluation(result, block, kept, labels, images, None, measured)
     return Evaluation(model, (found,))
 
 

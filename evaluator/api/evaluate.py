@@ -23,8 +23,8 @@ from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.options import ENGINES, LoadOptions
+from evaluator.results.measured import Measured
 from evaluator.results.record import Settings, make_result
-from evaluator.results.store import result_path
 
 Bin = str | Path | VerificationSet
 
@@ -193,8 +193,7 @@ def _evaluated(
     )
     if not source.path:  # Path("") reads "."
         result = replace(result, model=replace(result.model, path=""))
-    stored_as = result_path(
-        Path(),
+    measured = Measured(
         model=(source.name, source.identity),
         bin=(result.bin.name, result.bin.sha256),
         settings=settings,
@@ -210,7 +209,7 @@ def _evaluated(
         genuine=measurement.genuine,
         images=measurement.images.astype(np.int64),
         people=people,
-        stored_as=stored_as,
+        measured=measured,
     )
 
 

@@ -21,9 +21,10 @@ from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.identity import FileStamp, ModelIdentity, file_stamp, model_identity
 from evaluator.models.load import check_model
 from evaluator.models.options import LoadOptions
+from evaluator.results.measured import Measured, folders_of_name
 from evaluator.results.reading_rules import measured_by
 from evaluator.results.record import Result, Scores, make_result, reading_problem
-from evaluator.results.store import check_writable, load_result, result_path, save_result
+from evaluator.results.store import check_writable, load_result, save_result
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.loading import ModelProcesses, fitting_memory, naming_model
 from zoo.evaluate.request import Request, checked_model
@@ -195,15 +196,7 @@ def _may_be_stored(choice: ModelChoice, request: Request) -> bool:
     """Whether the store has a folder of a model of this name, be it another file's."""
     if request.fresh or not request.results.is_dir():
         return False
-    of_any_hash = result_path(
-        request.results,
-        model=(choice.name, ""),
-        bin=("", ""),
-        settings=request.settings,
-        profile="unit",
-        channels="rgb",
-    ).parent.name
-    return any(path.name[:-8] == of_any_hash for path in request.results.iterdir())
+    return bool(folders_of_name(request.results.iterdir(), choice.name))
 
 
 def _path(
@@ -213,8 +206,7 @@ def _path(
     verification_set: VerificationSet,
     request: Request,
 ) -> Path:
-    return result_path(
-        request.results,
+    measured = Measured(
         model=(choice.name, identity.digest),
         bin=(verification_set.name, verification_set.sha256),
         settings=request.settings,
@@ -224,6 +216,7 @@ def _path(
         # An entry's own size is the usual one of its model, and is held against the result's.
         size=request.size,
     )
+    return measured.path_in(request.results)
 
 
 def _stored(

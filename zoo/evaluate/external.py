@@ -19,8 +19,9 @@ import numpy as np
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, plain_name
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
-from evaluator.results.store import result_path, save_result
+from evaluator.results.store import save_result
 from evaluator.results.stored import UNKNOWN, file_sha256
 from zoo.evaluate.external_files import ExternalPairs
 
@@ -93,17 +94,9 @@ def store_external(
         versions=versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
-    where = result_path(
-        results,
-        model=(name, sha256),
-        bin=(record.name, record.sha256),
-        settings=Settings(nan=nan),
-        profile="unit",
-        channels="rgb",
-    )
-    return save_result(
-        where, result, Scores(pairs.scores, pairs.genuine, images) if usable else None
-    )
+    measured = Measured((name, sha256), (record.name, record.sha256), Settings(nan=nan))
+    scores = Scores(pairs.scores, pairs.genuine, images) if usable else None
+    return save_result(measured.path_in(results), result, scores)
 
 
 def looks_like_distances(result: Result) -> bool:

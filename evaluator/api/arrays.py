@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import name_sha256
 from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.choices import NonFinite
 from evaluator.errors import InputError, check_choice
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import figures, to_json
@@ -111,7 +113,7 @@ def _external(
     model_format: str,
     embedding_size: int,
 ) -> Evaluation:
-    check_choice("nan", nan, ("fail", "drop"))
+    check_choice("nan", nan, get_args(NonFinite))
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
     labels = _labels(genuine, bin, len(scores))

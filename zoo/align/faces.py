@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.errors import InputError, check_choice
+from evaluator.errors import InputError
 from evaluator.images.decode import decode_image
 from training.data.convert.convert import in_order
 from zoo.align.alignment import aligned, centre_crop, png_bytes
@@ -23,8 +23,6 @@ from zoo.align.landmarks import (
 Read = Callable[[str], bytes]
 Progress = Callable[[int], None]
 
-MISSING = ("fail", "skip", "crop")
-
 
 @dataclass(frozen=True)
 class AlignOptions:
@@ -35,10 +33,6 @@ class AlignOptions:
     landmarks: Path | None = None
     missing: str = "fail"
     crop_fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuses a choice that is not known."""
-        check_choice("--missing", self.missing, MISSING)
 
 
 def find_landmarks(

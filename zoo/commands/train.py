@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.terminal import options
+
 if TYPE_CHECKING:
     from evaluator.bins.verification_set import VerificationSet
     from training.data.sources.faces import FaceSet
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def train_entry(
-    name: Annotated[str, typer.Argument(metavar="ENTRY", help="A name that zoo list shows.")],
+    name: options.EntryName,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -76,10 +78,7 @@ def train_entry(
     processes: Annotated[
         int | None, typer.Option(metavar="N", help="With --hosts: how many there are.")
     ] = None,
-    registry: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
-    ] = None,
+    registry: options.Registry = None,
 ) -> None:
     """Train an entry's recipe into a run's folder, which is an entry itself.
 
@@ -284,9 +283,9 @@ def _how_to_go_on(name: str, folder: RunFolder) -> str:
 
 def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:
     """Evaluates the exported file itself, as `zoo eval` does, and stores the results in the run."""
-    from zoo.commands.evaluate import finish
     from zoo.entries.lookup import resolve_models
     from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.outcome import finished
     from zoo.evaluate.request import Request
 
     request = Request(
@@ -294,4 +293,4 @@ def _evaluated(folder: RunFolder, sets: list[VerificationSet]) -> int:
         bins=[each.path for each in sets],
         results=folder.results,
     )
-    return finish(run_request(request), request, None)
+    return finished(run_request(request), request, None)

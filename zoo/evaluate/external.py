@@ -16,17 +16,59 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.bins.verification_set import VerificationSet, distinct_images, read_bin
 from evaluator.errors import InputError, plain_name
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
 from evaluator.results.store import save_result
 from evaluator.results.stored import UNKNOWN, file_sha256
-from zoo.evaluate.external_files import ExternalPairs
+from zoo.evaluate.external_files import ExternalPairs, read_embeddings, read_scores
+from zoo.evaluate.request import Request
+from zoo.terminal.words import warn
 
 # How many unusable images or pairs a result names; the count is always whole.
 _NAMED = 20
+
+
+def external_result(
+    request: Request, *, scores: Path | None, embeddings: Path | None, name: str | None
+) -> Result:
+    """Another system's scores or embeddings, stored as the request says, which has no models.
+
+    Raises InputError for more than one file, and for what only models have, or OSError.
+    """
+    if request.models:
+        raise InputError("--scores and --embeddings stand for a model; give no MODEL beside them")
+    if scores is not None and embeddings is not None:
+        raise InputError("give --scores or --embeddings, not both")
+    if len(request.bins) > 1:
+        raise InputError(f"one file is of one bin; --bins names {len(request.bins)}")
+    given = (request.profile, request.channels, request.settings)
+    if given != (None, None, Settings(nan=request.nan)):
+        raise InputError(
+            "--flip, --input, --channels, --decoder, --precision and --engine are for models; "
+            "--scores and --embeddings come from elsewhere"
+        )
+    verification_set = read_bin(request.bins[0]) if request.bins else None
+    if scores is not None:
+        path, pairs = scores, read_scores(scores)
+    elif embeddings is not None:
+        path, pairs = embeddings, read_embeddings(embeddings, verification_set)
+    result = store_external(
+        path,
+        pairs,
+        name=plain_name(name or path.stem),
+        verification_set=verification_set,
+        nan=request.nan,
+        results=request.results,
+    )
+    if _looks_like_distances(result):
+        warn(
+            f"note: {path}: genuine pairs score lower than impostors; if these are distances, "
+            "negate them: higher must be more alike"
+        )
+    return result
 
 
 def store_external(
@@ -99,7 +141,7 @@ def store_external(
     return save_result(measured.path_in(results), result, scores)
 
 
-def looks_like_distances(result: Result) -> bool:
+def _looks_like_distances(result: Result) -> bool:
     """Whether genuine pairs score below impostors, as distances do."""
     area = None if result.figures is None else result.figures["auc"]
     return area is not None and area < 0.5

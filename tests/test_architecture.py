@@ -97,7 +97,7 @@ ARROWS = {
     ),
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.metrics evaluator.models evaluator.results"
+        " evaluator.models evaluator.results"
     ),
     "zoo.results": (
         "entries evaluate terminal evaluator.images evaluator.metrics evaluator.models"

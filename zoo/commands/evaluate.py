@@ -100,7 +100,7 @@ def evaluate(
 
     # Imported when the names are known to be right: NumPy alone doubles the time of an error.
     from zoo.evaluate.evaluation import run_request
-    from zoo.evaluate.external import external_result
+    from zoo.evaluate.external import stored_external
     from zoo.evaluate.outcome import finished
     from zoo.evaluate.request import Request
 
@@ -123,7 +123,7 @@ def evaluate(
         trust=trust,
     )
     if outside:
-        found = external_result(request, scores=scores, embeddings=embeddings, name=name)
+        found = stored_external(request, scores=scores, embeddings=embeddings, name=name)
         raise typer.Exit(finished(([found], []), request, json))
     raise typer.Exit(finished(run_request(request), request, json))
 

@@ -16,7 +16,6 @@ from evaluator import choices
 from evaluator.errors import InputError
 from evaluator.images.inputs import CHANNELS, PROFILES
 from evaluator.models.export import SUFFIXES
-from evaluator.models.options import ENGINES
 from zoo import cli
 from zoo.commands.export import export
 from zoo.commands.leaderboard import leaderboard
@@ -190,6 +189,5 @@ def test_what_options_take_is_what_there_is() -> None:
 
     assert get_args(choices.Profile) == tuple(PROFILES)
     assert get_args(choices.Channels) == CHANNELS
-    assert get_args(choices.Engine) == ENGINES
     assert taken(leaderboard, "format") == ("table", *TEXTS)
     assert taken(export, "to") == tuple(SUFFIXES)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import Figures, all_figures, to_json
 from evaluator.metrics.text import columns, cosine
+from evaluator.results.measured import Measured
 from evaluator.results.record import ModelRecord, Result, Scores
 from evaluator.results.store import save_result
 
@@ -23,7 +24,8 @@ class BinEvaluation:
     ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
     out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
     finite and ``nan="fail"``. ``images`` (2 x pairs,) numbers the distinct image in each slot and
-    ``people`` the person, None where nobody knows them. ``result`` is what is stored.
+    ``people`` the person, None where nobody knows them. ``result`` is what is stored,
+    ``measured`` what it is stored by.
     """
 
     result: Result
@@ -32,7 +34,7 @@ class BinEvaluation:
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64] | None
     people: NDArray[np.int64] | None
-    stored_as: Path
+    measured: Measured
 
     @property
     def name(self) -> str:
@@ -153,7 +155,7 @@ def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tupl
         )
     written = []
     for each in evaluation.bins:
-        path = Path(folder) / each.stored_as
+        path = each.measured.path_in(Path(folder))
         images = each.images
         if images is None:
             # All different, which claims no more than that pairs are independent.

@@ -45,48 +45,6 @@ _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
 
-def result_path(
-    folder: Path,
-    *,
-    model: tuple[str, str],
-    bin: tuple[str, str],
-    settings: Settings,
-    profile: str,
-    channels: str,
-    output: str | None = None,
-    size: tuple[int, int] | None = None,
-) -> Path:
-    """Where the result of a model and bin with these settings stands.
-
-    ``model`` is (name, identity), ``bin`` (name, SHA-256).
-    ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
-    ``.json``: two settings of one model and bin are two results.
-    """
-    default = Settings()
-    named = [profile] if profile != "unit" else []
-    named += ["bgr"] if channels == "bgr" else []
-    named += [f"size-{size[0]}x{size[1]}"] if size is not None else []
-    named += [f"output-{_file_name(output)}"] if output is not None else []
-    named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
-    named += [
-        value
-        for value, usual in (
-            (settings.decoder, default.decoder),
-            (settings.precision, default.precision),
-            (settings.engine, default.engine),
-        )
-        if value != usual
-    ]
-    named += [f"nan-{settings.nan}"] if settings.nan != default.nan else []
-    stem = ".".join([f"{_file_name(bin[0])}-{bin[1][:8]}", *named])
-    return folder / f"{_file_name(model[0])}-{model[1][:8]}" / f"{stem}.json"
-
-
-def _file_name(name: str) -> str:
-    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"
-
-
 def check_writable(folder: Path) -> None:
     """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
     import tempfile

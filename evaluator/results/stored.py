@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from evaluator.errors import ResultError
-from evaluator.results.record import Result, Settings, reading_problem
-from evaluator.results.store import load_result, result_path
+from evaluator.results.measured import folders_of_name
+from evaluator.results.record import Result, reading_problem
+from evaluator.results.store import load_result
 
 # What the figures of results that were made elsewhere carry where ours carry settings.
 UNKNOWN = "unknown"
@@ -117,10 +118,7 @@ def read_folder(folder: Path) -> Store:
 
 def results_named(folder: Path, name: str) -> Store:
     """The results of all models of that name; reads only the folders that can hold them."""
-    prefix = result_path(
-        folder, model=(name, ""), bin=("", ""), settings=Settings(), profile="unit", channels="rgb"
-    ).parent.name
-    folders = [path for path in _folders(folder) if path.name[:-8] == prefix]
+    folders = folders_of_name(_folders(folder), name)
     return _read(_results_in(folders)).where(lambda result: result.model.name == name)
 
 

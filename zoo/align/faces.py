@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.errors import InputError, check_choice
+from evaluator.errors import InputError
 from evaluator.images.decode import decode_image
 from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
@@ -17,8 +17,6 @@ from zoo.align.landmarks import Row, noted, read_landmarks, read_noted, write_la
 
 Read = Callable[[str], bytes]
 Progress = Callable[[int], None]
-
-MISSING = ("fail", "skip", "crop")
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,6 @@ class AlignOptions:
     landmarks: Path | None = None
     missing: str = "fail"
     crop_fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuses a choice that is not known."""
-        check_choice("--missing", self.missing, MISSING)
 
 
 def find_landmarks(

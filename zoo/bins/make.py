@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
-from evaluator.errors import InputError, check_choice
-from evaluator.images.inputs import PROFILES
+from evaluator.errors import InputError
 from training.data.sources.folders import open_folder
 from zoo.align.faces import AlignOptions, align_images
 from zoo.bins import fetch
@@ -56,11 +55,8 @@ class MakeRequest:
                 raise InputError(f"--pairs {self.pairs}: needs --images DIR, where its images lie")
         elif self.images is not None:
             raise InputError("--images: goes with --pairs; the FOLDER holds the images")
-        check_choice("--negatives", self.negatives or "random", ("random", "hard"))
         if (self.negatives == "hard") != (self.model is not None):
             raise InputError("--negatives hard needs --model FILE, and --model goes with it only")
-        if self.profile is not None:
-            check_choice("--input", self.profile, tuple(PROFILES))
         if not self.align and (self.landmarks or self.missing):
             raise InputError("--landmarks and --missing: go with --align")
         if self.align and self.size is not None:
@@ -104,7 +100,6 @@ def make_bin(request: MakeRequest) -> str:
 
 def fetch_bin(request: FetchRequest) -> str:
     """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
-    check_choice("data set", request.name, ("lfw", "olivetti"))
     out = request.output or Path("datasets") / f"{request.name}.bin"
     check_new(out, force=request.force)
     if request.name == "olivetti":

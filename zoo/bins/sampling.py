@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from evaluator.bins.pairs_file import Pair
-from evaluator.errors import InputError, check_choice
+from evaluator.errors import InputError
 
 Item = TypeVar("Item")
 People = Mapping[str, Sequence[str]]
 
 #: People of a fold and the number wanted -> impostor pairs of image names.
 Impostors = Callable[[Sequence[str], int], list[tuple[str, str]]]
-
-SINGLES = ("fail", "impostors", "skip")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuses numbers that give no folds of equal size."""
-        check_choice("--singles", self.singles, SINGLES)
         if self.folds < 2 or self.pairs_per_person < 1:
             raise InputError("--folds must be at least 2, and --pairs-per-person at least 1")
         if self.impostors is not None and (self.impostors < 1 or self.impostors % self.folds):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from evaluator import choices
+from zoo.terminal import options
 from zoo.terminal.words import error_text, note, warn
 
 if TYPE_CHECKING:
@@ -17,20 +19,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Verification bins: info, make, fetch, convert.", no_args_is_help=True)
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
-Landmarks = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="CSV",
-        help="File and x, y of both eyes, nose, both corners of the mouth. "
-        "Default: found by the mtcnn package.",
-    ),
-]
 
 
 @app.command()
 def info(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bins.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list alone.")] = False,
+    as_json: options.JsonAlone = False,
     faces: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="Draw pairs of the (one) bin as a contact sheet."),
@@ -98,25 +92,26 @@ def make(
     folds: Annotated[int, typer.Option(min=2, help="Folds of equal size.")] = 10,
     seed: Annotated[int | None, typer.Option(help="Another draw. Default: 0.")] = None,
     negatives: Annotated[
-        str | None,
-        typer.Option(help="random (default), or hard: the impostors that --model finds alike."),
+        Literal["random", "hard"] | None,
+        typer.Option(help="Default: random; hard: the impostors that --model finds alike."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The model of --negatives hard.")
     ] = None,
     input: Annotated[
-        str | None, typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval.")
+        choices.Profile | None,
+        typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval."),
     ] = None,
     singles: Annotated[
-        str | None,
-        typer.Option(help="People with one image: fail (default), impostors, or skip."),
+        Literal["fail", "impostors", "skip"] | None,
+        typer.Option(help="People with one image. Default: fail."),
     ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="Align each face to 112x112 by five landmarks.")
     ] = False,
-    landmarks: Landmarks = None,
+    landmarks: options.Landmarks = None,
     missing: Annotated[
-        str | None,
+        options.Missing | None,
         typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
     ] = None,
     size: Annotated[
@@ -158,14 +153,16 @@ def make(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="lfw|olivetti", help="The data set.")],
+    name: Annotated[
+        Literal["lfw", "olivetti"], typer.Argument(metavar="NAME", help="The data set.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="OUT", help="Default: datasets/NAME.bin."),
     ] = None,
-    landmarks: Landmarks = None,
+    landmarks: options.Landmarks = None,
     missing: Annotated[
-        str | None,
+        options.Missing | None,
         typer.Option(help="LFW, a face not found: crop the centre (default), fail, or skip."),
     ] = None,
     download: Annotated[

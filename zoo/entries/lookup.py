@@ -110,6 +110,13 @@ def resolve_bins(
     return list({path.resolve(): path for path in paths}.values())
 
 
+def only_bin(values: Sequence[str], folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
+    """The file of the one bin named. Raises InputError where it is not one."""
+    if len(values) != 1:
+        raise InputError(f"--bins: expected one bin, found {len(values)}: {', '.join(values)}")
+    return resolve_bins(values, folders, entries)[0]
+
+
 def all_bins(folders: Sequence[Path]) -> list[Path]:
     """Every bin in the folders; of several with one name, the one in the first folder."""
     return list(available_bins(folders).values())

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins.pairs_file import HEADER, PEOPLE, Pair, numbered_people
+from evaluator.bins.pairs_file import HEADER, PEOPLE, Pair
 from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.files import TooLargeError, read_bounded
 from evaluator.limits import available_bytes
-from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
-from evaluator.results.record import list_sha256
+from evaluator.results.external import ExternalPairs, embedded_elsewhere, scored_elsewhere
 from evaluator.results.scores_file import LARGEST_SCORE
 
 Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
@@ -40,39 +36,6 @@ _LARGEST_TEXT = 2**30
 _TEXT_COPIES = 12
 # Bytes of the longest word that a label may be, at four a sign.
 _LONGEST_LABEL = 400
-
-
-@dataclass(frozen=True, eq=False)
-class ExternalPairs:
-    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
-    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
-    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
-    without one, the first slot. ``pair_list`` are the pairs' names where the file has them.
-    """
-
-    format: str
-    scores: NDArray[np.float64]
-    genuine: NDArray[np.bool_]
-    images: NDArray[np.int64] | None
-    unusable: NDArray[np.intp]
-    embedding_size: int
-    pair_list: Sequence[Pair] = ()
-
-    @property
-    def people(self) -> NDArray[np.int64] | None:
-        """The number of the person in each slot, (2 x pairs,), where the list names them."""
-        return numbered_people(self.pair_list) if self.pair_list else None
-
-    @property
-    def sha256(self) -> str:
-        """What stands for a bin's hash: of the pairs' names, where there are any, and the labels.
-
-        The same for all systems that were scored on one list.
-        """
-        if not self.pair_list:
-            return list_sha256(self.genuine)
-        names = json.dumps([(pair.left, pair.right) for pair in self.pair_list])
-        return list_sha256(self.genuine, hashlib.sha256(names.encode()).hexdigest())
 
 
 def read_scores(path: Path) -> ExternalPairs:
@@ -96,15 +59,13 @@ def read_scores(path: Path) -> ExternalPairs:
             f"{scores.shape} and labels of shape {genuine.shape}"
         )
     _check_not_empty(path, len(scores))
-    bad = np.flatnonzero(~np.isfinite(scores))
     _check_scale(path, scores)
-    values = np.where(np.isfinite(scores), scores, np.nan)
     images = None
     if listed:
         number_of: dict[str, int] = {}
         names = (name for pair in listed for name in (pair.left, pair.right))
         images = np.array([number_of.setdefault(name, len(number_of)) for name in names], np.int64)
-    return ExternalPairs("scores", values, genuine, images, 2 * bad, 0, listed)
+    return scored_elsewhere(scores, genuine, images, pair_list=listed)
 
 
 def read_embeddings(path: Path, verification_set: VerificationSet | None) -> ExternalPairs:
@@ -131,19 +92,7 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
             f"{path}: {len(embeddings):,} embeddings make {len(embeddings) // 2:,} pairs, but "
             f"there are {len(genuine):,} labels"
         )
-    bad = unusable_rows(embeddings.astype(np.float32))
-    kept = ~(bad[0::2] | bad[1::2])
-    scores = np.full(len(genuine), np.nan)
-    pairs = np.flatnonzero(kept)
-    scores[kept] = pair_scores(embeddings.astype(np.float32), 2 * pairs, 2 * pairs + 1)
-    return ExternalPairs(
-        "embeddings",
-        scores,
-        genuine,
-        _equal_rows(embeddings),
-        np.flatnonzero(bad),
-        embeddings.shape[1],
-    )
+    return embedded_elsewhere(embeddings, genuine)
 
 
 # ---- Arrays --------------------------------------------------------------------------------------
@@ -209,12 +158,6 @@ def _label_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[n
             f"found {str(array[first])[:40]!r}"
         )
     return np.array(labels, dtype=np.bool_)
-
-
-def _equal_rows(embeddings: NDArray[np.float64]) -> NDArray[np.int64]:
-    """A number for each row, the same for rows of equal bytes."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in embeddings])
 
 
 def _check_not_empty(path: Path, count: int) -> None:

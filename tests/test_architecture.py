@@ -83,7 +83,7 @@ ARROWS = {
     "training.data.batches": "data.sources recipes evaluator.images",
     "training.network": "recipes evaluator.models",
     "training.processes": "recipes evaluator.models",
-    "training.run": "data.sources recipes",
+    "training.run": "data.convert data.sources recipes",
     "training.triplets": "data.batches recipes evaluator.measure",
     "training.loop": (
         "data.batches data.sources network processes recipes run triplets"

@@ -97,8 +97,8 @@ ARROWS = {
         " evaluator.metrics evaluator.models evaluator.results"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.images evaluator.metrics evaluator.models"
-        " evaluator.results evaluator.statistics"
+        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
+        " evaluator.statistics"
     ),
     "zoo.report": (
         "entries evaluator.bins evaluator.images evaluator.metrics evaluator.results"

@@ -74,7 +74,7 @@ def bins(context: typer.Context, incomplete: str) -> list[Suggestion]:
 
 def stored(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """Names of the models that have stored results."""
-    from evaluator.results.stored import stored_model_names
+    from evaluator.results.choice import stored_model_names
 
     folder = Path(next(iter(_given(context, "results")), "results"))
     try:

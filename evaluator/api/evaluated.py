@@ -22,8 +22,9 @@ class BinEvaluation:
 
     ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
     out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
-    finite and ``nan="fail"``. ``images`` (2 x pairs,) numbers the distinct image in each slot and
-    ``people`` the person, None where nobody knows them. ``result`` is what is stored.
+    finite and ``nan="fail"``, ``genuine`` then empty if it comes from a store. ``images``
+    (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
+    nobody knows them. ``result`` is what is stored.
     """
 
     result: Result
@@ -163,13 +164,17 @@ def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tupl
     written = []
     for each in evaluation.bins:
         path = Path(folder) / each.stored_as
-        images = each.images
-        if images is None:
-            # All different, which claims no more than that pairs are independent.
-            images = np.arange(2 * len(each.genuine))
-        kept = None
-        if each.scores is not None:
-            kept = Scores(each.scores, each.genuine, images, each.people)
-        save_result(path, each.result, kept)
+        save_result(path, each.result, stored_scores(each))
         written.append(path)
     return tuple(written)
+
+
+def stored_scores(evaluation: BinEvaluation) -> Scores | None:
+    """The scores as they are stored; None where there are none."""
+    if evaluation.scores is None:
+        return None
+    images = evaluation.images
+    if images is None:
+        # All different, which claims no more than that pairs are independent.
+        images = np.arange(2 * len(evaluation.genuine))
+    return Scores(evaluation.scores, evaluation.genuine, images, evaluation.people)

@@ -73,7 +73,7 @@ def threshold(
     """
     from evaluator.errors import InputError, check_choice
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.selection import Selection, choose_models
+    from zoo.results.selection import Selection, choose_model
     from zoo.results.threshold import choose_threshold, json_deployment, print_deployment
 
     check_choice("--format", format, ("table", "json"))
@@ -92,7 +92,7 @@ def threshold(
         trust=trust,
     )
     entries = read_registry(registry_path(registry))
-    (chosen,) = choose_models([model], selection, entries)
+    chosen = choose_model(model, selection, entries)
     found = choose_threshold(chosen, far)
     if format == "json":
         sys.stdout.write(json_deployment(found))

@@ -32,6 +32,7 @@ from evaluator.statistics.comparison import (
 )
 from evaluator.statistics.pair_tests import holm_p_values
 from evaluator.statistics.resampling import Sharing
+from evaluator.statistics.significance import SIGNIFICANCE
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -166,6 +167,11 @@ class Duel:
     p_value: float
     notes: tuple[str, ...]
     words: str = ""
+
+    @property
+    def separable(self) -> bool:
+        """Whether the difference is real at 5 %, after correction."""
+        return self.p_value < SIGNIFICANCE
 
 
 @dataclass(frozen=True, eq=False)

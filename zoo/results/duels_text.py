@@ -230,7 +230,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
             "interval95": list(overall.interval),
             "p_value": overall.p_value,
             "p_holm": duel.p_value,
-            "separable": duel.p_value < SIGNIFICANCE,
+            "separable": duel.separable,
             "verdict": duel.words,
             "detectable_difference": overall.detectable_difference,
         },

@@ -86,6 +86,19 @@ def stored(context: typer.Context, incomplete: str) -> list[Suggestion]:
     return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
 
 
+def stored_bins(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Names of the bins that results are stored on, then those that would be found."""
+    from evaluator.results.choice import stored_bin_names
+
+    folder = Path(next(iter(_given(context, "results")), "results"))
+    before, comma, typed = incomplete.rpartition(",")
+    names = stored_bin_names(folder) if folder.is_dir() else []
+    wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
+    found = [Suggestion(before + comma + name, f"stored in {folder}") for name in wanted[:_MOST]]
+    there = {each.value for each in found}
+    return [*found, *(each for each in bins(context, incomplete) if each.value not in there)]
+
+
 def stored_or_models(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """Models with stored results, then those that could be measured."""
     found = [*stored(context, incomplete), *models(context, incomplete)]
@@ -120,14 +133,15 @@ COMMANDS: dict[str, dict[str, Completer]] = {
     "train": {"name": entries, "run": runs},
     "pull": {"name": entries},
     "verify": {"names": entries},
-    "compare": {"models": stored_or_models},
-    "threshold": {"model": stored_or_models},
+    "compare": {"models": stored_or_models, "bins": stored_bins},
+    "threshold": {"model": stored_or_models, "bins": stored_bins},
     "leaderboard": {
         "models": stored,
+        "bins": stored_bins,
         "format": _one_of("table", "markdown", "csv", "json", "latex"),
         "metric": _one_of("kfold", "accuracy", "insightface", "eer", "auc", "tar@1e-3"),
     },
-    "report": {"models": stored},
+    "report": {"models": stored, "bins": stored_bins},
     "probe": {"model": models},
     "project": {"model": models},
     "export": {

@@ -227,25 +227,10 @@ class Wanted:
 
     def admits(self, variant: Variant) -> bool:
         """Whether these are its settings. What was made elsewhere has none that could differ."""
-        asked = (
-            self.flip,
-            self.decoder,
-            self.precision,
-            self.profile,
-            self.channels,
-            self.engine,
-        )
-        own = (
-            variant.flip,
-            variant.decoder,
-            variant.precision,
-            variant.range,
-            variant.channels,
-            variant.engine,
-        )
+        asked = (self.flip, self.decoder, self.precision, self.profile, self.channels, self.engine)
         return all(
             value is None or there in (value, UNKNOWN)
-            for value, there in zip(asked, own, strict=True)
+            for value, there in zip(asked, vars(variant).values(), strict=True)
         )
 
 

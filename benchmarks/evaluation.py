@@ -37,7 +37,8 @@ from evaluator.models.runtime import import_keras
 from evaluator.results.record import Scores, Settings, make_result
 from evaluator.results.store import result_path, save_result
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import Rounds, Seconds, median, ratio, seconds_of
 
 # The founding callback's decoder is INTEGER_FAST, ours accurate: three of four pixel values differ,

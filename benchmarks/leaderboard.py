@@ -20,7 +20,8 @@ import numpy as np
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, to_dict
 from evaluator.results.store import result_path, save_result
-from rows import Row, finish, parsed, parser
+from rows import Row, parsed, parser
+from table import finish
 from timing import run_seconds
 
 BINS = ("lfw", "agedb_30", "cfp_fp")

@@ -24,7 +24,8 @@ from evaluator.bins.verification_set import write_bin
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
 from evaluator.results.store import result_path, save_result
-from rows import Row, finish, parsed, parser
+from rows import Row, parsed, parser
+from table import finish
 from timing import run_seconds
 
 LIMIT_SECONDS, LIMIT_MEGABYTES = 5.0, 8.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evaluator.errors import InputError
+from evaluator.metrics.all_figures import NAMES
 
 if TYPE_CHECKING:
     from zoo.entries.registry import Entry
@@ -139,7 +140,7 @@ COMMANDS: dict[str, dict[str, Completer]] = {
         "models": stored,
         "bins": stored_bins,
         "format": _one_of("table", "markdown", "csv", "json", "latex"),
-        "metric": _one_of("kfold", "accuracy", "insightface", "eer", "auc", "tar@1e-3"),
+        "metric": _one_of(*NAMES),
     },
     "report": {"models": stored, "bins": stored_bins},
     "probe": {"model": models},

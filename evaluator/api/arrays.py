@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import name_sha256
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, check_choice
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import figures, to_json
-from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, versions
+from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
 from evaluator.results.store import result_path
 
 # What results carry for settings that nobody can know, as `zoo eval --scores` has it.
@@ -76,8 +76,8 @@ def evaluate_scores(
     ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
     (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
     the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels and which pairs share images. Two systems can be compared where pairs and
-    labels are the same. Raises InputError.
+    then tells the labels, which pairs share images and, by the pairs file beside it, people. Two
+    systems can be compared where pairs and labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -116,8 +116,10 @@ def _external(
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
     labels = _labels(genuine, bin, len(scores))
+    people = None
     if isinstance(bin, VerificationSet):
         images = distinct_images(bin.images)[1].astype(np.int64)
+        people = slot_people(bin)
     scored = np.isfinite(scores)
     usable = nan == "drop" or bool(scored.all())
     block = figures(scores[scored], labels[scored]) if usable else None
@@ -154,7 +156,7 @@ def _external(
         channels="rgb",
     )
     kept = scores if usable else None
-    found = BinEvaluation(result, block, kept, labels, images, None, stored_as)
+    found = BinEvaluation(result, block, kept, labels, images, people, stored_as)
     return Evaluation(model, (found,))
 
 
@@ -179,10 +181,7 @@ def _bin_record(bin: str | VerificationSet, labels: NDArray[np.bool_], unique: i
     if isinstance(bin, VerificationSet):
         name, path, sha256 = bin.name, str(bin.path), bin.sha256
     else:
-        # Pairs without images are known by what they are called and by their labels.
-        name, path = bin, ""
-        packed = np.packbits(labels).tobytes()
-        sha256 = hashlib.sha256(f"pairs {bin} {len(labels)} ".encode() + packed).hexdigest()
+        name, path, sha256 = bin, "", list_sha256(labels, bin)
     return BinRecord(
         name=name,
         path=path,

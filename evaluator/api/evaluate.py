@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import Source, source_of
-from evaluator.bins.pairs_file import read_people
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError, check_choice
 from evaluator.images.inputs import CHANNELS, PROFILES, Embedder
@@ -83,7 +83,9 @@ def evaluate(
     )
     source = source_of(model, options, name=name, layout=layout)
     sets = _sets(bins)
-    people = [_people(each) for each in sets]  # a pairs file that is not the bin's, before the work
+    people = [
+        slot_people(each) for each in sets
+    ]  # a pairs file that is not the bin's, before the work
     found = []
     with source.open() as embedder:
         notes = list(embedder.notes)
@@ -165,12 +167,6 @@ def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:
             )
         sets.append(each if isinstance(each, VerificationSet) else read_bin(Path(each)))
     return sets
-
-
-def _people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
-    """The number of the person in each slot, where a pairs file beside the bin names them."""
-    people = read_people(verification_set)
-    return None if people is None else np.column_stack(people).ravel()
 
 
 def _evaluated(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from evaluator.metrics.all_figures import Figures
-from evaluator.metrics.text import columns, cosine, percent, spread
+from evaluator.metrics.all_figures import Figures, all_figures, to_json
+from evaluator.metrics.text import columns, cosine
 from evaluator.results.record import ModelRecord, Result, Scores
 from evaluator.results.store import save_result
 
@@ -115,25 +115,16 @@ def evaluation_table(evaluation: Evaluation) -> str:
     """The evaluation as lines of text: percentages, and thresholds as the scores are."""
     model = evaluation.model
     size = f"{model.embedding_size}-d, " if model.embedding_size else ""
-    rows = [("bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3")]
+    rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
+    shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
     for each in evaluation.bins:
-        block = each.figures
-        name, pairs = each.name, f"{each.result.bin.pairs:,}"
-        if block is None:
-            rows.append((name, pairs, _not_finite(each.result), "", "", "", ""))
+        start = [each.name, f"{each.result.bin.pairs:,}"]
+        if each.figures is None:
+            rows.append([*start, _not_finite(each.result), "", "", "", ""])
             continue
-        tar = block.tar_at_far["0.001"]
-        rows.append(
-            (
-                name,
-                pairs,
-                spread(block.kfold.accuracy, block.kfold.std) if block.kfold else "-",
-                percent(block.accuracy),
-                cosine(block.threshold),
-                cosine(block.auc),
-                percent(tar.tar) if tar else "-",
-            )
-        )
+        stored = to_json(each.figures)
+        kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
+        rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
     lines = [f"{model.name} ({size}{model.format})", *columns(rows)]
     for each in evaluation.bins:
         if dropped := each.result.non_finite["dropped_pairs"]:

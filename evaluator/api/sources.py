@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError, ModelError, check_choice, plain_name
 from evaluator.images.inputs import LAYOUTS, Embedder, InputSpec
 from evaluator.isolation.process import open_model
-from evaluator.models.digests import identity_digest
-from evaluator.models.identity import model_identity
+from evaluator.models.identity import identity_digest, model_identity
 from evaluator.models.input_note import noted_input
 from evaluator.models.load import check_model
 from evaluator.models.options import NATIVE, LoadOptions

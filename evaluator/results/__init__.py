@@ -1,6 +1,6 @@
 """Results: one model on one bin, stored as JSON and HDF5, and read back from a folder.
 
 `record` is the result itself, `store` the folder, `stored` what is in it, `choice` which of it is
-asked for, `reading_rules` whether it still stands, `check` and `scores_file` that a file is what it
-says.
+asked for, `bin_facts` what all results on a bin share, `reading_rules` whether a result still
+stands, `check` and `scores_file` that a file is what it says.
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluator.models.digests import identity_digest
+from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 
 if TYPE_CHECKING:
@@ -108,6 +109,16 @@ class Scores:
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64]
     people: NDArray[np.int64] | None = None
+
+
+def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
+    """What stands for the SHA-256 of a bin where pairs have no images: they are known by what they
+    are called and by their labels (pairs,), so that all who scored one list share it.
+    """
+    import numpy as np
+
+    head = f"pairs {name} {len(genuine)} ".encode()
+    return hashlib.sha256(head + np.packbits(genuine).tobytes()).hexdigest()
 
 
 def make_result(

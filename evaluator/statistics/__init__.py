@@ -2,5 +2,5 @@
 
 `duels` compares models two by two on the bins they share, `comparison` two lists of scores, and
 `separability` all models of a ranking in closed form; `pair_tests` has McNemar, DeLong and Holm;
-`resampling`, `threshold_luck` and `significance` are what they use.
+`resampling` and `threshold_luck` are what they use.
 """

@@ -30,9 +30,8 @@ from evaluator.statistics.comparison import (
     pairs_sharing,
     verdict_among,
 )
-from evaluator.statistics.pair_tests import holm_p_values
+from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
 from evaluator.statistics.resampling import Sharing
-from evaluator.statistics.significance import SIGNIFICANCE
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

@@ -108,7 +108,8 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
     assert (
         list(found["figures"])
         == (
-            "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far"
+            "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far "
+            "d_prime"
         ).split()
     )
     assert list(found["figures"]["kfold"]) == ["accuracy", "std", "thresholds"]

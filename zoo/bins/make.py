@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
@@ -83,7 +83,10 @@ def make_bin(request: MakeRequest) -> str:
     """Makes the bin and returns a line on it. Raises InputError and OSError."""
     check_new(request.out, force=request.force)
     options = AlignOptions(request.landmarks, request.missing or "fail")
-    root, pairs, folds = _listed(request) if request.pairs else _sampled(request)
+    if request.pairs is not None:
+        root, pairs, folds = _listed(request, request.pairs)
+    else:  # the request has one of the two
+        root, pairs, folds = _sampled(request, request.folder or Path())
 
     def read(name: str) -> bytes:
         return (root / name).read_bytes()
@@ -117,11 +120,8 @@ def fetch_bin(request: FetchRequest) -> str:
     return _aligned(out, source.pairs, source.read, options, source.folds)
 
 
-def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:
     """The image folder and the pairs of a list in balanced folds, and how many these are."""
-    path = request.pairs
-    if path is None:
-        raise InputError("make: give --pairs FILE")
     listed = read_pair_list(path)
     root = request.images or path.parent
     pairs = find_images(listed.pairs, root, path)
@@ -135,11 +135,8 @@ def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
     return root, ordered, request.folds
 
 
-def _sampled(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
     """The folder, pairs drawn from it, and their folds."""
-    root = request.folder
-    if root is None:
-        raise InputError("make: give a FOLDER")
     usual = Sampling()
     sampling = Sampling(
         pairs_per_person=(
@@ -208,7 +205,7 @@ def trimmed(usable: Sequence[bool], pairs: Sequence[Pair], folds: int) -> list[P
     for group, is_usable, pair in zip(groups, usable, pairs, strict=True):
         if is_usable and taken[group] < share[group[1]]:
             taken[group] += 1
-            kept.append(replace(pair))
+            kept.append(pair)
     return kept
 
 

@@ -164,11 +164,10 @@ def _folds(people: People, sampling: Sampling, draw: random.Random) -> list[list
     folds: list[list[str]] = [[] for _ in range(sampling.folds)]
     loads = [0] * sampling.folds
     for name in sorted(shuffled(list(people), draw), key=lambda name: -counts[name]):
-        lightest = min(range(sampling.folds), key=lambda i: (loads[i], len(folds[i])))
-        if not counts[name]:
-            lightest = min(range(sampling.folds), key=lambda i: len(folds[i]))
+        count = counts[name]
+        lightest = min(range(sampling.folds), key=lambda i: (count and loads[i], len(folds[i])))
         folds[lightest].append(name)
-        loads[lightest] += counts[name]
+        loads[lightest] += count
     if min(map(len, folds)) < 2:
         raise InputError(
             f"--folds {sampling.folds}: a fold would have one person only, and so no impostor pair;"

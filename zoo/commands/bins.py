@@ -77,7 +77,7 @@ def info(
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Argument(help="The bin to make: .bin, or .npz or .h5.")],
+    out: Annotated[Path, typer.Argument(help="The bin to make: .bin or .npz.")],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="A folder per person.")
     ] = None,
@@ -184,7 +184,7 @@ def fetch(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A bin of any layout.")],
     out: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="The bin to write: .bin, .npz or .h5.")
+        Path | None, typer.Argument(metavar="OUT", help="The bin to write: .bin or .npz.")
     ] = None,
     drop_bad: Annotated[
         bool, typer.Option("--drop-bad", help="Leave out pairs whose images do not decode.")
@@ -194,7 +194,7 @@ def convert(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Rewrite a bin, its images' bytes as they are: clean pickle, or .npz or .h5 without any."""
+    """Rewrite a bin, its images' bytes as they are: clean pickle, or .npz without any."""
     from evaluator.errors import InputError
     from zoo.bins.convert import convert_bin
 

@@ -8,15 +8,11 @@ from typing import Annotated
 
 import typer
 
+from evaluator.metrics.all_figures import NAMES
+
 
 def leaderboard(
-    metric: Annotated[
-        str,
-        typer.Option(
-            help="kfold, accuracy (best on these very pairs), insightface, eer, auc, or "
-            "tar@1e-1 ... tar@1e-4."
-        ),
-    ] = "kfold",
+    metric: Annotated[str, typer.Option(help=f"{', '.join(NAMES)}.")] = "kfold",
     format: Annotated[str, typer.Option(help="table, markdown, csv, json or latex.")] = "table",
     models: Annotated[
         list[str] | None,
@@ -47,15 +43,15 @@ def leaderboard(
     zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
     """
     from evaluator.errors import check_choice
+    from evaluator.metrics.all_figures import figure_named
     from evaluator.results.stored import no_collection, read_store
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.figure_choice import figure_named
     from zoo.results.leaderboard import build_leaderboard
     from zoo.results.leaderboard_text import TEXTS, print_leaderboard
     from zoo.terminal.words import warn
 
     check_choice("--format", format, ("table", *TEXTS))
-    figure = figure_named(metric)
+    figure = figure_named("--metric", metric)
     entries = read_registry(registry_path(registry))
     if not results.is_dir():
         from evaluator.errors import InputError

@@ -220,7 +220,7 @@ def _train(
     from training.data.batches.pipeline import prepare_data
     from training.loop.callbacks import DivergedError
     from training.processes.devices import check_batch, opened_devices
-    from training.run.runs import RunEntry, clear_leftovers, create_run, locked
+    from training.run.runs import RunEntry, create_run, locked
     from zoo.terminal.words import Interrupted, warn
     from zoo.train.entry import TrainingProgress
 
@@ -245,8 +245,6 @@ def _train(
             create_run(folder.path, about, recipe, faces)
         lock = locked(folder) if team.lead else nullcontext()
         with lock, TrainingProgress(silent=not team.lead) as progress:
-            if team.lead:
-                clear_leftovers(folder)
             report = Reporter(progress.say, progress.step)
             try:
                 outcome = train(

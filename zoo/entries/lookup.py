@@ -151,7 +151,7 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
         path = folder / f"{value}.bin"
         if path.is_file():
             return path
-    if value in entries or model_format_of_folder(as_path):
+    if value in entries or (as_path.is_dir() and model_format(as_path) is not None):
         raise InputError(_models_first(value))
     if as_path.is_dir():
         raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
@@ -164,11 +164,6 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
         there = f"did you mean {near[0]!r}? " if near else ""
         there += "there is: " + ", ".join(available)
     raise InputError(f"no bin {value!r}: looked for a file of that path and in {looked}; {there}")
-
-
-def model_format_of_folder(path: Path) -> bool:
-    """Whether a path is a folder that holds a model."""
-    return path.is_dir() and model_format(path) is not None
 
 
 def _models_first(value: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins.pairs_file import read_people
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.stored_images import distinct_of, left_in_file
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import BinError, ModelError, ResultError
@@ -21,6 +22,7 @@ from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.identity import FileStamp, ModelIdentity, file_stamp, model_identity
 from evaluator.models.load import check_model
 from evaluator.models.options import LoadOptions
+from evaluator.results.bin_facts import keep_people
 from evaluator.results.reading_rules import measured_by
 from evaluator.results.record import Result, Scores, make_result, reading_problem
 from evaluator.results.store import check_writable, load_result, result_path, save_result
@@ -83,6 +85,7 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         _say_files(tasks, sets)
         if known:
             _say_stored(known, asked)
+            _keep_people(request, tasks, people)
         if known < asked:
             check_writable(request.results)
         return _measured(request, tasks, sets, people, processes)
@@ -117,7 +120,7 @@ def _bins(request: Request, tasks: Sequence[_Task]) -> tuple[list[VerificationSe
         sets.append(read)
         # Read before the work: a pairs file that is not the bin's is said at once, and one that is
         # changed meanwhile changes nothing.
-        people[read.path] = _slot_people(read)
+        people[read.path] = slot_people(read)
     return sets, people
 
 
@@ -151,6 +154,16 @@ def _measured(
     return results, list(dict.fromkeys(failures))
 
 
+def _keep_people(request: Request, tasks: Sequence[_Task], people: _People) -> None:
+    """Notes who is on bins whose results are stored: a pairs file may have come after them."""
+    records = {path: each.bin for task in tasks for path, each in task.stored.items()}
+    for path, record in records.items():
+        of_bin = people[path]
+        if of_bin is not None:
+            with suppress(OSError):  # a store to read alone still answers
+                keep_people(request.results, record, of_bin)
+
+
 def _left(done: int, asked: int, request: Request) -> str:
     """What an interrupted evaluation has left to do, and how to go on."""
     how = "the same command without --fresh" if request.fresh else "the same command"
@@ -167,11 +180,6 @@ def _say_files(tasks: Sequence[_Task], sets: Sequence[VerificationSet]) -> None:
             detail(f"data of {task.model.name}: SHA-256 {task.identity.data_sha256}")
     for each in sets:
         detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
-
-
-def _slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
-    people = read_people(verification_set)
-    return None if people is None else np.column_stack(people).ravel()
 
 
 def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationSet:

@@ -2,9 +2,10 @@
 
 Such a system is known by its name alone: the model's record has ``format`` "scores" or
 "embeddings", as ``sha256`` that of "external NAME", so that its files for several bins are one row,
-and the file's own hash as ``input.file_sha256``. Settings and input are "unknown". Without a bin
-the file is its own bin, and its figures stand in a column of their own; with one, they are paired
-with those of every model on that bin. ``bin.unique_images`` is 0 where the images are not known.
+and the file's own hash as ``input.file_sha256``. Settings and input are "unknown". With a bin, its
+figures are paired with those of every model on it; without, with those of every system that was
+scored on the same pairs, by their names if the file has them, and labels: that list is the bin.
+``bin.unique_images`` is 0 where the images are not known.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError, plain_name
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
 from evaluator.results.store import result_path, save_result
-from evaluator.results.stored import UNKNOWN, file_sha256
+from evaluator.results.stored import UNKNOWN, file_sha256, read_folder
 from zoo.evaluate.external_files import ExternalPairs
 
 # How many unusable images or pairs a result names; the count is always whole.
@@ -49,6 +51,7 @@ def store_external(
         known = distinct_images(verification_set.images)[1].astype(np.int64)
     # Unknown images count as all different, which claims no more than that pairs are independent.
     images = np.arange(2 * len(pairs.genuine)) if known is None else known
+    people = pairs.people if verification_set is None else slot_people(verification_set)
     scored = np.isfinite(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
     own_sha256 = file_sha256(path)
@@ -70,7 +73,7 @@ def store_external(
     record = BinRecord(
         name=plain_name(path.stem) if verification_set is None else verification_set.name,
         path=str(path if verification_set is None else verification_set.path),
-        sha256=own_sha256 if verification_set is None else verification_set.sha256,
+        sha256=pairs.sha256 if verification_set is None else verification_set.sha256,
         pairs=len(pairs.genuine),
         genuine=int(pairs.genuine.sum()),
         impostor=int((~pairs.genuine).sum()),
@@ -101,9 +104,26 @@ def store_external(
         profile="unit",
         channels="rgb",
     )
+    if verification_set is None and not pairs.pair_list:
+        _check_is_no_other_list(path, where, record)
     return save_result(
-        where, result, Scores(pairs.scores, pairs.genuine, images) if usable else None
+        where, result, Scores(pairs.scores, pairs.genuine, images, people) if usable else None
     )
+
+
+def _check_is_no_other_list(path: Path, where: Path, record: BinRecord) -> None:
+    """Raises InputError where the system has scores of pairs with equal labels by another name.
+
+    LFW's, AgeDB's and CALFW's 6,000 labels are the same: these may be other pairs.
+    """
+    for each in read_folder(where.parent).results if where.parent.is_dir() else ():
+        known = each.result.bin
+        if known.sha256 == record.sha256 and known.name != record.name:
+            raise InputError(
+                f"{path}: there are scores of pairs with the same labels already, {known.name}; if "
+                "these are other pairs, name them in columns left and right, or by --bins; if "
+                f"not, remove {each.path}"
+            )
 
 
 def looks_like_distances(result: Result) -> bool:

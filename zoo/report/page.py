@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluator.files import whole_file
+from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
@@ -28,7 +29,14 @@ from zoo.report.mistakes import (
 )
 from zoo.report.runs import runs_of
 from zoo.report.selection import Column, Selection
-from zoo.report.standings import METRICS, Figure, Metric, Standings, mean_figure, standings
+from zoo.report.standings import (
+    METRICS,
+    Figure,
+    Standings,
+    figure_of,
+    mean_figure,
+    standings,
+)
 from zoo.report.summary import summary
 from zoo.report.training_charts import overlays, run_panels
 
@@ -194,7 +202,7 @@ def _figure(metric: Metric, contestant: Contestant, column: Column, selection: S
     scored = selection.of(contestant, column)
     if scored is None:
         return Figure(None, note="no valid result")
-    figure = metric.of(scored)
+    figure = figure_of(metric, scored)
     dropped = int(scored.result.non_finite["dropped_pairs"])
     if not dropped:
         return figure
@@ -218,7 +226,7 @@ def _whisker(figure: Figure, span: tuple[float, float]) -> tuple[float, float, f
 
 
 def _share(value: float, metric: Metric) -> str:
-    return f"{metric.scale * value:.{metric.decimals}f}"
+    return metric.digits(value)
 
 
 def _points(value: float) -> str:

@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
 
-from evaluator.metrics.intervals import wilson_interval
+from evaluator.metrics.all_figures import all_figures
+from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
 from evaluator.results.choice import Contestant, core_bins
 from evaluator.statistics.duels import Duel, Key, Side, compare_sides
-from evaluator.statistics.pair_tests import delong_variance
 from zoo.report.selection import Column, Scored, Selection
 
 Interval = tuple[float, float]
-NORMAL_95 = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell: a share in [0, 1] with its 95 % interval, or None and the reason in ``note``."""
+    """One cell: a number with its 95 % interval, or None and the reason in ``note``."""
 
     value: float | None
     interval: Interval | None = None
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure of a model on a bin, and how a table shows it (``scale`` 100: percent)."""
-
-    key: str
-    title: str
-    explanation: str
-    of: Callable[[Scored], Figure]
-    higher_is_better: bool = True
-    scale: int = 100
-    decimals: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +105,7 @@ def mean_figure(
     figures = []
     for column in columns:
         scored = selection.of(contestant, column)
-        figure = metric.of(scored) if scored is not None else Figure(None)
+        figure = figure_of(metric, scored) if scored is not None else Figure(None)
         if figure.value is None:
             return Figure(None, note=f"none on {column.label}")
         figures.append(figure)
@@ -134,110 +119,28 @@ def mean_figure(
     return Figure(mean, (mean - below / len(values), mean + above / len(values)))
 
 
-def kfold_figure(scored: Scored) -> Figure:
-    """k-fold accuracy, with the Wilson interval of the pairs decided rightly."""
-    if scored.kfold is None:
-        return Figure(None, note=_one_sided(scored) or "folds lack a class")
-    correct = scored.kfold.correct
-    interval = wilson_interval(int(correct.sum()), len(correct))
-    return Figure(scored.kfold.accuracy, interval, f"± {100 * scored.kfold.std:.2f} over folds")
+def figure_of(metric: Metric, scored: Scored) -> Figure:
+    """A model's figure on a bin, or the reason why there is none."""
+    stored, genuine = scored.result.figures or {}, scored.genuine
+    value = metric.read(stored)
+    if value is None:
+        counts = int(genuine.sum()), int((~genuine).sum())
+        return Figure(None, note=metric.why_undefined(stored, *counts))
+    interval = metric.interval_of(stored, scored.scores, genuine)
+    said = "" if interval else "no spread to estimate"
+    return Figure(value, interval, metric.note(stored) if metric.note else said)
 
 
-def best_figure(scored: Scored) -> Figure:
-    """Accuracy at the threshold that is best on these very pairs, as stored."""
-    figures = scored.result.figures or {}
-    if figures.get("accuracy") is None:
-        return Figure(None, note=_one_sided(scored))
-    low, high = figures["accuracy_ci95"]
-    return Figure(figures["accuracy"], (low, high), f"at cosine {figures['threshold']:.4f}")
-
-
-def tar_figure(scored: Scored) -> Figure:
-    """TAR at the largest FAR not above 1e-3, with the FAR reached."""
-    stored = ((scored.result.figures or {}).get("tar_at_far") or {}).get("0.001")
-    if stored is None:
-        impostors = int((~scored.genuine).sum())
-        few = f"{impostors:,} impostors, 1,000 needed" if impostors < 1000 else ""
-        return Figure(None, note=_one_sided(scored) or few)
-    low, high = stored["tar_ci95"]
-    note = f"FAR {stored['far']:.2g} at cosine {stored['threshold']:.4f}"
-    return Figure(stored["tar"], (low, high), note)
-
-
-def auc_figure(scored: Scored) -> Figure:
-    """AUC with DeLong's variance, its interval taken on the logit scale to stay in [0, 1]."""
-    found = delong_variance(scored.scores, scored.genuine)
-    if found is None:
-        return Figure(None, note=_one_sided(scored))
-    area, variance = found
-    if variance == 0 or area in (0.0, 1.0):
-        return Figure(area, note="no spread to estimate")
-    reach = NORMAL_95 * math.sqrt(variance) / (area * (1 - area))
-    centre = float(logit(area))
-    return Figure(area, (float(expit(centre - reach)), float(expit(centre + reach))))
-
-
-def eer_figure(scored: Scored) -> Figure:
-    """Equal error rate as stored, with the Wilson interval as if of the smaller class.
-
-    To first order the rate is a weighted mean of two proportions, one a class, so its variance is
-    at most that of the smaller class: the interval is never too narrow.
-    """
-    figures = scored.result.figures or {}
-    if figures.get("eer") is None:
-        return Figure(None, note=_one_sided(scored))
-    smaller = int(min(scored.genuine.sum(), (~scored.genuine).sum()))
-    interval = wilson_interval(round(figures["eer"] * smaller), smaller)
-    return Figure(figures["eer"], interval, f"at cosine {figures['eer_threshold']:.4f}")
-
-
+# What a reader looks at first; the others follow in the order that they have everywhere.
+_FIRST = ("kfold", "accuracy", "tar@1e-3")
 METRICS: dict[str, Metric] = {
-    metric.key: metric
-    for metric in (
-        Metric(
-            "kfold",
-            "10-fold accuracy",
-            "Accuracy in %, each tenth of a bin decided at the threshold that is best on the other "
-            "nine: what to expect on new pairs like these. Ranks rest on these decisions.",
-            kfold_figure,
-        ),
-        Metric(
-            "best",
-            "Best accuracy",
-            "Accuracy in % at the threshold that is best on these very pairs: a little too good, "
-            "and what many published tables report.",
-            best_figure,
-        ),
-        Metric(
-            "tar",
-            "TAR @ FAR 0.001",
-            "Genuine pairs accepted, in %, when at most one impostor pair in 1,000 is.",
-            tar_figure,
-        ),
-        Metric(
-            "auc",
-            "AUC",
-            "The chance that a genuine pair scores higher than an impostor pair.",
-            auc_figure,
-            scale=1,
-            decimals=4,
-        ),
-        Metric(
-            "eer",
-            "EER",
-            "The error rate in % where as large a share of impostors is accepted as of genuine "
-            "pairs rejected. Lower is better.",
-            eer_figure,
-            higher_is_better=False,
-        ),
+    metric.name: metric
+    for metric in sorted(
+        all_figures().values(),
+        key=lambda each: _FIRST.index(each.name) if each.name in _FIRST else len(_FIRST),
     )
+    if metric.explanation
 }
-
-
-def _one_sided(scored: Scored) -> str:
-    if not scored.genuine.any():
-        return "no genuine pairs"
-    return "no impostor pairs" if scored.genuine.all() else ""
 
 
 def _descending(figure: Figure) -> float:

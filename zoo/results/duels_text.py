@@ -13,7 +13,7 @@ from rich.table import Table
 
 from evaluator.statistics.comparison import Comparison, Overall, p_text
 from evaluator.statistics.duels import Duel, OnBin, Side
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.terminal.table import print_fitting
 
 _HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluator.errors import InputError
+from evaluator.metrics.figure import Figure
 from evaluator.results.choice import (
     Contestant,
     Named,
@@ -22,7 +23,6 @@ from evaluator.results.choice import (
 from evaluator.results.record import reading_problem
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
-from zoo.results.figure_choice import Figure
 
 
 @dataclass(frozen=True)

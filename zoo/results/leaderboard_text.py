@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.leaderboard import Column, Leaderboard, Row
 from zoo.terminal.words import may_be_rich
 
@@ -122,7 +122,8 @@ def _lines(board: Leaderboard) -> list[_Line]:
 
 
 def _text(board: Leaderboard, value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.{board.figure.decimals}f}"
+    digits = board.figure.ranking_digits or board.figure.digits
+    return "–" if value is None else digits(value)
 
 
 def _caption(board: Leaderboard) -> str:

@@ -11,19 +11,18 @@ import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.metrics.figure import Figure
 from evaluator.results.choice import Contestant
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.duels import Scored, SharedPairs, shared_pairs, unlike_the_others
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.separability import (
-    INFLUENCES,
     Differences,
     corrected_p_values,
     differences_on_bin,
     neighbours_luck,
 )
-from evaluator.statistics.significance import SIGNIFICANCE
-from zoo.results.figure_choice import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -135,10 +134,8 @@ def _on_pairs(
     """The models' figures (models,) on these pairs, and the variances of their differences."""
     if not len(shared.pairs):
         return np.full(len(models), np.nan), Differences(np.zeros((len(models),) * 2), np.inf)
-    name, arguments = figure.influence
     influences = [
-        INFLUENCES[name](each.scores.scores[shared.pairs], shared.genuine, **arguments)
-        for each in models
+        figure.influence(each.scores.scores[shared.pairs], shared.genuine) for each in models
     ]
     values = [_value(each, shared, figure) for each in models]
     return np.array(values), differences_on_bin(influences, shared.sharing, luck)

@@ -63,7 +63,7 @@ def test_imports_point_one_way(package: str) -> None:
 
 
 # Room -> the rooms that its modules may import, besides `evaluator` itself (ahead, choices, errors,
-# files, limits, npz), on which all stand. A room's modules and those of rooms inside it count alike.
+# files, limits, npz), on which all stand. Modules of a room and of rooms inside it count alike.
 ARROWS = {
     "evaluator": "",
     "evaluator.images": "",
@@ -100,8 +100,8 @@ ARROWS = {
         " evaluator.models evaluator.results"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.images evaluator.metrics evaluator.models"
-        " evaluator.results evaluator.statistics"
+        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
+        " evaluator.statistics"
     ),
     "zoo.report": (
         "entries evaluator.bins evaluator.images evaluator.metrics evaluator.results"

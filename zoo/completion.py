@@ -80,7 +80,7 @@ def bins(context: typer.Context, typed: str) -> list[Suggestion]:
 
 def stored(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the models that have stored results."""
-    from evaluator.results.stored import stored_model_names
+    from evaluator.results.choice import stored_model_names
 
     folder = next(iter(_given(context, "results")), Path("results"))
     try:
@@ -90,6 +90,18 @@ def stored(context: typer.Context, typed: str) -> list[Suggestion]:
     # What a shell is given must be what it can show and type.
     wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
     return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
+
+
+def stored_bins(context: typer.Context, typed: str) -> list[Suggestion]:
+    """Names of the bins that results are stored on, then those that would be found."""
+    from evaluator.results.choice import stored_bin_names
+
+    folder = next(iter(_given(context, "results")), Path("results"))
+    before, comma, begin = typed.rpartition(",")
+    names = stored_bin_names(folder) if folder.is_dir() else []
+    wanted = [name for name in names if name.isprintable() and name.startswith(begin)]
+    found = [Suggestion(before + comma + name, f"stored in {folder}") for name in wanted[:_MOST]]
+    return _once(found + bins(context, typed))
 
 
 def stored_or_models(context: typer.Context, typed: str) -> list[Suggestion]:
@@ -108,6 +120,9 @@ COMPLETERS = {
     **dict.fromkeys(("show name", "train name", "pull name"), entries),
     **dict.fromkeys(("compare models", "threshold model"), stored_or_models),
     **dict.fromkeys(("leaderboard models", "report models"), stored),
+    **dict.fromkeys(
+        ("compare bins", "threshold bins", "leaderboard bins", "report bins"), stored_bins
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -88,7 +89,8 @@ def _external(
         of = bin, "", list_sha256(pairs.genuine, bin)
     result, block, measured = external_result(pairs, name=name, bin=of, nan=nan)
     scores = None if block is None else pairs.scores
-    found = BinEvaluation(result, block, scores, pairs.genuine, pairs.images, people, measured)
+    stored_as = measured.path_in(Path())
+    found = BinEvaluation(result, block, scores, pairs.genuine, pairs.images, people, stored_as)
     return Evaluation(result.model, (found,))
 
 

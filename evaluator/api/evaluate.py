@@ -206,7 +206,7 @@ def _evaluated(
         genuine=measurement.genuine,
         images=measurement.images.astype(np.int64),
         people=people,
-        measured=measured,
+        stored_as=measured.path_in(Path()),
     )
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import Figures, all_figures, to_json
 from evaluator.metrics.text import columns, cosine
-from evaluator.results.measured import Measured
 from evaluator.results.record import ModelRecord, Result, Scores
 from evaluator.results.store import save_result
 
@@ -23,9 +22,10 @@ class BinEvaluation:
 
     ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
     out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
-    finite and ``nan="fail"``. ``images`` (2 x pairs,) numbers the distinct image in each slot and
-    ``people`` the person, None where nobody knows them. ``result`` is what is stored,
-    ``measured`` what it is stored by.
+    finite and ``nan="fail"``, ``genuine`` then empty if it comes from a store. ``images``
+    (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
+    nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
+    folder of results.
     """
 
     result: Result
@@ -34,7 +34,7 @@ class BinEvaluation:
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64] | None
     people: NDArray[np.int64] | None
-    measured: Measured
+    stored_as: Path
 
     @property
     def name(self) -> str:
@@ -155,14 +155,18 @@ def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tupl
         )
     written = []
     for each in evaluation.bins:
-        path = each.measured.path_in(Path(folder))
-        images = each.images
-        if images is None:
-            # All different, which claims no more than that pairs are independent.
-            images = np.arange(2 * len(each.genuine))
-        kept = None
-        if each.scores is not None:
-            kept = Scores(each.scores, each.genuine, images, each.people)
-        save_result(path, each.result, kept)
+        path = Path(folder) / each.stored_as
+        save_result(path, each.result, stored_scores(each))
         written.append(path)
     return tuple(written)
+
+
+def stored_scores(evaluation: BinEvaluation) -> Scores | None:
+    """The scores as they are stored; None where there are none."""
+    if evaluation.scores is None:
+        return None
+    images = evaluation.images
+    if images is None:
+        # All different, which claims no more than that pairs are independent.
+        images = np.arange(2 * len(evaluation.genuine))
+    return Scores(evaluation.scores, evaluation.genuine, images, evaluation.people)

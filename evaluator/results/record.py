@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
 
-    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
-
 
 SCHEMA = 1
 
@@ -111,13 +109,6 @@ class Scores:
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64]
     people: NDArray[np.int64] | None = None
-
-
-def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
-    """The numbers of the people on either side of these pairs; None where they are not known."""
-    if scores.people is None:
-        return None
-    return scores.people[0::2][pairs], scores.people[1::2][pairs]
 
 
 def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:

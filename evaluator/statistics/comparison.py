@@ -119,7 +119,7 @@ def compare_pairs(
             f"got shapes {labels.shape}, {right_a.shape} and {right_b.shape}"
         )
     auc = delong_test(scores_a, scores_b, labels)
-    sharing = _sharing(images, identities)
+    sharing = pairs_sharing(images, identities)
     luck = threshold_luck(scores_a, scores_b, labels, swaps=swaps, seed=seed)
     differences = right_a.astype(np.int64) - right_b
     bootstrap = bootstrap_difference(
@@ -217,7 +217,21 @@ def verdict(
     )
 
 
-def _sharing(images: Ends | None, identities: Ends | None) -> Sharing | None:
+def verdict_among(compared: Comparison | Overall, names: tuple[str, str], p_value: float) -> str:
+    """`verdict` by a p-value that is corrected for other tests, and what the correction cost."""
+    words = verdict(compared, name_a=names[0], name_b=names[1], p_value=p_value)
+    if compared.p_value < SIGNIFICANCE <= p_value:
+        words += f" (p {p_text(compared.p_value)} alone, {p_text(p_value)} among all tests)"
+    return words
+
+
+def p_text(value: float) -> str:
+    """A p-value for readers: three digits, and never 0."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def pairs_sharing(images: Ends | None, identities: Ends | None) -> Sharing | None:
+    """How pairs hang together: by people where they are known, else by images, else None."""
     if identities is not None:
         return pair_sharing(*identities, unit="person")
     return pair_sharing(*images) if images is not None else None

@@ -34,11 +34,11 @@ _LUCK_SWAPS = 120
 @dataclass(frozen=True, eq=False)
 class Differences:
     """Variance of the difference of every two models' figures on a bin, and its t distribution's
-    degrees of freedom (inf: normal).
+    degrees of freedom (inf: normal), one for all or each couple's own.
     """
 
     variances: FloatArray
-    freedom: float
+    freedom: float | FloatArray
 
 
 def neighbours_luck(scores: Sequence[Scores]) -> float:
@@ -86,17 +86,21 @@ def differences_on_bin(
     return Differences((independent + more) * (effect + luck - 1), freedom)
 
 
-def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatArray:
-    """Two-sided p-values (models, models) of equal means over bins, by Holm over all couples.
+def corrected_p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
+    """Two-sided p-values (models, models) of equal figures, by Holm over all couples.
 
-    ``means`` (models,) are the figures, averaged over the bins, which count as independent. The
-    diagonal is 1, as are couples whose difference has no variance to be judged by.
+    ``gaps`` (models, models) are the differences of the figures, averaged over the bins, which
+    count as independent. The diagonal is 1, as are couples whose difference has no variance, or no
+    finite one, to be judged by.
     """
     variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
-    gap = np.abs(means[:, None] - means[None, :])
+    gap = np.abs(gaps)
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
-    p = student_p_values(z, min(each.freedom for each in bins))
-    rows, columns = np.triu_indices(len(means), 1)
+    freedom = np.min([np.broadcast_to(each.freedom, gap.shape) for each in bins], axis=0)
+    p = np.ones_like(z)
+    for each in np.unique(freedom):
+        p[freedom == each] = student_p_values(z[freedom == each], float(each))
+    rows, columns = np.triu_indices(len(gap), 1)
     corrected = np.ones_like(p)
     corrected[rows, columns] = holm_p_values(p[rows, columns])
     symmetric: FloatArray = np.minimum(corrected, corrected.T)

@@ -77,6 +77,7 @@ def completed(folder: Path, line: str) -> list[str]:
         ("zoo train arc --run runs/", ["runs/first"]),
         ("zoo compare al", ["alpha"]),
         ("zoo leaderboard --models alpha b", ["beta"]),
+        ("zoo leaderboard --bins l", ["lfw"]),
         ("zoo leaderboard --format m", ["markdown"]),
         ("zoo leaderboard --metric ", list(NAMES)),
     ],

@@ -372,7 +372,7 @@ def test_p_values_are_two_sided_normal_and_corrected_by_holm() -> None:
     p = 2 * norm.sf(np.array([5.0, 6.0, 1.0]) / np.sqrt(5.0))
     order = [1, 0, 2]
     holm = np.maximum.accumulate(p[order] * [3, 2, 1])
-    found = corrected_p_values(means, bins)
+    found = corrected_p_values(means[:, None] - means[None, :], bins)
     assert [found[0, 2], found[0, 1], found[1, 2]] == pytest.approx(holm)
     assert np.array_equal(found, found.T)
 
@@ -391,5 +391,6 @@ def test_equal_models_are_rarely_told_apart_by_tar(far: float) -> None:
             tars.append(found.tar)
         both = [tar_at_far.influence(each, genuine, far=far) for each in scores]
         differences = differences_on_bin(both, None, 1.0)
-        rejected += int(corrected_p_values(np.array(tars), [differences])[0, 1] < 0.05)
+        gaps = np.subtract.outer(tars, tars)
+        rejected += int(corrected_p_values(gaps, [differences])[0, 1] < 0.05)
     assert 0.015 < rejected / 600 < 0.075

@@ -16,8 +16,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="A B [C...]",
-            help="Models: name of a stored one, start of its SHA-256, path of a model, entry of "
-            "the zoo, or path of a stored result.",
+            help="Models: name of a stored one, or a pattern of names, start of its SHA-256, path "
+            "of a model, entry of the zoo, or path of a stored result.",
         ),
     ],
     bins: options.StoredBins = None,
@@ -39,9 +39,10 @@ def compare(
 
     zoo compare arcface centerface --bins lfw cfp_fp
     """
+    from evaluator.results.choice import is_pattern
     from zoo.results.selection import Selection, choose_models
 
-    if len(models) < 2:
+    if len(models) < 2 and not is_pattern(models[0]):
         raise InputError(f"expected two models or more to compare; got only {models[0]!r}")
     selection = Selection(
         results=results,

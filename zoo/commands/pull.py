@@ -21,9 +21,9 @@ def pull(
 
     zoo pull r100_glint360k
     """
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, unknown_name
     from zoo.entries.download import download
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
 
     path = registry_path(registry)
     entries = read_registry(path)

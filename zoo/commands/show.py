@@ -104,8 +104,8 @@ def show_entry(
     from rich.table import Table
     from rich.text import Text
 
-    from evaluator.errors import InputError
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from evaluator.errors import InputError, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))
     if name not in entries:

@@ -43,7 +43,7 @@ def threshold(
     zoo threshold arcface --bins lfw cfp_fp --far 1e-3
     """
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.selection import Selection, choose_models
+    from zoo.results.selection import Selection, choose_model
     from zoo.results.threshold import choose_threshold, json_deployment, print_deployment
 
     if not 0 < far < 1:
@@ -61,7 +61,7 @@ def threshold(
         trust=trust,
     )
     entries = read_registry(registry_path(registry))
-    (chosen,) = choose_models([model], selection, entries)
+    chosen = choose_model(model, selection, entries)
     found = choose_threshold(chosen, far)
     if format == "json":
         sys.stdout.write(json_deployment(found))

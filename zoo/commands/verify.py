@@ -51,9 +51,9 @@ def verify(
 
     zoo verify arc_8 --data datasets
     """
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, unknown_name
     from zoo.entries.lookup import all_bins, bin_folders, resolve_models
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.verification_set import is_bin
-from evaluator.errors import InputError, plain_name
+from evaluator.errors import InputError, plain_name, unknown_name
 from evaluator.models.formats import model_format
-from zoo.entries.registry import Entry, read_registry, unknown_name
+from zoo.entries.registry import Entry, read_registry
 from zoo.entries.yaml_nodes import RegistryError
 from zoo.terminal.words import note
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from evaluator.errors import InputError, cause_of
+from evaluator.errors import InputError, cause_of, unknown_name
 from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, with_settings
 from zoo.entries.yaml_nodes import RegistryError, ScalarError, compose_file, describe, scalar
 
@@ -130,14 +129,6 @@ def _line(source: RecipeSource, place: Place) -> int:
     while place and place not in source.lines:
         place = place[:-1]
     return source.lines[place]
-
-
-def unknown_name(name: str, known: Mapping[str, object]) -> str:
-    """'did you mean ...?' for an unknown name, or the known names."""
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return "there is: " + ", ".join(known) if known else "there is none"
 
 
 class _Reader:

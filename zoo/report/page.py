@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from markupsafe import Markup
 
 from evaluator.files import whole_file
 from evaluator.metrics.figure import Figure as Metric
+from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.faces import Faces, faces_of
@@ -28,7 +28,7 @@ from zoo.report.mistakes import (
     shown_by_bin,
 )
 from zoo.report.runs import runs_of
-from zoo.report.selection import Column, Contestant, Selection, variant_words
+from zoo.report.selection import Column, Selection
 from zoo.report.standings import (
     METRICS,
     Figure,
@@ -112,7 +112,6 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         runs=runs,
         run_overlays=overlays(runs.found),
         run_panels=[(run, run_panels(run)) for run in runs.found],
-        variant_words=variant_words,
         versions=versions(),
         chart_data=data,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -143,20 +142,29 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
 
 def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], list[Disagreement]]:
     hard, disagreements = [], []
+    of_key = {each.key: each for each in table.contestants}
     for column in selection.columns:
         scored = {
             each.key: found
             for each in table.contestants
             if (found := selection.of(each, column)) is not None
         }
-        present = [each for each in table.contestants if each.key in scored]
-        for each in present:
-            errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
+        for each in table.contestants:
+            errors = None
+            if each.key in scored:
+                errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
             hard += [errors] if errors else []
-        for a, b in combinations(present, 2):
-            both = (scored[a.key], scored[b.key])
-            parted = disagreement((a, b), column, both, shown=_DISAGREEING)
-            disagreements += [parted] if parted else []
+        for duel in table.duels:
+            for compared in duel.bins:
+                if compared.bin.sha256 == column.record.sha256:
+                    keys = duel.a.key, duel.b.key
+                    models, both = [of_key[key] for key in keys], [scored[key] for key in keys]
+                    disagreements.append(
+                        disagreement(
+                            (models[0], models[1]), column, (both[0], both[1]), compared,
+                            shown=_DISAGREEING,
+                        )
+                    )  # fmt: skip
     return hard, disagreements
 
 

@@ -12,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from evaluator.errors import InputError
 from evaluator.metrics.protocols import kfold
+from evaluator.results.choice import Contestant
 from evaluator.statistics.comparison import compare_pairs
-from zoo.report.selection import Contestant, Selection, select
+from zoo.report.selection import Selection, select
 from zoo.report.standings import METRICS, Standings, figure_of, mean_figure, standings
 from zoo.report.summary import summary
 
@@ -84,7 +85,7 @@ def test_a_difference_is_that_of_compare_pairs_on_the_stored_scores(
         correct_b=folds[1].correct,
         images=(np.arange(0, 800, 2) % 256, np.arange(1, 800, 2) % 256),
     )
-    found = duel.comparisons[duel.bins.index(column)]
+    (found,) = (each.comparison for each in duel.bins if each.bin == column.record)
     assert found.interval == expected.interval
     assert found.p_value == expected.p_value
 
@@ -140,7 +141,7 @@ def test_the_eer_interval_holds_the_true_rate_at_least_95_times_in_100() -> None
         scores = random.normal(size=400) + 2.0 * genuine
         numbers = np.arange(400)
         block = to_json(figures(scores, genuine))
-        scored = Scored(Stored(block), scores, genuine, numbers, numbers, numbers, None)
+        scored = Scored(Stored(block), None, scores, genuine, numbers, None)
         low, high = figure_of(METRICS["eer"], scored).interval
         hits += low <= true <= high
     assert hits >= 0.95 * 400
@@ -207,7 +208,7 @@ def test_dropped_pairs_are_left_out_of_what_two_models_share(store: Store) -> No
     store.add("holes", path, holes, genuine, images=images)
     store.add("whole", path, noisy(genuine, 0.3, 2), genuine, images=images)
     (duel,) = standings(select(store.folder)).duels
-    assert duel.comparisons[0].pairs == 197
+    assert duel.bins[0].comparison.pairs == 197
 
 
 def test_unknown_names_are_refused_with_a_near_one(three_by_two: Store) -> None:

@@ -249,7 +249,7 @@ def test_openvino_computes_a_network_in_memory_and_a_result_says_so(
     found = evaluator.evaluate(network, easy, input="unit", engine="openvino")
     assert found.scores == pytest.approx(native.scores, abs=1e-6)
     assert found["easy"].result.settings.engine == "openvino"
-    assert found["easy"].measured.settings.engine == "openvino"
+    assert found["easy"].result.settings.engine == "openvino"
     assert found.model.sha256 == native.model.sha256
 
 

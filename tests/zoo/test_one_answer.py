@@ -17,6 +17,7 @@ from stores import cosines, sha, store, with_flip
 
 import evaluator
 from evaluator.metrics.sweep import best_accuracy, sweep
+from evaluator.results.bin_facts import keep_people
 from evaluator.results.choice import Named, meant, results_meant
 from evaluator.results.record import Settings
 from evaluator.results.store import load_result, load_scores, save_result
@@ -164,6 +165,12 @@ def people_of_both(folder: Path) -> None:
     put(folder, "b", person_scores(2, 2.0), people=SLOTS)
 
 
+def people_added_later(folder: Path) -> None:
+    put(folder, "a", person_scores(1, 2.4))
+    path = put(folder, "b", person_scores(2, 2.0))
+    keep_people(folder, load_result(path).bin, SLOTS)
+
+
 def dropped_by_one(folder: Path) -> None:
     put(folder, "a", person_scores(1, 3.0), dropped=tuple(range(0, 150)))
     put(folder, "b", person_scores(2, 2.0))
@@ -200,6 +207,7 @@ STORES: list[Callable[[Path], None]] = [
     people_of_one,
     people_of_the_other,
     people_of_both,
+    people_added_later,
     dropped_by_one,
     dropped_by_both,
     dropped_with_people_of_one,
@@ -237,7 +245,7 @@ def test_every_reader_gives_one_answer(zoo: Zoo, fill: Callable[[Path], None]) -
 
 def test_what_one_side_knows_of_people_widens_for_all(zoo: Zoo, tmp_path: Path) -> None:
     found = {}
-    for fill in (people_of_one, people_of_the_other, people_of_both):
+    for fill in (people_of_one, people_of_the_other, people_of_both, people_added_later):
         fill(tmp_path / fill.__name__)
         found[fill.__name__] = from_compare(zoo, tmp_path / fill.__name__, "a", "b")
     assert len({answer.intervals for answer in found.values()}) == 1
@@ -251,7 +259,7 @@ def test_what_one_side_knows_of_people_widens_for_all(zoo: Zoo, tmp_path: Path) 
     boards = [
         on_leaderboard(zoo, tmp_path / name, "a", "b")["p_holm"] for name in (*found, "nobody")
     ]
-    assert boards[0] == boards[1] == boards[2] > boards[3]
+    assert boards[0] == boards[1] == boards[2] == boards[3] > boards[4]
 
 
 def held_out(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> NDArray[np.bool_]:

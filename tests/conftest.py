@@ -1,10 +1,12 @@
-"""What the whole suite shares: the folder of real data, and a profile of Hypothesis."""
+"""What the whole suite shares: real data, the command line to try, and a profile of Hypothesis."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
+
+from tests.command import Outcome, Zoo
 
 SHARED = Path(os.environ.get("ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -24,3 +26,21 @@ def shared() -> Path:
     if not (SHARED / "bins").is_dir():
         pytest.skip(f"needs the shared test data, which is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:
+    """Runs a command in this process, in an empty folder; what it leaves on both streams."""
+    from zoo.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call

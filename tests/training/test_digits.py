@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +12,8 @@ from sklearn.datasets import load_digits
 
 from evaluator.errors import InputError
 from evaluator.images.decode import decode_image
+from tests.command import Zoo
 from training.data.sources.digits import digit_faces
-
-ROOT = Path(__file__).parents[2]
-
-
-def zoo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-m", "zoo", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_digits_are_scikit_learns():
@@ -45,12 +28,12 @@ def test_digits_are_scikit_learns():
 
 
 @pytest.mark.slow
-def test_digits_reach_the_documents_line(tmp_path):
-    done = zoo("train", "digits_triplet", "--run", tmp_path / "run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_digits_reach_the_documents_line(zoo: Zoo, tmp_path: Path):
+    done = zoo("train", "digits_triplet", "--run", tmp_path / "run")
+    assert done.code == 0, done.err
     found = re.findall(
         r"^Epoch: (\d+), Triplet Loss: (\d\.\d+)\n准确率: (\d\.\d{4}) \((\d+) / (\d+)\)$",
-        done.stderr,
+        done.err,
         re.MULTILINE,
     )
     assert [int(each[0]) for each in found] == list(range(10))
@@ -88,7 +71,7 @@ def accuracy_of_random_triplets(model: Path) -> float:
 
 
 MINED = {
-    "model": {"backbone": "mobilefacenet", "embedding_size": 8, "dropout": 0.0},
+    "model": {"backbone": "mlp", "pooling": "none", "embedding_size": 8, "dropout": 0},
     "preprocess": {"size": SIDE},
     "batch": 12,
     "checkpoint_steps": 3,
@@ -195,7 +178,7 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path):
 
 
 TINY = (
-    "model.backbone=mobilefacenet", "model.weights=none", "preprocess.size=32",
+    "model.backbone=mlp", "model.pooling=none", "model.weights=none", "preprocess.size=32",
     "model.embedding_size=8", "batch=12", "stages.0.epochs=1",
 )  # fmt: skip
 
@@ -214,18 +197,15 @@ TINY = (
         ),
     ],
 )
-def test_what_cannot_be_mined_is_one_line(people, settings, message, tmp_path):
+def test_what_cannot_be_mined_is_one_line(people, settings, message, zoo: Zoo, tmp_path):
     faces = write_faces(tmp_path / "faces", people=people)
     done = zoo(
         "train", "triplet_offline", "--data", faces, "--run", tmp_path / "run",
         "--set", *TINY, *settings,
-        cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("zoo: error:")]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in done.stderr
+    assert done.code == 2, done.err
+    (error,) = done.error_lines
+    assert message in error
 
 
 def test_alarms_name_what_went_wrong():

@@ -18,7 +18,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 TINY = {
-    "model": {"backbone": "mobilefacenet", "embedding_size": 8, "dropout": 0.1},
+    "model": {"backbone": "conv4", "embedding_size": 8, "dropout": 0.1},
     "preprocess": {"size": SIDE},
     "batch": 4,
     "checkpoint_steps": 2,

@@ -1,21 +1,13 @@
-"""Small bins and tiny Keras models, each made once a session, and the command line to try."""
+"""Small bins and tiny models, each made once a session."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from samples import (
-    SIZE,
-    Outcome,
-    Zoo,
-    save_dark_is_nan,
-    save_dense,
-    save_without_weights,
-    write_pairs,
-)
+from samples import SIZE, save_dense, save_without_weights, write_pairs
 
-from tests.small_models import save_projection
+from tests.small_models import save_dark_is_nan, save_projection
 
 
 @pytest.fixture(scope="session")
@@ -29,33 +21,22 @@ def bins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny models: a and b (finite), small (4x4 input), nan, as .onnx, which needs no
-    TensorFlow; c, dark and torn, as .keras.
+    """A folder of tiny .onnx models: a and b (finite), small (4x4 input), nan, and dark, which is
+    NaN where the first pixel is black.
     """
     folder = tmp_path_factory.mktemp("models")
     save_projection(folder / "a.onnx", side=SIZE, seed=1)
     save_projection(folder / "b.onnx", side=SIZE, seed=2)
     save_projection(folder / "small.onnx", side=4)
     save_projection(folder / "nan.onnx", side=SIZE, bias=float("nan"))
-    save_dense(folder / "c.keras", seed=1)
-    save_dark_is_nan(folder / "dark.keras")
-    save_without_weights(folder / "c.keras", folder / "torn.keras")
+    save_dark_is_nan(folder / "dark.onnx", side=SIZE)
     return folder
 
 
-@pytest.fixture
-def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:
-    """Runs a command in this process, in an empty folder; what it leaves on both streams."""
-    from zoo.cli import run
-
-    monkeypatch.chdir(tmp_path)
-    for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
+@pytest.fixture(scope="session")
+def keras_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that take TensorFlow: c.keras, and torn.keras, which lacks its weights."""
+    folder = tmp_path_factory.mktemp("keras_models")
+    save_dense(folder / "c.keras", seed=1)
+    save_without_weights(folder / "c.keras", folder / "torn.keras")
+    return folder

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
+from tests.command import Outcome as Outcome
+from tests.command import Zoo as Zoo
 
 SIZE = 8
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one command left: exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error_lines(self) -> list[str]:
-        return [line for line in self.err.splitlines() if line.startswith("zoo: error: ")]
-
-
-Zoo = Callable[..., Outcome]
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -84,38 +68,6 @@ def save_dense(
     if bad is not None:
         bias[0] = bad
     dense.set_weights([random.normal(size=(size * size * 3, units)).astype(np.float32), bias])
-    save(model, path)
-    return path
-
-
-def save_any_size(path: Path) -> Path:
-    """A convolution and a global mean: a model that leaves the image's size open."""
-    from evaluator.models.runtime import import_keras
-
-    keras = import_keras()
-    image = keras.Input((None, None, 3))
-    features = keras.layers.Conv2D(16, 3, activation="tanh")(image)
-    save(keras.Model(image, keras.layers.GlobalAveragePooling2D()(features)), path)
-    return path
-
-
-def save_dark_is_nan(path: Path) -> Path:
-    """A model whose embedding is NaN for an image with a black first pixel, finite for others."""
-    from evaluator.models.runtime import import_keras
-
-    keras = import_keras()
-    image = keras.Input((SIZE, SIZE, 3))
-    flat = keras.layers.Flatten()(image)
-    random = np.random.default_rng(3)
-    first = keras.layers.Dense(16)
-    rest = keras.layers.Dense(16)
-    # x / x is 1 where the first pixel is lit and NaN where it is black.
-    ratio = keras.ops.divide(first(flat), first(flat))
-    model = keras.Model(image, keras.layers.Multiply()([rest(flat), ratio]))
-    pick = np.zeros((SIZE * SIZE * 3, 16), np.float32)
-    pick[0] = 1
-    first.set_weights([pick, np.zeros(16, np.float32)])
-    rest.set_weights([random.normal(size=pick.shape).astype(np.float32), np.zeros(16, np.float32)])
     save(model, path)
     return path
 

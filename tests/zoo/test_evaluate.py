@@ -1,4 +1,4 @@
-"""`zoo eval`, from names to the table, on small bins and tiny Keras models."""
+"""`zoo eval`, from names to the table, on small bins and tiny models."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from samples import SIZE, Zoo, face, png, save_any_size, write_pairs
+from samples import SIZE, Zoo, face, png, write_pairs
 
 from evaluator.bins.verification_set import read_bin, write_bin
-from tests.small_models import save_projection
+from tests.small_models import save_any_size, save_projection
 from zoo.terminal.progress import Progress
 
 
@@ -136,11 +136,11 @@ def test_a_stored_result_of_other_settings_or_name_is_no_answer(
 def test_an_entry_whose_size_was_edited_is_measured_again(
     zoo: Zoo, bins: Path, tmp_path: Path
 ) -> None:
-    save_any_size(tmp_path / "any.keras")
+    save_any_size(tmp_path / "any.onnx")
     seen = []
     for size in (4, 6, 6):
         Path("models.yaml").write_text(
-            f"models:\n  any:\n    file: any.keras\n    source: a test\n"
+            f"models:\n  any:\n    file: any.onnx\n    source: a test\n"
             f"    input: {{profile: unit, size: {size}}}\n"
         )
         done = zoo("eval", "any", "--bins", bins / "easy.bin", "--json", "-")
@@ -161,24 +161,28 @@ def test_a_changed_model_of_the_same_name_is_measured(
     assert first.out != second.out
 
 
-def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: Path) -> None:
-    base = ("eval", models / "c.keras", "--bins", bins / "easy.bin")
-    ways: list[tuple[str, ...]] = [
-        (),
-        ("--flip", "sum"),
-        ("--input", "raw"),
-        ("--input", "symmetric"),
-        ("--channels", "bgr"),
-        ("--nan", "drop"),
-        ("--decoder", "fast"),
-        ("--precision", "bfloat16"),
-        *([("--engine", "openvino")] if importlib.util.find_spec("openvino") else []),
-    ]
+def each_has_a_result_of_its_own(zoo: Zoo, model: Path, bin: Path, ways: list[str]) -> None:
+    base = ("eval", model, "--bins", bin)
     for way in ways:
-        assert "store" not in zoo(*base, *way).err
+        assert "store" not in zoo(*base, *way.split()).err
     assert len(list(Path("results").glob("*/*.json"))) == len(ways)
     for way in ways:
-        assert "answered from the store" in zoo(*base, *way).err
+        assert "answered from the store" in zoo(*base, *way.split()).err
+
+
+def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: Path) -> None:
+    ways = ["", "--flip sum", "--input raw", "--input symmetric", "--channels bgr"]
+    ways += ["--nan drop", "--decoder fast"]
+    if importlib.util.find_spec("openvino"):
+        ways.append("--engine openvino")
+    each_has_a_result_of_its_own(zoo, models / "a.onnx", bins / "easy.bin", ways)
+
+
+def test_another_precision_has_a_result_of_its_own(
+    zoo: Zoo, keras_models: Path, bins: Path
+) -> None:
+    ways = ["", "--precision bfloat16"]
+    each_has_a_result_of_its_own(zoo, keras_models / "c.keras", bins / "easy.bin", ways)
 
 
 def test_json_on_stdout_stands_alone(zoo: Zoo, models: Path, bins: Path) -> None:
@@ -226,20 +230,20 @@ def dark_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_embeddings_that_are_not_finite_score_nothing(
     zoo: Zoo, models: Path, dark_bin: Path
 ) -> None:
-    done = zoo("eval", models / "dark.keras", "--bins", dark_bin, "--json", "-")
+    done = zoo("eval", models / "dark.onnx", "--bins", dark_bin, "--json", "-")
     assert done.code == 1
     (result,) = json.loads(done.out)
     assert result["status"] == "non_finite"
     assert result["figures"] is None
     assert result["non_finite"] == {"count": 2, "images": [4, 30], "dropped_pairs": 0}
-    again = zoo("eval", models / "dark.keras", "--bins", dark_bin)
+    again = zoo("eval", models / "dark.onnx", "--bins", dark_bin)
     assert again.code == 1
     assert "answered from the store" in again.err
     assert "non_finite:2" in again.out
 
 
 def test_non_finite_images_are_named_for_the_user(zoo: Zoo, models: Path, dark_bin: Path) -> None:
-    done = zoo("eval", models / "dark.keras", "--bins", dark_bin)
+    done = zoo("eval", models / "dark.onnx", "--bins", dark_bin)
     assert done.code == 1
     (line,) = [line for line in done.err.splitlines() if "finite" in line]
     assert "dark on dark: 2 images" in line
@@ -248,20 +252,20 @@ def test_non_finite_images_are_named_for_the_user(zoo: Zoo, models: Path, dark_b
 
 
 def test_dropped_pairs_are_left_out_and_counted(zoo: Zoo, models: Path, dark_bin: Path) -> None:
-    done = zoo("eval", models / "dark.keras", "--bins", dark_bin, "--nan", "drop", "--json", "-")
+    done = zoo("eval", models / "dark.onnx", "--bins", dark_bin, "--nan", "drop", "--json", "-")
     assert done.code == 0
     (result,) = json.loads(done.out)
     assert result["status"] == "ok"
     assert result["non_finite"]["dropped_pairs"] == 2
     assert result["bin"]["pairs"] == 60
-    table = zoo("eval", models / "dark.keras", "--bins", dark_bin, "--nan", "drop").out
+    table = zoo("eval", models / "dark.onnx", "--bins", dark_bin, "--nan", "drop").out
     assert "dropped:2" in table
     # Without the two pairs the bin gives the same figures.
     whole = read_bin(dark_bin)
     keep = [pair for pair in range(60) if pair not in (2, 15)]
     images = [whole.images[slot] for pair in keep for slot in (2 * pair, 2 * pair + 1)]
     write_bin(Path("kept.bin"), images, whole.genuine[keep])
-    alone = zoo("eval", models / "dark.keras", "--bins", "kept.bin", "--json", "-")
+    alone = zoo("eval", models / "dark.onnx", "--bins", "kept.bin", "--json", "-")
     kept, dropped = figures_of(alone.out)[0], result["figures"]
     assert dropped["accuracy"] == kept["accuracy"]
     assert dropped["threshold"] == pytest.approx(kept["threshold"], abs=1e-6)
@@ -279,9 +283,12 @@ def test_dropping_every_pair_leaves_figures_undefined(zoo: Zoo, models: Path, bi
     assert "undefined,dropped:60" in table
 
 
-def test_one_broken_model_leaves_the_others_results(zoo: Zoo, models: Path, bins: Path) -> None:
+def test_one_broken_model_leaves_the_others_results(
+    zoo: Zoo, models: Path, keras_models: Path, bins: Path
+) -> None:
+    torn = keras_models / "torn.keras"
     done = zoo(
-        "eval", *(models / name for name in ("a.onnx", "torn.keras", "b.onnx")), "--input", "unit",
+        "eval", models / "a.onnx", torn, models / "b.onnx", "--input", "unit",
         "--bins", bins / "easy.bin",
     )  # fmt: skip
     assert done.code == 2

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from samples import SIZE, Outcome, Zoo, save, save_dense
+from samples import SIZE, Outcome, Zoo, save
 
 from evaluator.models.formats import model_format
+from tests.small_models import save_any_size, save_graph
 
 
 @pytest.fixture(scope="module")
@@ -70,34 +72,44 @@ def test_one_network_in_five_formats_stands_in_one_table_with_equal_figures(
     assert len({tuple(row[1:]) for row in rows}) == 1
 
 
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoint as e.onnx, exported with an input of its own."""
+    from zoo.cli import run
+
+    pytest.importorskip("tf2onnx")
+    out = tmp_path_factory.mktemp("exported") / "e.onnx"
+    arguments = ["export", str(checkpoint), "--to", "onnx", "-o", str(out)]
+    assert run([*arguments, "--input", "insightface", "--channels", "bgr"]) == 0
+    return out.parent
+
+
 def test_an_export_states_its_input_and_eval_uses_it(
-    zoo: Zoo, checkpoint: Path, bins: Path, tmp_path: Path
+    zoo: Zoo, checkpoint: Path, exported: Path, bins: Path
 ) -> None:
-    out = tmp_path / "e.keras"
-    arguments = ("--input", "insightface", "--channels", "bgr")
-    assert zoo("export", checkpoint, "-o", out, *arguments).code == 0
     easy = bins / "easy.bin"
-    outcome = zoo("eval", out, "--bins", easy, "--json", "-")
+    outcome = zoo("eval", exported / "e.onnx", "--bins", easy, "--json", "-")
     result = json.loads(outcome.out)[0]
     assert result["model"]["input"]["range"] == "insightface"
     assert result["model"]["input"]["channels"] == "bgr"
+    arguments = ("--input", "insightface", "--channels", "bgr")
     assert accuracy(outcome) == accuracy(
         zoo("eval", checkpoint, *arguments, "--bins", easy, "--json", "-")
     )
-    asked = zoo("eval", out, "--input", "raw", "--bins", easy, "--json", "-")
+    asked = zoo("eval", exported / "e.onnx", "--input", "raw", "--bins", easy, "--json", "-")
     assert json.loads(asked.out)[0]["model"]["input"]["range"] == "raw"
 
 
 def test_a_stated_input_of_another_model_is_refused(
-    zoo: Zoo, checkpoint: Path, bins: Path, tmp_path: Path
+    zoo: Zoo, exported: Path, models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "e.keras"
-    assert zoo("export", checkpoint, "-o", out, "--input", "raw").code == 0
-    out.write_bytes(checkpoint.read_bytes())
+    shutil.copytree(exported, tmp_path / "mine")
+    out = tmp_path / "mine" / "e.onnx"
+    out.write_bytes((models / "a.onnx").read_bytes())
     outcome = zoo("eval", out, "--bins", bins / "easy.bin")
     assert outcome.code == 2
     assert "another model" in outcome.err
-    (tmp_path / "e.keras.input.json").write_text("{}")
+    out.with_name("e.onnx.input.json").write_text("{}")
     assert "expected profile" in zoo("eval", out, "--bins", bins / "easy.bin").err
 
 
@@ -142,15 +154,25 @@ def test_int8_is_calibrated_on_a_bin_and_parity_is_printed(
 
 
 def test_probe_shows_every_profile_and_the_options_to_use(
-    zoo: Zoo, keras: Any, bins: Path, tmp_path: Path
+    zoo: Zoo, bins: Path, tmp_path: Path
 ) -> None:
-    image = keras.Input((SIZE, SIZE, 3))
+    values = SIZE * SIZE * 3
     # Made for 0..255: below 64 it sees nothing but the constant that is added.
-    steps = keras.ops.floor(keras.ops.relu(image) / 64)
-    flat = keras.layers.Flatten()(steps)
-    constant = keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="ones")(flat)
-    save(keras.Model(image, keras.layers.Concatenate()([flat, constant])), tmp_path / "m.keras")
-    outcome = zoo("probe", "m.keras", "--bins", bins / "easy.bin")
+    nodes = [
+        ("Relu", ["image"], "light"),
+        ("Div", ["light", "step"], "counted"),
+        ("Floor", ["counted"], "steps"),
+        ("Flatten", ["steps"], "flat"),
+        ("MatMul", ["flat", "room"], "wider"),
+        ("Add", ["wider", "constant"], "embedding"),
+    ]
+    weights = {
+        "step": np.full(1, 64, np.float32),
+        "room": np.eye(values, values + 4, dtype=np.float32),
+        "constant": (np.arange(values + 4) >= values).astype(np.float32),
+    }
+    save_graph(tmp_path / "m.onnx", nodes, weights, side=SIZE, width=values + 4)
+    outcome = zoo("probe", "m.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert len([line for line in lines if " rgb " in line or " bgr " in line]) >= 8
@@ -246,16 +268,19 @@ def test_verify_says_what_is_missing(zoo: Zoo, models: Path, tmp_path: Path) -> 
 # ---- eval ---------------------------------------------------------------------------------------
 
 
-def test_collapsed_embeddings_point_to_probe(
-    zoo: Zoo, keras: Any, bins: Path, tmp_path: Path
-) -> None:
-    image = keras.Input((SIZE, SIZE, 3))
-    dense = keras.layers.Dense(8, bias_initializer="ones", kernel_initializer="zeros")
-    save(keras.Model(image, dense(keras.layers.Flatten()(image))), tmp_path / "flat.keras")
-    outcome = zoo("eval", "flat.keras", "--bins", bins / "easy.bin")
+def test_collapsed_embeddings_point_to_probe(zoo: Zoo, bins: Path, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], "flat"),
+        ("MatMul", ["flat", "nothing"], "empty"),
+        ("Add", ["empty", "ones"], "embedding"),
+    ]
+    weights = {"nothing": np.zeros((SIZE * SIZE * 3, 8), np.float32)}
+    weights["ones"] = np.ones(8, np.float32)
+    save_graph(tmp_path / "flat.onnx", nodes, weights, side=SIZE, width=8)
+    outcome = zoo("eval", "flat.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 0
     assert "collapsed" in outcome.err
-    assert f"zoo probe flat.keras --bins {bins / 'easy.bin'}" in outcome.err
+    assert f"zoo probe flat.onnx --bins {bins / 'easy.bin'}" in outcome.err
 
 
 def test_a_working_model_is_not_called_collapsed(zoo: Zoo, models: Path, bins: Path) -> None:
@@ -280,15 +305,11 @@ def test_two_outputs_of_one_model_are_two_results(zoo: Zoo, checkpoint: Path, bi
     assert "answered from the store" in stored.err
 
 
-def test_two_sizes_of_one_model_are_two_results(
-    zoo: Zoo, keras: Any, bins: Path, tmp_path: Path
-) -> None:
-    image = keras.Input((None, None, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(16, 3)(image))
-    save(keras.Model(image, pooled), tmp_path / "free.keras")
+def test_two_sizes_of_one_model_are_two_results(zoo: Zoo, bins: Path, tmp_path: Path) -> None:
+    save_any_size(tmp_path / "free.onnx")
     easy = bins / "easy.bin"
-    large = zoo("eval", "free.keras", "--size", "16x12", "--bins", easy, "--json", "-")
-    usual = zoo("eval", "free.keras", "--bins", easy, "--json", "-")
+    large = zoo("eval", "free.onnx", "--size", "16x12", "--bins", easy, "--json", "-")
+    usual = zoo("eval", "free.onnx", "--bins", easy, "--json", "-")
     sizes = [json.loads(each.out)[0]["model"]["input"]["size"] for each in (large, usual)]
     assert sizes == [[16, 12], [112, 112]]
 
@@ -384,8 +405,7 @@ def test_the_public_entries_state_all_that_verify_needs() -> None:
     assert np.sum([entry.url is not None for entry in public]) == 3
 
 
-def test_a_model_of_another_fixed_size_names_both(zoo: Zoo, bins: Path, tmp_path: Path) -> None:
-    save_dense(tmp_path / "small.keras", size=4)
-    outcome = zoo("eval", "small.keras", "--size", "8", "--bins", bins / "easy.bin")
+def test_a_model_of_another_fixed_size_names_both(zoo: Zoo, models: Path, bins: Path) -> None:
+    outcome = zoo("eval", models / "small.onnx", "--size", "8", "--bins", bins / "easy.bin")
     assert outcome.code == 2
     assert "4x4, not the 8x8" in outcome.err

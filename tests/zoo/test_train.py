@@ -16,7 +16,7 @@ from evaluator.bins.verification_set import write_bin
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "--set",
-    "model.backbone=mobilefacenet",
+    "model.backbone=conv4",
     "model.weights=none",
     "model.embedding_size=8",
     "preprocess.size=32",

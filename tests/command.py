@@ -1,0 +1,73 @@
+"""The `zoo` command as tests run it: in this process, or in one of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# In front of a program: TensorFlow as if it were not installed, which Keras would otherwise import
+# under JAX too.
+WITHOUT_TENSORFLOW = """
+import importlib.abc, sys
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+"""
+ZOO = """
+import sys
+from zoo.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command left: exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error_lines(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("zoo: error: ")]
+
+
+Zoo = Callable[..., Outcome]
+
+
+def started(
+    *arguments: object, cwd: Path, code: str = ZOO, path: Path | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """A program with this checkout's packages, in a process of its own: `zoo`, or ``code``.
+
+    ``path`` is another folder that it imports from.
+    """
+    folders = [str(ROOT), *([str(path)] if path else [])]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(folders),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> Outcome:
+    """What a program left that has been started."""
+    out, err = process.communicate()
+    return Outcome(process.returncode, out, err)

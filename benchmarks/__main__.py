@@ -21,8 +21,8 @@ import sys
 import time
 from pathlib import Path
 
-from rows import Row, finish, parsed, parser, rows_from_json, say
-from table import markdown
+from rows import Row, parsed, parser, rows_from_json, say
+from table import finish, markdown
 
 HERE = Path(__file__).parent
 

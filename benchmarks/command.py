@@ -22,7 +22,8 @@ from pathlib import Path
 from evaluation import save_model
 from evaluator.bins.verification_set import read_bin
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import run_seconds
 
 # Runs `zoo` with the arguments and says whether a framework was imported.

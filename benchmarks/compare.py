@@ -11,7 +11,8 @@ import statistics
 import numpy as np
 
 from evaluator.statistics.comparison import combine, compare_pairs, verdict
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import seconds_of
 
 

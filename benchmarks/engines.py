@@ -25,7 +25,8 @@ from evaluator.models.export import ExportOptions, export_model
 from evaluator.models.load import load_embedder
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import Rounds, interleaved, median, ratio
 
 SAME = 1e-6

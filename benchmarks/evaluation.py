@@ -34,10 +34,12 @@ from evaluator.metrics.all_figures import figures, to_json
 from evaluator.models.load import load_embedder
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
+from evaluator.results.measured import Measured
 from evaluator.results.record import Scores, Settings, make_result
-from evaluator.results.store import result_path, save_result
+from evaluator.results.store import save_result
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import Rounds, Seconds, median, ratio, seconds_of
 
 # The founding callback's decoder is INTEGER_FAST, ours accurate: three of four pixel values differ,
@@ -220,13 +222,8 @@ def store(
         input_spec=embedder.input,
         settings=settings,
     )
-    target = result_path(
-        folder / "results",
-        model=("model", "0" * 64),
-        bin=(found.bin.name, found.bin.sha256),
-        settings=settings,
-        profile="unit",
-        channels="rgb",
+    target = Measured(("model", "0" * 64), (found.bin.name, found.bin.sha256), settings).path_in(
+        folder / "results"
     )
     if found.scores is not None:
         save_result(target, result, Scores(found.scores, found.genuine, found.images))

@@ -20,7 +20,8 @@ from sklearn.model_selection import KFold
 
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.metrics.sweep import scored_pairs, sweep_of
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import interleaved, median, ratio, seconds_of
 
 

@@ -21,7 +21,8 @@ from evaluation import save_model
 from evaluator.models.export import ExportOptions, export_model
 from evaluator.models.runtime import import_keras
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import Rounds, median, ratio, run_seconds
 
 # The command with its models loaded where it runs, as it was before they had processes.

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, to_dict
-from evaluator.results.store import result_path, save_result
-from rows import Row, finish, parsed, parser
+from evaluator.results.store import save_result
+from rows import Row, parsed, parser
+from table import finish
 from timing import run_seconds
 
 BINS = ("lfw", "agedb_30", "cfp_fp")
@@ -80,14 +82,11 @@ def fill(folder: Path, results: int) -> None:
                 bin=replace(template.bin, name=BINS[bin], sha256=sha(BINS[bin])),
                 figures=worse,
             )
-        path = result_path(
-            folder,
-            model=(result.model.name, result.model.sha256),
-            bin=(result.bin.name, result.bin.sha256),
-            settings=result.settings,
-            profile="unit",
-            channels="rgb",
-        )
+        path = Measured(
+            (result.model.name, result.model.sha256),
+            (result.bin.name, result.bin.sha256),
+            result.settings,
+        ).path_in(folder)
         if model < 40:
             save_result(path, result, scores)
         else:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from evaluator.models.runtime import import_keras
-from rows import Row, agree, finish, parsed, parser
+from rows import Row, agree, parsed, parser
+from table import finish
 from timing import interleaved, median, ratio
 
 CLASSES, BATCHES = 85_742, (128, 512)

@@ -27,7 +27,8 @@ import numpy as np
 from evaluator.images.decode import decode_image
 from evaluator.images.inputs import InputSpec
 from evaluator.models.runtime import import_keras
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import interleaved, median, ratio
 
 BATCH, CLASSES = 128, 85_742

@@ -20,26 +20,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import interleaved, median, seconds_of
 from training.data.convert.unpack import unpack
 from training.data.sources.faces import open_faces
-from training.data.sources.records import image_record, iter_images, open_records, read_image
+from training.data.sources.records import image_record, open_records, read_image
 
 # A process of its own for each file: peaks of resident memory only ever rise.
 SCAN = """
 import resource, sys, time
 from pathlib import Path
-from training.data.sources.records import image_labels, iter_images, open_records
+from training.data.sources.faces import open_faces
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
-records = open_records(Path(sys.argv[1]))
+faces = open_faces(Path(sys.argv[1]))
 scanned = time.perf_counter() - started
-image_labels(records)
-total = sum(len(record.image) for record in iter_images(records))
+for number in range(len(faces)):
+    faces.read(number)
+    if number % 1000 == 0:
+        faces.release()
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(len(records), f"{scanned:.2f} {seconds:.2f} {before / 1024:.0f} {peak / 1024:.0f}")
+print(len(faces), f"{scanned:.2f} {seconds:.2f} {before / 1024:.0f} {peak / 1024:.0f}")
 """
 
 
@@ -66,7 +69,7 @@ def read_rows(rec: Path, rounds: int) -> list[Row]:
     with ThreadPoolExecutor(2) as pool:
         sides: dict[str, tuple[Callable[[], object], int, float]] = {
             "raw records in order": (
-                lambda: [sum(1 for _ in iter_images(records)) for _ in range(passes)],
+                lambda: [read_image(records, i) for _ in range(passes) for i in sorted(shuffled)],
                 passes * len(records),
                 50_000,
             ),
@@ -130,7 +133,7 @@ def scanned(folder: Path, megabytes: int) -> float:
     count, scan, seconds, before, peak = done.stdout.split()
     rec.unlink()
     say(
-        f"scan a file of {megabytes} MB: {scan} s for {count} records, {seconds} s with labels and "
+        f"scan a file of {megabytes} MB: {scan} s for {count} records and labels, {seconds} s with "
         f"all images; peak {peak} MiB resident ({before} MiB before opening it)"
     )
     return float(peak) * 2**20 / 1e6

@@ -22,9 +22,11 @@ from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
-from evaluator.results.store import result_path, save_result
-from rows import Row, finish, parsed, parser
+from evaluator.results.store import save_result
+from rows import Row, parsed, parser
+from table import finish
 from timing import run_seconds
 
 LIMIT_SECONDS, LIMIT_MEGABYTES = 5.0, 8.0
@@ -97,13 +99,8 @@ def save(
         versions=versions(),
         created="2026-01-01T00:00:00+00:00",
     )
-    target = result_path(
-        folder,
-        model=(name, model_sha256),
-        bin=(path.stem, bin_sha256),
-        settings=result.settings,
-        profile="unit",
-        channels="rgb",
+    target = Measured((name, model_sha256), (path.stem, bin_sha256), result.settings).path_in(
+        folder
     )
     save_result(target, result, Scores(scores, genuine, images))
 

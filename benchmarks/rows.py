@@ -1,9 +1,8 @@
 """One row of the benchmarks' table: what every script hands over, alone or to ``make bench``.
 
-A script makes its parser with `parser`, its rows with `Row`, and ends with `finish(rows, options)`:
-a table on stdout, or with ``--json`` one JSON list. What else it has to say goes through `say` to
-stderr. ``from rows import Row, finish, parser, say`` works for ``python benchmarks/NAME.py``, where
-Python puts this folder on its path.
+A script makes its parser with `parser`, its rows with `Row`, and ends with `finish(rows, options)`
+of `table`. What else it has to say goes through `say` to stderr. ``from rows import Row, parser,
+say`` works for ``python benchmarks/NAME.py``, where Python puts this folder on its path.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 ROUNDS = 5
@@ -80,18 +78,8 @@ def agree(what: str, difference: float, allowed: float) -> None:
         sys.exit(f"{what} differ by {difference:.3g}; at most {allowed:g} was expected")
 
 
-def finish(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    """Prints the rows as a table, or as JSON with ``--json``."""
-    if options.json:
-        print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows]))
-        return
-    from table import print_table
-
-    print_table(rows)
-
-
 def rows_from_json(text: str) -> list[Row]:
-    """The rows that `finish` printed."""
+    """The rows that `table.finish` printed."""
     found = json.loads(text)
     return [Row(**{key: each[key] for key in each if key != "verdict"}) for each in found]
 

@@ -22,7 +22,8 @@ from command import peak_of, zoo
 from evaluation import save_model
 from evaluator.models.runtime import import_keras
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import seconds_of
 from zoo.entries.lookup import ModelChoice, resolve_models
 from zoo.evaluate.evaluation import run_request

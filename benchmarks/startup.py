@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from leaderboard import fill
-from rows import Row, finish, parsed, parser, say
+from rows import Row, parsed, parser, say
+from table import finish
 from timing import ratio, run_seconds
 
 # Command -> the seconds that it may take; the leaderboard ranks 30 results.

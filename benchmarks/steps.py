@@ -19,7 +19,8 @@ from evaluator.images.decode import decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
 from evaluator.models.runtime import import_keras
 from pipeline import plain_recipe
-from rows import Row, agree, finish, parsed, parser
+from rows import Row, agree, parsed, parser
+from table import finish
 from timing import interleaved, median, ratio
 
 # Steps of one fit; one fit a side and round.

@@ -1,8 +1,11 @@
-"""Rows as a table: Rich for people, Markdown for docs/performance.md."""
+"""Rows as a table: Rich for people, Markdown for docs/performance.md, or as JSON."""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +16,14 @@ from rows import Row, in_words
 PIPED_WIDTH = 80
 
 COLUMNS = ("what", "against", "ratio", "wanted", "")
+
+
+def finish(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    """Prints the rows as a table, or as JSON with ``--json``."""
+    if options.json:
+        print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows]))
+    else:
+        print_table(rows)
 
 
 def print_table(rows: Sequence[Row], *, console: Console | None = None) -> None:

@@ -19,7 +19,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rows import Row, agree, finish, parsed, parser, say
+from rows import Row, agree, parsed, parser, say
+from table import finish
 from timing import interleaved, median, ratio
 from training.triplets.mining import CHOICES, mine_triplets
 from training.triplets.nearest import cosine_blocks, hardest_negatives, people_of, unit_rows

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evaluator.api.compare import PairedComparison, compare
     from evaluator.api.evaluate import evaluate
     from evaluator.api.evaluated import BinEvaluation, Evaluation, save_results
+    from evaluator.api.loaded import Results, load_results
     from evaluator.bins.verification_set import VerificationSet, read_bin, write_bin
     from evaluator.errors import BinError, InputError, ModelError, ResultError
     from evaluator.images.inputs import Embedder, InputSpec
@@ -36,6 +37,7 @@ _HOMES = {
     "Overall": "evaluator.statistics.comparison",
     "PairedComparison": "evaluator.api.compare",
     "ResultError": "evaluator.errors",
+    "Results": "evaluator.api.loaded",
     "VerificationSet": "evaluator.bins.verification_set",
     "compare": "evaluator.api.compare",
     "deployment_threshold": "evaluator.metrics.deployment",
@@ -43,6 +45,7 @@ _HOMES = {
     "evaluate_embeddings": "evaluator.api.arrays",
     "evaluate_scores": "evaluator.api.arrays",
     "figures": "evaluator.metrics.all_figures",
+    "load_results": "evaluator.api.loaded",
     "read_bin": "evaluator.bins.verification_set",
     "save_results": "evaluator.api.evaluated",
     "write_bin": "evaluator.bins.verification_set",
@@ -62,6 +65,7 @@ __all__ = [
     "Overall",
     "PairedComparison",
     "ResultError",
+    "Results",
     "VerificationSet",
     "compare",
     "deployment_threshold",
@@ -69,6 +73,7 @@ __all__ = [
     "evaluate_embeddings",
     "evaluate_scores",
     "figures",
+    "load_results",
     "read_bin",
     "save_results",
     "write_bin",

@@ -1,5 +1,7 @@
 """What goes wrong on the user's side, as one family of exceptions."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: a file, a name, an option.
@@ -39,6 +41,17 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     near = difflib.get_close_matches(value, choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(choices)}{hint}")
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...?' for an unknown name, or the known names."""
+    import difflib
+
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "there is: " + ", ".join(names) if names else "there is none"
 
 
 def cause_of(error: BaseException | str) -> str:

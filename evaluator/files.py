@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -66,6 +68,16 @@ def open_regular(path: Path) -> int:
     return handle
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a regular file, in hexadecimal. Raises OSError as `open_regular` does."""
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
+
+
 #: What a path may lead to besides a file.
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -88,35 +100,70 @@ def _check_regular(path: Path, mode: int) -> None:
         raise NotRegularError(errno.EINVAL, f"{kind_of(mode)}, not a file", str(path))
 
 
+#: What the temporary files of this module are called, in a folder where all are ours.
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.\w+)?")
+
+
+def temporaries_of(beginnings: str) -> str:
+    """The pattern of temporary names of the files whose names' first 80 signs match a pattern."""
+    return TEMPORARY.pattern.replace(".+", f"(?:{beginnings})", 1)
+
+
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, follow: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` when the block ends without an error.
 
     A link stays, and what it points to is replaced. A device or a pipe (``/dev/stdout``) is
-    written to and never replaced. Raises OSError, which names ``path``.
+    written to and never replaced. Not so without ``follow``, for names that no user gave: whatever
+    has the name is replaced. Raises OSError, which names ``path``.
     """
-    temporary = None
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as file:
-                yield file
-            return
-        target = path.resolve()
-        temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
-        with temporary.open("xb") as file:
+    if follow and path.exists() and not path.is_file():
+        with _named(path), path.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        return
+    with whole_path(path, follow=follow) as temporary, temporary.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_path(path: Path, *, follow: bool = False) -> Iterator[Path]:
+    """A name beside ``path``, of its suffix, for what writes by name; the file or folder of that
+    name takes the place of ``path`` when the block ends without an error. Raises OSError, which
+    names ``path``.
+    """
+    target = path.resolve() if follow else path
+    name = f".{target.name[:80]}.{secrets.token_hex(4)}.part{target.suffix[:20]}"
+    temporary = target.with_name(name)
+    try:
+        with _named(path, instead_of=temporary):
+            yield temporary
+            temporary.replace(target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes a file, text as UTF-8, whole or not at all; a link of that name is replaced.
+
+    Raises OSError, which names ``path``.
+    """
+    with whole_file(path, follow=False) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
+@contextmanager
+def _named(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Lets an OSError name a path: a write that fails, on a full disk say, knows no name."""
+    try:
+        yield
     except OSError as error:
-        # A write that fails, on a full disk say, knows no name, and nobody knows the temporary's.
-        own = temporary is not None and error.filename == str(temporary)
-        if error.errno is None or not (own or error.filename is None):
+        if error.errno is None or error.filename not in (None, str(instead_of)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.bins.containers import container_bytes
+from evaluator.bins.containers import npz_bytes
 from evaluator.bins.verification_set import distinct_images
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, to_dict
 from training.data.sources.recordio import MAGIC_BYTES, framed
@@ -216,18 +217,15 @@ def _python_2() -> Iterator[bytes]:
     yield b"\x80\x02](" + short + b"e](" + bytes(0x88 + (not label) for label in labels) + b"e\x86."
 
 
-def _container(kind: str) -> bytes:
-    encoded, labels = _slots()
-    return container_bytes(kind, *distinct_images(encoded), np.array(labels))
-
-
 def npz() -> list[bytes]:
     """A bin as .npz, and one as numpy.savez writes it."""
+    encoded, labels = _slots()
     arrays = _arrays()
     buffer, packed = io.BytesIO(), io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    return [_container("npz"), buffer.getvalue(), packed.getvalue()]
+    written = npz_bytes(*distinct_images(encoded), np.array(labels))
+    return [written, buffer.getvalue(), packed.getvalue()]
 
 
 def npz_members() -> list[bytes]:
@@ -256,14 +254,15 @@ def _arrays() -> dict[str, np.ndarray]:
 
 def hdf5_bins() -> list[bytes]:
     """A bin as HDF5, once with checksums in its structure and once without."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        for name, values in _arrays().items():
-            if name == "face_zoo_bin":
-                file.attrs[name] = 1
-            else:
-                file.create_dataset(name, data=values)
-    return [_container("hdf5"), buffer.getvalue()]
+    buffers = [io.BytesIO(), io.BytesIO()]
+    for buffer, version in zip(buffers, ("v110", "earliest"), strict=True):
+        with h5py.File(buffer, "w", libver=version) as file:
+            for name, values in _arrays().items():
+                if name == "face_zoo_bin":
+                    file.attrs[name] = 1
+                else:
+                    file.create_dataset(name, data=values)
+    return [buffer.getvalue() for buffer in buffers]
 
 
 def pairs() -> list[bytes]:
@@ -395,17 +394,35 @@ def results() -> list[bytes]:
 
 
 def scores() -> list[bytes]:
-    """Scores as they are stored, and the same without checksums in the file's structure."""
+    """Scores as earlier releases stored them, with people."""
+    return _hdf5(
+        {
+            "scores": np.linspace(-1, 1, PAIRS),
+            "genuine": np.array([1, 0, 1], np.uint8),
+            "images": np.arange(2 * PAIRS),
+            "people": np.arange(2 * PAIRS),
+        }
+    )
+
+
+def facts() -> list[bytes]:
+    """Facts of a bin whose people are [0, 0], [0, 1], [1, 1]."""
+    return _hdf5(
+        {
+            "people": np.array([0, 0, 0, 1, 1, 1]),
+            "pairs_file": np.frombuffer(b"/lfw.pairs.csv".ljust(4096, b"\0"), np.uint8),
+            "pairs_file_state": np.array([90, 10**18]),
+        }
+    )
+
+
+def _hdf5(arrays: dict[str, NDArray[np.generic]]) -> list[bytes]:
+    """A file as it is stored, and the same without checksums in its structure."""
     found = []
     for version in ("v110", "earliest"):
         buffer = io.BytesIO()
         with h5py.File(buffer, "w", libver=version) as file:
-            for name, values in {
-                "scores": np.linspace(-1, 1, PAIRS),
-                "genuine": np.array([1, 0, 1], np.uint8),
-                "images": np.arange(2 * PAIRS),
-                "people": np.arange(2 * PAIRS),
-            }.items():
+            for name, values in arrays.items():
                 file.create_dataset(name, data=values, compression="gzip", track_times=False)
         found.append(buffer.getvalue())
     return found

@@ -62,8 +62,8 @@ def test_imports_point_one_way(package: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
-# Room -> the rooms that its modules may import, besides `evaluator` itself (errors, files, limits,
-# npz), on which all stand. A room's modules and those of rooms inside it count alike.
+# Room -> the rooms that its modules may import, besides `evaluator` itself (ahead, choices, errors,
+# files, limits, npz), on which all stand. Modules of a room and of rooms inside it count alike.
 ARROWS = {
     "evaluator": "",
     "evaluator.images": "",
@@ -78,8 +78,8 @@ ARROWS = {
     "training": "",
     "training.data": "",
     "training.recipes": "",
-    "training.data.sources": "",
-    "training.data.convert": "data.sources evaluator.models",
+    "training.data.sources": "evaluator.images",
+    "training.data.convert": "data.sources evaluator.images evaluator.models",
     "training.data.batches": "data.sources recipes evaluator.images",
     "training.network": "recipes evaluator.models",
     "training.processes": "recipes evaluator.models",
@@ -89,16 +89,19 @@ ARROWS = {
         "data.batches data.sources network processes recipes run triplets"
         " evaluator.bins evaluator.images evaluator.measure evaluator.metrics"
     ),
-    "zoo.terminal": "evaluator.results",
+    "zoo.terminal": "evaluator.metrics evaluator.results",
     "zoo.entries": "terminal evaluator.bins evaluator.models training.recipes",
-    "zoo.train": "entries terminal training.recipes training.run",
+    "zoo.train": (
+        "entries terminal evaluator.bins evaluator.images evaluator.models training.data.batches"
+        " training.data.sources training.loop training.processes training.recipes training.run"
+    ),
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.metrics evaluator.models evaluator.results"
+        " evaluator.models evaluator.results"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.images evaluator.metrics evaluator.models"
-        " evaluator.results evaluator.statistics"
+        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
+        " evaluator.statistics"
     ),
     "zoo.report": (
         "entries evaluator.bins evaluator.images evaluator.metrics evaluator.results"
@@ -118,8 +121,8 @@ ARROWS = {
         " training.data.batches training.data.sources training.loop training.recipes training.run"
     ),
     "zoo.doctor": (
-        "demo entries evaluate evaluator.bins evaluator.isolation evaluator.models"
-        " evaluator.results"
+        "demo entries evaluate evaluator.bins evaluator.images evaluator.isolation"
+        " evaluator.models evaluator.results"
     ),
 }
 # They put the rooms together, and nothing imports them: commands, the command line, probe.
@@ -272,6 +275,7 @@ def environment() -> dict[str, str]:
         ["eval", "--help"],
         ["list", "--help"],
         ["show", "--help"],
+        ["leaderboard", "--help"],
         ["demo", "--help"],
         ["probe", "--help"],
         ["export", "--help"],
@@ -387,8 +391,9 @@ def test_a_stored_result_is_answered_without_a_framework(
     from evaluator.measure.embed import EmbedOptions
     from evaluator.measure.evaluation import evaluate_bins
     from evaluator.models.identity import model_sha256
+    from evaluator.results.measured import Measured
     from evaluator.results.record import Settings, make_result
-    from evaluator.results.store import result_path, save_result
+    from evaluator.results.store import save_result
 
     spec = InputSpec(8, 8)
     embedder = Embedder(lambda batch: batch.reshape(len(batch), -1) + 1, spec)
@@ -404,13 +409,8 @@ def test_a_stored_result_is_answered_without_a_framework(
         input_spec=spec,
         settings=Settings(),
     )
-    path = result_path(
-        tmp_path / "results",
-        model=("model", sha256),
-        bin=("faces", verification_set.sha256),
-        settings=Settings(),
-        profile="unit",
-        channels="rgb",
+    path = Measured(("model", sha256), ("faces", verification_set.sha256), Settings()).path_in(
+        tmp_path / "results"
     )
     save_result(path, result, None)
     code, heavy = probe(tmp_path, "eval", "model.h5", "--bins", "faces")

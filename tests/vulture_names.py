@@ -48,14 +48,18 @@ _.det
 _.histograms
 _.cost
 
+# Fields of figures that go into JSON by their names.
+_.accuracy_ci95
+_.eer_threshold
+_.tar_ci95
+_.tar_at_far_1e_3
+
 # What a caller of the package reads; the commands need only part of it.
 _.impostor_pairs
 _.bin_p_values
 _.auc_a
 _.auc_b
 _.id2
-bootstrap_means
-violating_triplets
 evaluation_text
 
 # Commands, which zoo/cli.py imports by their names.

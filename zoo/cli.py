@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ gc.set_threshold(50_000)
 
 import typer  # noqa: E402
 
-from evaluator.errors import InputError  # noqa: E402
+from evaluator.errors import InputError, check_choice  # noqa: E402
 from zoo.terminal import streams, words  # noqa: E402
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
@@ -40,6 +41,11 @@ _READER_GONE = 141
 
 # What the shell's completion script sets when it asks.
 _COMPLETE = "_ZOO_COMPLETE"
+
+# What Typer says of a word that is none of an option's.
+_WRONG_CHOICE = re.compile(
+    r"""Invalid value for '(.+?)': (?:Value error, )?(['"])(.*)\2 is not one of (.*)\."""
+)
 
 # Command -> the module of `zoo.commands` and its function, or the group of commands that it has. Of
 # all of them Typer takes a quarter of the time that a short command has.
@@ -139,7 +145,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         code = done.exit_code
     except UsageError as error:
-        message = error.format_message().strip()
+        message = _in_our_words(error.format_message().strip())
         path = error.ctx.command_path if error.ctx is not None else "zoo"
         # Without one, Typer has printed the help of a group that was given no command.
         return _fail(f"{message} (see {path} --help)") if message else 2
@@ -158,6 +164,17 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted("what was finished is kept")
     return code if isinstance(code, int) else 0
+
+
+def _in_our_words(message: str) -> str:
+    """What Typer says of a command line that it does not take; a wrong choice as we say it."""
+    if found := _WRONG_CHOICE.fullmatch(message):
+        what, _, given, choices = found.groups()
+        try:
+            check_choice(what, given, tuple(re.findall("'(.*?)'", choices)))
+        except InputError as ours:
+            return str(ours)
+    return message
 
 
 def _flush() -> None:

@@ -1,19 +1,16 @@
-"""What the shell may complete: entries, bins, runs and stored results, read from files alone."""
+"""What the shell completes beside what Typer knows: entries, runs, models, bins, results."""
 
 from __future__ import annotations
 
+import glob
 import shlex
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import typer
 
 from evaluator.errors import InputError
-
-if TYPE_CHECKING:
-    from zoo.entries.registry import Entry
 
 # Ends of names that models have; a path typed so far is completed to these and to folders.
 _MODEL_ENDS = (".h5", ".keras", ".tflite", ".onnx")
@@ -24,8 +21,7 @@ _MOST = 200
 Spread = Callable[[Sequence[str]], list[str]]
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """One word that the shell may put in, and what zsh and fish show beside it."""
 
     value: str
@@ -33,119 +29,100 @@ class Suggestion:
     type: str = "plain"
 
 
-Completer = Callable[[typer.Context, str], list[Suggestion]]
-
-
-def entries(context: typer.Context, incomplete: str) -> list[Suggestion]:
+def entries(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of models.yaml that begin so, each with its published figure on LFW."""
+    from zoo.entries.registry import read_registry, registry_path
+
+    try:
+        known = read_registry(registry_path(next(iter(_given(context, "registry")), None)))
+    except (InputError, OSError):
+        return []  # the command itself says what is wrong with it
+    rows = {name: entry.published.get("lfw") for name, entry in known.items()}
     return [
-        Suggestion(name, _published(entry))
-        for name, entry in _registry(context).items()
-        if name.startswith(incomplete)
+        Suggestion(name, f"{100 * row.accuracy:.2f} % on LFW" if row else "an entry")
+        for name, row in rows.items()
+        if name.startswith(typed)
     ]
 
 
-def models(context: typer.Context, incomplete: str) -> list[Suggestion]:
+def runs(context: typer.Context, typed: str) -> list[Suggestion]:
+    """Folders of training runs: those under ./runs, or where what was typed points to."""
+    from zoo.entries.lookup import RUN_ENTRY
+
+    del context
+    begin = glob.escape(typed)
+    found = [*Path().glob(f"runs/*/{RUN_ENTRY}"), *map(Path, _globbed(f"{begin}*/{RUN_ENTRY}"))]
+    named = [str(path.parent) for path in sorted(found) if str(path).startswith(typed)]
+    return [Suggestion(name, "a training run") for name in dict.fromkeys(named)][:_MOST]
+
+
+def models(context: typer.Context, typed: str) -> list[Suggestion]:
     """Entries, runs, and the model files and folders that what was typed can go on to."""
-    found = [
-        *entries(context, incomplete),
-        *runs(context, incomplete),
-        *_paths(incomplete, _MODEL_ENDS),
-    ]
-    return list({each.value: each for each in found}.values())
+    return _once(entries(context, typed) + runs(context, typed) + _paths(typed, _MODEL_ENDS))
 
 
-def bins(context: typer.Context, incomplete: str) -> list[Suggestion]:
+def bins(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the bins that would be found, else paths of others; also behind a comma."""
     from zoo.entries.lookup import available_bins, bin_folders
 
-    before, comma, typed = incomplete.rpartition(",")
+    before, comma, begin = typed.rpartition(",")
     try:
-        folders = bin_folders([Path(each) for each in _given(context, "data")])
+        folders = bin_folders(_given(context, "data"))
     except InputError:
         folders = bin_folders([])
     named = [
         Suggestion(before + comma + name, str(path))
         for name, path in available_bins(folders).items()
-        if name.startswith(typed)
+        if name.startswith(begin)
     ]
-    return named[:_MOST] or ([] if comma else _paths(incomplete, (".bin",)))
+    return named[:_MOST] or ([] if comma else _paths(typed, (".bin",)))
 
 
-def stored(context: typer.Context, incomplete: str) -> list[Suggestion]:
+def stored(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the models that have stored results."""
-    from evaluator.results.stored import stored_model_names
+    from evaluator.results.choice import stored_model_names
 
-    folder = Path(next(iter(_given(context, "results")), "results"))
+    folder = next(iter(_given(context, "results")), Path("results"))
     try:
         names = stored_model_names(folder)
     except OSError:
         names = []
     # What a shell is given must be what it can show and type.
-    wanted = [name for name in names if name.isprintable() and name.startswith(incomplete)]
+    wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
     return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
 
 
-def stored_or_models(context: typer.Context, incomplete: str) -> list[Suggestion]:
+def stored_bins(context: typer.Context, typed: str) -> list[Suggestion]:
+    """Names of the bins that results are stored on, then those that would be found."""
+    from evaluator.results.choice import stored_bin_names
+
+    folder = next(iter(_given(context, "results")), Path("results"))
+    before, comma, begin = typed.rpartition(",")
+    names = stored_bin_names(folder) if folder.is_dir() else []
+    wanted = [name for name in names if name.isprintable() and name.startswith(begin)]
+    found = [Suggestion(before + comma + name, f"stored in {folder}") for name in wanted[:_MOST]]
+    return _once(found + bins(context, typed))
+
+
+def stored_or_models(context: typer.Context, typed: str) -> list[Suggestion]:
     """Models with stored results, then those that could be measured."""
-    found = [*stored(context, incomplete), *models(context, incomplete)]
-    return list({each.value: each for each in reversed(found)}.values())[::-1]
+    return _once(stored(context, typed) + models(context, typed))
 
 
-def runs(context: typer.Context, incomplete: str) -> list[Suggestion]:
-    """Folders of training runs: those under ./runs, or where what was typed points to."""
-    from zoo.entries.lookup import RUN_ENTRY
-
-    del context
-    found = {}
-    for folder in (Path("runs"), Path(incomplete or ".").parent):
-        for path in _listed(folder):
-            if str(path).startswith(incomplete) and (path / RUN_ENTRY).is_file():
-                found[str(path)] = Suggestion(str(path), "a training run")
-    return list(found.values())[:_MOST]
-
-
-def _one_of(*words: str) -> Completer:
-    def complete(context: typer.Context, incomplete: str) -> list[Suggestion]:
-        del context
-        return [Suggestion(word) for word in words if word.startswith(incomplete)]
-
-    return complete
-
-
-#: What the parameters of each command are completed to, by the names that its function gives them.
-COMMANDS: dict[str, dict[str, Completer]] = {
-    "eval": {"models": models},
-    "show": {"name": entries},
-    "train": {"name": entries, "run": runs},
-    "pull": {"name": entries},
-    "verify": {"names": entries},
-    "compare": {"models": stored_or_models},
-    "threshold": {"model": stored_or_models},
-    "leaderboard": {
-        "models": stored,
-        "format": _one_of("table", "markdown", "csv", "json", "latex"),
-        "metric": _one_of("kfold", "accuracy", "insightface", "eer", "auc", "tar@1e-3"),
-    },
-    "report": {"models": stored},
-    "probe": {"model": models},
-    "project": {"model": models},
-    "export": {
-        "checkpoint": models,
-        "to": _one_of("keras", "h5", "savedmodel", "tflite", "onnx"),
-    },
-}
-
-#: What a parameter of this name is completed to in every command.
-EVERYWHERE: dict[str, Completer] = {
+#: What is completed by what: a parameter of one command, or of every one that has it.
+COMPLETERS = {
     "bins": bins,
-    "flip": _one_of("none", "sum"),
-    "input": _one_of("unit", "symmetric", "insightface", "raw"),
-    "channels": _one_of("rgb", "bgr"),
-    "decoder": _one_of("accurate", "fast"),
-    "precision": _one_of("float32", "bfloat16"),
-    "engine": _one_of("native", "openvino"),
-    "nan": _one_of("fail", "drop"),
+    "model": models,
+    "models": models,
+    "checkpoint": models,
+    "run": runs,
+    "names": entries,
+    **dict.fromkeys(("show name", "train name", "pull name"), entries),
+    **dict.fromkeys(("compare models", "threshold model"), stored_or_models),
+    **dict.fromkeys(("leaderboard models", "report models"), stored),
+    **dict.fromkeys(
+        ("compare bins", "threshold bins", "leaderboard bins", "report bins"), stored_bins
+    ),
 }
 
 
@@ -155,10 +132,10 @@ def add_completers(commands: Mapping[str, Any]) -> None:
     Here and not where each is declared: only a shell that asks needs them.
     """
     for name, command in commands.items():
-        known = {**EVERYWHERE, **COMMANDS.get(name, {})}
-        for parameter in command.params:
-            if parameter.name in known:
-                parameter.shell_complete = known[parameter.name]
+        for each in command.params:
+            found = COMPLETERS.get(f"{name} {each.name}", COMPLETERS.get(each.name))
+            if found is not None:
+                each.shell_complete = found
 
 
 def spread_for_shell(environment: MutableMapping[str, str], spread: Spread) -> None:
@@ -198,44 +175,27 @@ def _open_end(words: Sequence[str], current: str, spread: Spread) -> list[str]:
     return [*program, *spread([*rest, current or "?"])[:-1]]
 
 
-def _registry(context: typer.Context) -> dict[str, Entry]:
-    from zoo.entries.registry import read_registry, registry_path
-
-    given = next(iter(_given(context, "registry")), None)
-    try:
-        return dict(read_registry(registry_path(None if given is None else Path(given))))
-    except (InputError, OSError):
-        return {}  # the command itself says what is wrong with it
-
-
-def _given(context: typer.Context, name: str) -> list[str]:
+def _given(context: typer.Context, name: str) -> list[Path]:
     """The values that an option before the cursor has been given."""
-    value = context.params.get(name)
-    if value is None:
-        return []
-    return [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)]
+    value = context.params.get(name) or []
+    return [Path(each) for each in (value if isinstance(value, list | tuple) else [value])]
 
 
-def _published(entry: Entry) -> str:
-    found = entry.published.get("lfw")
-    return "an entry" if found is None else f"{100 * found.accuracy:.2f} % on LFW"
+def _once(found: list[Suggestion]) -> list[Suggestion]:
+    return list({each.value: each for each in reversed(found)}.values())[::-1]
 
 
-def _paths(incomplete: str, ends: tuple[str, ...]) -> list[Suggestion]:
+def _paths(typed: str, ends: tuple[str, ...]) -> list[Suggestion]:
     """Files of these ends, and folders to look into, that a path typed so far can go on to."""
-    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete or ".").parent
     found = []
-    for path in _listed(folder):
-        is_folder = path.is_dir()
-        shown = f"{path}/" if is_folder else str(path)
-        wanted = path.name.endswith(ends) or (is_folder and incomplete != "")
-        if wanted and shown.startswith(incomplete):
-            found.append(Suggestion(shown, "a folder" if is_folder else "a file"))
+    for path in _globbed(glob.escape(typed) + "*"):
+        if Path(path).is_dir() and typed:
+            found.append(Suggestion(f"{path}/", "a folder"))
+        elif path.endswith(ends):
+            found.append(Suggestion(path, "a file"))
     return found[:_MOST]
 
 
-def _listed(folder: Path) -> Iterator[Path]:
-    try:
-        yield from sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError:
-        return
+def _globbed(pattern: str) -> list[str]:
+    # Not Path.glob, which takes "./" off what was typed.
+    return sorted(glob.glob(pattern))  # noqa: PTH207

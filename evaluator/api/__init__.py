@@ -1,5 +1,5 @@
 """What `import evaluator` offers to programs: evaluate, measure arrays, compare, store.
 
-`evaluate`, `arrays` and `compare` are the questions, `evaluated` what comes back; `evaluator`
-itself names what is public. `sources` is private.
+`evaluate`, `arrays`, `loaded` and `compare` are the questions, `evaluated` what comes back;
+`evaluator` itself names what is public. `sources` is private.
 """

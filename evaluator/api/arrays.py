@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
-from evaluator.api.sources import name_sha256
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.choices import NonFinite
 from evaluator.errors import InputError, check_choice
-from evaluator.measure.embed import pair_scores, unusable_rows
-from evaluator.metrics.all_figures import figures, to_json
-from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, versions
-from evaluator.results.store import result_path
-
-# What results carry for settings that nobody can know, as `zoo eval --scores` has it.
-_UNKNOWN = "unknown"
-
-# How many unusable images a result names; the count is always whole.
-_NAMED = 20
+from evaluator.results.external import (
+    ExternalPairs,
+    embedded_elsewhere,
+    external_result,
+    scored_elsewhere,
+)
+from evaluator.results.record import list_sha256
 
 
 def evaluate_embeddings(
@@ -44,23 +42,9 @@ def evaluate_embeddings(
             "embeddings must be floats of shape (2 x pairs, size), the two of a pair one after "
             f"the other; got {rows.dtype} of shape {rows.shape}"
         )
-    values = rows.astype(np.float32)
-    unusable = unusable_rows(values)
-    kept = np.flatnonzero(~(unusable[0::2] | unusable[1::2]))
-    scores = np.full(len(values) // 2, np.nan)
-    scores[kept] = pair_scores(values, 2 * kept, 2 * kept + 1)
-    images = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
-    return _external(
-        scores,
-        genuine,
-        name=name,
-        bin=bin,
-        nan=nan,
-        images=images,
-        unusable=np.flatnonzero(unusable),
-        model_format="embeddings",
-        embedding_size=values.shape[1],
-    )
+    labels = _labels(genuine, bin, len(rows) // 2)
+    # Minus zero is zero: equal values are equal bytes.
+    return _external(embedded_elsewhere(rows + 0, labels), name=name, bin=bin, nan=nan)
 
 
 def evaluate_scores(
@@ -76,8 +60,8 @@ def evaluate_scores(
     ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
     (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
     the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels and which pairs share images. Two systems can be compared where pairs and
-    labels are the same. Raises InputError.
+    then tells the labels, which pairs share images and, by the pairs file beside it, people. Two
+    systems can be compared where pairs and labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -85,77 +69,29 @@ def evaluate_scores(
             "scores must be floats of shape (pairs,), higher is more alike; "
             f"got {values.dtype} of shape {values.shape}"
         )
-    wide = values.astype(np.float64)
-    wide[~np.isfinite(wide)] = np.nan
-    return _external(
-        wide,
-        genuine,
-        name=name,
-        bin=bin,
-        nan=nan,
-        images=None,
-        unusable=2 * np.flatnonzero(np.isnan(wide)),
-        model_format="scores",
-        embedding_size=0,
-    )
+    labels = _labels(genuine, bin, len(values))
+    pairs = scored_elsewhere(values.astype(np.float64), labels)
+    return _external(pairs, name=name, bin=bin, nan=nan)
 
 
 def _external(
-    scores: NDArray[np.float64],
-    genuine: ArrayLike | None,
-    *,
-    name: str,
-    bin: str | VerificationSet,
-    nan: str,
-    images: NDArray[np.int64] | None,
-    unusable: NDArray[np.intp],
-    model_format: str,
-    embedding_size: int,
+    pairs: ExternalPairs, *, name: str, bin: str | VerificationSet, nan: str
 ) -> Evaluation:
-    check_choice("nan", nan, ("fail", "drop"))
+    check_choice("nan", nan, get_args(NonFinite))
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
-    labels = _labels(genuine, bin, len(scores))
+    people = None
     if isinstance(bin, VerificationSet):
         images = distinct_images(bin.images)[1].astype(np.int64)
-    scored = np.isfinite(scores)
-    usable = nan == "drop" or bool(scored.all())
-    block = figures(scores[scored], labels[scored]) if usable else None
-    record = _bin_record(bin, labels, 0 if images is None else int(images.max()) + 1)
-    model = ModelRecord(
-        name=name,
-        path="",
-        sha256=name_sha256(name),
-        format=model_format,
-        embedding_size=embedding_size,
-        input={"size": [], "range": _UNKNOWN, "channels": _UNKNOWN, "layout": _UNKNOWN},
-    )
-    result = Result(
-        status="non_finite" if block is None else "ok",
-        model=model,
-        bin=record,
-        settings=Settings(flip=_UNKNOWN, decoder=_UNKNOWN, precision=_UNKNOWN, nan=nan),
-        figures=None if block is None else to_json(block),
-        non_finite={
-            "count": len(unusable),
-            "images": unusable[:_NAMED].tolist(),
-            "dropped_pairs": int((~scored).sum()) if usable else 0,
-        },
-        cost={"seconds": 0.0, "images_per_second": 0.0},
-        versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-    )
-    stored_as = result_path(
-        Path(),
-        model=(name, model.sha256),
-        bin=(record.name, record.sha256),
-        settings=Settings(nan=nan),
-        profile="unit",
-        channels="rgb",
-    )
-    kept = scores if usable else None
-    found = BinEvaluation(result, block, kept, labels, images, None, stored_as)
-    return Evaluation(model, (found,))
+        pairs, of = replace(pairs, images=images), (bin.name, str(bin.path), bin.sha256)
+        people = slot_people(bin)
+    else:
+        of = bin, "", list_sha256(pairs.genuine, bin)
+    result, block, measured = external_result(pairs, name=name, bin=of, nan=nan)
+    scores = None if block is None else pairs.scores
+    stored_as = measured.path_in(Path())
+    found = BinEvaluation(result, block, scores, pairs.genuine, pairs.images, people, stored_as)
+    return Evaluation(result.model, (found,))
 
 
 def _labels(genuine: ArrayLike | None, bin: str | VerificationSet, pairs: int) -> NDArray[np.bool_]:
@@ -173,23 +109,3 @@ def _labels(genuine: ArrayLike | None, bin: str | VerificationSet, pairs: int) -
             f"genuine differs from the labels of {bin.name}; the pairs must be in the bin's order"
         )
     return labels
-
-
-def _bin_record(bin: str | VerificationSet, labels: NDArray[np.bool_], unique: int) -> BinRecord:
-    if isinstance(bin, VerificationSet):
-        name, path, sha256 = bin.name, str(bin.path), bin.sha256
-    else:
-        # Pairs without images are known by what they are called and by their labels.
-        name, path = bin, ""
-        packed = np.packbits(labels).tobytes()
-        sha256 = hashlib.sha256(f"pairs {bin} {len(labels)} ".encode() + packed).hexdigest()
-    return BinRecord(
-        name=name,
-        path=path,
-        sha256=sha256,
-        pairs=len(labels),
-        genuine=int(labels.sum()),
-        impostor=int((~labels).sum()),
-        images=2 * len(labels),
-        unique_images=unique,
-    )

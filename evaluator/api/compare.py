@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-import numpy as np
-
-from evaluator.api.evaluated import BinEvaluation, Evaluation
-from evaluator.errors import InputError
-from evaluator.metrics.protocols import kfold
+from evaluator.api.evaluated import Evaluation, stored_scores
+from evaluator.errors import InputError, ResultError
 from evaluator.metrics.text import columns, percent
-from evaluator.statistics.comparison import Comparison, Overall, combine, compare_pairs, verdict
-from evaluator.statistics.pair_tests import holm_p_values
-
-if TYPE_CHECKING:
-    from evaluator.results.store import Ends
+from evaluator.results.choice import model_labels, variant_of, variant_words
+from evaluator.results.record import Scores
+from evaluator.statistics.comparison import Comparison, Overall, p_text
+from evaluator.statistics.duels import Key, Side, compare_sides, nothing_shared
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,77 +50,44 @@ def compare(
             raise InputError(
                 f"expected two evaluations, as evaluate gives them; got {type(side).__name__}"
             )
-    name_a, name_b = a.model.name, b.model.name
-    if name_a == name_b:
-        name_a, name_b = f"{name_a} (A)", f"{name_b} (B)"
-    of_b = {each.result.bin.sha256: each for each in b.bins}
-    found: dict[str, Comparison] = {}
-    by_hash: dict[str, Comparison] = {}
-    notes: list[str] = []
-    for each in a.bins:
-        other = of_b.get(each.result.bin.sha256)
-        if other is None:
-            notes.append(f"{each.name}: only {name_a} was evaluated on it; left out")
-            continue
-        compared = _compared(each, other, replicates=replicates, seed=seed)
-        if isinstance(compared, str):
-            notes.append(f"{each.name}: {compared}; left out")
-            continue
-        label = each.name
-        if label in found:  # two bins of one name, told apart by their hash
-            label = f"{each.name} ({each.result.bin.sha256[:8]})"
-        found[label] = by_hash[each.result.bin.sha256] = compared
-    if not found:
-        names = [", ".join(each.name for each in side.bins) for side in (a, b)]
-        raise InputError(
-            f"{name_a} and {name_b} share no bin that can be compared "
-            f"({'; '.join(notes)}): {name_a} has {names[0]}; {name_b} has {names[1]}. "
-            "Evaluate both on one bin"
-        )
-    overall = combine(by_hash, seed=seed)
-    corrected = holm_p_values([each.p_value for each in found.values()])
+    variants = [variant_of(each.bins[0].result) for each in (a, b)]
+    labels = model_labels(
+        [
+            (each.model.name, each.model.identity, variant_words(variant, each.model.format))
+            for each, variant in zip((a, b), variants, strict=True)
+        ]
+    )
+    if labels[0] == labels[1]:
+        labels = [f"{label} ({letter})" for label, letter in zip(labels, "AB", strict=True)]
+    sides = [
+        _side(each, (each.model.name, each.model.identity, variant), label)
+        for each, variant, label in zip((a, b), variants, labels, strict=True)
+    ]
+    duels, apart = compare_sides(sides, replicates=replicates, seed=seed)
+    if apart:
+        raise InputError(nothing_shared(apart[0]))
+    [duel] = duels
     return PairedComparison(
-        name_a,
-        name_b,
-        found,
-        dict(zip(found, corrected, strict=True)),
-        overall,
-        verdict(overall, name_a=name_a, name_b=name_b),
-        tuple(notes),
+        labels[0],
+        labels[1],
+        {each.label: each.comparison for each in duel.bins},
+        {each.label: each.p_value for each in duel.bins},
+        duel.overall,
+        duel.words,
+        duel.notes,
     )
 
 
-def _compared(
-    a: BinEvaluation, b: BinEvaluation, *, replicates: int, seed: int
-) -> Comparison | str:
-    """The comparison on one bin, or why there is none."""
-    if a.scores is None or b.scores is None:
-        which = a if a.scores is None else b
-        return f"{which.result.model.name} has no scores (embeddings not finite)"
-    if not np.array_equal(a.genuine, b.genuine):
-        raise InputError(f"{a.name}: the labels of the two evaluations differ, the bin does not")
-    both = np.flatnonzero(np.isfinite(a.scores) & np.isfinite(b.scores))
-    genuine = a.genuine[both]
-    folds = [kfold(scores[both], genuine) for scores in (a.scores, b.scores)]
-    if folds[0] is None or folds[1] is None:
-        return "too few pairs of both kinds for ten folds"
-    compared = compare_pairs(
-        a.scores[both],
-        b.scores[both],
-        genuine,
-        correct_a=folds[0].correct,
-        correct_b=folds[1].correct,
-        images=_ends(a.images if a.images is not None else b.images, both),
-        identities=_ends(a.people if a.people is not None else b.people, both),
-        replicates=replicates,
-        seed=seed,
-    )
-    return replace(compared, only_a=both[compared.only_a], only_b=both[compared.only_b])
+def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
+    of_bins = {each.result.bin.sha256: each for each in evaluation.bins}
 
+    def scores(sha256: str) -> Scores:
+        found = stored_scores(of_bins[sha256])
+        if found is None:
+            raise ResultError(f"{label}: no scores on {of_bins[sha256].name}")
+        return found
 
-def _ends(slots: np.ndarray | None, pairs: np.ndarray) -> Ends | None:
-    """What is on either side of the pairs."""
-    return None if slots is None else (slots[0::2][pairs], slots[1::2][pairs])
+    return Side(key, label, {sha: each.result for sha, each in of_bins.items()}, scores)
 
 
 def comparison_table(found: PairedComparison) -> str:
@@ -142,7 +104,7 @@ def comparison_table(found: PairedComparison) -> str:
                 percent(each.accuracy_b),
                 f"{100 * each.difference:+.2f}",
                 f"[{low}, {high}]",
-                "<0.001" if p < 0.001 else f"{p:.3f}",
+                p_text(p),
                 str(len(each.only_a)),
                 str(len(each.only_b)),
             )

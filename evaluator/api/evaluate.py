@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator import choices
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import Source, source_of
-from evaluator.bins.pairs_file import read_people
+from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError, check_choice
-from evaluator.images.inputs import CHANNELS, PROFILES, Embedder
+from evaluator.images.inputs import Embedder
 from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
-from evaluator.models.options import ENGINES, LoadOptions
+from evaluator.models.options import LoadOptions
+from evaluator.results.measured import Measured
 from evaluator.results.record import Settings, make_result
-from evaluator.results.store import result_path
 
 Bin = str | Path | VerificationSet
 
@@ -83,7 +84,9 @@ def evaluate(
     )
     source = source_of(model, options, name=name, layout=layout)
     sets = _sets(bins)
-    people = [_people(each) for each in sets]  # a pairs file that is not the bin's, before the work
+    people = [
+        slot_people(each) for each in sets
+    ]  # a pairs file that is not the bin's, before the work
     found = []
     with source.open() as embedder:
         notes = list(embedder.notes)
@@ -114,11 +117,11 @@ def evaluate(
 
 
 def _settings(*, flip: str, decoder: str, precision: str, nan: str, engine: str) -> Settings:
-    check_choice("flip", flip, ("none", "sum"))
-    check_choice("decoder", decoder, ("accurate", "fast"))
-    check_choice("precision", precision, ("float32", "bfloat16"))
-    check_choice("nan", nan, ("fail", "drop"))
-    check_choice("engine", engine, ENGINES)
+    check_choice("flip", flip, get_args(choices.Flip))
+    check_choice("decoder", decoder, get_args(choices.Decoder))
+    check_choice("precision", precision, get_args(choices.Precision))
+    check_choice("nan", nan, get_args(choices.NonFinite))
+    check_choice("engine", engine, get_args(choices.Engine))
     return Settings(flip, decoder, precision, nan, engine)
 
 
@@ -134,9 +137,9 @@ def _options(
     trust: bool,
 ) -> LoadOptions:
     if input is not None:
-        check_choice("input", input, tuple(PROFILES))
+        check_choice("input", input, get_args(choices.Profile))
     if channels is not None:
-        check_choice("channels", channels, CHANNELS)
+        check_choice("channels", channels, get_args(choices.Channels))
     sides = (size, size) if isinstance(size, int) else size
     if sides is not None and (len(sides) != 2 or min(sides) < 1):
         raise InputError(f"size must be pixels, or (height, width), at least 1; got {size!r}")
@@ -167,12 +170,6 @@ def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:
     return sets
 
 
-def _people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
-    """The number of the person in each slot, where a pairs file beside the bin names them."""
-    people = read_people(verification_set)
-    return None if people is None else np.column_stack(people).ravel()
-
-
 def _evaluated(
     measurement: Measurement,
     people: NDArray[np.int64] | None,
@@ -193,8 +190,7 @@ def _evaluated(
     )
     if not source.path:  # Path("") reads "."
         result = replace(result, model=replace(result.model, path=""))
-    stored_as = result_path(
-        Path(),
+    measured = Measured(
         model=(source.name, source.identity),
         bin=(result.bin.name, result.bin.sha256),
         settings=settings,
@@ -210,7 +206,7 @@ def _evaluated(
         genuine=measurement.genuine,
         images=measurement.images.astype(np.int64),
         people=people,
-        stored_as=stored_as,
+        stored_as=measured.path_in(Path()),
     )
 
 

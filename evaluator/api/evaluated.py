@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from evaluator.metrics.all_figures import Figures
-from evaluator.metrics.text import columns, cosine, percent, spread
+from evaluator.metrics.all_figures import Figures, all_figures, to_json
+from evaluator.metrics.text import columns, cosine
 from evaluator.results.record import ModelRecord, Result, Scores
 from evaluator.results.store import save_result
 
@@ -22,8 +22,10 @@ class BinEvaluation:
 
     ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
     out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
-    finite and ``nan="fail"``. ``images`` (2 x pairs,) numbers the distinct image in each slot and
-    ``people`` the person, None where nobody knows them. ``result`` is what is stored.
+    finite and ``nan="fail"``, ``genuine`` then empty if it comes from a store. ``images``
+    (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
+    nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
+    folder of results.
     """
 
     result: Result
@@ -114,25 +116,16 @@ def evaluation_table(evaluation: Evaluation) -> str:
     """The evaluation as lines of text: percentages, and thresholds as the scores are."""
     model = evaluation.model
     size = f"{model.embedding_size}-d, " if model.embedding_size else ""
-    rows = [("bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3")]
+    rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
+    shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
     for each in evaluation.bins:
-        block = each.figures
-        name, pairs = each.name, f"{each.result.bin.pairs:,}"
-        if block is None:
-            rows.append((name, pairs, _not_finite(each.result), "", "", "", ""))
+        start = [each.name, f"{each.result.bin.pairs:,}"]
+        if each.figures is None:
+            rows.append([*start, _not_finite(each.result), "", "", "", ""])
             continue
-        tar = block.tar_at_far["0.001"]
-        rows.append(
-            (
-                name,
-                pairs,
-                spread(block.kfold.accuracy, block.kfold.std) if block.kfold else "-",
-                percent(block.accuracy),
-                cosine(block.threshold),
-                cosine(block.auc),
-                percent(tar.tar) if tar else "-",
-            )
-        )
+        stored = to_json(each.figures)
+        kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
+        rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
     lines = [f"{model.name} ({size}{model.format})", *columns(rows)]
     for each in evaluation.bins:
         if dropped := each.result.non_finite["dropped_pairs"]:
@@ -163,13 +156,17 @@ def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tupl
     written = []
     for each in evaluation.bins:
         path = Path(folder) / each.stored_as
-        images = each.images
-        if images is None:
-            # All different, which claims no more than that pairs are independent.
-            images = np.arange(2 * len(each.genuine))
-        kept = None
-        if each.scores is not None:
-            kept = Scores(each.scores, each.genuine, images, each.people)
-        save_result(path, each.result, kept)
+        save_result(path, each.result, stored_scores(each))
         written.append(path)
     return tuple(written)
+
+
+def stored_scores(evaluation: BinEvaluation) -> Scores | None:
+    """The scores as they are stored; None where there are none."""
+    if evaluation.scores is None:
+        return None
+    images = evaluation.images
+    if images is None:
+        # All different, which claims no more than that pairs are independent.
+        images = np.arange(2 * len(evaluation.genuine))
+    return Scores(evaluation.scores, evaluation.genuine, images, evaluation.people)

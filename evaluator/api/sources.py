@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError, ModelError, check_choice, plain_name
 from evaluator.images.inputs import LAYOUTS, Embedder, InputSpec
 from evaluator.isolation.process import open_model
-from evaluator.models.digests import identity_digest
-from evaluator.models.identity import model_identity
+from evaluator.models.identity import identity_digest, model_identity
 from evaluator.models.input_note import noted_input
 from evaluator.models.load import check_model
 from evaluator.models.options import NATIVE, LoadOptions
+from evaluator.results.external import name_sha256
 
 # What a function gets when it does not say: the size of every public face bin.
 _FUNCTION_SIZE = (112, 112)
@@ -75,11 +75,6 @@ def source_of(model: Any, options: LoadOptions, *, name: str | None, layout: str
         "the model must be the path of a model file, a keras.Model, an Embedder or a function "
         f"from a batch of images to embeddings; got {type(model).__name__}"
     )
-
-
-def name_sha256(name: str) -> str:
-    """What stands for the SHA-256 of a model that is known by its name alone."""
-    return hashlib.sha256(f"external {name}".encode()).hexdigest()
 
 
 def _file(path: Path, options: LoadOptions, name: str | None) -> Source:

@@ -1,11 +1,12 @@
-"""Containers of a bin without pickle: the same images and labels as arrays, in .npz or HDF5.
+"""Containers of a bin without pickle: the same images and labels as arrays, in .npz.
 
-Both hold five arrays: `face_zoo_bin`, the version of this layout, which also is the marker that
+It holds five arrays: `face_zoo_bin`, the version of this layout, which also is the marker that
 tells a container from any other file of its kind; `data`, the distinct images' bytes one after
 another (uint8); `offsets`, where each begins and the last ends (int64, distinct + 1); `slots`, the
 number of the distinct image in each of the 2n slots (int64); `genuine`, the n labels (uint8, 0 or
-1). In HDF5 the marker is an attribute of the file. `numpy.load(path)` and h5py read them without
-us, and neither reader here lets a file decide how much memory is allocated.
+1). HDF5 with the same arrays, the marker an attribute of the file, is read and no longer written.
+`numpy.load(path)` reads an .npz without us, and no reader here lets a file decide how much memory
+is allocated.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import io
 import itertools
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,6 @@ _ARRAYS = {"data": "|u1", "offsets": "<i8", "slots": "<i8", "genuine": "|u1"}
 
 # Zip's earliest time: the same arrays give the same bytes whenever they are written.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-
-Arrays = Mapping[str, NDArray[np.generic]]
 
 # What h5py raises on a damaged file, the same damage now one and now another.
 BAD_HDF5 = (
@@ -95,32 +94,25 @@ def read_container(path: Path, data: bytes, kind: str) -> tuple[list[bytes], lis
     return [distinct[slot] for slot in slots.tolist()], arrays["genuine"].tolist()
 
 
-def container_bytes(
-    kind: str, distinct: list[bytes], slots: NDArray[np.intp], genuine: NDArray[np.bool_]
-) -> bytes:
-    """The bytes of a container; the same ones for the same images and labels."""
-    lengths = np.fromiter(map(len, distinct), np.int64, len(distinct))
-    return _WRITERS[kind](
-        {
-            "data": np.frombuffer(b"".join(distinct), np.uint8),
-            "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype("<i8"),
-            "slots": slots.astype("<i8"),
-            "genuine": genuine.astype(np.uint8),
-        }
-    )
+def npz_bytes(distinct: list[bytes], slots: NDArray[np.intp], genuine: NDArray[np.bool_]) -> bytes:
+    """The bytes of an .npz container; the same ones for the same images and labels."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        MARKER: np.array(VERSION, "<i8"),
+        "data": np.frombuffer(b"".join(distinct), np.uint8),
+        "offsets": np.cumsum([0, *map(len, distinct)]).astype("<i8"),
+        "slots": slots.astype("<i8"),
+        "genuine": genuine.astype(np.uint8),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, values in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, values, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _NO_TIME), member.getvalue())
+    return buffer.getvalue()
 
 
 # ---- npz -----------------------------------------------------------------------------------------
-
-
-def _npz_bytes(arrays: Arrays) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, values in {MARKER: np.array(VERSION, "<i8"), **arrays}.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _NO_TIME), member.getvalue())
-    return buffer.getvalue()
 
 
 def _npz_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
@@ -156,17 +148,6 @@ def _npz_array(
 
 
 # ---- HDF5 ----------------------------------------------------------------------------------------
-
-
-def _hdf5_bytes(arrays: Arrays) -> bytes:
-    import h5py
-
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver="v110") as file:
-        file.attrs[MARKER] = VERSION
-        for name, values in arrays.items():
-            file.create_dataset(name, data=values, track_times=False)
-    return buffer.getvalue()
 
 
 def _hdf5_arrays(path: Path, data: bytes) -> dict[str, NDArray[np.generic]]:
@@ -223,4 +204,3 @@ _READERS: dict[str, Callable[[Path, bytes], dict[str, NDArray[np.generic]]]] = {
     "npz": _npz_arrays,
     "hdf5": _hdf5_arrays,
 }
-_WRITERS: dict[str, Callable[[Arrays], bytes]] = {"npz": _npz_bytes, "hdf5": _hdf5_bytes}

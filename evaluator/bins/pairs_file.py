@@ -125,7 +125,13 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def read_people(
     verification_set: VerificationSet,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Numbers of the people on the left and right of every pair, each of shape (pairs,).
+    """The numbers of ``slot_people`` on the left and on the right of every pair, (pairs,) each."""
+    people = slot_people(verification_set)
+    return None if people is None else (people[0::2], people[1::2])
+
+
+def slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
+    """The number of the person in each slot, (2 x pairs,), by the pairs file beside a bin.
 
     They count from 0 in the order of their names. None where no pairs file stands beside the bin,
     or it names no people. Raises `BinError` for a pairs file of another bin.
@@ -135,6 +141,11 @@ def read_people(
         return None
     pairs = read_pairs_csv(path)
     check_sidecar(path, pairs, verification_set.genuine)
+    return numbered_people(pairs)
+
+
+def numbered_people(pairs: Sequence[Pair]) -> NDArray[np.int64] | None:
+    """The number of the person in each slot of the pairs; None unless all pairs name people."""
     named = [pair.people for pair in pairs if pair.people]
     if len(named) != len(pairs):
         return None
@@ -142,14 +153,18 @@ def read_people(
     number_of = {
         name: i for i, name in enumerate(sorted({name for pair in named for name in pair}))
     }
-    numbers = np.array([[number_of[a], number_of[b]] for a, b in named], np.int64).reshape(-1, 2)
-    return numbers[:, 0], numbers[:, 1]
+    return np.array([number_of[name] for pair in named for name in pair], np.int64)
 
 
 def check_sidecar(path: Path, pairs: Sequence[Pair], genuine: NDArray[np.bool_]) -> None:
     """Raises `BinError` unless the pairs have the bin's number and labels."""
-    if [pair.genuine for pair in pairs] != genuine.tolist():
+    check_labels(path, np.array([pair.genuine for pair in pairs], np.bool_), genuine)
+
+
+def check_labels(path: Path, labels: NDArray[np.bool_], genuine: NDArray[np.bool_]) -> None:
+    """Raises `BinError` unless the labels of a pairs file are the bin's."""
+    if not np.array_equal(labels, genuine):
         raise BinError(
-            f"{path}: its {len(pairs)} pairs are not the {len(genuine)} of the bin beside it, by"
+            f"{path}: its {len(labels)} pairs are not the {len(genuine)} of the bin beside it, by"
             " number or labels; remove it or make the bin again"
         )

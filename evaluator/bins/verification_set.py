@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from evaluator.bins.containers import (
     HDF5_START,
     ZIP_START,
-    container_bytes,
     container_kind,
+    npz_bytes,
     read_container,
 )
 from evaluator.bins.pickle_reader import load_plain
@@ -41,7 +41,7 @@ WRITTEN_PROTOCOL = 4
 _PICKLE_START = re.compile(rb"\x80[\x00-\x05]|\(\(?(?:l|\]|cnumpy)|\](?:[qr(]|p\d|cnumpy|\])")
 
 # What a file is written as, by its name's end.
-SUFFIXES = {".bin": "pickle", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
+SUFFIXES = {".bin": "pickle", ".npz": "npz"}
 
 _OTHER_FILES = (
     (HDF5_START, "an HDF5 file, perhaps a Keras model; put models before --bins"),
@@ -158,16 +158,18 @@ def read_stored(path: Path) -> StoredBin:
 def write_bin(
     path: str | Path, images: Sequence[bytes | NDArray[np.uint8]], genuine: ArrayLike
 ) -> None:
-    """Write a bin: by the name's end a container, `.npz`, `.h5` or `.hdf5`, else a pickle.
+    """Write a bin: a container where the name ends in `.npz`, else a pickle.
 
     The pickle is one that `pickle.load(f, encoding="bytes")` reads as (list of bytes, list of
     bool). `images` are 2n encoded images, or pixels, uint8 of shape (height, width, 3) in RGB or
     (height, width), which become PNGs; `genuine` n labels, bool or 0 and 1. The same input gives
     the same bytes; equal images are stored once. The file appears whole or not at all.
 
-    Raises `BinError` where `read_bin` would, before anything is written.
+    Raises `BinError` where `read_bin` would, and for the name of an HDF5 file, before anything is
+    written.
     """
     path = Path(path)
+    check_not_hdf5(path)
     images = [
         _png(path, i, each) if isinstance(each, np.ndarray) else each
         for i, each in enumerate(images)
@@ -179,12 +181,19 @@ def write_bin(
     for slot, cause in faults.items():
         raise _bad_image(path, slot, cause)
     checked = _genuine(path, labels)
-    kind = SUFFIXES.get(path.suffix.lower(), "pickle")
     with whole_file(path) as file:
-        if kind == "pickle":
-            pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+        if SUFFIXES.get(path.suffix.lower()) == "npz":
+            file.write(npz_bytes(*distinct_images(encoded), checked))
         else:
-            file.write(container_bytes(kind, *distinct_images(encoded), checked))
+            pickle.dump((encoded, checked.tolist()), file, protocol=WRITTEN_PROTOCOL)
+
+
+def check_not_hdf5(path: Path) -> None:
+    """Raises `BinError` for a name that ends as HDF5, which is read only."""
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        raise BinError(
+            f"{path}: bins are no longer written as HDF5; name it .npz, which is no pickle either"
+        )
 
 
 def _png(path: Path, slot: int, pixels: NDArray[np.uint8]) -> bytes:

@@ -1,4 +1,4 @@
 """Images: their format told by content, decoded to pixels, and as a model's input takes them.
 
-`decode`, `image_format`, and `inputs` with InputSpec and Embedder.
+`decode`, `image_format`, `png`, and `inputs` with InputSpec and Embedder.
 """

@@ -9,7 +9,6 @@ threads at once.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -70,30 +69,6 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 class DecodeError(InputError):
     """Bytes that are not an image, or not a whole one. The message continues "image 17 "."""
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """Format ("JPEG", "PNG", "BMP", "WebP", "GIF") and the size of the upright image in pixels."""
-
-    format: str
-    width: int
-    height: int
-
-
-def image_header(data: bytes) -> ImageHeader:
-    """Format and size of an encoded image, without decoding its pixels.
-
-    The size is that of the array `decode_image` returns: EXIF orientation is taken into account.
-
-    Raises `DecodeError` when the bytes are no image or declare more than `MAX_PIXELS`.
-    """
-    image, name = _open(data)
-    with image:
-        width, height = image.size
-        if _orientation(image) >= 5:
-            width, height = height, width
-        return ImageHeader(name, width, height)
 
 
 def decode_image(

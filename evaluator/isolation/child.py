@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.isolation.messages import Channel
-from evaluator.isolation.wall import has_gpu_devices, put_up_wall
+from evaluator.isolation.wall import gpu_devices, put_up_wall
 
 if TYPE_CHECKING:
     from evaluator.images.inputs import Embedder
@@ -78,7 +78,7 @@ def _limit(memory: int | None) -> None:
     import resource
 
     limits = [(resource.RLIMIT_FSIZE, _LARGEST_FILE), (resource.RLIMIT_CORE, 0)]
-    if memory is not None and sys.platform == "linux" and not has_gpu_devices():
+    if memory is not None and sys.platform == "linux" and not gpu_devices():
         limits.append((resource.RLIMIT_DATA, memory))
     for kind, most in limits:
         # What the caller is held to already may be less.
@@ -87,16 +87,12 @@ def _limit(memory: int | None) -> None:
 
 
 def _answer(state: _State, message: dict[str, Any]) -> dict[str, Any]:
-    from evaluator.errors import ForwardError, ModelError, OutOfMemoryError
+    from evaluator.errors import ModelError
 
     try:
         return {"ok": _ACTIONS[message["do"]](state, message)}
-    except OutOfMemoryError as error:
-        kind, said = "OutOfMemoryError", str(error)
-    except ForwardError as error:
-        kind, said = "ForwardError", str(error)
     except ModelError as error:
-        kind, said = "ModelError", str(error)
+        kind, said = type(error).__name__, str(error)
     except MemoryError:
         kind, said = "OutOfMemoryError", "memory does not hold it"
     except OSError as error:
@@ -121,22 +117,17 @@ def _load(state: _State, message: dict[str, Any]) -> dict[str, Any]:
 
     from evaluator.models.load import load_embedder
 
-    embedder = load_embedder(Path(message["path"]), _options(message["options"]))
-    state.embedder = embedder
-    return {
-        "input": asdict(embedder.input),
-        "format": embedder.format,
-        "fixed_batch": embedder.fixed_batch,
-        "notes": list(embedder.notes),
-    }
+    state.embedder = load_embedder(Path(message["path"]), _options(message["options"]))
+    said = {name: getattr(state.embedder, name) for name in ("format", "fixed_batch", "notes")}
+    return {"input": asdict(state.embedder.input), **said}
 
 
 def _options(given: dict[str, Any]) -> LoadOptions:
     from evaluator.models.options import LoadOptions
 
-    size = given["size"]
-    custom = tuple(given["custom"])
-    return LoadOptions(**{**given, "size": None if size is None else tuple(size), "custom": custom})
+    # JSON has lists where the options have tuples.
+    lists = {name: tuple(each) for name, each in given.items() if isinstance(each, list)}
+    return LoadOptions(**{**given, **lists})
 
 
 def _forward(state: _State, message: dict[str, Any]) -> dict[str, Any]:

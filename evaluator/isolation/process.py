@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -49,6 +48,9 @@ _MOST_AXES = 8
 
 # A process that has closed its end is about to be gone.
 _SECONDS_TO_END = 10.0
+
+# By the names under which a process tells of them; others are the first.
+_ERRORS = {each.__name__: each for each in (ModelError, ForwardError, OutOfMemoryError)}
 
 # Bytes of what a process wrote on its stderr that are looked at when it has ended.
 _LAST_WORDS = 65536
@@ -96,12 +98,7 @@ class ModelProcess:
         """The process."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends it, whatever it does."""
         self.close()
 
@@ -119,7 +116,7 @@ class ModelProcess:
 
         Raises ModelError, OSError.
         """
-        found = self._told(self._answer(self._load_seconds))
+        found = self._answer(self._load_seconds)
         try:
             return noted(self._embedder(found), self._options)
         except (InputError, KeyError, TypeError, ValueError) as error:
@@ -141,11 +138,9 @@ class ModelProcess:
         calibration: NDArray[np.float32] | None,
     ) -> Path:
         """The embedding model of a Keras file in another format, in the process's own folder."""
-        given = None
+        given, out = self._folder / "calibration.npy", self._folder / f"export{suffix}"
         if calibration is not None:
-            given = self._folder / "calibration.npy"
             np.save(given, calibration)
-        out = self._folder / f"export{suffix}"
         self._name, self._size = str(path), _bytes_of(path)
         self._ask(
             {
@@ -155,16 +150,16 @@ class ModelProcess:
                 "out": str(out),
                 "to": to,
                 "quantize": quantize,
-                "calibration": None if given is None else str(given),
+                "calibration": None if calibration is None else str(given),
             }
         )
-        self._told(self._answer(self._load_seconds))
+        self._answer(self._load_seconds)
         return out
 
     def close(self) -> None:
         """Ends the process and what it started, and removes its folder."""
-        # What the model started is in the process's own group.
         try:
+            # What the model started is in the process's own group.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -221,7 +216,7 @@ class ModelProcess:
         return self._patience.load + self._patience.byte * self._size
 
     def _ask(self, message: Mapping[str, Any]) -> None:
-        if not self._pending and self._alive() and self._channel.has_more():
+        if not self._pending and self._process.poll() is None and self._channel.has_more():
             raise self._broken("answers what was not asked")
         try:
             self._channel.send(dict(message), self._patience.batch)
@@ -231,42 +226,31 @@ class ModelProcess:
             pass  # that it has ended is told where its answer is waited for
         self._pending += 1
 
-    def _alive(self) -> bool:
-        return self._process.poll() is None
-
     def _answer(self, seconds: float) -> dict[str, Any]:
-        """The answer to what was asked last; those before it said nothing but that they are done.
+        """What is said to what was asked last; those before it said but that they are done.
 
-        Raises ModelError where the process ends, hangs, or says what is no answer.
+        Raises the error that is told of, and ModelError where the process ends, hangs, or says what
+        is no answer.
         """
-        answer: dict[str, Any] | None = None
+        answer: dict[str, Any] = {}
         while self._pending:
             try:
-                answer = self._channel.receive(seconds)
+                received = self._channel.receive(seconds)
             except TimeoutError:
                 raise self._broken(
                     f"has given no answer for {seconds:,.0f} seconds and was ended"
                 ) from None
             except MessageError as error:
                 raise self._broken(f"answers with {error}") from None
-            if answer is None:
+            if received is None:
                 raise self._ended()
-            self._pending -= 1
-            if "error" in answer:
-                self._pending = 0
-        return answer or {}
-
-    def _told(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """What an answer says. Raises the error that it tells of."""
+            answer = received
+            self._pending = 0 if "error" in answer else self._pending - 1
         if "error" in answer:
-            said = cause_of(str(answer.get("message")))
-            if answer["error"] == "OSError":
+            said, kind = cause_of(str(answer.get("message"))), str(answer["error"])
+            if kind == "OSError":
                 raise OSError(0, said, self._name)
-            if answer["error"] == "OutOfMemoryError":
-                raise OutOfMemoryError(said)
-            if answer["error"] == "ForwardError":
-                raise ForwardError(said)
-            raise ModelError(said)
+            raise _ERRORS.get(kind, ModelError)(said)
         found = answer.get("ok")
         if not isinstance(found, dict):
             raise self._broken("answers with neither a result nor an error")
@@ -328,7 +312,7 @@ class ModelProcess:
         np.frombuffer(memory, np.float32, batch.size)[...] = batch.ravel()
         self._ask({"do": "forward", "shape": batch.shape, "size": size})
         patience = self._patience.batch + self._patience.image * len(batch)
-        shape = self._told(self._answer(patience)).get("shape")
+        shape = self._answer(patience).get("shape")
         if not _is_shape(shape) or math.prod(max(1, axis) for axis in shape) * 4 > size:
             raise self._broken("gives embeddings of a shape that cannot be")
         # Copied: the next batch goes into the same memory.

@@ -1,34 +1,41 @@
-"""The figures block of a result: every figure of one model on one bin."""
+"""The figures block of a result: every figure of one model on one bin.
+
+NumPy is imported by what computes: the names of figures cost a shell that completes them nothing.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
+from evaluator.errors import InputError, check_choice
+from evaluator.metrics.text import columns
 
-from evaluator.metrics.intervals import wilson_interval
-from evaluator.metrics.protocols import (
-    INSIGHTFACE_FOLDS,
-    InsightfaceAccuracy,
-    KFoldAccuracy,
-    insightface_of,
-    kfold_of,
-    split_folds,
-)
-from evaluator.metrics.sweep import (
-    TarAtFar,
-    auc,
-    best_accuracy,
-    eer,
-    scored_pairs,
-    sweep_of,
-    tar_at_far,
-)
-from evaluator.metrics.text import columns, cosine, percent, spread
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-FARS = {"0.1": 0.1, "0.01": 0.01, "0.001": 0.001, "0.0001": 0.0001}  # key in the JSON: FAR
+    from evaluator.metrics.figure import Figure, Shape
+    from evaluator.metrics.figures.tar_at_far import TarAtFar
+    from evaluator.metrics.protocols import InsightfaceAccuracy, KFoldAccuracy
+
+# Name of a figure -> the file in `figures/` that says all else of it. In the order of every list.
+_FILES = {
+    "kfold": "kfold",
+    "insightface": "insightface",
+    "accuracy": "accuracy",
+    "auc": "auc",
+    "eer": "eer",
+    "tar@1e-1": "tar_at_far",
+    "tar@1e-2": "tar_at_far",
+    "tar@1e-3": "tar_at_far",
+    "tar@1e-4": "tar_at_far",
+    "d-prime": "d_prime",
+}
+NAMES = tuple(_FILES)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,10 +55,44 @@ class Figures:
     eer: float | None
     eer_threshold: float | None
     tar_at_far: Mapping[str, TarAtFar | None]
+    d_prime: float | None
 
     def __repr__(self) -> str:
         """A line a figure, for people."""
         return figures_text(self)
+
+
+@functools.cache
+def all_figures() -> Mapping[str, Figure]:
+    """Every figure by its name, in the order of lists."""
+    modules = [
+        importlib.import_module(f"evaluator.metrics.figures.{file}")
+        for file in dict.fromkeys(_FILES.values())
+    ]
+    found = {figure.name: figure for module in modules for figure in module.FIGURES}
+    return {name: found[name] for name in NAMES}
+
+
+def figure_named(option: str, name: str) -> Figure:
+    """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001`` ...
+
+    Raises InputError that says which ``option`` was given it.
+    """
+    kind, at, number = name.partition("@")
+    alike = [each for each in NAMES if at and each.startswith(f"{kind}@")]
+    if alike:
+        try:
+            rate = float(number)
+        except ValueError:
+            raise InputError(
+                f"{option} {name}: expected a number after {kind}@, as {', '.join(alike)}"
+            ) from None
+        same = [each for each in alike if float(each.partition("@")[2]) == rate]
+        if not same:
+            raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other FAR")
+        name = same[0]
+    check_choice(option, name, NAMES)
+    return all_figures()[name]
 
 
 def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
@@ -62,99 +103,36 @@ def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
     cosines, but ``insightface`` is None where they are not. Raises InputError for another shape,
     type or length, or a score that is not finite.
     """
-    pairs = scored_pairs(scores, genuine)
-    s = sweep_of(pairs)
-    best, equal = best_accuracy(s), eer(s)
-    # kfold and insightface share insightface's ten folds, sorted once for both.
-    enough = len(pairs) >= INSIGHTFACE_FOLDS
-    folds = split_folds(pairs, INSIGHTFACE_FOLDS) if enough else ()
-    return Figures(
-        accuracy=best.accuracy if best else None,
-        threshold=best.threshold if best else None,
-        accuracy_ci95=wilson_interval(best.correct, len(pairs)) if best else None,
-        kfold=kfold_of(s, folds, pairs) if enough else None,
-        insightface=insightface_of(folds) if enough else None,
-        auc=auc(s),
-        eer=equal.rate if equal else None,
-        eer_threshold=equal.threshold if equal else None,
-        tar_at_far={key: tar_at_far(s, far) for key, far in FARS.items()},
-    )
+    from evaluator.metrics.protocols import sorted_pairs
+
+    pairs = sorted_pairs(scores, genuine)
+    found: dict[str, Any] = {}
+    for figure in all_figures().values():
+        for field, value in figure.of(pairs).items():
+            several = isinstance(value, dict) and field in found
+            found[field] = {**found[field], **value} if several else value
+    return Figures(**found)
+
+
+@functools.cache
+def shapes() -> Mapping[str, Shape]:
+    """The JSON of each field of `Figures`."""
+    return {
+        field: shape for figure in all_figures().values() for field, shape in figure.shape.items()
+    }
 
 
 def to_json(block: Figures) -> dict[str, Any]:
     """The ``figures`` object of a result as JSON values: None (null) is undefined."""
-    interval = block.accuracy_ci95
-    return {
-        "accuracy": block.accuracy,
-        "threshold": block.threshold,
-        "accuracy_ci95": list(interval) if interval else None,
-        "kfold": _kfold_json(block.kfold),
-        "insightface": _insightface_json(block.insightface),
-        "auc": block.auc,
-        "eer": block.eer,
-        "eer_threshold": block.eer_threshold,
-        "tar_at_far": {key: _tar_json(value) for key, value in block.tar_at_far.items()},
-    }
+    from evaluator.metrics.figure import as_json
 
-
-def _kfold_json(value: KFoldAccuracy | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    return {
-        "accuracy": value.accuracy,
-        "std": value.std,
-        "thresholds": list(value.thresholds),
-    }
-
-
-def _insightface_json(value: InsightfaceAccuracy | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    tar = value.tar_at_far_1e_3
-    return {
-        "accuracy": value.accuracy,
-        "std": value.std,
-        "tar_at_far_1e-3": {"tar": tar.tar, "std": tar.std, "far": tar.far} if tar else None,
-    }
-
-
-def _tar_json(value: TarAtFar | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    return {
-        "tar": value.tar,
-        "far": value.far,
-        "threshold": value.threshold,
-        "tar_ci95": list(value.tar_ci95),
-    }
+    fields = [field.name for field in dataclasses.fields(block)]
+    return {field: as_json(getattr(block, field), shapes()[field]) for field in fields}
 
 
 def figures_text(block: Figures) -> str:
     """One line a figure, percentages and scores; ``-`` is undefined."""
-    rows = [
-        ("accuracy, 10-fold", "-"),
-        ("accuracy, insightface", "-"),
-        ("accuracy, best", "-"),
-        ("AUC", cosine(block.auc)),
-        ("EER", "-"),
-    ]
-    if block.kfold:
-        rows[0] = (rows[0][0], spread(block.kfold.accuracy, block.kfold.std))
-    if block.insightface:
-        rows[1] = (rows[1][0], spread(block.insightface.accuracy, block.insightface.std))
-    if block.accuracy_ci95:
-        at = f"{percent(block.accuracy)} {_interval(block.accuracy_ci95)}"
-        rows[2] = (rows[2][0], f"{at} above {cosine(block.threshold)}")
-    if block.eer is not None:
-        rows[4] = ("EER", f"{percent(block.eer)} at {cosine(block.eer_threshold)}")
-    for far, found in block.tar_at_far.items():
-        value = "-"
-        if found:
-            at = f"above {cosine(found.threshold)}, FAR {found.far:.3g}"
-            value = f"{percent(found.tar)} {_interval(found.tar_ci95)} {at}"
-        rows.append((f"TAR at FAR {far}", value))
-    return "\n".join(columns(rows))
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    return f"[{percent(ends[0])}, {percent(ends[1])}]"
+    stored = to_json(block)
+    return "\n".join(
+        columns([(each.label, each.line_of(stored)) for each in all_figures().values()])
+    )

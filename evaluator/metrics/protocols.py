@@ -42,6 +42,18 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
+class SortedPairs:
+    """What every figure is read off: n pairs, their sweep, and ten contiguous folds of them.
+
+    Each is sorted once for all figures. ``folds`` is empty for fewer than ten pairs.
+    """
+
+    pairs: ScoredPairs
+    sweep: Sweep
+    folds: tuple[Fold, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class KFoldAccuracy:
     """Mean and population standard deviation over the folds, and what was decided.
 
@@ -71,6 +83,14 @@ class InsightfaceAccuracy:
     accuracy: float
     std: float
     tar_at_far_1e_3: FoldedTar | None
+
+
+def sorted_pairs(scores: ArrayLike, genuine: ArrayLike) -> SortedPairs:
+    """The pairs, sorted; arguments and errors are those of ``scored_pairs``."""
+    pairs = scored_pairs(scores, genuine)
+    enough = len(pairs) >= INSIGHTFACE_FOLDS
+    folds = split_folds(pairs, INSIGHTFACE_FOLDS) if enough else ()
+    return SortedPairs(pairs, sweep_of(pairs), folds)
 
 
 def seed(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:

@@ -1,4 +1,4 @@
-"""One sorted sweep over the scores of a bin's pairs, and the figures that are read off it.
+"""One sorted sweep over the scores of a bin's pairs, which every figure is read off.
 
 A higher score is more alike; a pair is accepted if ``score > threshold``. FMR is the share of
 impostor pairs accepted, FNMR the share of genuine pairs rejected.
@@ -6,7 +6,6 @@ impostor pairs accepted, FNMR the share of genuine pairs rejected.
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evaluator.errors import InputError
-from evaluator.metrics.intervals import wilson_interval
 
 # Large arrays are split and searched in pieces that stay in cache: a third of the time of one
 # boolean index a class, two thirds of one search (benchmarks/figures.py --alternatives).
@@ -68,24 +66,6 @@ class BestAccuracy:
     accuracy: float
     threshold: float
     correct: int
-
-
-@dataclass(frozen=True)
-class EqualErrorRate:
-    """The rate at which FMR and FNMR meet, and a threshold that sits there."""
-
-    rate: float
-    threshold: float
-
-
-@dataclass(frozen=True)
-class TarAtFar:
-    """TAR (1 - FNMR) at the FMR reached, ``far``, with the 95 % Wilson interval of the TAR."""
-
-    tar: float
-    far: float
-    threshold: float
-    tar_ci95: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,80 +179,6 @@ def best_accuracy(s: Sweep) -> BestAccuracy | None:
     best = int(s.correct[cut])
     threshold = float(s.impostor[below - 1]) if below else below_all((s.genuine, s.impostor))
     return BestAccuracy(best / (len(s.genuine) + len(s.impostor)), threshold, best)
-
-
-def auc(s: Sweep) -> float | None:
-    """Area under the ROC: the chance that a genuine score exceeds an impostor score.
-
-    Ties count one half (Mann-Whitney U / GI). None if a class is missing.
-    """
-    if s.one_sided:
-        return None
-    above = int(s.impostors_below.sum())
-    first_not_below = np.minimum(s.impostors_below, len(s.impostor) - 1)
-    is_tied = s.impostor[first_not_below] == s.genuine
-    last = np.searchsorted(s.impostor, s.genuine[is_tied], side="right")
-    tied = int((last - s.impostors_below[is_tied]).sum())
-    return (2 * above + tied) / (2 * len(s.genuine) * len(s.impostor))
-
-
-def eer(s: Sweep) -> EqualErrorRate | None:
-    """The equal error rate, or None if a class is missing.
-
-    The sweep's points are (FMR, FNMR) at "below all" and at each distinct score. Between the last
-    point with FMR > FNMR and the first with FMR <= FNMR both are taken as linear; the rate is
-    where they meet. The threshold belongs to whichever of the two points has the smaller gap (the
-    higher one on a tie), halfway to the next score: a threshold on a score itself would decide
-    that score by its last bit.
-    """
-    if s.one_sided:
-        return None
-    classes = (s.genuine, s.impostor)
-
-    def gap(threshold: float) -> float:
-        fmr, fnmr = error_rates(s, threshold)
-        return fmr - fnmr
-
-    # The gap never rises along a class, so the first score that closes it is found by bisection.
-    # Each class has one: at its highest score FMR is 0 (impostors) or FNMR is 1 (genuine).
-    crossed = [bisect.bisect_left(x, True, key=lambda v: gap(v) <= 0) for x in classes]
-    after = min(float(x[i]) for x, i in zip(classes, crossed, strict=True))
-    before = max(predecessor(x, after) for x in classes)
-    gap_before, gap_after = gap(before), gap(after)
-    fmr_before, fmr_after = error_rates(s, before)[0], error_rates(s, after)[0]
-    share = gap_before / (gap_before - gap_after)
-    rate = fmr_before + share * (fmr_after - fmr_before)
-    nearer = after if -gap_after <= gap_before else before
-    return EqualErrorRate(rate, threshold_above(nearer, classes))
-
-
-def tar_at_far(s: Sweep, far: float) -> TarAtFar | None:
-    """TAR at the largest FMR not above ``far`` (0 < far <= 1), with the FMR achieved.
-
-    Tied impostor scores are accepted together or not at all, so the FMR achieved can lie well
-    below ``far``. The threshold is the lowest with that FMR, halfway to the next score. None if a
-    class is missing or ``far`` is below 1/I: then fewer than one impostor is allowed, and the
-    FAR cannot be told from 0. Raises ValueError for a far outside (0, 1].
-    """
-    if not 0 < far <= 1:
-        raise ValueError(f"far must lie in (0, 1]; got {far}")
-    if s.one_sided:
-        return None
-    impostors, genuines = len(s.impostor), len(s.genuine)
-    # far * I rounds (0.29 * 100 < 29): what decides is the quotient that is reported.
-    allowed = min(round(far * impostors), impostors)
-    if allowed / impostors > far:
-        allowed -= 1
-    if allowed == 0:
-        return None
-    classes = (s.genuine, s.impostor)
-    lowest = float(s.impostor[-allowed - 1]) if allowed < impostors else -math.inf
-    fmr, _ = error_rates(s, lowest)
-    accepted = genuines - int(np.searchsorted(s.genuine, lowest, side="right"))
-    interval = wilson_interval(accepted, genuines)
-    if interval is None:
-        return None
-    return TarAtFar(accepted / genuines, fmr, threshold_above(lowest, classes), interval)
 
 
 def fmr_fnmr(s: Sweep) -> ErrorCurve | None:

@@ -1,12 +1,27 @@
-"""Figures as text: what `print` shows of one list of scores."""
+"""Figures as text: what `print` and tables show of one list of scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class Digits:
+    """How a number is printed: ``scale`` times it (100: percent), with so many ``decimals``."""
+
+    scale: int
+    decimals: int
+
+    def __call__(self, value: float | None) -> str:
+        """The number as text, ``-`` for None."""
+        return "-" if value is None else f"{self.scale * value:.{self.decimals}f}"
+
+
+#: A fraction as a percentage with two digits.
+percent = Digits(100, 2)
+#: A score or an area with four digits.
+cosine = Digits(1, 4)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -18,16 +33,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def percent(value: float | None) -> str:
-    """A fraction as a percentage with two digits."""
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def cosine(value: float | None) -> str:
-    """A score or an area with four digits."""
-    return "-" if value is None else f"{value:.4f}"
-
-
 def spread(mean: float, std: float) -> str:
     """Mean and standard deviation, as percentages."""
     return f"{percent(mean)} ± {percent(std)}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Both ends of an interval, as percentages."""
+    return f"[{percent(ends[0])}, {percent(ends[1])}]"

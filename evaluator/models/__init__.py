@@ -1,6 +1,6 @@
 """Model files: told by content, hashed, checked, and turned into an Embedder.
 
-`formats` tells them apart, `identity` and `digests` hash them, `options` is what a user may say,
+`formats` tells them apart, `identity` hashes them, `options` is what a user may say,
 `load` checks and loads, `export` saves the part that embeds, `input_note` reads what stands beside
 a model, `runtime` sets TensorFlow up. Each format has a room: `keras`, `onnx`, `savedmodel`,
 `tflite`; what these share stands here.

@@ -6,7 +6,6 @@ import errno
 import importlib.util
 import shutil
 import stat
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import whole_path
 from evaluator.models.graph import frozen_function
 from evaluator.models.runtime import native_messages_held
 
@@ -49,8 +49,7 @@ def put_whole(made: Path, target: Path) -> None:
 
     Raises OSError, also for what is no regular file.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:80]}.") as folder:
-        whole = Path(folder) / "model"
+    with whole_path(target) as whole:
         for source in [made, *sorted(made.rglob("*"))] if made.is_dir() else [made]:
             copy = whole / source.relative_to(made)
             mode = source.lstat().st_mode
@@ -62,7 +61,6 @@ def put_whole(made: Path, target: Path) -> None:
                 raise OSError(errno.EINVAL, "not a regular file", str(source))
         if target.is_dir():
             shutil.rmtree(target)
-        whole.replace(target)
 
 
 def _save_keras(model: Any, target: Path, _options: ExportOptions) -> None:

@@ -48,7 +48,9 @@ def model_format(path: Path) -> str | None:
             return "keras" if "config.json" in archive.namelist() else None
     if head[4:8] == b"TFL3":
         return "tflite"
-    return "onnx" if _is_onnx(head) else None
+    # ONNX has no signature; told is how its outermost message begins. What only looks like one is
+    # refused by the onnx package when it is loaded.
+    return "onnx" if _ONNX_HEAD.match(head) else None
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -56,15 +58,6 @@ def _opened(path: Path) -> BinaryIO:
         return os.fdopen(open_regular(path), "rb")
     except NotRegularError as error:
         raise ModelError(f"{path}: not a model: {error.strerror}. {EXPECTED}") from None
-
-
-def _is_onnx(head: bytes) -> bool:
-    """Whether a file of these first bytes is, or once was, an ONNX model.
-
-    ONNX has no signature; told is how its outermost message begins. What only looks like one is
-    refused by the onnx package when it is loaded.
-    """
-    return _ONNX_HEAD.match(head) is not None
 
 
 def appearance(path: Path) -> str:

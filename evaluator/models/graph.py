@@ -14,6 +14,7 @@ from evaluator.images.inputs import Forward
 from evaluator.limits import check_tensor
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.options import LoadOptions
+from evaluator.models.protos import messages
 
 # Their outputs are variables and values that are in memory already.
 _HELD = frozenset({"ReadVariableOp", "Const", "Placeholder"})
@@ -39,11 +40,12 @@ def compiled_forward(
 
     with foreign_errors(f"{path}: its forward pass cannot be built"):
         function = embed.get_concrete_function()
-    _check_tensors(path, function.graph, shape[0] or 1)
+    check_graph_tensors(path, function.graph, shape[0], held=_HELD)
     if options.engine == "openvino":
-        from evaluator.models.openvino import function_forward
+        from evaluator.models.openvino import graph_forward
 
-        return function_forward(path, function, precision=options.precision)
+        graph = frozen_function(function).graph.as_graph_def()
+        return graph_forward(path, graph, precision=options.precision)
     if options.precision == "bfloat16":
         function = _in_bfloat16(function)
 
@@ -58,15 +60,31 @@ def compiled_forward(
     return forward
 
 
-def _check_tensors(path: Path, graph: Any, batch: int) -> None:
-    """Raises ModelError for a graph that makes too large a tensor of one image, of ``batch``."""
-    for operation in graph.get_operations():
-        for tensor in operation.outputs if operation.type not in _HELD else ():
-            if tensor.shape.rank and tensor.dtype.size:
-                sizes = tensor.shape.as_list()
-                rest = sizes[1:] if sizes[0] == batch else sizes
+def check_graph_tensors(
+    path: Path, graph: Any, batch: int | None, *, held: frozenset[str] = frozenset()
+) -> None:
+    """Raises ModelError for a graph, or one that it calls, that makes too large a tensor of one
+    image.
+
+    Shapes are those that TensorFlow infers; ``batch`` is the size of a batch that is fixed, and an
+    open axis counts as one, so that what grows with the image is not counted. Operations of
+    ``held`` make none.
+    """
+    seen: set[str] = set()
+    pending = [graph]
+    while pending:
+        graph = pending.pop()
+        for operation in graph.get_operations():
+            for tensor in operation.outputs if operation.type not in held else ():
+                sizes = tensor.shape.as_list() if tensor.shape.rank else []
+                sizes = sizes[1:] if batch is not None and sizes[:1] == [batch] else sizes
                 name = f"{operation.type} {cause_of(operation.name)!r}"
-                check_tensor(path, name, rest, itemsize=tensor.dtype.size)
+                check_tensor(path, name, sizes, itemsize=tensor.dtype.size or 1)
+            for name in {each.name for each in messages(operation.node_def, "NameAttrList")} - seen:
+                seen.add(name)
+                # TensorFlow offers no other way.
+                inner = getattr(graph._get_function(name), "graph", None)
+                pending += [] if inner is None else [inner]
 
 
 def _forward_error(error: Any) -> ForwardError:
@@ -109,7 +127,14 @@ def _in_bfloat16(function: Any) -> Any:
             "--precision bfloat16: TensorFlow has no bfloat16 arithmetic on this machine for this "
             "model; use --precision float32"
         )
-    whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(optimized, name=""), [])
+    return pruned(optimized, image, embedding)
+
+
+def pruned(definition: Any, image: str, embedding: str) -> Any:
+    """The function from one tensor of a ``GraphDef`` to another."""
+    import tensorflow as tf
+
+    whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
     return whole.prune(image, embedding)
 
 

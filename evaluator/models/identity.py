@@ -11,8 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import kind_of, open_regular, read_bounded
-from evaluator.models.digests import identity_digest
+from evaluator.files import file_sha256, kind_of, open_regular, read_bounded
 from evaluator.models.input_note import NOTE_BYTES, sidecar_path
 
 # A SavedModel has five files and an asset or two; its folders are three deep.
@@ -55,7 +54,7 @@ def model_identity(path: Path) -> ModelIdentity:
     data file is missing; OSError where one cannot be read.
     """
     data = data_files(path)
-    hashes = [(name, _file_sha256(member)) for name, member in data.items()]
+    hashes = [(name, file_sha256(member)) for name, member in data.items()]
     if len(hashes) > 1:
         lines = "".join(f"{name}\0{found}\n" for name, found in hashes)
         return ModelIdentity(model_sha256(path), hashlib.sha256(lines.encode()).hexdigest())
@@ -69,11 +68,11 @@ def model_sha256(path: Path) -> str:
     Raises ModelError for a folder that holds anything but files, OSError for what cannot be read.
     """
     if not path.is_dir():
-        return _file_sha256(path)
+        return file_sha256(path)
     total = hashlib.sha256()
     for member in model_files(path):
         total.update(f"{member.relative_to(path).as_posix()}\0".encode())
-        total.update(_file_sha256(member).encode())
+        total.update(file_sha256(member).encode())
     return total.hexdigest()
 
 
@@ -94,15 +93,6 @@ def _note_digest(path: Path) -> str:
         return ""
     except OSError as error:  # said by what needs the note; --input needs none
         return type(error).__name__
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 20)
-    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-    return digest.hexdigest()
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -142,7 +132,10 @@ def _is_folder(folder: Path, member: Path, root: Path) -> bool:
     what = f"{folder}: not read: its {cause_of(member.relative_to(folder).as_posix())}"
     mode = member.lstat().st_mode
     if stat.S_ISLNK(mode):
-        target, mode = _link_target(what, member)
+        try:
+            target, mode = member.resolve(strict=True), member.stat().st_mode
+        except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+            raise ModelError(f"{what} is a link that leads nowhere; remove it") from None
         if not target.is_relative_to(root):
             raise ModelError(f"{what} is a link that leads out of the folder; put the file there")
         if stat.S_ISDIR(mode):
@@ -150,13 +143,6 @@ def _is_folder(folder: Path, member: Path, root: Path) -> bool:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ModelError(f"{what} is {kind_of(mode)}; a model holds files alone")
     return stat.S_ISDIR(mode)
-
-
-def _link_target(what: str, link: Path) -> tuple[Path, int]:
-    try:
-        return link.resolve(strict=True), link.stat().st_mode
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
-        raise ModelError(f"{what} is a link that leads nowhere; remove it") from None
 
 
 def data_files(path: Path) -> dict[str, Path]:
@@ -221,3 +207,15 @@ def data_file(path: Path, name: str) -> Path:
     if not stat.S_ISREG(mode):
         raise ModelError(f"{what} is {kind_of(mode)}, not a file")
     return member
+
+
+def identity_digest(sha256: str, data_sha256: str | None) -> str:
+    """64 hexadecimal digits that tell a model from every other one.
+
+    Of a model that is one file or folder, its ``sha256``. Of one whose weights lie beside it, the
+    SHA-256 of both digests with a space between them: an .onnx file is the same before and after
+    training where its data is not.
+    """
+    if data_sha256 is None:
+        return sha256
+    return hashlib.sha256(f"{sha256} {data_sha256}".encode()).hexdigest()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +37,7 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 _FRACTIONAL = ("float16", "float32", "float64")
 _WHOLE = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
 
-_TELEMETRY = "openvino_telemetry"
+_CI = "CI"
 
 _UNCONVERTED = re.compile(r"No conversion rule found for operations: ([\w., :-]+)")
 # Words of OpenVINO's allocator, and of C++'s.
@@ -157,51 +155,38 @@ def _compiled(
     )
 
 
-def function_forward(path: Path, function: Any, *, precision: str) -> Forward:
-    """The forward pass of a TensorFlow concrete function with one input and one output.
+def graph_forward(path: Path, graph: Any, *, precision: str) -> Forward:
+    """The forward pass of a TensorFlow GraphDef with one input and one output, and no variables.
 
-    The function's weights are shared, not copied. Raises ModelError for what OpenVINO has not;
-    ``path`` names the model in it.
+    OpenVINO reads it as a file, weights included. Raises ModelError for what OpenVINO has
+    not; ``path`` names the model in it.
     """
     check_installed()
     openvino = import_openvino()
-    with native_messages_held():
-        _allow_python_313()
-        try:
-            model = openvino.convert_model(function)
-        except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            raise _unconverted(openvino, path, error) from None
-    return _forward(openvino, path, model, precision, keep_alive=function)
-
-
-def _allow_python_313() -> None:
-    """Keeps OpenVINO's look at TensorFlow's version from failing where Python is 3.13 or newer.
-
-    It runs ``exec("del tensorflow")`` after ``exec("import tensorflow")``, which there leaves no
-    name behind in a function (PEP 667). Neither is of use: TensorFlow is imported, and stays so.
-    """
-    if sys.version_info >= (3, 13):
-        utils = importlib.import_module("openvino.frontend.tensorflow.utils")
-        vars(utils)["exec"] = lambda _: None
+    try:
+        data = graph.SerializeToString()
+    except ValueError:
+        raise ModelError(
+            f"{path}: a graph of more than 2 GB, which no file holds; leave --engine openvino out"
+        ) from None
+    return _forward(openvino, path, _read_bytes(openvino, path, data, ".pb"), precision)
 
 
 def import_openvino() -> Any:
     """The openvino package, which by itself would report each import to its maker.
 
-    ``openvino_telemetry``, a package that openvino requires, sends such events and leaves a
-    client's number in the home folder. Where it is missing, openvino takes a stub of its own that
-    does nothing; so it is kept from being imported here, installed or not.
+    It sends such events and leaves a client's number in the home folder, but not in a CI job, which
+    it knows by this variable.
     """
-    before = sys.modules.get(_TELEMETRY)
-    # None makes Python say that there is no such module.
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    before = os.environ.get(_CI)
+    os.environ[_CI] = "true"
     try:
         with native_messages_held():
             import openvino
     finally:
-        del sys.modules[_TELEMETRY]
+        del os.environ[_CI]
         if before is not None:
-            sys.modules[_TELEMETRY] = before
+            os.environ[_CI] = before
     return openvino
 
 
@@ -233,7 +218,6 @@ def _forward(
     precision: str,
     *,
     output: int = 0,
-    keep_alive: object = None,
 ) -> Forward:
     """The forward pass of an openvino.Model with one input; float32 in and out."""
     core = openvino.Core()
@@ -253,9 +237,7 @@ def _forward(
     except RuntimeError as error:
         raise _unconverted(openvino, path, error) from None
 
-    def forward(
-        batch: NDArray[np.float32], _keep_alive: object = keep_alive
-    ) -> NDArray[np.float32]:
+    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         nonlocal current
         try:
             current = compiled() if current is None else current

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 NATIVE = "native"
 
 
-ENGINES = (NATIVE, "openvino")
-
-
 @dataclass(frozen=True)
 class LoadOptions:
     """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
     ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
-    use, ``precision`` (float32 or bfloat16), ``engine``, a name of ``ENGINES``, ``custom``,
+    use, ``precision`` (float32 or bfloat16), ``engine``, one of `choices.Engine`, ``custom``,
     ``module:Class`` names of Keras layers, and ``trust``, which lets code inside the file run.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,11 +36,12 @@ def check_image_shape(path: Path, shape: Shape) -> None:
         )
 
 
-def check_one_input(path: Path, shapes: Sequence[Shape]) -> None:
-    """Raises ModelError unless there is one input and it is an image."""
+def check_one_input(path: Path, shapes: Sequence[Shape | None]) -> None:
+    """Raises ModelError unless there is one input and it is an image, as far as that is told."""
     if len(shapes) != 1:
         raise ModelError(f"{path}: the model takes {len(shapes)} inputs; expected one image")
-    check_image_shape(path, shapes[0])
+    if shapes[0] is not None:
+        check_image_shape(path, shapes[0])
 
 
 # Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
@@ -70,8 +72,7 @@ def input_spec(
     ModelError for a shape or an option that does not fit.
     """
     check_image_shape(path, shape)
-    profile, profile_notes = _profile(path, options.profile, integer=integer)
-    notes = list(profile_notes)
+    profile, notes = _profile(path, options.profile, integer=integer)
     _, first, second, third = shape
     channels_first = first in (1, 3) and third not in (1, 3)
     height, width = (second, third) if channels_first else (first, second)
@@ -84,38 +85,33 @@ def input_spec(
             )
         channels = "gray"
         notes.append("the model takes one channel: images are turned to gray")
-    if options.size is not None and not _fits((height, width), options.size):
+    asked = options.size
+    if asked and (height not in (None, asked[0]) or width not in (None, asked[1])):
         raise ModelError(
             f"{path}: the model takes images of {height}x{width}, "
-            f"not the {options.size[0]}x{options.size[1]} asked for; leave the size out"
+            f"not the {asked[0]}x{asked[1]} asked for; leave the size out"
         )
     if height is None or width is None:
-        if options.size is None:
-            chosen = (height or width or _FREE_SIZE[0], width or height or _FREE_SIZE[1])
+        chosen = (height or width or _FREE_SIZE[0], width or height or _FREE_SIZE[1])
+        if asked is None:
             notes.append(f"the model takes any image size: using {chosen[0]}x{chosen[1]}")
-        height, width = options.size or chosen
+        height, width = asked or chosen
     layout = "NCHW" if channels_first else "NHWC"
     return InputSpec(height, width, profile, channels, layout), tuple(notes)
 
 
-def _profile(path: Path, asked: str | None, *, integer: bool) -> tuple[str, tuple[str, ...]]:
+def _profile(path: Path, asked: str | None, *, integer: bool) -> tuple[str, list[str]]:
     """The profile to use, and a note where none was asked for."""
-    if not integer:
-        if asked is None:
-            return "unit", ("no --input given: assuming 'unit', RGB in [0, 1]",)
-        return asked, ()
-    if asked is None:
-        return "raw", ("its input is whole numbers: pixels 0 to 255 go in, as --input raw says",)
-    if asked != "raw":
+    if integer and asked not in (None, "raw"):
         raise ModelError(
             f"{path}: its input is whole numbers, which hold pixels 0 to 255: --input {asked} "
             "does not apply to it; use --input raw"
         )
-    return asked, ()
-
-
-def _fits(own: tuple[int | None, int | None], asked: tuple[int, int]) -> bool:
-    return all(mine in (None, other) for mine, other in zip(own, asked, strict=True))
+    if asked is not None:
+        return asked, []
+    if integer:
+        return "raw", ["its input is whole numbers: pixels 0 to 255 go in, as --input raw says"]
+    return "unit", ["no --input given: assuming 'unit', RGB in [0, 1]"]
 
 
 def chosen_output(
@@ -152,12 +148,12 @@ def flattened_shape(shape: Shape) -> tuple[tuple[int | None, ...], str | None]:
     return flat, f"its output of shape {tuple(shape)} is used as {flat}"
 
 
-def check_embedding_shape(path: Path, shape: Shape) -> None:
-    """Raises ModelError unless a shape, batch first, is one vector an image.
+def check_embedding_shape(path: Path, shape: Shape) -> tuple[str, ...]:
+    """Notes on a shape, batch first. Raises ModelError unless it is one vector an image.
 
     Axes of 1 do not matter: see ``flattened_shape``.
     """
-    flat, _ = flattened_shape(shape)
+    flat, note = flattened_shape(shape)
     if len(flat) != 2:
         raise ModelError(
             f"{path}: the model's output has shape {tuple(shape)}; expected one embedding an "
@@ -165,23 +161,46 @@ def check_embedding_shape(path: Path, shape: Shape) -> None:
         )
     if flat[1] is not None and flat[1] < 2:
         raise ModelError(f"{path}: the model's output is one number an image, not an embedding")
+    return () if note is None else (note,)
 
 
-def class_note(sign: str, size: int | None) -> str:
-    """What is said of a model that ends in classes, told by ``sign``, and is cut before them."""
-    values = "" if size is None else f", {size} values,"
+# Of a path of names: parts that say what a last layer gives.
+_CLASS_PART = re.compile(r"(logits|predictions)(_\d+)?")
+_EMBEDDING_PART = re.compile(rf"{EMBEDDING}(_\d+)?")
+
+
+def is_embedding(parts: Sequence[str]) -> bool:
+    """Whether a layer says in its name that it gives the embedding."""
+    return any(map(_EMBEDDING_PART.fullmatch, parts))
+
+
+def class_sign(own: Sequence[str], before: Sequence[str]) -> str | None:
+    """What says that a layer of these names, after one of others, gives classes."""
+    if any(map(_CLASS_PART.fullmatch, own)):
+        return "a last layer of that name"
+    if is_embedding(before) and not is_embedding(own):
+        return "a layer behind the one named embedding"
+    return None
+
+
+def class_note(sign: str, shape: Shape = ()) -> str:
+    """What is said of a model that ends in classes, told by ``sign``, and is cut before them:
+    ``shape`` is of what goes into these.
+    """
+    values = f", {shape[-1]} values," if shape and shape[-1] is not None else ""
     return (
         f"it ends in classes ({sign}): what goes into its last layer{values} is used; "
         "--output takes an output as it is"
     )
 
 
-def dense_note(name: str, size: int | None, *, inner: bool = True) -> str:
+def dense_note(name: str, shape: Shape, *, inner: bool = True) -> str:
     """What is said of a network that ends in a dense layer by which nothing says what it gives.
 
-    ``inner`` says whether ``--output`` can name a layer inside such a file.
+    ``shape`` is of its output; ``inner`` says whether ``--output`` can name a layer inside such a
+    file.
     """
-    values = "" if size is None else f" of {size} values"
+    values = f" of {shape[-1]} values" if shape and shape[-1] is not None else ""
     advice = "name the layer before it with --output" if inner else "save the network without it"
     return (
         f"its last layer, {plain_name(name)[:80]!r}{values}, is taken for the embedding; if it "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from evaluator.errors import ResultError, plain_name
 from evaluator.files import read_bounded
+from evaluator.metrics.all_figures import all_figures, shapes
+from evaluator.metrics.figure import INTERVAL, NUMBER, NUMBERS, SHARE, Each, Shape
 
 if TYPE_CHECKING:
     from evaluator.results.record import Result
@@ -166,34 +169,36 @@ def _block(keys: Mapping[str, Check]) -> Check:
     return check
 
 
-_TAR = _block(
-    {"tar": _is_share, "far": _is_share, "threshold": _is_number, "tar_ci95": _is_interval}
-)
-_FIGURES: Mapping[str, Check] = {
-    "accuracy": _or_none(_is_share),
-    "threshold": _or_none(_is_number),
-    "accuracy_ci95": _or_none(_is_interval),
-    "kfold": _or_none(
-        _block({"accuracy": _is_share, "std": _is_share, "thresholds": _list_of(_is_number)})
-    ),
-    "insightface": _or_none(
-        _block(
-            {
-                "accuracy": _is_share,
-                "std": _is_share,
-                "tar_at_far_1e-3": _or_none(
-                    _block({"tar": _is_share, "std": _is_share, "far": _is_share})
-                ),
-            }
-        )
-    ),
-    "auc": _or_none(_is_share),
-    "eer": _or_none(_is_share),
-    "eer_threshold": _or_none(_is_number),
-    "tar_at_far": _mapping_of(_or_none(_TAR)),
+_LEAVES: Mapping[str, Check] = {
+    SHARE: _is_share,
+    NUMBER: _is_number,
+    INTERVAL: _is_interval,
+    NUMBERS: _list_of(_is_number),
 }
-# Figures that are there together or not at all.
-_TOGETHER = (("accuracy", "threshold", "accuracy_ci95"), ("eer", "eer_threshold"))
+
+
+def _check_of(shape: Shape) -> Check:
+    """The check of a value of a figure; blocks inside it may be None."""
+    if isinstance(shape, str):
+        return _LEAVES[shape]
+    if isinstance(shape, Each):
+        return _mapping_of(_or_none(_check_of(shape.shape)))
+    return _block(
+        {
+            key: _check_of(each) if isinstance(each, str) else _or_none(_check_of(each))
+            for key, each in shape.items()
+        }
+    )
+
+
+@functools.cache
+def _figure_checks() -> Mapping[str, Check]:
+    """The check of each field of a result's figures."""
+    return {
+        field: _check_of(shape) if isinstance(shape, Each) else _or_none(_check_of(shape))
+        for field, shape in shapes().items()
+    }
+
 
 _NON_FINITE: Mapping[str, Check] = {
     "count": is_count,
@@ -253,12 +258,15 @@ def _wrong_figures(status: str, figures: object) -> str | None:
         return None if figures is None else f"figures that do not belong to status {status!r}"
     if not isinstance(figures, dict):
         return f"figures that do not belong to status {status!r}"
-    wrong = _wrong_key("figures: ", figures, _FIGURES)
-    if wrong:
-        return wrong
-    for names in _TOGETHER:
-        missing = [name for name in names if figures[name] is None]
-        if missing and len(missing) < len(names):
+    checks = _figure_checks()
+    for figure in all_figures().values():
+        if not figure.in_every_result and figures.keys().isdisjoint(figure.shape):
+            continue
+        wrong = _wrong_key("figures: ", figures, {field: checks[field] for field in figure.shape})
+        if wrong:
+            return wrong
+        missing = [field for field in figure.shape if figures[field] is None]
+        if missing and len(missing) < len(figure.shape):
             return f"figures: {missing[0]} is missing beside the others"
     return None
 

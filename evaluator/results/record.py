@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluator.models.digests import identity_digest
+from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
-
-    Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 SCHEMA = 1
@@ -112,11 +111,14 @@ class Scores:
     people: NDArray[np.int64] | None = None
 
 
-def people_ends(scores: Scores, pairs: NDArray[np.int64]) -> Ends | None:
-    """The numbers of the people on either side of these pairs; None where they are not known."""
-    if scores.people is None:
-        return None
-    return scores.people[0::2][pairs], scores.people[1::2][pairs]
+def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
+    """What stands for the SHA-256 of a bin where pairs have no images: they are known by what they
+    are called and by their labels (pairs,), so that all who scored one list share it.
+    """
+    import numpy as np
+
+    head = f"pairs {name} {len(genuine)} ".encode()
+    return hashlib.sha256(head + np.packbits(genuine).tobytes()).hexdigest()
 
 
 def make_result(

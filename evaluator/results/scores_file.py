@@ -1,4 +1,4 @@
-"""The HDF5 file of scores beside a result: written, and read as something a stranger may have made.
+"""HDF5 files of scores and of a bin's facts: written, and read as what a stranger may have made.
 
 HDF5 files can name data of other files, and a kilobyte of them can declare gigabytes. So links,
 types, shapes and storage are looked at before anything is read.
@@ -7,7 +7,8 @@ types, shapes and storage are looked at before anything is read.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -29,11 +30,23 @@ _NO_QUESTION = 1 << 26
 # What is squared and added up must not overflow; scores from elsewhere have any scale.
 LARGEST_SCORE = 1e100
 
-# Kinds of NumPy type, by name of the dataset, as in `np.dtype.kind`.
-_KINDS = {"scores": "f", "genuine": "biu", "images": "iu", "people": "iu"}
+# Kinds of NumPy type, by name of the dataset, as in `np.dtype.kind`; whole numbers where not said.
+_KINDS = {"scores": "f", "genuine": "biu"}
 
 
-def scores_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+@dataclass(frozen=True)
+class Layout:
+    """How many values each dataset of a kind of file has, and which may be missing; ``what`` the
+    file is in messages, and what to do where it is damaged.
+    """
+
+    lengths: Mapping[str, int]
+    optional: Collection[str]
+    what: str
+    cure: str
+
+
+def hdf5_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """The file's bytes for these datasets; the same bytes for the same values."""
     buffer = io.BytesIO()
     # libver and track_times: equal scores give equal bytes.
@@ -59,58 +72,66 @@ def check_values(
         raise ResultError(f"{path}: scores beyond {LARGEST_SCORE:g}; scale them, and store again")
 
 
-def scores_arrays(path: Path, data: bytes, pairs: int) -> dict[str, NDArray[np.generic]]:
-    """``scores``, ``genuine``, ``images`` and, where they are known, ``people`` of so many pairs.
+def scores_layout(pairs: int) -> Layout:
+    """The datasets of a scores file; ``people`` are in those from before facts of bins."""
+    lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
+    return Layout(lengths, {"people"}, "scores", "use --fresh")
+
+
+def hdf5_arrays(path: Path, data: bytes, layout: Layout) -> dict[str, NDArray[np.generic]]:
+    """The datasets of a layout, without optional ones that are not there.
 
     ``data`` are the bytes of the file at ``path``, which messages name. Raises ResultError for
     datasets that are missing, damaged, of another shape, or not wholly in the file.
     """
-    lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            names = [name for name in lengths if name != "people" or name in file]
-            return {name: _values(path, file, name, lengths[name]) for name in names}
+            names = [
+                name
+                for name in layout.lengths
+                if not (name in layout.optional and name not in file)
+            ]
+            return {name: _values(path, file, name, layout) for name in names}
     except ResultError:
         raise
     except BAD_HDF5 as error:
-        raise ResultError(f"{path}: damaged scores ({cause_of(error)}); use --fresh") from None
+        raise _damaged(path, layout, cause_of(error)) from None
 
 
-def _values(path: Path, file: h5py.File, name: str, length: int) -> NDArray[np.generic]:
+def _damaged(path: Path, layout: Layout, why: str) -> ResultError:
+    return ResultError(f"{path}: damaged {layout.what} ({why}); {layout.cure}")
+
+
+def _values(path: Path, file: h5py.File, name: str, layout: Layout) -> NDArray[np.generic]:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise ResultError(f"{path}: damaged scores (no {name!r} of its own); use --fresh")
+        raise _damaged(path, layout, f"no {name!r} of its own")
     stored = file[name]
     if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
-        raise ResultError(f"{path}: damaged scores ({name!r} is no array of its own); use --fresh")
-    if stored.shape != (length,):
+        raise _damaged(path, layout, f"{name!r} is no array of its own")
+    if stored.shape != (layout.lengths[name],):
         raise ResultError(
-            f"{path}: the scores do not belong to the result beside them: {length} values of"
-            f" {name!r} expected; use --fresh"
+            f"{path}: the {layout.what} do not belong to the result: {layout.lengths[name]} values"
+            f" of {name!r} expected; {layout.cure}"
         )
-    if stored.dtype.kind not in _KINDS[name] or stored.dtype.itemsize > 8:
-        raise ResultError(f"{path}: damaged scores ({name!r} has another type); use --fresh")
-    _check_storage(path, name, stored)
+    if stored.dtype.kind not in _KINDS.get(name, "iu") or stored.dtype.itemsize > 8:
+        raise _damaged(path, layout, f"{name!r} has another type")
+    if not _is_stored(stored):
+        held = stored.id.get_storage_size()
+        raise _damaged(path, layout, f"{name!r} declares {stored.nbytes} bytes and has {held}")
     _check_memory(path, name, stored.nbytes)
     values: NDArray[np.generic] = stored[:]
     return values
 
 
-def _check_storage(path: Path, name: str, stored: h5py.Dataset) -> None:
-    """Refuses values that the stored bytes cannot hold: reading would allocate them all."""
+def _is_stored(stored: h5py.Dataset) -> bool:
+    """Whether the stored bytes can hold the values: reading would allocate them all."""
     settings = stored.id.get_create_plist()
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     held = stored.id.get_storage_size()
     most = held * _MOST_UNPACKED + _ROUNDING if filters else held
     chunk = int(np.prod(stored.chunks or (0,))) * stored.dtype.itemsize
-    if (
-        filters not in ([], [_GZIP])
-        or not stored.nbytes <= most
-        or chunk > max(most, stored.nbytes)
-    ):
-        raise ResultError(
-            f"{path}: damaged scores ({name!r} declares {stored.nbytes} bytes and has {held});"
-            " use --fresh"
-        )
+    right = filters in ([], [_GZIP])
+    return right and stored.nbytes <= most and chunk <= max(most, stored.nbytes)
 
 
 def _check_memory(path: Path, name: str, size: int) -> None:

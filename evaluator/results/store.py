@@ -6,7 +6,6 @@ What reads and lists results imports neither NumPy nor h5py; what touches scores
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.errors import ResultError, cause_of
-from evaluator.files import alone_in, read_bounded, remove_leftovers, remove_own
+from evaluator.files import (
+    alone_in,
+    read_bounded,
+    remove_leftovers,
+    remove_own,
+    temporaries_of,
+    write_whole,
+)
 from evaluator.results.check import json_object, plain, shown, wrong_part
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 from evaluator.results.record import (
@@ -39,48 +45,6 @@ _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
 
-def result_path(
-    folder: Path,
-    *,
-    model: tuple[str, str],
-    bin: tuple[str, str],
-    settings: Settings,
-    profile: str,
-    channels: str,
-    output: str | None = None,
-    size: tuple[int, int] | None = None,
-) -> Path:
-    """Where the result of a model and bin with these settings stands.
-
-    ``model`` is (name, identity), ``bin`` (name, SHA-256).
-    ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
-    ``.json``: two settings of one model and bin are two results.
-    """
-    default = Settings()
-    named = [profile] if profile != "unit" else []
-    named += ["bgr"] if channels == "bgr" else []
-    named += [f"size-{size[0]}x{size[1]}"] if size is not None else []
-    named += [f"output-{_file_name(output)}"] if output is not None else []
-    named += [f"flip-{settings.flip}"] if settings.flip != default.flip else []
-    named += [
-        value
-        for value, usual in (
-            (settings.decoder, default.decoder),
-            (settings.precision, default.precision),
-            (settings.engine, default.engine),
-        )
-        if value != usual
-    ]
-    named += [f"nan-{settings.nan}"] if settings.nan != default.nan else []
-    stem = ".".join([f"{_file_name(bin[0])}-{bin[1][:8]}", *named])
-    return folder / f"{_file_name(model[0])}-{model[1][:8]}" / f"{stem}.json"
-
-
-def _file_name(name: str) -> str:
-    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"
-
-
 def check_writable(folder: Path) -> None:
     """Makes the folder of results if it is missing. Raises OSError if it cannot be written to."""
     import tempfile
@@ -95,24 +59,29 @@ def check_writable(folder: Path) -> None:
 def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     """Stores a result and its scores; returns it with the name of its scores file.
 
-    Each file is written under a temporary name and renamed, the JSON last. The scores file's name
-    is new at every call: a reader never sees half a file, and of two writers one's result stands
-    with that one's scores, never a mixture. What killed writers left in the folder is removed when
-    it is an hour old. Raises OSError, which names the file.
+    Who is on the bin's images is stored once for all results on it (``bin_facts``). Each file is
+    written under a temporary name and renamed, the JSON last. The scores file's name is new at
+    every call: a reader never sees half a file, and of two writers one's result stands with that
+    one's scores, never a mixture. What killed writers left in the folder is removed when it is an
+    hour old. Raises OSError, which names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = None
     if scores is not None:
         import secrets
 
+        if scores.people is not None:
+            from evaluator.results.bin_facts import keep_people
+
+            keep_people(path.parent.parent, result.bin, scores.people)
         # Never a name used before: another writer may be about to remove that one as outdated.
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
-        write_atomically(path.with_name(name), _scores_bytes(scores))
+        write_whole(path.with_name(name), _scores_bytes(scores))
     stored = replace(result, scores=name)
     data = (json.dumps(to_dict(stored), indent=2, allow_nan=False) + "\n").encode()
     with alone_in(path.parent):
         before = _stored_scores_name(path)
-        write_atomically(path, data)
+        write_whole(path, data)
     if before is not None and before != name:
         remove_own(path.with_name(before), own_scores(path))
     remove_leftovers(path.parent, own_leftovers(path, name), now=path.stat().st_mtime)
@@ -130,16 +99,15 @@ def _stored_scores_name(path: Path) -> str | None:
 def _scores_bytes(scores: Scores) -> bytes:
     import numpy as np
 
-    from evaluator.results.scores_file import scores_bytes
+    from evaluator.results.scores_file import hdf5_bytes
 
-    arrays: dict[str, NDArray[np.generic]] = {
-        "scores": scores.scores,
-        "genuine": scores.genuine.astype(np.uint8),
-        "images": scores.images.astype(np.int64),
-    }
-    if scores.people is not None:
-        arrays["people"] = scores.people.astype(np.int64)
-    return scores_bytes(arrays)
+    return hdf5_bytes(
+        {
+            "scores": scores.scores,
+            "genuine": scores.genuine.astype(np.uint8),
+            "images": scores.images.astype(np.int64),
+        }
+    )
 
 
 def own_scores(path: Path) -> re.Pattern[str]:
@@ -152,32 +120,11 @@ def own_leftovers(path: Path, scores: str | None) -> re.Pattern[str]:
     but ``scores``, the one that it has now.
     """
     kept = "" if scores is None else f"(?!{re.escape(scores)}$)"
-    # Temporary names are mkstemp's: a dot, the beginning of the file's name, a dot and eight signs.
     json_name, stem = re.escape(path.name[:80]), re.escape(path.stem[:80])
-    temporary = rf"\.({json_name}|{stem}(\.[0-9a-f]{{0,12}}(\.h?5?)?)?)\.[a-z0-9_]{{8}}"
+    own = rf"{json_name}|{stem}(?:\.[0-9a-f]{{0,12}}(?:\.h?5?)?)?"
+    # Those of earlier versions end in a dot and eight signs.
+    temporary = rf"{temporaries_of(own)}|\.(?:{own})\.[a-z0-9_]{{8}}"
     return re.compile(f"{temporary}|{kept}{own_scores(path).pattern}")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all. Raises OSError, which names it."""
-    import tempfile
-
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp lets only the owner read
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        # A write that fails, on a full disk say, knows no name of its own.
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_result(path: Path) -> Result:
@@ -216,10 +163,15 @@ def load_result(path: Path) -> Result:
 
 
 def load_scores(path: Path, result: Result) -> Scores:
-    """The scores beside the result stored at ``path``. Raises ResultError, or OSError."""
+    """The scores beside the result stored at ``path``, with the people of its bin as they are
+    known now, whenever it was measured (``bin_facts.known_people``).
+
+    Raises ResultError, BinError for a pairs file beside the bin that is not of its pairs, OSError.
+    """
     import numpy as np
 
-    from evaluator.results.scores_file import check_values, scores_arrays
+    from evaluator.results.bin_facts import known_people
+    from evaluator.results.scores_file import check_values, hdf5_arrays, scores_layout
 
     name = result.scores
     if name is None or own_scores(path).fullmatch(name) is None:
@@ -235,14 +187,17 @@ def load_scores(path: Path, result: Result) -> Scores:
         ) from None
     except OSError as error:
         raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
-    arrays = scores_arrays(file_path, data, result.bin.pairs)
-    people = arrays.get("people")
+    arrays = hdf5_arrays(file_path, data, scores_layout(result.bin.pairs))
     check_values(file_path, arrays["scores"], arrays["genuine"], genuine=result.bin.genuine)
+    genuine = arrays["genuine"].astype(np.bool_)
+    people = known_people(path.parent.parent, result.bin, genuine)
+    if people is None and "people" in arrays:
+        people = arrays["people"].astype(np.int64)
     return Scores(
         scores=arrays["scores"].astype(np.float64),
-        genuine=arrays["genuine"].astype(np.bool_),
+        genuine=genuine,
         images=arrays["images"].astype(np.int64),
-        people=None if people is None else people.astype(np.int64),
+        people=people,
     )
 
 

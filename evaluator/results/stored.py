@@ -1,25 +1,23 @@
-"""Stored results: reading a folder of them, and finding those of one model."""
+"""A folder of stored results, read: all of it, or no more than one model's."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from evaluator.errors import ResultError
-from evaluator.results.record import Result, Settings, reading_problem
-from evaluator.results.store import load_result, result_path
+from evaluator.results.measured import folders_of_name
+from evaluator.results.record import Result, reading_problem
+from evaluator.results.store import load_result
 
 # What the figures of results that were made elsewhere carry where ours carry settings.
 UNKNOWN = "unknown"
-
-_HASH = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Store:
-    """The results under a folder in name order, and a line for each file that is none.
+    """The results under a folder in name order, and each file that is none with what it is.
 
     ``outdated`` are whole results whose models were read by other rules than today's: they are
     no answers any more (``evaluator.results.reading_rules``).
     """
 
     results: tuple[Stored, ...]
-    damaged: tuple[str, ...]
+    unreadable: tuple[tuple[Path, str], ...]
     outdated: tuple[Stored, ...] = ()
 
     def where(self, wanted: Callable[[Result], bool]) -> Store:
@@ -56,6 +54,11 @@ class Store:
         return not self.results and not self.outdated
 
     @property
+    def damaged(self) -> tuple[str, ...]:
+        """A line for each file that is no result."""
+        return tuple(line for _, line in self.unreadable)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """A line for each file that is passed over, and why."""
         return (*self.damaged, *map(outdated_line, self.outdated))
@@ -65,44 +68,6 @@ def outdated_line(stored: Stored) -> str:
     """What is said of a result that other reading rules measured."""
     result = stored.result
     return f"{result.model.name} on {result.bin.name}: {reading_problem(result)}"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a model was measured with; two variants of one model are two rows of a table."""
-
-    flip: str
-    decoder: str
-    precision: str
-    range: str
-    channels: str
-    engine: str
-
-    def words(self) -> str:
-        """What is not the default, as "flip sum, bfloat16"; "" where everything is."""
-        if self.flip == UNKNOWN:
-            return ""
-        named = [f"flip {self.flip}"] if self.flip != "none" else []
-        named += [f"input {self.range}"] if self.range != "unit" else []
-        named += [self.channels] if self.channels not in ("rgb", "gray") else []
-        named += [f"decoder {self.decoder}"] if self.decoder != "accurate" else []
-        named += [self.precision] if self.precision != "float32" else []
-        named += [self.engine] if self.engine != "native" else []
-        return ", ".join(named)
-
-
-def variant_of(result: Result) -> Variant:
-    """The variant that a result is of."""
-    settings, given = result.settings, result.model.input
-    return Variant(
-        flip=settings.flip,
-        decoder=settings.decoder,
-        precision=settings.precision,
-        range=str(given.get("range", UNKNOWN)),
-        channels=str(given.get("channels", UNKNOWN)),
-        # Results from elsewhere state none.
-        engine=UNKNOWN if settings.flip == UNKNOWN else settings.engine,
-    )
 
 
 def read_store(folder: Path) -> Store:
@@ -117,10 +82,7 @@ def read_folder(folder: Path) -> Store:
 
 def results_named(folder: Path, name: str) -> Store:
     """The results of all models of that name; reads only the folders that can hold them."""
-    prefix = result_path(
-        folder, model=(name, ""), bin=("", ""), settings=Settings(), profile="unit", channels="rgb"
-    ).parent.name
-    folders = [path for path in _folders(folder) if path.name[:-8] == prefix]
+    folders = folders_of_name(_folders(folder), name)
     return _read(_results_in(folders)).where(lambda result: result.model.name == name)
 
 
@@ -140,40 +102,7 @@ def results_of_file(folder: Path, sha256: str) -> Store:
     these models alone, and so left out.
     """
     found = read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
-    return replace(found, damaged=())
-
-
-def is_hash_prefix(value: str) -> bool:
-    """Whether a value can be meant as the beginning of a SHA-256: 4 hexadecimal digits or more."""
-    return _HASH.fullmatch(value) is not None
-
-
-def stored_model_names(folder: Path) -> list[str]:
-    """Names of the models that have a folder in the store, as the folders spell them."""
-    return list(dict.fromkeys(path.name.rpartition("-")[0] for path in _folders(folder)))
-
-
-def latest(results: Iterable[Stored]) -> dict[str, Stored]:
-    """One result a bin, by the bin's SHA-256: a whole one before a non-finite one, then the newest.
-
-    Equal bins may be stored under two names, and a result under ``--nan fail`` and ``drop``.
-    """
-    found: dict[str, Stored] = {}
-    for stored in sorted(results, key=lambda each: each.result.created):
-        known = found.get(stored.result.bin.sha256)
-        if known is None or stored.result.status == "ok" or known.result.status != "ok":
-            found[stored.result.bin.sha256] = stored
-    return found
-
-
-def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Key -> label for (key, name) with SHA-256 keys: the name, with eight digits of the key where
-    another key has the same name.
-    """
-    keys_of: dict[str, set[str]] = {}
-    for key, name in named:
-        keys_of.setdefault(name, set()).add(key)
-    return {key: f"{name} ({key[:8]})" if len(keys_of[name]) > 1 else name for key, name in named}
+    return replace(found, unreadable=())
 
 
 def is_there(path: Path) -> bool:
@@ -231,7 +160,7 @@ def _read(paths: Iterable[Path]) -> Store:
         try:
             stored = Stored(path, load_result(path))
         except ResultError as error:
-            damaged.append(str(error))
+            damaged.append((path, str(error)))
         except FileNotFoundError:
             continue  # another process replaced or removed it since the folder was listed
         else:

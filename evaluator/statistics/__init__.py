@@ -1,5 +1,6 @@
 """How much of a difference is noise: tests, resampling, and the comparison of two models.
 
-`comparison` is two models over bins, `pair_tests` McNemar, DeLong and Holm, `separability` the same
-in closed form for rankings; `resampling`, `threshold_luck` and `significance` are what they use.
+`duels` compares models two by two on the bins they share, `comparison` two lists of scores, and
+`separability` all models of a ranking in closed form; `pair_tests` has McNemar, DeLong and Holm;
+`resampling` and `threshold_luck` are what they use.
 """

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.statistics.pair_tests import (
+    SIGNIFICANCE,
     AucComparison,
     delong_test,
     holm_p_values,
     mcnemar_p_value,
+    student_p_values,
 )
 from evaluator.statistics.resampling import (
     Method,
@@ -25,9 +27,12 @@ from evaluator.statistics.resampling import (
     percentile_interval,
     percentile_p_value,
 )
-from evaluator.statistics.significance import CRITICAL, POWER_MARGIN, SIGNIFICANCE
-from evaluator.statistics.student_t import two_sided_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
+
+# Normal quantiles of 0.975, for a test at 5 % two-sided, and of 0.8: a difference counts as
+# showable when 80 % of repetitions would find it.
+CRITICAL = 1.959963984540054
+POWER_MARGIN = 0.8416212335729143
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -114,7 +119,7 @@ def compare_pairs(
             f"got shapes {labels.shape}, {right_a.shape} and {right_b.shape}"
         )
     auc = delong_test(scores_a, scores_b, labels)
-    sharing = _sharing(images, identities)
+    sharing = pairs_sharing(images, identities)
     luck = threshold_luck(scores_a, scores_b, labels, swaps=swaps, seed=seed)
     differences = right_a.astype(np.int64) - right_b
     bootstrap = bootstrap_difference(
@@ -212,7 +217,21 @@ def verdict(
     )
 
 
-def _sharing(images: Ends | None, identities: Ends | None) -> Sharing | None:
+def verdict_among(compared: Comparison | Overall, names: tuple[str, str], p_value: float) -> str:
+    """`verdict` by a p-value that is corrected for other tests, and what the correction cost."""
+    words = verdict(compared, name_a=names[0], name_b=names[1], p_value=p_value)
+    if compared.p_value < SIGNIFICANCE <= p_value:
+        words += f" (p {p_text(compared.p_value)} alone, {p_text(p_value)} among all tests)"
+    return words
+
+
+def p_text(value: float) -> str:
+    """A p-value for readers: three digits, and never 0."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def pairs_sharing(images: Ends | None, identities: Ends | None) -> Sharing | None:
+    """How pairs hang together: by people where they are known, else by images, else None."""
     if identities is not None:
         return pair_sharing(*identities, unit="person")
     return pair_sharing(*images) if images is not None else None
@@ -238,7 +257,7 @@ def _auc_p_value(auc: AucComparison, sharing: Sharing | None) -> float:
         return auc.p_value
     variance = auc.variance * design_effect(auc.contributions, sharing)
     freedom = max(1.0, sharing.effective_nodes - 1) if sharing.method == "dyads" else math.inf
-    return float(two_sided_p_values(auc.difference / math.sqrt(variance), freedom))
+    return float(student_p_values(auc.difference / math.sqrt(variance), freedom))
 
 
 def _detectable_difference(discordant: int, pairs: int, factor: float) -> float:

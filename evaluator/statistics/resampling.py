@@ -30,8 +30,6 @@ Method = Literal["pairs", "clusters", "dyads"]
 
 # Below this many clusters of equal size, drawing clusters rejects a true null too often.
 MINIMUM_CLUSTERS = 50.0
-# A block of weights holds at most this many numbers, whatever the number of pairs.
-BLOCK_WEIGHTS = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,43 +186,6 @@ def bootstrap_difference(
         widening = wanted * freedom / generator.chisquare(freedom, replicates)
     drawn = estimate + (drawn - estimate) * np.sqrt(widening)
     return Bootstrap(sign * estimate, sign * drawn, method, effect)
-
-
-def bootstrap_means(
-    contributions: npt.ArrayLike,
-    *,
-    cluster: IntArray | None = None,
-    replicates: int = 10_000,
-    seed: int = 0,
-) -> FloatArray:
-    """Bootstrap replicates, shape (replicates, figures), of the means of any contributions.
-
-    ``contributions`` has shape (pairs, figures); ``cluster`` numbers from 0 the cluster of each
-    pair, else pairs are drawn. Weights are drawn in blocks of bounded memory and applied as matrix
-    products. A figure that is no mean (an AUC) goes in by its per-pair contributions.
-    """
-    values = np.asarray(contributions, dtype=np.float64)
-    if values.ndim != 2 or not len(values) or (cluster is not None and len(cluster) != len(values)):
-        raise ValueError(f"contributions must have shape (pairs, figures); got {values.shape}")
-    _check_draws(len(values), None, replicates)
-    groups = np.arange(len(values)) if cluster is None else cluster
-    sizes = np.bincount(groups)
-    groups = (np.cumsum(sizes > 0) - 1)[groups]
-    sizes = sizes[sizes > 0]
-    columns = [np.bincount(groups, weights=figure) for figure in values.T]
-    sums = np.column_stack([*columns, sizes.astype(np.float64)])
-    units = len(sizes)
-    generator = np.random.default_rng(seed)
-    means = np.empty((replicates, values.shape[1]))
-    block = max(1, BLOCK_WEIGHTS // units)
-    for start in range(0, replicates, block):
-        rows = min(block, replicates - start)
-        drawn = generator.integers(units, size=(rows, units), dtype=np.int32)
-        drawn += (np.arange(rows, dtype=np.int32) * units)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-        totals = weights.astype(np.float64) @ sums
-        means[start : start + rows] = totals[:, :-1] / totals[:, -1:]
-    return means
 
 
 def percentile_interval(

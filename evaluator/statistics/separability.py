@@ -11,22 +11,19 @@ up to the noise of its draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.protocols import kfold
-from evaluator.metrics.sweep import best_accuracy, eer, sweep
+from evaluator.metrics.figure import Influence
 from evaluator.results.record import Scores
-from evaluator.statistics.pair_tests import delong_test, holm_p_values
+from evaluator.statistics.pair_tests import holm_p_values, student_p_values
 from evaluator.statistics.resampling import Sharing
-from evaluator.statistics.student_t import two_sided_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 _FEW_ROWS = 50
 # The luck of fitted thresholds is sampled on neighbours in the ranking, whose order is in question.
@@ -35,102 +32,13 @@ _LUCK_SWAPS = 120
 
 
 @dataclass(frozen=True, eq=False)
-class Influence:
-    """What each pair adds to the error of a figure.
-
-    ``contributions`` (pairs,) sum to 0, and are 0 for a pair without a score; ``decision`` is what
-    one more wrong decision would change, 0 for a figure without decisions.
-    """
-
-    contributions: FloatArray
-    decision: float
-
-
-@dataclass(frozen=True, eq=False)
 class Differences:
     """Variance of the difference of every two models' figures on a bin, and its t distribution's
-    degrees of freedom (inf: normal).
+    degrees of freedom (inf: normal), one for all or each couple's own.
     """
 
     variances: FloatArray
-    freedom: float
-
-
-def accuracy_influence(scores: FloatArray, genuine: BoolArray, *, held_out: bool) -> Influence:
-    """Of an accuracy: decisions at the best threshold, or at those of the other folds.
-
-    To first order a fitted threshold moves no accuracy, since it stands at a maximum; what remains
-    is `threshold_luck.py`. Where there are no ten folds, the best threshold decides.
-    """
-    folds = kfold(scores, genuine) if held_out else None
-    if folds is not None:
-        correct = folds.correct
-    else:
-        best = best_accuracy(sweep(scores, genuine))
-        threshold = best.threshold if best else 0.0
-        correct = (scores > threshold) == genuine
-    return Influence((correct - correct.mean()) / len(correct), 1 / len(correct))
-
-
-def auc_influence(scores: FloatArray, genuine: BoolArray) -> Influence:
-    """Of the area under the ROC curve: DeLong's placements, against a model that is constant."""
-    test = delong_test(scores, np.zeros(len(scores)), genuine)
-    return Influence(np.zeros(len(scores)) if test is None else test.contributions, 0.0)
-
-
-def eer_influence(scores: FloatArray, genuine: BoolArray) -> Influence:
-    """Of the equal error rate: FMR and FNMR errors, weighted by how fast the other one moves.
-
-    Where FMR = FNMR at t, with densities f (impostor) and g (genuine) at t, the error of the rate
-    is (g dFMR + f dFNMR) / (f + g). The densities are taken from the scores nearest to t.
-    """
-    found = eer(sweep(scores, genuine))
-    if found is None:
-        return Influence(np.zeros(len(scores)), 0.0)
-    genuines, impostors = int(genuine.sum()), int((~genuine).sum())
-    distance = np.abs(scores - found.threshold)
-    nearest = min(len(scores), max(20, math.isqrt(len(scores))))
-    near = distance <= np.partition(distance, nearest - 1)[nearest - 1]
-    f, g = (near & ~genuine).sum() / impostors, (near & genuine).sum() / genuines
-    weight = g / (f + g)
-    accepted = scores > found.threshold
-    contributions = np.empty(len(scores))
-    false_accepts, false_rejects = accepted[~genuine], ~accepted[genuine]
-    contributions[~genuine] = weight * (false_accepts - false_accepts.mean()) / impostors
-    contributions[genuine] = (1 - weight) * (false_rejects - false_rejects.mean()) / genuines
-    return Influence(contributions, math.hypot(weight / impostors, (1 - weight) / genuines))
-
-
-def tar_influence(scores: FloatArray, genuine: BoolArray, *, far: float) -> Influence:
-    """Of TAR at a FAR: the errors of TAR, and those of FAR times the slope of the ROC curve there.
-
-    The slope is taken between 1.5 standard deviations below and above the allowed false accepts.
-    """
-    genuines, impostors = int(genuine.sum()), int((~genuine).sum())
-    if not genuines or not impostors:
-        return Influence(np.zeros(len(scores)), 0.0)
-    descending = np.sort(scores[~genuine])[::-1]
-    allowed = min(impostors - 1, math.floor(far * impostors + 1e-9))
-    accepted = scores > descending[allowed]
-    reach = 1 + math.ceil(1.5 * math.sqrt(allowed))
-    high, low = max(0, allowed - reach), min(impostors - 1, allowed + reach)
-    own = scores[genuine]
-    between = ((own > descending[low]) & (own <= descending[high])).mean()
-    slope = between * impostors / max(1, low - high)
-    contributions = np.empty(len(scores))
-    true_accepts, false_accepts = accepted[genuine], accepted[~genuine]
-    contributions[genuine] = (true_accepts - true_accepts.mean()) / genuines
-    contributions[~genuine] = -slope * (false_accepts - false_accepts.mean()) / impostors
-    return Influence(contributions, math.hypot(1 / genuines, slope / impostors))
-
-
-#: The functions of scores and labels that a figure names.
-INFLUENCES: Mapping[str, Callable[..., Influence]] = {
-    "accuracy": accuracy_influence,
-    "auc": auc_influence,
-    "eer": eer_influence,
-    "tar": tar_influence,
-}
+    freedom: float | FloatArray
 
 
 def neighbours_luck(scores: Sequence[Scores]) -> float:
@@ -178,17 +86,21 @@ def differences_on_bin(
     return Differences((independent + more) * (effect + luck - 1), freedom)
 
 
-def corrected_p_values(means: FloatArray, bins: Sequence[Differences]) -> FloatArray:
-    """Two-sided p-values (models, models) of equal means over bins, by Holm over all couples.
+def corrected_p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
+    """Two-sided p-values (models, models) of equal figures, by Holm over all couples.
 
-    ``means`` (models,) are the figures, averaged over the bins, which count as independent. The
-    diagonal is 1, as are couples whose difference has no variance to be judged by.
+    ``gaps`` (models, models) are the differences of the figures, averaged over the bins, which
+    count as independent. The diagonal is 1, as are couples whose difference has no variance, or no
+    finite one, to be judged by.
     """
     variance = np.sum([each.variances for each in bins], axis=0) / len(bins) ** 2
-    gap = np.abs(means[:, None] - means[None, :])
+    gap = np.abs(gaps)
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
-    p = two_sided_p_values(z, min(each.freedom for each in bins))
-    rows, columns = np.triu_indices(len(means), 1)
+    freedom = np.min([np.broadcast_to(each.freedom, gap.shape) for each in bins], axis=0)
+    p = np.ones_like(z)
+    for each in np.unique(freedom):
+        p[freedom == each] = student_p_values(z[freedom == each], float(each))
+    rows, columns = np.triu_indices(len(gap), 1)
     corrected = np.ones_like(p)
     corrected[rows, columns] = holm_p_values(p[rows, columns])
     symmetric: FloatArray = np.minimum(corrected, corrected.T)

@@ -107,7 +107,8 @@ def test_rows_come_back_from_their_json() -> None:
     code = """
 import contextlib, io
 from argparse import Namespace
-from rows import finish, rows_from_json
+from rows import rows_from_json
+from table import finish
 rows = [row(2.5, 2), row(1, None, detail='a "quoted" | one')]
 with contextlib.redirect_stdout(io.StringIO()) as text:
     finish(rows, Namespace(json=True))

@@ -1,8 +1,10 @@
 """The figures block: its keys, its nulls, and its numbers against independent ones."""
 
 import dataclasses
+import importlib
 import json
 import math
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.metrics import figures as home
+from evaluator.metrics.all_figures import (
+    NAMES,
+    Figures,
+    all_figures,
+    figure_named,
+    figures,
+    to_json,
+)
 from evaluator.metrics.protocols import seed300
 
 FARS = ["0.1", "0.01", "0.001", "0.0001"]
@@ -49,6 +59,7 @@ def test_json_has_exactly_the_keys_of_the_contract() -> None:
         "eer",
         "eer_threshold",
         "tar_at_far",
+        "d_prime",
     ]
     assert list(block["kfold"]) == ["accuracy", "std", "thresholds"]
     assert list(block["insightface"]) == ["accuracy", "std", "tar_at_far_1e-3"]
@@ -135,6 +146,50 @@ def test_no_figure_is_ever_nan_and_accuracy_is_never_below_seed300(
     assert (found.accuracy is None) == (limited is None)
     if found.accuracy is not None and limited is not None:
         assert found.accuracy >= limited.accuracy
+
+
+def test_every_file_of_a_figure_is_in_the_list_by_its_names() -> None:
+    files = [each.name for each in pkgutil.iter_modules(home.__path__)]
+    modules = [importlib.import_module(f"{home.__name__}.{file}") for file in files]
+    named = [figure.name for module in modules for figure in module.FIGURES]
+    assert sorted(named) == sorted(NAMES)
+    assert [each.name for each in all_figures().values()] == list(NAMES)
+
+
+def test_every_figure_reads_from_its_json_what_it_computed() -> None:
+    stored = to_json(random_figures(40_000)[2])
+    for figure in all_figures().values():
+        value = figure.read(stored)
+        assert value is not None, figure.name
+        assert figure.line_of(stored).startswith(figure.digits(value))
+        assert figure.read(dict.fromkeys(stored)) is figure.read(None) is figure.read({}) is None
+        assert figure.cell_of({}) == figure.line_of({}) == "-"
+
+
+def test_every_interval_holds_its_figure_and_is_as_wide_as_its_influence_says() -> None:
+    scores, genuine, found = random_figures(40_000)
+    stored = to_json(found)
+    for figure in all_figures().values():
+        value, interval = figure.read(stored), figure.interval_of(stored, scores, genuine)
+        assert value is not None
+        assert interval is not None
+        assert interval[0] < value < interval[1]
+        own = dataclasses.replace(figure, interval=None).interval_of(stored, scores, genuine)
+        assert own is not None
+        wider = (own[1] - own[0]) / (interval[1] - interval[0])
+        if "@" in figure.name:  # whose own interval leaves out that its threshold is an estimate
+            assert wider > 0.95
+        elif figure.name == "eer":  # whose own is one of half the pairs
+            assert 0.6 < wider < 0.8
+        else:
+            assert wider == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("tar@0.001", "tar@1e-3"), ("tar@1E-1", "tar@1e-1"), ("d-prime", "d-prime")]
+)
+def test_a_figure_is_found_by_its_name_and_a_far_by_its_value(given: str, name: str) -> None:
+    assert figure_named("--metric", given).name == name
 
 
 def test_every_field_of_figures_is_in_the_json() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hdf5_bins import write_hdf5_bin
 from PIL import Image
 
 from evaluator.bins.containers import MARKER, container_kind
@@ -26,13 +27,12 @@ def _png(level: int) -> bytes:
 A, B, C = _png(1), _png(2), _png(3)
 IMAGES = [A, B, A, C, B, B]
 LABELS = [True, False, True]
-SUFFIXES = (".npz", ".h5", ".hdf5")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".hdf5"])
 def test_a_container_gives_the_images_and_labels_back(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    write_bin(path, IMAGES, LABELS)
+    (write_bin if suffix == ".npz" else write_hdf5_bin)(path, IMAGES, LABELS)
     read = read_bin(path)
     assert list(read.images) == IMAGES
     assert read.images[0] is read.images[2]
@@ -43,11 +43,17 @@ def test_a_container_gives_the_images_and_labels_back(tmp_path: Path, suffix: st
     assert model_format(path) is None
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_same_pairs_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    write_bin(tmp_path / f"a{suffix}", IMAGES, LABELS)
-    write_bin(tmp_path / f"b{suffix}", list(IMAGES), np.array(LABELS))
-    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+@pytest.mark.parametrize("name", ["a.h5", "a.HDF5"])
+def test_hdf5_is_not_written_and_npz_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BinError, match=f"{name}: .* no longer written as HDF5; name it .npz"):
+        write_bin(tmp_path / name, IMAGES, LABELS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_pairs_give_the_same_bytes(tmp_path: Path) -> None:
+    write_bin(tmp_path / "a.npz", IMAGES, LABELS)
+    write_bin(tmp_path / "b.npz", list(IMAGES), np.array(LABELS))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
 def test_numpy_reads_the_npz_without_pickle(tmp_path: Path) -> None:
@@ -58,14 +64,6 @@ def test_numpy_reads_the_npz_without_pickle(tmp_path: Path) -> None:
         assert arrays["genuine"].tolist() == [1, 0, 1]
         assert len(offsets) == 4  # three distinct images
     assert slots == IMAGES
-
-
-def test_h5py_reads_the_hdf5(tmp_path: Path) -> None:
-    write_bin(tmp_path / "a.h5", IMAGES, LABELS)
-    with h5py.File(tmp_path / "a.h5", "r") as file:
-        data, offsets = file["data"][:].tobytes(), file["offsets"][:]
-        assert [data[offsets[i] : offsets[i + 1]] for i in file["slots"][:]] == IMAGES
-        assert file["genuine"][:].tolist() == [1, 0, 1]
 
 
 def test_what_numpy_itself_saves_is_read(tmp_path: Path) -> None:
@@ -172,7 +170,7 @@ def test_an_hdf5_array_without_storage_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_hdf5_link_to_another_file_is_refused(tmp_path: Path) -> None:
-    write_bin(tmp_path / "other.h5", IMAGES, LABELS)
+    write_hdf5_bin(tmp_path / "other.h5", IMAGES, LABELS)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs[MARKER] = 1
         file["data"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/data")

@@ -14,11 +14,9 @@ from evaluator.errors import InputError
 from evaluator.images.decode import (
     MAX_PIXELS,
     DecodeError,
-    ImageHeader,
     _plain_jpeg,
     decode_image,
     image_format,
-    image_header,
 )
 
 FORMATS = ["JPEG", "PNG", "BMP", "WebP", "GIF"]
@@ -186,7 +184,6 @@ def test_exif_orientation_is_applied(kind: str, orientation: int, order: str) ->
     data = encoded(PIXELS, kind, exif=b"Exif\0\0" + block)
     expected = turned(decode_image(encoded(PIXELS, kind)), orientation)
     np.testing.assert_array_equal(decode_image(data), expected)
-    assert image_header(data) == ImageHeader(kind, expected.shape[1], expected.shape[0])
 
 
 @pytest.mark.parametrize(
@@ -242,18 +239,15 @@ def test_shrinking_looks_at_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_header_tells_format_and_size(kind: str) -> None:
+def test_the_header_tells_the_format(kind: str) -> None:
     data = encoded(PIXELS, kind)
     assert image_format(data) == kind
-    assert image_header(data) == ImageHeader(kind, 7, 5)
 
 
-def test_the_header_needs_no_pixels(faces: list[bytes]) -> None:
+def test_a_header_alone_is_no_image(faces: list[bytes]) -> None:
     for data in faces[:20]:
-        start = data[: data.index(b"\xff\xda") + 20]
-        assert image_header(start) == ImageHeader("JPEG", 112, 112)
         with pytest.raises(DecodeError):
-            decode_image(start)
+            decode_image(data[: data.index(b"\xff\xda") + 20])
 
 
 # ---- What is refused -----------------------------------------------------------------------------
@@ -263,9 +257,8 @@ def test_the_header_needs_no_pixels(faces: list[bytes]) -> None:
     "data", [b"", b"text", b"\x00" * 50, b"P6 2 2 255 ", b"II*\0", b"%PDF-1.4"]
 )
 def test_bytes_that_are_no_image_say_how_they_start(data: bytes) -> None:
-    for function in (decode_image, image_header):
-        with pytest.raises(DecodeError, match=r"no JPEG, PNG.*(starts with|empty)"):
-            function(data)
+    with pytest.raises(DecodeError, match=r"no JPEG, PNG.*(starts with|empty)"):
+        decode_image(data)
     assert image_format(data) is None
 
 
@@ -303,9 +296,8 @@ def test_a_declared_bomb_is_refused_before_its_pixels_and_without_a_warning(
     kind: str, side: int
 ) -> None:
     data = declaring(kind, side, side)
-    for function in (decode_image, image_header):
-        with pytest.raises(DecodeError, match=f"{side} x {side} pixels, more than the 64 million"):
-            function(data)
+    with pytest.raises(DecodeError, match=f"{side} x {side} pixels, more than the 64 million"):
+        decode_image(data)
 
 
 @pytest.mark.parametrize("side", [8001, 9500, 12_000, 16_000])
@@ -314,14 +306,14 @@ def test_a_gif_whose_first_image_exceeds_its_screen_is_refused_too(side: int) ->
     place = whole.index(b",\0\0\0\0\x07\0\x05\0")
     data = whole[: place + 5] + struct.pack("<HH", side, side) + whole[place + 9 :]
     assert data[6:10] == struct.pack("<HH", 7, 5)
-    for function in (decode_image, image_header):
-        with pytest.raises(DecodeError, match=f"{side} x {side} pixels, more than"):
-            function(data)
+    with pytest.raises(DecodeError, match=f"{side} x {side} pixels, more than"):
+        decode_image(data)
 
 
 def test_the_limit_is_on_pixels_and_not_on_bytes() -> None:
-    assert image_header(declaring("BMP", 8000, 8000)) == ImageHeader("BMP", 8000, 8000)
     assert MAX_PIXELS == 8000 * 8000
+    with pytest.raises(DecodeError, match="cut BMP"):
+        decode_image(declaring("BMP", 8000, 8000))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -347,11 +339,10 @@ def test_damaged_bytes_are_pixels_or_a_decode_error(kind: str) -> None:
         damaged = bytearray(whole)
         for place in random.integers(0, len(whole), 3):
             damaged[place] = random.integers(256)
-        for function in (decode_image, image_header):
-            try:
-                function(bytes(damaged))
-            except DecodeError as error:
-                assert "\n" not in str(error)  # noqa: PT017
+        try:
+            decode_image(bytes(damaged))
+        except DecodeError as error:
+            assert "\n" not in str(error)  # noqa: PT017
 
 
 # ---- Other decoders, threads ---------------------------------------------------------------------

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from evaluator.metrics.figures.auc import auc
+from evaluator.metrics.figures.eer import eer
+from evaluator.metrics.figures.tar_at_far import TarAtFar, tar_at_far
 from evaluator.metrics.sweep import (
     Sweep,
-    TarAtFar,
-    auc,
     best_accuracy,
-    eer,
     error_rates,
     fmr_fnmr,
     sweep,
-    tar_at_far,
     threshold_above,
 )
 

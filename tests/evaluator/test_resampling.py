@@ -7,7 +7,6 @@ from scipy.sparse.csgraph import connected_components
 
 from evaluator.statistics.resampling import (
     bootstrap_difference,
-    bootstrap_means,
     design_effect,
     pair_sharing,
     percentile_interval,
@@ -107,19 +106,6 @@ def test_cluster_bootstrap_is_the_bootstrap_of_whole_clusters():
     assert np.mean(drawn) == pytest.approx(np.mean(rows), abs=0.1 * np.std(rows))
 
 
-@pytest.mark.parametrize("clustered", [False, True])
-def test_weights_in_blocks_give_the_standard_error(monkeypatch, clustered):
-    monkeypatch.setattr("evaluator.statistics.resampling.BLOCK_WEIGHTS", 7000)
-    generator = np.random.default_rng(0)
-    values = generator.normal(size=(600, 2)).cumsum(axis=1)
-    cluster = np.arange(600) // 3 if clustered else None
-    drawn = bootstrap_means(values, cluster=cluster, replicates=4000)
-    assert drawn.shape == (4000, 2)
-    units = values.reshape(200, 3, 2).mean(axis=1) if clustered else values
-    assert drawn.std(axis=0) == pytest.approx(units.std(axis=0) / np.sqrt(len(units)), rel=0.05)
-    assert drawn.mean(axis=0) == pytest.approx(values.mean(axis=0), abs=0.01)
-
-
 def test_the_same_seed_gives_the_same_replicates_and_another_does_not():
     values = discordant(30, 20, 600)
     first = bootstrap_difference(values, seed=4).replicates
@@ -190,8 +176,6 @@ def test_what_does_not_fit_is_refused():
         pair_sharing([0], [1, 2])
     with pytest.raises(ValueError, match="too few"):
         percentile_interval(np.zeros(100), confidence=0.999)
-    with pytest.raises(ValueError, match=r"\(pairs, figures\)"):
-        bootstrap_means([1.0, 2.0])
 
 
 @pytest.mark.parametrize(("images", "pairs"), [(1, 1), (4, 2), (50, 30), (400, 300), (3000, 9000)])

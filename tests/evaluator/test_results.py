@@ -20,12 +20,12 @@ from evaluator.errors import ResultError
 from evaluator.images.inputs import InputSpec
 from evaluator.measure.evaluation import Measurement
 from evaluator.metrics.all_figures import figures
+from evaluator.results.measured import Measured
 from evaluator.results.record import Result, Scores, Settings, make_result, to_dict
 from evaluator.results.store import (
     check_writable,
     load_result,
     load_scores,
-    result_path,
     save_result,
     stored_results,
 )
@@ -108,7 +108,8 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
     assert (
         list(found["figures"])
         == (
-            "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far"
+            "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far "
+            "d_prime"
         ).split()
     )
     assert list(found["figures"]["kfold"]) == ["accuracy", "std", "thresholds"]
@@ -152,12 +153,9 @@ def path_of(**changes: object) -> Path:
     values: dict[str, object] = {
         "model": ("arc", "a" * 64),
         "bin": ("lfw", "b" * 64),
-        "settings": Settings(),
-        "profile": "unit",
-        "channels": "rgb",
         **changes,
     }
-    return result_path(Path("results"), **values)  # type: ignore[arg-type]
+    return Measured(**values).path_in(Path("results"))  # type: ignore[arg-type]
 
 
 def test_the_usual_settings_have_the_documented_path() -> None:
@@ -188,14 +186,13 @@ def test_every_setting_has_a_path_of_its_own() -> None:
     "name", ["../../etc/x", "/etc/x", "..", ".", "", ".hidden", "a\nb", "é" * 90, "x" * 5000]
 )
 def test_no_name_leaves_the_folder_or_is_too_long(tmp_path: Path, name: str) -> None:
-    path = result_path(
-        tmp_path,
-        model=(name, "a" * 64),
-        bin=(name, "b" * 64),
-        settings=Settings("sum", "fast", "bfloat16", "drop"),
+    path = Measured(
+        (name, "a" * 64),
+        (name, "b" * 64),
+        Settings("sum", "fast", "bfloat16", "drop"),
         profile="insightface",
         channels="bgr",
-    )
+    ).path_in(tmp_path)
     save_result(path, *made())
     assert [found.resolve() for found in stored_results(tmp_path)] == [path.resolve()]
     assert path.resolve().parents[1] == tmp_path.resolve()

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -8,12 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from evaluator.metrics.figures.auc import delong_variance
 from evaluator.metrics.intervals import clopper_pearson_interval, wilson_interval
+from evaluator.statistics.comparison import CRITICAL, POWER_MARGIN
 from evaluator.statistics.pair_tests import (
     delong_test,
-    delong_variance,
     holm_p_values,
     mcnemar_p_value,
+    student_p_values,
 )
 
 COUNTS = [(0, 1), (1, 1), (0, 30), (30, 30), (3, 3000), (2990, 3000), (5990, 6000), (7, 20)]
@@ -205,3 +208,38 @@ def test_labels_of_0_and_1_count_as_labels():
     assert delong_variance([0.9, 0.1, 0.5], [1, 0, 0]) == delong_variance(
         [0.9, 0.1, 0.5], [True, False, False]
     )
+
+
+T_VALUES = np.concatenate([np.linspace(0, 40, 801), np.logspace(-8, 3, 200)])
+
+
+@pytest.mark.parametrize("freedom", [1.7, 5, 29, 99.9, 100, 333.3, 1000, 1e4, 1e6, 1e9, math.inf])
+def test_students_p_values_are_scipys(freedom):
+    found = student_p_values(T_VALUES, freedom)
+    expected = 2 * stats.t.sf(T_VALUES, freedom)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+    far = expected > 1e-30
+    np.testing.assert_allclose(found[far], expected[far], rtol=1e-6)
+
+
+def test_students_p_values_of_two_degrees_are_their_closed_form():
+    closed = 1 - T_VALUES / np.sqrt(2 + T_VALUES**2)
+    np.testing.assert_allclose(student_p_values(T_VALUES, 2), closed, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("freedom", [3, 300, math.inf])
+def test_students_p_values_keep_shapes_signs_and_ends(freedom):
+    assert student_p_values(-2.0, freedom) == student_p_values(2.0, freedom)
+    assert student_p_values([[0, math.inf]], freedom).tolist() == [[1, 0]]
+    assert student_p_values([], freedom).shape == (0,)
+
+
+@pytest.mark.parametrize("freedom", [0, -1, math.nan])
+def test_students_p_values_refuse_no_freedom(freedom):
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        student_p_values(1.0, freedom)
+
+
+def test_the_quantiles_written_out_are_scipys():
+    assert pytest.approx(stats.norm.ppf(0.975), abs=1e-15) == CRITICAL
+    assert pytest.approx(stats.norm.ppf(0.8), abs=1e-15) == POWER_MARGIN

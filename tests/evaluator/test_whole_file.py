@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 
 import pytest
 
-from evaluator.files import whole_file
+from evaluator.files import TEMPORARY, temporaries_of, whole_file, whole_path, write_whole
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -71,3 +72,47 @@ def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught, whole_file(path):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(path)
+
+
+def test_names_that_no_user_gave_are_replaced_and_nothing_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_bytes(b"kept")
+    link, pipe = tmp_path / "link.txt", tmp_path / "pipe"
+    link.symlink_to("real.txt")
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        write_whole(path, "é")
+        assert path.is_file()
+        assert not path.is_symlink()
+        assert path.read_bytes() == "é".encode()
+    assert (tmp_path / "real.txt").read_bytes() == b"kept"
+
+
+def test_what_writes_by_name_gets_a_name_of_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    with whole_path(path) as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".keras")
+        temporary.write_bytes(b"one")
+    assert path.read_bytes() == b"one"
+
+    def half_a_folder() -> None:
+        with whole_path(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            (temporary / "half").write_bytes(b"half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        half_a_folder()
+    with pytest.raises(FileNotFoundError) as caught, whole_path(path):
+        pass  # nothing was written
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "n" * 100 + ".json", "folder", "last.npz"])
+def test_temporary_names_are_known_as_such(tmp_path: Path, name: str) -> None:
+    with whole_path(tmp_path / name) as temporary:
+        assert TEMPORARY.fullmatch(temporary.name)
+        assert re.fullmatch(temporaries_of(re.escape(name[:80])), temporary.name)
+        assert not re.fullmatch(temporaries_of("b|a"), temporary.name)
+        temporary.write_bytes(b"")
+    assert not TEMPORARY.fullmatch(name)

@@ -214,7 +214,8 @@ def test_a_training_whose_start_was_killed_begins_again(tmp_path: Path) -> None:
 
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "data.json").write_text("{}")
-    (tmp_path / "models.yaml.partial").write_text("mod")
+    for name in ("models.yaml.partial", ".models.yaml.0123abcd.part.yaml"):
+        (tmp_path / name).write_text("mod")
     check_new_run(tmp_path)
     (tmp_path / "notes.txt").write_text("not a run's")
     with pytest.raises(RunError, match="it is no run"):
@@ -226,7 +227,9 @@ def test_leftovers_of_a_killed_training_are_removed_by_the_next(tmp_path: Path) 
 
     (tmp_path / "checkpoints").mkdir()
     dead = [".4711.basic_model.keras", ".4711.curves.png", "checkpoints/.last.npz.abcd_123",
-            "checkpoints/.best.npz.4711"]  # fmt: skip
+            "checkpoints/.best.npz.4711", "data.json.partial", ".centers.npy.0123abcd.part",
+            ".basic_model.keras.0123abcd.part.keras", "checkpoints/.last.npz.0123abcd.part.npz"
+            ]  # fmt: skip
     kept = ["models.yaml", ".git", "log.csv", "checkpoints/last.npz", "checkpoints/best.npz"]
     for name in (*dead, *kept):
         (tmp_path / name).write_text("")

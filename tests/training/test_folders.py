@@ -310,7 +310,7 @@ SLOW_RUN = """
 import sys, time
 from pathlib import Path
 from training.data.sources.faces import open_faces
-from training.data.{module} import {function}
+from training.data.convert.{module} import {function}
 def step(count):
     print("step", flush=True)
     time.sleep(0.005)

@@ -23,7 +23,6 @@ from training.data.sources.records import (
     _first_bare,
     image_labels,
     image_record,
-    iter_images,
     open_records,
     person_ranges,
     range_record,
@@ -153,7 +152,9 @@ def test_every_payload_of_mxnets_file_is_what_the_restated_reader_finds(shared: 
         assert record.image == payload[24 + 4 * flag :]
         if flag == 0:
             assert record.labels == (label,)
-    assert [bytes(r.image) for r in iter_images(records)] == [p[24:] for p in payloads[1:733]]
+    assert [bytes(read_image(records, n).image) for n in range(732)] == [
+        p[24:] for p in payloads[1:733]
+    ]
 
 
 def test_a_missing_index_is_rebuilt_as_mxnet_wrote_it(shared: Path, tmp_path: Path) -> None:
@@ -206,7 +207,8 @@ def test_keys_without_gaps_are_not_assumed(tmp_path: Path) -> None:
     path = written(tmp_path, labelled(0, 1), labelled(0, 2), index=False)
     path.with_suffix(".idx").write_text("900\t60\n17\t0\n")
     records = open_records(path)
-    assert [(r.key, r.labels) for r in iter_images(records)] == [(17, (1.0,)), (900, (2.0,))]
+    read = [read_image(records, number) for number in range(2)]
+    assert [(r.key, r.labels) for r in read] == [(17, (1.0,)), (900, (2.0,))]
 
 
 @pytest.mark.parametrize(
@@ -320,11 +322,15 @@ def test_beyond_float32_the_images_are_told_from_people_by_their_size() -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from training.data.sources.records import image_labels, iter_images, open_records
+from training.data.sources.faces import open_faces
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-records = open_records(Path(sys.argv[1]))
-image_labels(records)
-assert sum(len(record.image) for record in iter_images(records)) > 250e6
+faces = open_faces(Path(sys.argv[1]), min_people=1)
+total = 0
+for number in range(len(faces)):
+    total += len(faces.read(number))
+    if number % 1000 == 0:
+        faces.release()
+assert total > 250e6
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings
-from evaluator.results.store import result_path, save_result
+from evaluator.results.store import save_result
 
 
 def sha(text: str) -> str:
@@ -80,14 +81,9 @@ def store(
         versions={},
         created="2026-01-01T00:00:00+00:00",
     )
-    path = result_path(
-        folder,
-        model=(model, result.model.sha256),
-        bin=(bin, result.bin.sha256),
-        settings=settings,
-        profile=profile,
-        channels="rgb",
-    )
+    path = Measured(
+        (model, result.model.sha256), (bin, result.bin.sha256), settings, profile
+    ).path_in(folder)
     save_result(path, result, Scores(scores, genuine, images) if finite else None)
     return path
 

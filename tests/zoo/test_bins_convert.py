@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faces import write_people
+from hdf5_bins import write_hdf5_bin
 from samples import Zoo, face, png, save_dense, write_pairs
 
 from evaluator.bins.pairs_file import read_pairs_csv, read_people
@@ -17,12 +18,23 @@ A, B, C, D = (png(face(person, 0)) for person in range(4))
 TORN = A[: len(A) // 2]
 
 
-@pytest.mark.parametrize("suffix", ["npz", "h5", "hdf5"])
-def test_there_and_back_gives_the_same_file(zoo: Zoo, tmp_path: Path, suffix: str) -> None:
+def test_there_and_back_gives_the_same_file(zoo: Zoo, tmp_path: Path) -> None:
     write_pairs(tmp_path / "a.bin")
-    assert zoo("bins", "convert", "a.bin", f"b.{suffix}").out == f"b.{suffix}: 60 pairs\n"
-    assert zoo("bins", "convert", f"b.{suffix}", "c.bin").code == 0
+    assert zoo("bins", "convert", "a.bin", "b.npz").out == "b.npz: 60 pairs\n"
+    assert zoo("bins", "convert", "b.npz", "c.bin").code == 0
     assert (tmp_path / "c.bin").read_bytes() == (tmp_path / "a.bin").read_bytes()
+
+
+def test_hdf5_is_read_and_no_longer_written(zoo: Zoo, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a.bin")
+    made = read_bin(tmp_path / "a.bin")
+    write_hdf5_bin(tmp_path / "b.h5", made.images, made.genuine)
+    assert zoo("bins", "convert", "b.h5", "c.bin").code == 0
+    assert (tmp_path / "c.bin").read_bytes() == (tmp_path / "a.bin").read_bytes()
+    done = zoo("bins", "convert", "a.bin", "d.h5")
+    assert (done.code, len(done.error_lines)) == (2, 1)
+    assert "d.h5: bins are no longer written as HDF5; name it .npz" in done.err
+    assert not (tmp_path / "d.h5").exists()
 
 
 def test_pythons_own_pickle_reads_what_a_python_2_bin_became(zoo: Zoo, tmp_path: Path) -> None:
@@ -90,7 +102,7 @@ def test_a_bin_of_nothing_but_damage_is_refused(zoo: Zoo, tmp_path: Path) -> Non
 def test_the_pairs_file_goes_along(zoo: Zoo, tmp_path: Path) -> None:
     root = write_people(tmp_path / "f", {f"p{i}": 3 for i in range(20)})
     zoo("bins", "make", "a.bin", root)
-    zoo("bins", "convert", "a.bin", "b.h5")
+    zoo("bins", "convert", "a.bin", "b.npz")
     assert (tmp_path / "b.pairs.csv").read_bytes() == (tmp_path / "a.pairs.csv").read_bytes()
     made = read_bin(tmp_path / "a.bin")
     broken = [TORN, *made.images[1:]]
@@ -133,9 +145,9 @@ def test_a_container_is_evaluated_as_its_bin_and_never_taken_for_a_model(
 ) -> None:
     import json
 
-    write_pairs(tmp_path / "a.bin")
+    made = read_bin(write_pairs(tmp_path / "a.bin"))
+    write_hdf5_bin(tmp_path / "b.h5", made.images, made.genuine)
     save_dense(tmp_path / "m.keras")
-    zoo("bins", "convert", "a.bin", "b.h5")
     zoo("bins", "convert", "a.bin", "c.npz")
     done = zoo("eval", "m.keras", "--bins", "a.bin", "b.h5", "c.npz", "--json", "-")
     assert done.code == 0, done.err

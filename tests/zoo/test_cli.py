@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from samples import Zoo
 
+from evaluator import choices
 from evaluator.errors import InputError
+from evaluator.images.inputs import CHANNELS, PROFILES
+from evaluator.models.export import SUFFIXES
 from zoo import cli
+from zoo.commands.export import export
+from zoo.commands.leaderboard import leaderboard
+from zoo.results.leaderboard_text import TEXTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +56,12 @@ def test_many_values_become_one_option_each(typed: str, spread: str) -> None:
         (["eval", "m.h5", "--bins", ","], "--bins: names no bin"),
         (["eval", "m.h5", "--batch-size", "0"], "--batch-size"),
         (["eval", "m.h5", "--batch-size", "many"], "--batch-size"),
+        (["eval", "m.h5", "--input", "uni"], "unknown --input 'uni': expected one of unit, symm"),
+        (["eval", "m.h5", "--input", "uni"], "raw; did you mean 'unit'? (see zoo eval --help)"),
+        (["eval", "m.h5", "--flip", "it's"], 'unknown --flip "it\'s": expected one of none, sum'),
+        (["compare", "a", "b", "--channels", ""], "unknown --channels '': expected one of rgb"),
+        (["bins", "fetch", "lfv"], "unknown NAME 'lfv': expected one of lfw, olivetti; did"),
+        (["data", "pack", "a", "b", "--to", "c"], "unknown --to 'c': expected one of rec, tfr"),
         (["show"], "Missing argument 'ENTRY'"),
         (["show", "ark"], "did you mean 'arc'?"),
         (["list", "too", "many"], "unexpected extra argument"),
@@ -167,3 +181,13 @@ def test_a_reader_that_leaves_early_is_no_crash(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "Broken pipe" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_what_options_take_is_what_there_is() -> None:
+    def taken(command: Callable[..., None], option: str) -> tuple[str, ...]:
+        return get_args(get_type_hints(command)[option])
+
+    assert get_args(choices.Profile) == tuple(PROFILES)
+    assert get_args(choices.Channels) == CHANNELS
+    assert taken(leaderboard, "format") == ("table", *TEXTS)
+    assert taken(export, "to") == tuple(SUFFIXES)

@@ -12,6 +12,7 @@ import pytest
 from samples import Zoo, write_pairs
 from stores import three_models
 
+from evaluator.metrics.all_figures import NAMES
 from zoo import cli
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,9 @@ def completed(folder: Path, line: str) -> list[str]:
         ("zoo train arc --run runs/", ["runs/first"]),
         ("zoo compare al", ["alpha"]),
         ("zoo leaderboard --models alpha b", ["beta"]),
+        ("zoo leaderboard --bins l", ["lfw"]),
         ("zoo leaderboard --format m", ["markdown"]),
+        ("zoo leaderboard --metric ", list(NAMES)),
     ],
 )
 def test_the_shell_completes_what_is_there(shop: Path, line: str, offered: list[str]) -> None:
@@ -99,11 +102,20 @@ def test_zsh_and_fish_are_told_what_a_name_is(shop: Path) -> None:
     assert fish.stdout == "lfw\tdatasets/lfw.bin\n"
 
 
-def test_completion_imports_nothing_heavy(shop: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "offered", "imported"),
+    [
+        (["zoo", "eval", "arc", "--bins", ""], ["lfw", "agedb"], ["numpy"]),
+        (["zoo", "leaderboard", "--metric", "d"], ["d-prime"], []),
+    ],
+)
+def test_completion_imports_nothing_heavy(
+    shop: Path, words: list[str], offered: list[str], imported: list[str]
+) -> None:
     probe = (
         "import sys, atexit\n"
         "atexit.register(lambda: print(*sorted({n.partition('.')[0] for n in sys.modules} & "
-        "{'tensorflow', 'keras', 'scipy', 'sklearn'}), file=sys.stderr))\n"
+        "{'tensorflow', 'keras', 'scipy', 'sklearn', 'numpy'}), file=sys.stderr))\n"
         "from zoo.cli import run\nrun([])\n"
     )
     done = subprocess.run(
@@ -112,16 +124,16 @@ def test_completion_imports_nothing_heavy(shop: Path) -> None:
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "COMP_WORDS": "zoo\neval\narc\n--bins\n",
-            "COMP_CWORD": "4",
+            "COMP_WORDS": "\n".join(words),
+            "COMP_CWORD": str(len(words) - 1),
             "_ZOO_COMPLETE": "complete_bash",
         },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == ["lfw", "agedb"]
-    assert done.stderr.split() == []
+    assert done.stdout.splitlines() == offered
+    assert done.stderr.split() == imported
 
 
 @pytest.mark.parametrize("place", ["before", "behind"])

@@ -209,7 +209,7 @@ def test_two_settings_of_one_model_are_compared_by_their_files(zoo: Zoo) -> None
     one = store(RESULTS, "a", cosines(400, noise=0.5, seed=1))
     two = store(RESULTS, "a", cosines(400, noise=0.5, seed=2), settings=with_flip("sum"))
     (duel,) = compared(zoo, one, two)
-    assert (duel["a"]["label"], duel["b"]["label"]) == ("a (default)", "a (flip sum)")
+    assert (duel["a"]["label"], duel["b"]["label"]) == ("a", "a (flip sum)")
 
 
 def test_models_are_found_by_hash_prefix_and_folder(zoo: Zoo) -> None:

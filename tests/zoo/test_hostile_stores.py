@@ -17,11 +17,11 @@ from samples import Zoo
 from stores import cosines, labels, store
 
 from evaluator.errors import ResultError
+from evaluator.metrics.all_figures import figure_named
 from evaluator.results.store import load_result, load_scores
 from evaluator.results.stored import read_store
 from zoo.report.page import render_report
 from zoo.report.selection import select
-from zoo.results.figure_choice import figure_named
 from zoo.results.leaderboard import build_leaderboard
 from zoo.results.leaderboard_text import TEXTS, plain_leaderboard
 
@@ -81,7 +81,7 @@ def everything_reads(folder: Path) -> tuple[str, list[str]]:
     selection = select(folder)
     page = render_report(selection, title="t", faces=False)
     assert "good" in page
-    board = build_leaderboard(read_store(folder), figure_named("kfold"), entries={})
+    board = build_leaderboard(read_store(folder), figure_named("--metric", "kfold"), entries={})
     for text in TEXTS.values():
         assert "good" in text(board)
     lines = [*(each.reason for each in selection.left_out), *board.damaged]

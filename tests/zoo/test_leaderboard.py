@@ -18,16 +18,11 @@ from samples import Zoo
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels, sha, store, three_models, with_flip
 
-from evaluator.metrics.sweep import eer, sweep, tar_at_far
+from evaluator.metrics.figure import Influence
+from evaluator.metrics.figures import auc, eer, tar_at_far
+from evaluator.metrics.sweep import sweep
 from evaluator.statistics.resampling import design_effect, pair_sharing
-from evaluator.statistics.separability import (
-    Influence,
-    auc_influence,
-    corrected_p_values,
-    differences_on_bin,
-    eer_influence,
-    tar_influence,
-)
+from evaluator.statistics.separability import corrected_p_values, differences_on_bin
 
 RESULTS = Path("results")
 REGISTRY = """
@@ -73,7 +68,9 @@ def test_a_lower_equal_error_rate_is_better(zoo: Zoo) -> None:
     assert [row["rank"] for row in board["rows"]] == [1, 1, 3]
 
 
-@pytest.mark.parametrize("metric", ["kfold", "accuracy", "insightface", "auc", "eer", "tar@1e-1"])
+@pytest.mark.parametrize(
+    "metric", ["kfold", "accuracy", "insightface", "auc", "eer", "tar@1e-1", "d-prime"]
+)
 def test_copies_of_one_model_share_a_rank_and_a_worse_one_does_not(zoo: Zoo, metric: str) -> None:
     three_models(RESULTS)
     rows = ranked(zoo, "--metric", metric)["rows"]
@@ -309,19 +306,19 @@ def noisy_scores(generator: np.random.Generator, pairs: int) -> list[NDArray[np.
 
 
 def the_eer(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
-    found = eer(sweep(scores, genuine))
+    found = eer.eer(sweep(scores, genuine))
     assert found is not None
     return found.rate
 
 
 def the_tar(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
-    found = tar_at_far(sweep(scores, genuine), 0.05)
+    found = tar_at_far.tar_at_far(sweep(scores, genuine), 0.05)
     assert found is not None
     return found.tar
 
 
 def tar_influence_5(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> Influence:
-    return tar_influence(scores, genuine, far=0.05)
+    return tar_at_far.influence(scores, genuine, far=0.05)
 
 
 FigureOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
@@ -331,8 +328,8 @@ InfluenceOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], Influence]
 @pytest.mark.parametrize(
     ("influence", "figure"),
     [
-        (auc_influence, lambda scores, genuine: roc_auc_score(genuine, scores)),
-        (eer_influence, the_eer),
+        (auc.influence, lambda scores, genuine: roc_auc_score(genuine, scores)),
+        (eer.influence, the_eer),
         (tar_influence_5, the_tar),
     ],
 )
@@ -375,7 +372,7 @@ def test_p_values_are_two_sided_normal_and_corrected_by_holm() -> None:
     p = 2 * norm.sf(np.array([5.0, 6.0, 1.0]) / np.sqrt(5.0))
     order = [1, 0, 2]
     holm = np.maximum.accumulate(p[order] * [3, 2, 1])
-    found = corrected_p_values(means, bins)
+    found = corrected_p_values(means[:, None] - means[None, :], bins)
     assert [found[0, 2], found[0, 1], found[1, 2]] == pytest.approx(holm)
     assert np.array_equal(found, found.T)
 
@@ -389,10 +386,11 @@ def test_equal_models_are_rarely_told_apart_by_tar(far: float) -> None:
         scores = noisy_scores(generator, 4000)
         tars = []
         for each in scores:
-            found = tar_at_far(sweep(each, genuine), far)
+            found = tar_at_far.tar_at_far(sweep(each, genuine), far)
             assert found is not None
             tars.append(found.tar)
-        both = [tar_influence(each, genuine, far=far) for each in scores]
+        both = [tar_at_far.influence(each, genuine, far=far) for each in scores]
         differences = differences_on_bin(both, None, 1.0)
-        rejected += int(corrected_p_values(np.array(tars), [differences])[0, 1] < 0.05)
+        gaps = np.subtract.outer(tars, tars)
+        rejected += int(corrected_p_values(gaps, [differences])[0, 1] < 0.05)
     assert 0.015 < rejected / 600 < 0.075

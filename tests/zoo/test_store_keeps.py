@@ -84,10 +84,13 @@ def test_only_leftovers_of_this_very_result_are_removed(tmp_path: Path) -> None:
         f"other-00000000.{'a' * 12}.h5",
         f"{stem}.raw.{'a' * 12}.h5",
         f".{stem}.json.short",
+        ".notes.json.0123abcd.part.json",
         f"{stem}.{'g' * 12}.h5",
     ]
     gone = [
         f".{stem}.json.abcdefgh",
+        f".{stem}.json.0123abcd.part.json",
+        f".{stem}.{'a' * 12}.h5.0123abcd.part.h5",
         f".{stem}.{'a' * 12}.h5.a_b_c_d1",
         f"{stem}.{'a' * 12}.h5",
     ]
@@ -108,8 +111,9 @@ def test_a_long_name_is_found_again_among_leftovers(tmp_path: Path) -> None:
         path = store(tmp_path, "a", cosines(40, noise=1, seed=1), bin=name)
         scores = f"{path.stem}.{'a' * 12}.h5"
         for each in (path.name, scores):
-            left = path.with_name(f".{each[:80]}.abcdefgh")
-            left.write_text("")
-            os.utime(left, (HOURS_AGO, HOURS_AGO))
+            for end in ("abcdefgh", f"0123abcd.part{Path(each).suffix}"):
+                left = path.with_name(f".{each[:80]}.{end}")
+                left.write_text("")
+                os.utime(left, (HOURS_AGO, HOURS_AGO))
         store(tmp_path, "a", cosines(40, noise=1, seed=2), bin=name)
         assert not list(path.parent.glob(".*"))

@@ -134,9 +134,8 @@ class _Alone:
 def _improved(session: Session, verified: Verified) -> bool:
     """Notes and exports the embedding model if it is the best so far by the aggregate."""
     position = session.position
-    if verified.aggregate is None:
-        return False
-    if position.best is not None and verified.aggregate <= position.best:
+    best = float("-inf") if position.best is None else position.best
+    if verified.aggregate is None or verified.aggregate <= best:
         return False
     position.best, position.best_step = verified.aggregate, position.steps_done
     if session.recipe.export == "best":
@@ -198,11 +197,12 @@ def _images_per_second(position: Position, steps: int, batch: int) -> float:
 
 
 def _epoch_line(row: dict[str, Any], session: Session) -> str:
-    parts = [f"epoch {row['epoch'] + 1} (stage {row['stage'] + 1}), step {row['step']}:"]
-    for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        if row.get(key) is not None:
-            parts.append(f"{key} {row[key]:.4f}")
-    parts.append(f"rate {row['learning_rate']:.3g}")
-    parts.append(f"{row['images_per_second']:,.0f} images/s")
+    figures = [key for key in ("loss", "accuracy", "val_loss", "val_accuracy") if key in row]
+    parts = [
+        f"epoch {row['epoch'] + 1} (stage {row['stage'] + 1}), step {row['step']}:",
+        *(f"{key} {row[key]:.4f}" for key in figures),
+        f"rate {row['learning_rate']:.3g}",
+        f"{row['images_per_second']:,.0f} images/s",
+    ]
     skipped = len(session.data.broken.causes)
     return " ".join(parts) + (f", {skipped} images skipped" if skipped else "")

@@ -32,8 +32,8 @@ from training.loop.session import Outcome, Position, Reporter, Session, Step, le
 from training.network.assembly import embedding_model, shared_weights, stage_model
 from training.processes.team import ALONE, Team, share
 from training.recipes.recipe import Recipe, Stage
-from training.run.checkpoints import read_state, remove_unfinished
-from training.run.runs import RunEntry, RunFolder, cut_to, write_entry
+from training.run.checkpoints import read_state
+from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
 from training.triplets.stage import epoch_order_of_triplets
 
 __all__ = ["Outcome", "Position", "Reporter", "Step", "train"]
@@ -96,10 +96,7 @@ def _last_position(run: RunFolder, team: Team) -> Position:
     """Where the last checkpoint stood, in all processes; what came after it is taken away."""
     state = None
     if team.lead:
-        for path in (run.last, run.best):
-            remove_unfinished(path)
-        for left in run.path.glob(f".*.{run.model.name}"):
-            left.unlink()
+        clear_leftovers(run)
         state = read_state(run.last) if run.last.exists() else {}
         cut_to(run.log, state.get("log_bytes", 0))
         cut_to(run.verification, state.get("verification_bytes", 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from evaluator.errors import InputError
 from evaluator.images.inputs import InputSpec
 from training.data.batches.pipeline import split_images
 from training.data.sources.faces import FaceSet
-from training.network.assembly import embedding_model, stage_model
+from training.network.assembly import embedding_copy, embedding_model, stage_model
 from training.recipes.recipe import OptimizerRecipe, Recipe, summary
 from training.triplets.stage import steps_an_epoch
 
@@ -39,9 +38,7 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     epochs = sum(stage.epochs for stage in recipe.stages)
     most = " at most" if any(stage.triplets for stage in recipe.stages) else ""
     # Where the weights begin changes nothing here, and ImageNet's need a network.
-    fresh = dataclasses.replace(recipe.model, weights="none", start=None)
-    recipe = dataclasses.replace(recipe, model=fresh)
-    embedding = embedding_model(recipe)
+    embedding = embedding_copy(recipe)
     size = recipe.model.embedding_size
     headed = any(stage.head != "none" for stage in recipe.stages)
     head, center = classes * size * headed, classes * size if recipe.center else 0
@@ -147,9 +144,7 @@ def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _size(count: float) -> str:

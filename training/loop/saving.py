@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evaluator.files import whole_path
 from training.loop.callbacks import DivergedError
 from training.loop.session import Session
 from training.network.assembly import embedding_copy, whole_shapes
@@ -111,13 +112,8 @@ def export(session: Session) -> None:
         if session.exported is None:
             session.exported = embedding_copy(session.recipe, precision="float32")
         session.exported.set_weights(weights)
-        target = session.run.model
-        temporary = target.with_name(f".{os.getpid()}.{target.name}")
-        try:
+        with whole_path(session.run.model) as temporary:
             session.exported.save(temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def write_skipped(session: Session) -> None:
@@ -147,7 +143,5 @@ def _variables(model: keras.Model) -> list[Any]:
 
 def _link(source: Path, target: Path) -> None:
     """``target`` becomes a second name of ``source``, which is replaced and never written to."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    os.link(source, temporary)
-    temporary.replace(target)
+    with whole_path(target) as temporary:
+        os.link(source, temporary)

@@ -20,12 +20,10 @@ def next_event(session: Session) -> int:
     """The step of this epoch before which something is due besides training."""
     position, recipe = session.position, session.recipe
     before = position.steps_done - position.step
-    ends = [session.epoch_steps]
     verify_every = recipe.verification.every_steps if session.verified else 0
-    for every in (recipe.checkpoint_steps, verify_every):
-        if every:
-            ends.append((position.steps_done // every + 1) * every - before)
-    return min(ends)
+    due = (every for every in (recipe.checkpoint_steps, verify_every) if every)
+    ends = ((position.steps_done // every + 1) * every - before for every in due)
+    return min(session.epoch_steps, *ends)
 
 
 def verification_due(session: Session) -> bool:

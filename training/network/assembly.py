@@ -21,9 +21,8 @@ from training.network.losses import (
     SoftmaxLoss,
 )
 from training.network.start import start_weights
-from training.network.triplet_losses import TRIPLET_LOSSES as TRIPLET_LOSS_KINDS
-from training.network.triplet_losses import triplet_metrics
-from training.recipes.recipe import TRIPLET_LOSSES, LossRecipe, OptimizerRecipe, Recipe, Stage
+from training.network.triplet_losses import TRIPLET_LOSSES, triplet_metrics
+from training.recipes.recipe import LossRecipe, Recipe, Stage
 
 # Knots of a rate that changes with every step; between two of them it runs straight. A quadratic
 # decay is met within 2e-8 of its first value.
@@ -59,10 +58,8 @@ def embedding_copy(recipe: Recipe, *, precision: str | None = None) -> keras.Mod
     """A model with the recipe's embedding layers for another's weights, at the recipe's precision
     or another: float32 is what is exported.
     """
-    plain = dataclasses.replace(
-        recipe, model=dataclasses.replace(recipe.model, weights="none", start=None)
-    )
-    return embedding_model(plain, precision=precision)
+    fresh = dataclasses.replace(recipe.model, weights="none", start=None)
+    return embedding_model(dataclasses.replace(recipe, model=fresh), precision=precision)
 
 
 def stage_model(
@@ -87,12 +84,9 @@ def stage_model(
     _freeze(embedding, stage.freeze)
     images = keras.Input(embedding.input_shape[1:], name="images")
     loss = _loss(stage.loss)
-    if stage.head == "none":
-        model = keras.Model(images, embedding(images))
-        return _compiled(model, recipe, stage, loss, triplet_metrics(loss), steps_per_epoch)
     inputs: Any = images
-    features = embedding(images)
-    if recipe.center is not None:
+    outputs = embedding(images)
+    if stage.head != "none" and recipe.center is not None:
         labels = keras.Input((), dtype="int32", name="labels")
         center = CenterLoss(
             classes,
@@ -101,21 +95,14 @@ def stage_model(
             multiple=head_parts,
             name="center",
         )
-        features = center(features, labels)
+        outputs = center(outputs, labels)
         inputs = [images, labels]
-    model = keras.Model(inputs, _head(stage, classes, head_parts)(features))
-    metrics = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
-    return _compiled(model, recipe, stage, loss, metrics, steps_per_epoch)
-
-
-def _compiled(
-    model: keras.Model,
-    recipe: Recipe,
-    stage: Stage,
-    loss: keras.losses.Loss,
-    metrics: list[Any],
-    steps_per_epoch: int,
-) -> keras.Model:
+    if stage.head != "none":
+        outputs = _head(stage, classes, head_parts)(outputs)
+        metrics: list[Any] = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
+    else:
+        metrics = triplet_metrics(loss)
+    model = keras.Model(inputs, outputs)
     model.compile(
         optimizer=_optimizer(stage, steps_per_epoch),
         loss=loss,
@@ -171,10 +158,8 @@ def backbone_end(embedding: keras.Model) -> int:
 
 
 def _freeze(embedding: keras.Model, what: str) -> None:
-    embedding.trainable = True
-    if what == "embedding":
-        embedding.trainable = False
-    elif what == "backbone":
+    embedding.trainable = what != "embedding"
+    if what == "backbone":
         for layer in embedding.layers[: backbone_end(embedding)]:
             layer.trainable = False
 
@@ -193,15 +178,10 @@ def _head(stage: Stage, classes: int, parts: int) -> keras.layers.Layer:
 def _loss(recipe: LossRecipe) -> keras.losses.Loss:
     if recipe.name == "softmax":
         return SoftmaxLoss()
+    given = recipe.given
     if recipe.name in TRIPLET_LOSSES:
-        options = ("margin_cosine", "margin_euclidean", "margin_squared_euclidean", "unit_length")
-        given = {name: getattr(recipe, name) for name in options}
-        return TRIPLET_LOSS_KINDS[recipe.name](
-            **{name: value for name, value in given.items() if value is not None}
-        )
-    names = ("angular_mul", "angular_add", "cosine_sub", "scale", "fallback")
-    own = {name: getattr(recipe, name) for name in names if getattr(recipe, name) is not None}
-    return MarginSoftmax(**{**(MARGINS[recipe.preset] if recipe.preset else {}), **own})
+        return TRIPLET_LOSSES[recipe.name](**given)
+    return MarginSoftmax(**{**MARGINS.get(given.pop("preset", ""), {}), **given})
 
 
 def _optimizer(stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -211,7 +191,7 @@ def _optimizer(stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer
         knots = np.linspace(0, stage.epochs, _KNOTS + 1)
         rates = np.array([schedule(float(epoch)) for epoch in knots], np.float32)
         rate = StepRates(rates.tolist(), stage.epochs * steps_per_epoch)
-    recipe: OptimizerRecipe = stage.optimizer
+    recipe = stage.optimizer
     options: dict[str, Any] = {"learning_rate": rate}
     if recipe.clip_norm:
         options["global_clipnorm"] = recipe.clip_norm

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -28,7 +29,6 @@ def build_embedding_model(
     weights: str | None = None,
     head: str = "gap",
     dropout: float = 0.1,
-    name: str | None = None,
 ) -> keras.Model:
     """A model from images (batch, *input_shape) to float32 embeddings (batch, embedding_size).
 
@@ -40,16 +40,13 @@ def build_embedding_model(
             gain (Deng et al., ArcFace, CVPR 2019, section 3.2.2, option E);
         "none": a dense layer with ReLU; for the backbone ``mlp`` and no other.
 
+    ``backbone``, ``head`` and ``dropout`` are what a recipe may say; ``weights`` is None or
+    "imagenet".
+
     Raises:
-        InputError: an unknown backbone or head; images too small; ``weights`` other than None and
-            "imagenet", or "imagenet" where there are none or they cannot be downloaded.
+        InputError: images too small, a head that does not go with the backbone; weights where there
+            are none or they cannot be downloaded.
     """
-    known("backbone", backbone, BACKBONES)
-    known("head", head, HEADS)
-    if weights not in (None, "imagenet"):
-        raise InputError(f"weights: expected imagenet or none, found {weights!r}")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout: expected a share from 0 up to 1, found {dropout!r}")
     if (backbone == "mlp") != (head == "none"):
         raise InputError(f"head: expected none with backbone mlp and only there, found {head!r}")
     small = min(input_shape[:2]) < SMALLEST_SIDE or input_shape[2:] != (3,)
@@ -59,47 +56,44 @@ def build_embedding_model(
             f"found {input_shape}"
         )
     images = keras.Input(input_shape, name="images")
-    features = BACKBONES[backbone](images, weights)
+    features = BACKBONES[backbone](images) if weights is None else _imagenet(backbone, images)
     embedding = HEADS[head](features, embedding_size, dropout)
-    return keras.Model(images, embedding, name=name or backbone)
+    return keras.Model(images, embedding, name=backbone)
 
 
 # Five halvings leave one position of 32 pixels.
 SMALLEST_SIDE = 32
 
 
-def known(what: str, name: str, names: Mapping[str, Any]) -> None:
-    """Nothing.
-
-    Raises:
-        InputError: ``name`` is not among ``names``.
-    """
-    if name not in names:
-        raise InputError(f"{what}: expected one of {', '.join(names)}; found {name!r}")
+# Backbones out of keras.applications.
+APPLICATIONS: Mapping[str, str] = MappingProxyType(
+    {"resnet50v2": "ResNet50V2", "resnet101v2": "ResNet101V2", "mobilenetv2": "MobileNetV2"}
+)
 
 
-def application(constructor: str) -> Callable[[Any, str | None], Any]:
-    """A backbone out of keras.applications, without its top."""
+def application(backbone: str, images: Any, weights: str | None = None) -> Any:
+    """The last feature map of a backbone out of keras.applications, without its top."""
+    make = getattr(keras.applications, APPLICATIONS[backbone])
+    with warnings.catch_warnings():
+        # MobileNetV2 notes that other sizes get its 224-pixel weights; that is meant.
+        warnings.filterwarnings("ignore", message=".*`input_shape` is undefined or non-square")
+        return make(input_tensor=images, include_top=False, weights=weights).output
 
-    def features(images: Any, weights: str | None) -> Any:
-        make = getattr(keras.applications, constructor)
-        try:
-            with warnings.catch_warnings():
-                # MobileNetV2 notes that other sizes get its 224-pixel weights; that is meant.
-                warnings.filterwarnings(
-                    "ignore", message=".*`input_shape` is undefined or non-square"
-                )
-                return make(input_tensor=images, include_top=False, weights=weights).output
-        except Exception as error:
-            # Keras reports a failed download as a bare Exception.
-            if type(error) is Exception and str(error).startswith("URL fetch failure"):
-                raise InputError(
-                    f"weights: imagenet for {constructor} cannot be downloaded ({error}); "
-                    "use weights none, or run once with a network"
-                ) from error
-            raise
 
-    return features
+def _imagenet(backbone: str, images: Any) -> Any:
+    """`application` with published weights. Raises InputError where there are none."""
+    if backbone not in APPLICATIONS:
+        raise InputError(f"weights: {backbone} has none from imagenet; use weights none")
+    try:
+        return application(backbone, images, "imagenet")
+    except Exception as error:
+        # Keras reports a failed download as a bare Exception.
+        if type(error) is Exception and str(error).startswith("URL fetch failure"):
+            raise InputError(
+                f"weights: imagenet for {APPLICATIONS[backbone]} cannot be downloaded ({error}); "
+                "use weights none, or run once with a network"
+            ) from error
+        raise
 
 
 def conv(x: Any, filters: int, kernel: int, *, strides: int = 1) -> Any:
@@ -122,13 +116,12 @@ def prelu(x: Any) -> Any:
     return layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2])(x)
 
 
-def iresnet50(images: Any, weights: str | None) -> Any:
+def iresnet50(images: Any) -> Any:
     """The improved ResNet-50 of ArcFace (Deng et al., CVPR 2019; Han et al., CVPR 2017).
 
     A block is batch norm, conv 3x3, batch norm, PReLU, conv 3x3 (with the stride), batch norm, plus
     its input; the stem does not halve the map, so 112 x 112 ends as 7 x 7 x 512.
     """
-    no_weights("iresnet50", weights)
     x = prelu(norm(conv(images, 64, 3)))
     for filters, blocks in zip((64, 128, 256, 512), (3, 4, 14, 3), strict=True):
         for block in range(blocks):
@@ -144,9 +137,8 @@ def improved_block(x: Any, filters: int, strides: int) -> Any:
     return layers.Add()([x, shortcut])
 
 
-def mobilefacenet(images: Any, weights: str | None) -> Any:
+def mobilefacenet(images: Any) -> Any:
     """MobileFaceNet up to its last feature map (Chen et al., MobileFaceNets, 2018, table 1)."""
-    no_weights("mobilefacenet", weights)
     x = prelu(norm(conv(images, 64, 3, strides=2)))
     x = prelu(norm(depthwise(x, 3)))
     for expansion, filters, blocks, strides in (
@@ -161,9 +153,8 @@ def mobilefacenet(images: Any, weights: str | None) -> Any:
     return prelu(norm(conv(x, 512, 1)))
 
 
-def conv4(images: Any, weights: str | None) -> Any:
+def conv4(images: Any) -> Any:
     """Four 3x3 convolutions of stride 2, 32 to 256 channels: for a few hundred faces."""
-    no_weights("conv4", weights)
     x = images
     for filters in (32, 64, 128, 256):
         x = prelu(norm(conv(x, filters, 3, strides=2)))
@@ -186,21 +177,10 @@ def depthwise(x: Any, kernel: int, *, strides: int = 1) -> Any:
     )(x)
 
 
-def mlp(images: Any, weights: str | None) -> Any:
+def mlp(images: Any) -> Any:
     """256 units with ReLU on all pixels: the founding triplet network, with its initial weights."""
-    no_weights("mlp", weights)
     start = keras.initializers.RandomUniform(-0.1, 0.1)
     return layers.Dense(256, "relu", kernel_initializer=start)(layers.Flatten()(images))
-
-
-def no_weights(backbone: str, weights: str | None) -> None:
-    """Nothing.
-
-    Raises:
-        InputError: ``weights`` asks for a file that nobody published.
-    """
-    if weights is not None:
-        raise InputError(f"weights: {backbone} has none from {weights}; use weights none")
 
 
 def average_head(features: Any, size: int, dropout: float) -> Any:
@@ -236,11 +216,9 @@ def dropped(x: Any, dropout: float) -> Any:
     return layers.Dropout(dropout)(x) if dropout else x
 
 
-BACKBONES: Mapping[str, Callable[[Any, str | None], Any]] = MappingProxyType(
+BACKBONES: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
-        "resnet50v2": application("ResNet50V2"),
-        "resnet101v2": application("ResNet101V2"),
-        "mobilenetv2": application("MobileNetV2"),
+        **{name: partial(application, name) for name in APPLICATIONS},
         "mobilefacenet": mobilefacenet,
         "iresnet50": iresnet50,
         "conv4": conv4,

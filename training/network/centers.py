@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import whole_file
 from training.network.heads import positive_whole, rounded_up
 
 
@@ -146,10 +146,5 @@ def read_centers(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 def write_centers(path: Path, centers: NDArray[np.float32]) -> None:
     """Writes centers (classes, features) as a float32 ``.npy``, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            np.save(file, centers.astype(np.float32))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, follow=False) as file:
+        np.save(file, centers.astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 
 import keras
@@ -38,15 +39,11 @@ def start_weights(model: keras.Model, start: str) -> None:
     shapes = [tuple(weight.shape) for weight in model.weights]
     others = [tuple(weight.shape) for weight in found.weights]
     if shapes != others:
-        pairs = zip(shapes, others, strict=False)
-        number = next(
-            (i for i, (a, b) in enumerate(pairs) if a != b), min(map(len, (shapes, others)))
-        )
-        expected = shapes[number] if number < len(shapes) else "no more"
-        has = others[number] if number < len(others) else "no more"
+        pairs = enumerate(zip_longest(shapes, others, fillvalue="no more"), start=1)
+        number, (expected, has) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
         raise InputError(
             f"{path}: expected the layers of {model.name} with {len(shapes)} weights, found "
-            f"{len(others)}; weight {number + 1} is {has} and not {expected}: set model.backbone, "
+            f"{len(others)}; weight {number} is {has} and not {expected}: set model.backbone, "
             "model.embedding_size and model.pooling to what the file was trained with"
         )
     model.set_weights(found.get_weights())

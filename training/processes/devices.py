@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,12 @@ def check_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) -
     for option, used in (("--hosts", team.processes > 1), ("--shard-head", shard_head)):
         if used and _backend() != "jax":
             raise DeviceError(f"{option}: works on JAX only; set KERAS_BACKEND=jax")
-    found = _gpus(kind, count, team)
+    with native_messages_held():
+        found = (
+            _tensorflow_gpus(kind, count)
+            if _backend() == "tensorflow"
+            else _jax_gpus(kind, count, team)
+        )
     if kind == "auto":
         kind = "gpu" if found else "cpu"
         count = count or max(found, 1)
@@ -101,16 +107,11 @@ def opened_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) 
         with tf.distribute.MirroredStrategy(names).scope():
             yield Opened(devices=count)
         return
-    import keras
-
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(_distribution(_devices(kind.lower(), count), shard_head))
     total = count * team.processes
-    try:
+    with _distributed(_distribution(_devices(kind.lower(), count), shard_head)):
         yield Opened((team.process, team.processes), total, total if shard_head else 1)
-        _part_jax(team)
-    finally:
-        keras.distribution.set_distribution(before)
+        if team.processes > 1:  # which `_meet_jax` began; all processes come here
+            _jax("jax").distributed.shutdown()
 
 
 def check_batch(batch: int, opened: Opened) -> None:
@@ -121,13 +122,17 @@ def check_batch(batch: int, opened: Opened) -> None:
         )
 
 
-@contextmanager
-def this_process_alone() -> Iterator[None]:
+def this_process_alone() -> AbstractContextManager[None]:
     """Builds models in the block on this process's first device, whatever the others do."""
+    return _distributed(None)
+
+
+@contextmanager
+def _distributed(distribution: Any) -> Iterator[None]:
     import keras
 
     before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
+    keras.distribution.set_distribution(distribution)
     try:
         yield
     finally:
@@ -161,15 +166,8 @@ def _backend() -> str:
     return str(keras.backend.backend())
 
 
-def _gpus(kind: str, count: int, team: Team) -> int:
-    """How many GPUs this process has; prepares the CPU if that is what is asked for."""
-    with native_messages_held():
-        if _backend() == "tensorflow":
-            return _tensorflow_gpus(kind, count)
-        return _jax_gpus(kind, count, team)
-
-
 def _tensorflow_gpus(kind: str, count: int) -> int:
+    """How many GPUs this process has; prepares the CPU if that is what is asked for."""
     import tensorflow as tf
 
     found: list[Any] = tf.config.list_physical_devices("GPU")
@@ -234,21 +232,13 @@ def _stdout_held() -> Iterator[None]:
         os.close(original)
 
 
-def _part_jax(team: Team) -> None:
-    """Ends what `_meet_jax` began; all processes come here."""
-    if team.processes > 1:
-        _jax("jax").distributed.shutdown()
-
-
 def _devices(kind: str, count: int) -> list[str]:
     """The first ``count`` devices of each process, in the order of processes."""
-    by_process: dict[int, list[Any]] = {}
-    for device in sorted(_jax("jax").devices(kind), key=lambda each: int(each.id)):
-        by_process.setdefault(device.process_index, []).append(device)
+    known = sorted(_jax("jax").devices(kind), key=lambda each: (each.process_index, each.id))
     return [
         f"{device.platform}:{device.id}"
-        for process in sorted(by_process)
-        for device in by_process[process][:count]
+        for _, own in itertools.groupby(known, key=lambda each: each.process_index)
+        for device in itertools.islice(own, count)
     ]
 
 

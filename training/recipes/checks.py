@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from training.recipes.parts import MINED_LOSSES, TRIPLET_LOSSES, Fail, Place, Recipe, Stage
 
 
 def check_stage(stage: Stage, place: Place, recipe: Recipe, fail: Fail) -> None:
     """Raises what ``fail`` gives for the first values that do not go together."""
     loss = stage.loss
-    given = [
-        each.name
-        for each in dataclasses.fields(loss)
-        if each.name != "name" and getattr(loss, each.name) is not None
-    ]
+    given = list(loss.given)
     if loss.name == "softmax" and given:
         raise fail((*place, "loss", given[0]), f"softmax takes no {given[0]!r}; use name: margin")
     if loss.name in TRIPLET_LOSSES:
@@ -65,12 +59,13 @@ def _check_triplets(
     if triplets is None or triplets.sampler not in fitting:
         where = (*place, "triplets") if triplets is None else (*place, "triplets", "sampler")
         raise fail(where, f"{loss.name}: expected triplets with sampler {' or '.join(fitting)}")
-    if triplets.sampler in ("mined", "balanced") and triplets.images < 2:
-        message = f"a pair takes 2 images of a person or more; found {triplets.images}"
-        raise fail((*place, "triplets", "images"), message)
-    if triplets.sampler in ("mined", "balanced") and triplets.people < 2:
-        message = f"a negative takes 2 people or more; found {triplets.people}"
-        raise fail((*place, "triplets", "people"), message)
+    for name, why in (
+        ("images", "a pair takes 2 images of a person or more"),
+        ("people", "a negative takes 2 people or more"),
+    ):
+        found = getattr(triplets, name)
+        if triplets.sampler != "sliding_window" and found < 2:
+            raise fail((*place, "triplets", name), f"{why}; found {found}")
     if loss.name in MINED_LOSSES and recipe.batch % 3:
         raise fail(("batch",), f"triplets fill it: expected a multiple of 3; found {recipe.batch}")
     if triplets.sampler == "balanced" and recipe.batch != triplets.people * triplets.images:

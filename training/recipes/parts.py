@@ -135,6 +135,12 @@ class LossRecipe:
     margin_squared_euclidean: float | None = _number(1e-6, 1e6, default=None)
     unit_length: bool | None = None
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are stated, of those that the losses take as they are."""
+        held = vars(self).items()
+        return {key: value for key, value in held if key != "name" and value is not None}
+
 
 @dataclass(frozen=True)
 class OptimizerRecipe:

@@ -35,24 +35,20 @@ def polynomial(
     positive("learning_rate", learning_rate)
     positive("epochs", epochs)
     positive("power", power)
-
-    def at(epoch: float) -> float:
-        left = 1.0 - min(max(epoch / epochs, 0.0), 1.0)
-        return float(end + (learning_rate - end) * left**power)
-
-    return at
+    return lambda epoch: float(end + (learning_rate - end) * (1.0 - _done(epoch, epochs)) ** power)
 
 
 def cosine(learning_rate: float, *, epochs: float, end: float = 0.0) -> Schedule:
     """From ``learning_rate`` at 0 to ``end`` at ``epochs`` and after, along half a cosine."""
     positive("learning_rate", learning_rate)
     positive("epochs", epochs)
+    return lambda epoch: (
+        end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * _done(epoch, epochs)))
+    )
 
-    def at(epoch: float) -> float:
-        done = min(max(epoch / epochs, 0.0), 1.0)
-        return end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * done))
 
-    return at
+def _done(epoch: float, epochs: float) -> float:
+    return min(max(epoch / epochs, 0.0), 1.0)
 
 
 def warmup(schedule: Schedule, epochs: float) -> Schedule:
@@ -69,14 +65,11 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = MappingProxyType(
 
 
 def make_schedule(name: str, *, warmup_epochs: float = 0.0, **options: Any) -> Schedule:
-    """The schedule of that name with its options, after ``warmup_epochs`` of warm-up.
+    """That schedule of `SCHEDULES` with its options, after ``warmup_epochs`` of warm-up.
 
     Raises:
-        InputError: an unknown name, an option the schedule does not have or lacks, a value out of
-            range.
+        InputError: an option the schedule does not have or lacks, a value out of range.
     """
-    if name not in SCHEDULES:
-        raise InputError(f"schedule: expected one of {', '.join(SCHEDULES)}; found {name}")
     try:
         schedule = SCHEDULES[name](**options)
     except TypeError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import InputError, cause_of, plain_name
+from evaluator.files import whole_file
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
 
 _STATE = "state"
@@ -39,28 +38,10 @@ def save_checkpoint(path: Path, arrays: Sequence[Array], state: Mapping[str, Any
 
     Raises OSError, which leaves what was there before.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            named: dict[str, Any] = {f"{number:05d}": array for number, array in enumerate(arrays)}
-            named[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-            np.savez(file, **named)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp lets only the owner read
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def remove_unfinished(path: Path) -> None:
-    """Takes away what a killed process has left of checkpoints at ``path``; nobody else may write
-    there now.
-    """
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
+    named: dict[str, Any] = {f"{number:05d}": array for number, array in enumerate(arrays)}
+    named[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    with whole_file(path, follow=False) as file:
+        np.savez(file, **named)
 
 
 def read_state(path: Path) -> dict[str, Any]:

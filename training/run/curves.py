@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from evaluator.files import whole_file
 
 # Okabe and Ito's colours, which the colour-blind tell apart.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -28,12 +29,8 @@ def draw_curves(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     draw = ImageDraw.Draw(image)
     for number, (title, series) in enumerate(panels):
         _draw_panel(draw, number * _PANEL[0], title, series)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        image.save(temporary, format="PNG")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, follow=False) as file:
+        image.save(file, format="PNG")
 
 
 def _panels(rows: Sequence[Mapping[str, str]]) -> list[tuple[str, Series]]:

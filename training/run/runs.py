@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from typing import Any
 import yaml
 
 from evaluator.errors import InputError, cause_of
-from evaluator.files import alone_in, read_bounded, remove_leftovers
-from training.data.convert.staging import write_whole
+from evaluator.files import TEMPORARY, file_sha256, read_bounded, remove_leftovers, write_whole
+from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, to_plain
 
@@ -39,11 +38,13 @@ BIN_COLUMNS = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar
 
 
 # What a start that was killed leaves: the entry is written last, and without it there is no run.
-_BEFORE_THE_ENTRY = {"checkpoints", "data.json", "data.json.partial", "models.yaml.partial"}
+_BEFORE_THE_ENTRY = {"checkpoints", "data.json"}
 
-# Temporary names of everything that is written to a run's folder and renamed.
+# Temporary names of everything that is written to a run's folder and renamed; then those that
+# earlier versions gave.
 _LEFTOVER = re.compile(
-    r"\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{8}|\d+)|\.[\w.]+\.[0-9a-f]{8}\.part"
+    rf"{TEMPORARY.pattern}|\.\d+\.[\w.]+|\.(last|best)\.npz\.([a-z0-9_]{{8}}|\d+)"
+    r"|(data\.json|models\.yaml)\.partial"
 )
 
 # A log has 200 bytes an epoch and 60 more a bin; the record of a run's data has 200.
@@ -56,66 +57,42 @@ class RunError(InputError):
     """A run's folder cannot be used; the message names it."""
 
 
+class _Below:
+    """A path below a run's folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return run.path.joinpath(*self.parts)
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    ``entry`` has this run alone, with its recipe as run; ``data`` what it was trained on: source,
+    counts, fingerprint; ``log`` a row an epoch, which ``curves`` draws; ``verification`` a JSON
+    line for each bin and evaluation during training, with every figure; ``skipped`` a line for
+    each image that could not be read. ``last`` is every variable at the last checkpoint, which
+    --resume goes on from, ``best`` the same where verification was best. ``model`` is the embedding
+    model alone, ``results`` its evaluations as `zoo eval` stores them, ``centers`` those of center
+    loss at the end, (people, features) float32.
+    """
 
     path: Path
 
-    @property
-    def entry(self) -> Path:
-        """models.yaml with one entry: this run, with its recipe as run."""
-        return self.path / "models.yaml"
-
-    @property
-    def data(self) -> Path:
-        """What it was trained on: source, counts, fingerprint."""
-        return self.path / "data.json"
-
-    @property
-    def log(self) -> Path:
-        """A row an epoch."""
-        return self.path / "log.csv"
-
-    @property
-    def verification(self) -> Path:
-        """A JSON line for each bin and evaluation during training, with every figure."""
-        return self.path / "verification.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        """The log as a picture."""
-        return self.path / "curves.png"
-
-    @property
-    def skipped(self) -> Path:
-        """The images that could not be read, a line each."""
-        return self.path / "skipped.txt"
-
-    @property
-    def last(self) -> Path:
-        """Every variable at the last checkpoint; what --resume goes on from."""
-        return self.path / "checkpoints" / "last.npz"
-
-    @property
-    def best(self) -> Path:
-        """The same where verification was best."""
-        return self.path / "checkpoints" / "best.npz"
-
-    @property
-    def model(self) -> Path:
-        """The embedding model alone."""
-        return self.path / "basic_model.keras"
-
-    @property
-    def centers(self) -> Path:
-        """The centers of center loss at the end, (people, features) float32."""
-        return self.path / "centers.npy"
-
-    @property
-    def results(self) -> Path:
-        """Evaluation results of that model, as `zoo eval` stores them."""
-        return self.path / "results"
+    entry = _Below("models.yaml")
+    data = _Below("data.json")
+    log = _Below("log.csv")
+    verification = _Below("verification.jsonl")
+    curves = _Below("curves.png")
+    skipped = _Below("skipped.txt")
+    last = _Below("checkpoints", "last.npz")
+    best = _Below("checkpoints", "best.npz")
+    model = _Below("basic_model.keras")
+    centers = _Below("centers.npy")
+    results = _Below("results")
 
 
 @dataclass(frozen=True)
@@ -130,7 +107,8 @@ class RunEntry:
 
 def check_new_run(path: Path) -> None:
     """Raises RunError if there is something at ``path`` that a new run would overwrite."""
-    if path.is_dir() and {each.name for each in path.iterdir()} - _BEFORE_THE_ENTRY:
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    if any(not _LEFTOVER.fullmatch(name) for name in names - _BEFORE_THE_ENTRY):
         hint = "go on with --resume" if (path / "models.yaml").is_file() else "it is no run"
         raise RunError(f"{path}: the folder is not empty; {hint}, or name another with --run")
     if path.exists() and not path.is_dir():
@@ -175,13 +153,18 @@ def check_resumable(run: RunFolder, recipe: Recipe, faces: FaceSet, stored: Reci
         )
 
 
+def model_sha256(run: RunFolder) -> str | None:
+    """The hash of a run's embedding model; None where there is none yet."""
+    return file_sha256(run.model) if run.model.is_file() else None
+
+
 def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     """Writes models.yaml, with the model's hash as soon as there is a model."""
     height, width = recipe.preprocess.size
     given = {"profile": recipe.preprocess.profile, "size": [height, width]}
     if recipe.preprocess.channels != "gray":
         given["channels"] = recipe.preprocess.channels
-    sha256 = hashlib.sha256(run.model.read_bytes()).hexdigest() if run.model.is_file() else None
+    sha256 = file_sha256(run.model) if run.model.is_file() else None
     content = {
         "file": run.model.name,
         **({"sha256": sha256} if sha256 else {}),
@@ -197,17 +180,10 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     )
 
 
-@contextmanager
-def locked(run: RunFolder) -> Iterator[None]:
+def locked(run: RunFolder) -> AbstractContextManager[None]:
     """The run for this process alone; a kill frees it. Raises RunError if another has it."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone_in(run.path, wait=False))
-        except BlockingIOError:
-            raise RunError(
-                f"{run.path}: another process is training it; wait, or stop that"
-            ) from None
-        yield
+    taken = RunError(f"{run.path}: another process is training it; wait, or stop that")
+    return held_folder(run.path, taken)
 
 
 def clear_leftovers(run: RunFolder) -> None:

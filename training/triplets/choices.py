@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.triplets.nearest import Floats, Rows
+
 # Negatives tried for a pair before a list of all that violate is made. The number after them
 # picks from that list.
 _TRIES = 12
@@ -37,8 +39,6 @@ _WEIGHED = 0.04
 _SAMPLE = 256
 _COSINES_AT_ONCE = 2**21
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.intp]
 Numbers = NDArray[np.float64]
 
 
@@ -73,8 +73,10 @@ class Choice:
     """
 
     tried: Callable[[Source, Choice, float, Numbers, ThreadPoolExecutor], Rows]
-    shortlist: Callable[[Floats, float], Rows]
-    pick: Callable[[Floats, float], int]
+    shortlist: Callable[[Floats, float], Rows] = lambda row, lowest: np.flatnonzero(
+        row > np.float32(lowest)
+    )
+    pick: Callable[[Floats, float], int] = lambda values, number: int(number * len(values))
     below: bool = False
 
     def fits(self, likeness: Any, cosines: Floats, alpha: float) -> NDArray[np.bool_]:
@@ -119,13 +121,6 @@ def drawn_columns(
     return drawn
 
 
-def _not_tried(
-    source: Source, _: Choice, alpha: float, numbers: Numbers, pool: ThreadPoolExecutor
-) -> Rows:
-    del alpha, numbers, pool
-    return np.full(len(source.places), -1, np.intp)
-
-
 def _tried_alike(
     source: Source, choice: Choice, alpha: float, numbers: Numbers, _: ThreadPoolExecutor
 ) -> Rows:
@@ -139,26 +134,6 @@ def _tried_alike(
         drawn[open_[fits]] = columns[fits]
         open_ = open_[~fits]
     return drawn
-
-
-def _above(row: Floats, lowest: float) -> Rows:
-    return np.flatnonzero(row > np.float32(lowest))
-
-
-def _any(values: Floats, number: float) -> int:
-    return int(number * len(values))
-
-
-def _uniform(_: int) -> Choice:
-    return Choice(_tried_alike, _above, _any)
-
-
-def _semi_hard(_: int) -> Choice:
-    return Choice(_tried_alike, _above, _any, below=True)
-
-
-def _hardest(_: int) -> Choice:
-    return Choice(_not_tried, lambda row, _: np.array([row.argmax()]), lambda *_: 0)
 
 
 def _distance_weighted(size: int) -> Choice:
@@ -195,7 +170,7 @@ def _distance_weighted(size: int) -> Choice:
         place = int(np.searchsorted(weights, number * weights[-1], side="right"))
         return min(place, len(values) - 1)
 
-    return Choice(tried, _above, pick)
+    return Choice(tried, pick=pick)
 
 
 class _Envelope(NamedTuple):
@@ -290,9 +265,13 @@ def _envelope(block: Floats, lowest: Floats, log_weights: Callable[[Floats], Flo
 # How a negative is chosen, by name: the embedding's size -> choice.
 CHOICES: Mapping[str, Callable[[int], Choice]] = MappingProxyType(
     {
-        "random": _uniform,
-        "semi_hard": _semi_hard,
-        "hardest": _hardest,
+        "random": lambda _: Choice(_tried_alike),
+        "semi_hard": lambda _: Choice(_tried_alike, below=True),
+        "hardest": lambda _: Choice(
+            lambda source, *_: np.full(len(source.places), -1, np.intp),
+            lambda row, _: np.array([row.argmax()]),
+            lambda *_: 0,
+        ),
         "distance_weighted": _distance_weighted,
     }
 )

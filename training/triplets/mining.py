@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.measure.embed import unusable_rows
-from training.triplets.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns, violates
+from training.triplets.choices import CHOICES, NUMBERS_A_PAIR, Source, drawn_columns
 from training.triplets.nearest import (
+    Floats,
     People,
+    Rows,
     cosine_blocks,
     hardest_negatives,
     people_of,
@@ -23,9 +25,6 @@ from training.triplets.nearest import (
 
 # Pairs whose positives' cosines are made at once where only candidates are looked at.
 _PAIRS_AT_ONCE = 65_536
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 
 class TripletError(InputError):
@@ -67,22 +66,19 @@ def choose_images(
     All drawn at random; a person with fewer images gives some of them again.
 
     Raises:
-        TripletError: fewer than two people asked for or there, fewer than two images a person.
+        TripletError: fewer than two people there, fewer than two images a person asked for.
     """
     if images_per_person < 2:
         raise TripletError(
             f"images_per_person: a pair takes 2 images or more; found {images_per_person}"
         )
-    if people < 2:
-        raise TripletError(f"people: a negative takes 2 people or more; found {people}")
     random = np.random.default_rng(seed)
-    groups = people_of(labels)
-    starts = np.unique(groups.start)
-    if len(starts) < 2:
+    groups = people_of(labels).each()
+    if len(groups) < 2:
         raise TripletError("expected images of two people or more; found one person only")
     chosen = []
-    for start in random.permutation(starts)[:people]:
-        own = groups.order[start : groups.stop[groups.order[start]]]
+    for person in random.permutation(len(groups))[:people]:
+        own = groups[person]
         chosen.append(random.choice(own, images_per_person, replace=len(own) < images_per_person))
     return np.concatenate(chosen).astype(np.int64)
 
@@ -148,29 +144,6 @@ def mine_triplets(
     anchors, positives, drawn = (usable[each] for each in columns)
     dropped = len(embeddings) - len(usable)
     return Mined(anchors, positives, drawn, len(pairs.anchors), dropped)
-
-
-def violating_triplets(
-    embeddings: NDArray[np.floating[Any]],
-    labels: NDArray[np.int64],
-    *,
-    alpha_cosine: float = 0.2,
-    memory: int = 256 * 2**20,
-) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """Every (anchor, positive, negative) that `mine_triplets` draws from, as parts of three arrays.
-
-    Raises what `mine_triplets` raises for embeddings, labels and alpha.
-    """
-    usable, units, people = _usable(embeddings, labels, alpha_cosine)
-    pairs = _pairs(people)
-    for span, source in _all_rows(units, people, pairs, memory):
-        for pair, place, like in zip(
-            range(span.start, span.stop), source.places, source.likeness, strict=True
-        ):
-            columns = np.flatnonzero(violates(like, source.cosines[place], alpha_cosine))
-            anchors = np.full(len(columns), usable[pairs.anchors[pair]])
-            positives = np.full(len(columns), usable[pairs.positives[pair]])
-            yield anchors, positives, usable[columns]
 
 
 def _usable(

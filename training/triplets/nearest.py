@@ -24,7 +24,9 @@ _GROUPS_A_PLACE = 16
 # From so many embeddings on, faiss searches cells of an inverted file and not all of them.
 _FAISS_CELLS_FROM = 200_000
 
-Product = Callable[[NDArray[np.intp], NDArray[np.float32]], None]
+Floats = NDArray[np.float32]
+Rows = NDArray[np.intp]
+Product = Callable[[Rows, Floats], object]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ class People:
     those of the person of row i stand at ``start[i]`` to ``stop[i]`` of it.
     """
 
-    order: NDArray[np.intp]
-    start: NDArray[np.intp]
-    stop: NDArray[np.intp]
+    order: Rows
+    start: Rows
+    stop: Rows
 
-    def members(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def each(self) -> list[Rows]:
+        """The rows of each person."""
+        return np.split(self.order, np.unique(self.start)[1:])
+
+    def members(self, rows: Rows) -> tuple[Rows, Rows]:
         """All rows of each row's person, as (place in ``rows``, row) pairs."""
         counts = self.stop[rows] - self.start[rows]
         places = np.repeat(np.arange(len(rows)), counts)
@@ -57,16 +63,14 @@ def people_of(labels: NDArray[Any]) -> People:
     return People(order, start, stop)
 
 
-def unit_rows(embeddings: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def unit_rows(embeddings: NDArray[np.floating[Any]]) -> Floats:
     """A float32 copy with rows of length 1. No row may be zero or hold a non-finite number."""
     units = np.array(embeddings, np.float32, order="C")
     units /= np.sqrt(np.einsum("ij,ij->i", units, units))[:, None]
     return units
 
 
-def cosine_blocks(
-    units: NDArray[np.float32], rows: NDArray[np.intp], *, memory: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+def cosine_blocks(units: Floats, rows: Rows, *, memory: int) -> Iterator[tuple[Rows, Floats]]:
     """(part of ``rows``, its cosines with every row) in order; at most ``memory`` bytes a block.
 
     The cosines are a buffer that the next block overwrites; the caller may write into it. On a GPU
@@ -90,7 +94,7 @@ def cosine_blocks(
         yield part, block
 
 
-def fastest_product(units: NDArray[np.float32]) -> Product:
+def fastest_product(units: Floats) -> Product:
     """Writes the cosines of some rows with all rows: on a GPU if Keras's backend has one.
 
     On JAX the product is asked for in full float32; TensorFlow rounds to TF32 where the hardware
@@ -114,22 +118,18 @@ def fastest_product(units: NDArray[np.float32]) -> Product:
             return lambda rows, out: np.copyto(
                 out, tf.matmul(tf.gather(held, rows), held, transpose_b=True).numpy()
             )
-    return lambda rows, out: _multiply(units, rows, out)
-
-
-def _multiply(units: NDArray[np.float32], rows: NDArray[np.intp], out: NDArray[np.float32]) -> None:
-    np.matmul(units[rows], units.T, out=out)
+    return lambda rows, out: np.matmul(units[rows], units.T, out=out)
 
 
 def hardest_negatives(
-    units: NDArray[np.float32],
+    units: Floats,
     people: People,
-    rows: NDArray[np.intp],
+    rows: Rows,
     *,
     count: int,
     memory: int,
     index: str = "exact",
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+) -> tuple[Rows, Floats]:
     """Each row's ``count`` most alike rows of other people: (rows, count) indices and cosines.
 
     The cosines fall along a row; where there are fewer negatives, -1 and -inf fill it up. Which of
@@ -138,22 +138,14 @@ def hardest_negatives(
     only and may miss some.
 
     Raises:
-        InputError: an unknown ``index``, ``count`` below 1, faiss not installed.
+        InputError: faiss not installed.
     """
-    if index not in INDEXES:
-        raise InputError(f"index: expected one of {', '.join(INDEXES)}; found {index!r}")
-    if count < 1:
-        raise InputError(f"count: expected 1 or more negatives; found {count}")
     return INDEXES[index](units, people, rows, count, memory)
 
 
 def _exact(
-    units: NDArray[np.float32],
-    people: People,
-    rows: NDArray[np.intp],
-    count: int,
-    memory: int,
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    units: Floats, people: People, rows: Rows, count: int, memory: int
+) -> tuple[Rows, Floats]:
     """Tile after tile, each looked at once: by the largest cosine of each group of columns."""
     groups = _GROUPS_A_PLACE * count
     height = min(_BLOCK_ROWS, max(1, len(rows)))
@@ -180,12 +172,7 @@ def _exact(
     return found, cosines
 
 
-def _merge(
-    tile: NDArray[np.float32],
-    left: int,
-    best: NDArray[np.intp],
-    best_cosines: NDArray[np.float32],
-) -> None:
+def _merge(tile: Floats, left: int, best: Rows, best_cosines: Floats) -> None:
     """Puts a tile's larger cosines into the best so far; column j of group g is j * groups + g."""
     count = best.shape[1]
     largest = tile.max(axis=1)
@@ -210,12 +197,8 @@ def _merge(
 
 
 def _faiss(
-    units: NDArray[np.float32],
-    people: People,
-    rows: NDArray[np.intp],
-    count: int,
-    memory: int,
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    units: Floats, people: People, rows: Rows, count: int, memory: int
+) -> tuple[Rows, Floats]:
     try:
         import faiss
     except ImportError:
@@ -251,6 +234,6 @@ def _faiss(
     return found, cosines
 
 
-INDEXES: Mapping[str, Callable[..., tuple[NDArray[np.intp], NDArray[np.float32]]]] = (
-    MappingProxyType({"exact": _exact, "faiss": _faiss})
+INDEXES: Mapping[str, Callable[..., tuple[Rows, Floats]]] = MappingProxyType(
+    {"exact": _exact, "faiss": _faiss}
 )

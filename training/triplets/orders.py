@@ -25,14 +25,12 @@ def balanced_order(
         TripletError: fewer people than a batch has.
     """
     random = np.random.default_rng(seed)
-    groups = people_of(labels)
-    starts = np.unique(groups.start)
-    if len(starts) < people:
+    own = people_of(labels).each()
+    if len(own) < people:
         raise TripletError(
-            f"triplets.people: expected at most the {len(starts)} people there are in a batch; "
+            f"triplets.people: expected at most the {len(own)} people there are in a batch; "
             f"found {people}"
         )
-    own = [groups.order[start : groups.stop[groups.order[start]]] for start in starts]
     waiting: list[list[int]] = [[] for _ in own]
     order: list[int] = []
     queue: list[int] = []
@@ -41,10 +39,9 @@ def balanced_order(
             queue = random.permutation(len(own)).tolist()
         for person in queue[:people]:
             if len(waiting[person]) < images:
-                fresh = random.permutation(own[person]).tolist()
-                while len(fresh) < images:
-                    fresh += random.permutation(own[person]).tolist()
-                waiting[person] = fresh
+                waiting[person] = random.permutation(own[person]).tolist()
+                while len(waiting[person]) < images:
+                    waiting[person] += random.permutation(own[person]).tolist()
             order += waiting[person][:images]
             del waiting[person][:images]
         queue = queue[people:]
@@ -62,9 +59,7 @@ def sliding_window_order(labels: Numbers, *, seed: int, rounds: int = 1) -> Numb
         TripletError: one person only, or one with a single image.
     """
     random = np.random.default_rng(seed)
-    groups = people_of(labels)
-    starts = np.unique(groups.start)
-    own = [groups.order[start : groups.stop[groups.order[start]]].copy() for start in starts]
+    own = people_of(labels).each()
     if len(own) < 2:
         raise TripletError("expected images of two people or more; found one person only")
     window = min(map(len, own)) - 1

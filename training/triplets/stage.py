@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import whole_file
 from training.data.batches.pipeline import TrainingData, still_batches
 from training.recipes.recipe import Recipe, Triplets
 from training.triplets.mining import TripletError, choose_images, mine_triplets
@@ -72,10 +72,8 @@ def epoch_order_of_triplets(
             seed=_seed(seed, _BALANCE, epoch),
         )
         return data.train[order], ""
-    if recipe.sampler == "sliding_window":
-        order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
-        return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
-    return _mined(recipe, data, model, epoch)
+    order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
+    return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
 
 
 def _mined(
@@ -105,8 +103,7 @@ def _mined(
         f"{len(mined.anchors):,} triplets found among {mined.pairs:,} pairs of "
         f"{len(np.unique(data.faces.labels[numbers])):,} people ({mined.active:.1%} active)"
     )
-    dropped = f", {mined.dropped:,} images dropped" if mined.dropped else ""
-    return order, line + dropped
+    return order, line + (f", {mined.dropped:,} images dropped" if mined.dropped else "")
 
 
 def embed_numbers(
@@ -115,9 +112,8 @@ def embed_numbers(
     """Embeddings of images, unchanged ones, as the model gives them; NaN for one that cannot be
     read, which ``data.broken`` names.
     """
-    parts = []
-    for batch in still_batches(data, numbers):
-        parts.append(np.array(model.predict_on_batch(batch.images), np.float32))
+    batches = still_batches(data, numbers)
+    parts = [np.array(model.predict_on_batch(each.images), np.float32) for each in batches]
     # The last batch was filled up.
     embeddings = np.concatenate(parts)[: len(numbers)]
     broken = data.broken.causes
@@ -160,16 +156,31 @@ def held_back_triplets(
     """``val_loss`` and ``val_accuracy`` of the images held back, and the founding MLP's two lines
     of an epoch. Nothing for other samplers than the sliding window: a tenth of a set of faces holds
     back one image of most people, and a triplet takes two.
+
+    The triplets are drawn by the sliding window, the same ones for each epoch. One is right if its
+    positive is nearer than its negative (a margin of 0). Distances are of the embeddings as they
+    come, or of unit-length ones for ``cosine``.
     """
     if recipe.sampler != "sliding_window" or data.shard[1] > 1:
         return {}, ()
-    value, right, total = held_back_figures(
-        model, data, distance=loss.distance, margin=loss.margin, rounds=recipe.rounds
-    )
+    labels = data.faces.labels[data.held_back]
+    seed = _seed(data.recipe.seed, _TEST)
+    order = sliding_window_order(labels, seed=seed, rounds=recipe.rounds)
+    embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
+    if loss.distance == "cosine":
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    anchors, *others = embeddings[order].reshape(len(order) // 3, 3, -1).transpose(1, 0, 2)
+    near, far = (np.square(anchors - other).sum(axis=1) for other in others)
+    if loss.distance == "cosine":
+        near, far = near / 2, far / 2
+    elif loss.distance == "euclidean":
+        near, far = np.sqrt(near), np.sqrt(far)
+    right, total = int((near < far).sum()), len(near)
     lines = (
         f"Epoch: {epoch}, Triplet Loss: {mean_loss:.8g}",
         f"准确率: {right / total:.4f} ({right} / {total})",
     )
+    value = float(np.maximum(near - far + loss.margin, 0).mean())
     return {"val_loss": value, "val_accuracy": right / total}, lines
 
 
@@ -180,33 +191,6 @@ def triplet_lines(
     words = f"triplets: {active:.1%} active, embeddings' variance {spread:.3f} of 1"
     alarm = collapse_alarm(losses, margin=margin, spread=spread, active=active)
     return [words, f"warning: {alarm}"] if alarm else [words]
-
-
-def held_back_figures(
-    model: keras.Model, data: TrainingData, *, distance: str, margin: float, rounds: int
-) -> tuple[float, int, int]:
-    """Loss, right triplets and all triplets of the images held back, drawn by the sliding window,
-    the same ones for each epoch. A triplet is right if its positive is nearer than its negative (a
-    margin of 0).
-
-    Distances are of the embeddings as they come, or of unit-length ones for ``cosine``.
-    """
-    labels = data.faces.labels[data.held_back]
-    order = sliding_window_order(labels, seed=_seed(data.recipe.seed, _TEST), rounds=rounds)
-    embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
-    if distance == "cosine":
-        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    anchors, positives, negatives = np.moveaxis(
-        embeddings[order].reshape(len(order) // 3, 3, -1), 1, 0
-    )
-    near = np.square(anchors - positives).sum(axis=1)
-    far = np.square(anchors - negatives).sum(axis=1)
-    if distance == "cosine":
-        near, far = near / 2, far / 2
-    elif distance == "euclidean":
-        near, far = np.sqrt(near), np.sqrt(far)
-    loss = float(np.maximum(near - far + margin, 0).mean())
-    return loss, int((near < far).sum()), len(near)
 
 
 def collapse_alarm(
@@ -238,12 +222,8 @@ def collapse_alarm(
 
 def save_order(path: Path, order: NDArray[np.int64], epoch: int) -> None:
     """Writes an epoch's order, so that a resumed run goes on in it; whole or not at all."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        np.savez(temporary, order=order, epoch=epoch)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, follow=False) as file:
+        np.savez(file, order=order, epoch=epoch)
 
 
 def load_order(path: Path, epoch: int) -> NDArray[np.int64]:

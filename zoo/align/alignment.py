@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -74,10 +73,3 @@ def centre_crop(pixels: NDArray[np.uint8], *, fraction: float = 1.0) -> NDArray[
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(pixels[top : top + side, left : left + side])
     return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-
-
-def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
-    """The pixels as a PNG: every one of them is kept, where a JPEG would change most."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -8,9 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from zoo.align.landmarks import Points
@@ -39,38 +39,26 @@ def check_detector() -> None:
         )
 
 
-def detected(
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    *,
-    processes: int | None = None,
-) -> Iterator[Points | None]:
+def detected(names: Sequence[str], read: Callable[[str], bytes]) -> Iterator[Points | None]:
     """The landmarks of each image in order, None where no face was found.
 
     Of several faces the one that is large and near the centre. Landmarks are (5, 2), in pixels,
-    rounded to 1/100. ``processes`` None: as many as there are cores, fewer for few images. Raises
+    rounded to 1/100. In as many processes as there are cores, fewer for few images. Raises
     InputError for an image that does not decode, and if ``mtcnn`` is not installed.
     """
     check_detector()
-    wanted = min(os.cpu_count() or 1, math.ceil(len(names) / _IMAGES_A_PROCESS))
-    count = wanted if processes is None else processes
+    count = min(os.cpu_count() or 1, math.ceil(len(names) / _IMAGES_A_PROCESS))
     if count <= 1:
         for name in names:
             yield _unwrapped(name, _landmarks(read(name)))
         return
-    pending: deque[tuple[str, Future[Points | str | None]]] = deque()
     # spawn: a fork would copy TensorFlow's threads half way through whatever they do.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context, initializer=_start_worker) as pool:
         try:
-            for name in names:
-                pending.append((name, pool.submit(_landmarks, read(name))))
-                if len(pending) > 8 * count:
-                    first, future = pending.popleft()
-                    yield _unwrapped(first, future.result())
-            while pending:
-                first, future = pending.popleft()
-                yield _unwrapped(first, future.result())
+            parts = ((name, pool.submit(_landmarks, read(name))) for name in names)
+            for name, found in ahead(parts, 8 * count + 1):
+                yield _unwrapped(name, found.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

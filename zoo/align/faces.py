@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.errors import InputError, check_choice
+from evaluator.errors import InputError
 from evaluator.images.decode import decode_image
+from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
-from zoo.align.alignment import aligned, centre_crop, png_bytes
+from zoo.align.alignment import aligned, centre_crop
 from zoo.align.detector import detected
-from zoo.align.landmarks import (
-    Row,
-    image_sha256,
-    noted,
-    read_landmarks,
-    read_noted,
-    write_landmarks,
-)
+from zoo.align.landmarks import Row, noted, read_landmarks, read_noted, write_landmarks
 
 Read = Callable[[str], bytes]
 Progress = Callable[[int], None]
-
-MISSING = ("fail", "skip", "crop")
 
 
 @dataclass(frozen=True)
@@ -35,10 +28,6 @@ class AlignOptions:
     landmarks: Path | None = None
     missing: str = "fail"
     crop_fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuses a choice that is not known."""
-        check_choice("--missing", self.missing, MISSING)
 
 
 def find_landmarks(
@@ -74,7 +63,8 @@ def find_landmarks(
 
 def image_hashes(names: Sequence[str], read: Read) -> dict[str, str]:
     """The images' SHA-256 by name."""
-    return dict(zip(names, in_order(lambda name: image_sha256(read(name)), names), strict=True))
+    digests = in_order(lambda name: hashlib.sha256(read(name)).hexdigest(), names)
+    return dict(zip(names, digests, strict=True))
 
 
 def _given_landmarks(hashes: Mapping[str, str], given: Path) -> dict[str, Row]:
@@ -142,7 +132,5 @@ def align_images(
     missing = missing_faces(rows)
     check_missing(missing, len(names), options, log)
     kept = [n for n in names if rows[n].points is not None or options.missing == "crop"]
-    images: Iterable[bytes] = in_order(
-        lambda name: aligned_image(name, read(name), rows[name], options), kept
-    )
+    images = in_order(lambda name: aligned_image(name, read(name), rows[name], options), kept)
     return dict(zip(kept, images, strict=True)), missing

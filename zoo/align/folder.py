@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from evaluator.errors import InputError
+from evaluator.files import write_whole
 from training.data.convert.convert import in_order
 from training.data.sources.folders import IMAGE_SUFFIXES
 from zoo.align.faces import (
@@ -72,7 +72,6 @@ def align_folder(
     gone = [] if options.missing == "crop" else missing
     for name in gone:
         targets[name].unlink(missing_ok=True)
-    kept = 0
 
     def write(name: str) -> bool:
         if targets[name].exists() and _same(before.get(name), rows[name]):
@@ -82,8 +81,7 @@ def align_folder(
         return False
 
     absent = set(gone)
-    for was_there in in_order(write, [name for name in names if name not in absent]):
-        kept += was_there
+    kept = sum(in_order(write, [name for name in names if name not in absent]))
     write_landmarks(log, rows)  # last: a run stopped before finds what it has to do again
     check_missing(missing, len(names), options, log)
     return Alignment(out, len(names) - len(gone), kept, missing)
@@ -140,9 +138,4 @@ def _same(before: Row | None, now: Row) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, data)

@@ -9,7 +9,6 @@ was found.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,11 +123,6 @@ def read_noted(path: Path) -> dict[str, Row]:
     with noted(path):
         pass
     return read_landmarks(path)
-
-
-def image_sha256(data: bytes) -> str:
-    """The hash that a row carries."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _cells(name: str, row: Row) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
-from evaluator.bins.verification_set import write_bin
+from evaluator.bins.verification_set import SUFFIXES, check_not_hdf5, write_bin
 from evaluator.errors import InputError
+from evaluator.files import file_sha256
 from evaluator.images.decode import DecodeError, decode_image
+from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
 
 Read = Callable[[str], bytes]
@@ -51,18 +52,11 @@ def read_images(
             raise InputError(f"{name}: the image {error}; remove it or get it again") from None
         return data
 
-    images = {}
-    for name, data in zip(names, in_order(checked, names), strict=True):
-        images[name] = data
-        if progress:
-            progress(1)
-    return images
+    return dict(zip(names, in_order(checked, names, progress), strict=True))
 
 
 def resized(data: bytes, side: int) -> bytes:
     """An image as a PNG of ``side`` x ``side`` pixels; its very bytes if it is of that size."""
-    from zoo.align.alignment import png_bytes
-
     pixels = decode_image(data)
     if pixels.shape[:2] == (side, side):
         return data
@@ -86,13 +80,9 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
     write_bin(out, slots, genuine)
     write_sidecar(sidecar_path(out), pairs)
     people = {name for pair in pairs for name in pair.people or ()}
-    with out.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
     return Built(
         out,
-        digest.hexdigest(),
+        file_sha256(out),
         len(pairs),
         int(genuine.sum()),
         len(set(slots)),
@@ -102,8 +92,7 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
 
 def check_new(out: Path, *, force: bool) -> None:
     """Raises InputError for an output that exists without ``force``, or of an unknown suffix."""
-    from evaluator.bins.verification_set import SUFFIXES
-
+    check_not_hdf5(out)
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: expected a name ending in {', '.join(SUFFIXES)}")
     if out.is_dir() or (out.exists() and not force):

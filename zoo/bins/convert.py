@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +97,8 @@ def _bad_pairs(stored: StoredBin) -> dict[int, str]:
 
 def _backed_up(path: Path) -> Path:
     """A copy of the file under the first free of .bak, .bak2, ..."""
-    number = 1
-    while (backup := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")).exists():
-        number += 1
+    numbers = itertools.count(1)
+    names = (path.with_name(f"{path.name}.bak{n if n > 1 else ''}") for n in numbers)
+    backup = next(name for name in names if not name.exists())
     shutil.copy2(path, backup)
     return backup

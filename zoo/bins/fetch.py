@@ -7,23 +7,19 @@ import sys
 import tarfile
 import urllib.error
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluator.bins.pairs_file import Pair
 from evaluator.errors import InputError
-from zoo.align.alignment import png_bytes
+from evaluator.images.png import png_bytes
 from zoo.bins.build import Read, image_names
 from zoo.bins.lists import read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LFW_PAIRS = "pairs.txt"
 _LFW_ARCHIVE = "lfw-funneled.tgz"
@@ -80,11 +76,10 @@ def olivetti(*, download: bool = True) -> Source:
         people.setdefault(name.split("/")[0], []).append(name)
     sampling = Sampling(pairs_per_person=45)
     origin = f"{home / _OLIVETTI}, 40 people x 10 images, 64x64"
-    pairs = sample_pairs(people, sampling)
-    return Source(pairs, sampling.folds, images.__getitem__, origin)
+    return Source(sample_pairs(people, sampling), sampling.folds, images.__getitem__, origin)
 
 
-def lfw(*, download: bool = True, progress: Callable[[int], None] | None = None) -> Source:
+def lfw(*, download: bool = True) -> Source:
     """LFW's official ten folds over the funneled images, whose JPEG bytes ``read`` gives.
 
     From scikit-learn's ``lfw_home``: ``pairs.txt``, and the images unpacked or still in their
@@ -108,7 +103,7 @@ def lfw(*, download: bool = True, progress: Callable[[int], None] | None = None)
     folder, archive = home / _LFW_FOLDER, home / _LFW_ARCHIVE
     if folder.is_dir():
         return Source(pairs, listed.folds, lambda name: (folder / name).read_bytes(), str(folder))
-    images = _from_archive(archive, names, progress)
+    images = _from_archive(archive, names)
     return Source(pairs, listed.folds, images.__getitem__, str(archive))
 
 
@@ -117,9 +112,7 @@ def _lfw_is_there(home: Path) -> bool:
     return images and (home / _LFW_PAIRS).is_file()
 
 
-def _from_archive(
-    archive: Path, names: Sequence[str], progress: Callable[[int], None] | None
-) -> dict[str, bytes]:
+def _from_archive(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     wanted = {f"{_LFW_FOLDER}/{name}": name for name in names}
     found: dict[str, bytes] = {}
     try:
@@ -129,8 +122,6 @@ def _from_archive(
                 content = tar.extractfile(member) if name and member.isfile() else None
                 if name and content:
                     found[name] = content.read()
-                    if progress:
-                        progress(1)
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise

@@ -76,7 +76,7 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     """The report of one bin. Raises BinError for what is no list of labelled pairs; OSError."""
     stored = read_stored(path)
     distinct, slots = distinct_images(stored.images)
-    kinds = _decoded(distinct, progress)
+    kinds = list(in_order(_looked_at, distinct, progress))
     causes = {i: kind for i, kind in enumerate(kinds) if isinstance(kind, str)}
     undecodable = {
         slot: stored.faults.get(slot, causes[image])
@@ -118,24 +118,13 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     return facts
 
 
-def _decoded(
-    images: Sequence[bytes], progress: Callable[[int], None] | None
-) -> list[tuple[str, str] | str]:
-    """Format and size of each image, or what is wrong with it."""
-
-    def look(image: bytes) -> tuple[str, str] | str:
-        try:
-            height, width, _ = decode_image(image).shape
-        except DecodeError as error:
-            return str(error)
-        return image_format(image) or "", f"{height}x{width}"
-
-    kinds = []
-    for kind in in_order(look, images):
-        kinds.append(kind)
-        if progress:
-            progress(1)
-    return kinds
+def _looked_at(image: bytes) -> tuple[str, str] | str:
+    """Format and size of an image, or what is wrong with it."""
+    try:
+        height, width, _ = decode_image(image).shape
+    except DecodeError as error:
+        return str(error)
+    return image_format(image) or "", f"{height}x{width}"
 
 
 def _folds(genuine: NDArray[np.bool_]) -> list[list[int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from evaluator.bins.pairs_file import LONGEST_NAME, Pair, list_text, read_pairs_csv
 from evaluator.errors import InputError
 from training.data.sources.folders import IMAGE_SUFFIXES
+from zoo.bins.build import image_names
 
 _MOST_DIGITS = 9
 
@@ -106,11 +107,7 @@ def find_images(pairs: Sequence[Pair], folder: Path, source: Path) -> list[Pair]
     """
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
-    known: dict[str, str] = {}
-    for pair in pairs:
-        for name in (pair.left, pair.right):
-            if name not in known:
-                known[name] = _file_name(name, folder, source)
+    known = {name: _file_name(name, folder, source) for name in image_names(pairs)}
     return [Pair(known[p.left], known[p.right], p.genuine, p.people) for p in pairs]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
-from evaluator.errors import InputError, check_choice
-from evaluator.images.inputs import PROFILES
+from evaluator.errors import InputError
 from training.data.sources.folders import open_folder
 from zoo.align.faces import AlignOptions, align_images
 from zoo.bins import fetch
@@ -56,11 +55,8 @@ class MakeRequest:
                 raise InputError(f"--pairs {self.pairs}: needs --images DIR, where its images lie")
         elif self.images is not None:
             raise InputError("--images: goes with --pairs; the FOLDER holds the images")
-        check_choice("--negatives", self.negatives or "random", ("random", "hard"))
         if (self.negatives == "hard") != (self.model is not None):
             raise InputError("--negatives hard needs --model FILE, and --model goes with it only")
-        if self.profile is not None:
-            check_choice("--input", self.profile, tuple(PROFILES))
         if not self.align and (self.landmarks or self.missing):
             raise InputError("--landmarks and --missing: go with --align")
         if self.align and self.size is not None:
@@ -83,7 +79,10 @@ def make_bin(request: MakeRequest) -> str:
     """Makes the bin and returns a line on it. Raises InputError and OSError."""
     check_new(request.out, force=request.force)
     options = AlignOptions(request.landmarks, request.missing or "fail")
-    root, pairs, folds = _listed(request) if request.pairs else _sampled(request)
+    if request.pairs is not None:
+        root, pairs, folds = _listed(request, request.pairs)
+    else:  # the request has one of the two
+        root, pairs, folds = _sampled(request, request.folder or Path())
 
     def read(name: str) -> bytes:
         return (root / name).read_bytes()
@@ -101,7 +100,6 @@ def make_bin(request: MakeRequest) -> str:
 
 def fetch_bin(request: FetchRequest) -> str:
     """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
-    check_choice("data set", request.name, ("lfw", "olivetti"))
     out = request.output or Path("datasets") / f"{request.name}.bin"
     check_new(out, force=request.force)
     if request.name == "olivetti":
@@ -117,11 +115,8 @@ def fetch_bin(request: FetchRequest) -> str:
     return _aligned(out, source.pairs, source.read, options, source.folds)
 
 
-def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:
     """The image folder and the pairs of a list in balanced folds, and how many these are."""
-    path = request.pairs
-    if path is None:
-        raise InputError("make: give --pairs FILE")
     listed = read_pair_list(path)
     root = request.images or path.parent
     pairs = find_images(listed.pairs, root, path)
@@ -135,11 +130,8 @@ def _listed(request: MakeRequest) -> tuple[Path, list[Pair], int]:
     return root, ordered, request.folds
 
 
-def _sampled(request: MakeRequest) -> tuple[Path, list[Pair], int]:
+def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
     """The folder, pairs drawn from it, and their folds."""
-    root = request.folder
-    if root is None:
-        raise InputError("make: give a FOLDER")
     usual = Sampling()
     sampling = Sampling(
         pairs_per_person=(
@@ -208,7 +200,7 @@ def trimmed(usable: Sequence[bool], pairs: Sequence[Pair], folds: int) -> list[P
     for group, is_usable, pair in zip(groups, usable, pairs, strict=True):
         if is_usable and taken[group] < share[group[1]]:
             taken[group] += 1
-            kept.append(replace(pair))
+            kept.append(pair)
     return kept
 
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from evaluator.bins.pairs_file import Pair
-from evaluator.errors import InputError, check_choice
+from evaluator.errors import InputError
 
 Item = TypeVar("Item")
 People = Mapping[str, Sequence[str]]
 
 #: People of a fold and the number wanted -> impostor pairs of image names.
 Impostors = Callable[[Sequence[str], int], list[tuple[str, str]]]
-
-SINGLES = ("fail", "impostors", "skip")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuses numbers that give no folds of equal size."""
-        check_choice("--singles", self.singles, SINGLES)
         if self.folds < 2 or self.pairs_per_person < 1:
             raise InputError("--folds must be at least 2, and --pairs-per-person at least 1")
         if self.impostors is not None and (self.impostors < 1 or self.impostors % self.folds):
@@ -164,11 +161,10 @@ def _folds(people: People, sampling: Sampling, draw: random.Random) -> list[list
     folds: list[list[str]] = [[] for _ in range(sampling.folds)]
     loads = [0] * sampling.folds
     for name in sorted(shuffled(list(people), draw), key=lambda name: -counts[name]):
-        lightest = min(range(sampling.folds), key=lambda i: (loads[i], len(folds[i])))
-        if not counts[name]:
-            lightest = min(range(sampling.folds), key=lambda i: len(folds[i]))
+        count = counts[name]
+        lightest = min(range(sampling.folds), key=lambda i: (count and loads[i], len(folds[i])))
         folds[lightest].append(name)
-        loads[lightest] += counts[name]
+        loads[lightest] += count
     if min(map(len, folds)) < 2:
         raise InputError(
             f"--folds {sampling.folds}: a fold would have one person only, and so no impostor pair;"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from evaluator.bins.verification_set import StoredBin
 from evaluator.files import whole_file
 from evaluator.images.decode import DecodeError, decode_image
+from evaluator.images.png import png_bytes
 
 _FACE = 96
 _EDGE = 3
@@ -39,10 +39,8 @@ def write_sheet(path: Path, stored: StoredBin, *, pairs: int = 40) -> list[int]:
     for place, pair in enumerate(shown):
         row, column = divmod(place, _COLUMNS)
         _draw_pair(sheet, stored, pair, (_GAP + column * cell[0], _GAP + row * cell[1]))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
     with whole_file(path) as file:
-        file.write(buffer.getvalue())
+        file.write(png_bytes(np.asarray(sheet)))
     return shown
 
 

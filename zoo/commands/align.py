@@ -7,22 +7,17 @@ from typing import Annotated
 
 import typer
 
+from zoo.terminal import options
 from zoo.terminal.words import warn
 
 
 def align(
     indir: Annotated[Path, typer.Argument(help="A folder of images, at any depth.")],
     outdir: Annotated[Path, typer.Argument(help="The folder to make, the same tree of PNGs.")],
-    landmarks: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CSV",
-            help="File and x, y of both eyes, nose, both corners of the mouth. "
-            "Default: found by the mtcnn package.",
-        ),
-    ] = None,
+    landmarks: options.Landmarks = None,
     missing: Annotated[
-        str, typer.Option(help="A face not found: fail at the end, skip it, or crop the centre.")
+        options.Missing,
+        typer.Option(help="A face not found: fail at the end, skip it, or crop the centre."),
     ] = "fail",
 ) -> None:
     """Align faces by five landmarks to ArcFace's 112x112; run it again to go on after a stop."""

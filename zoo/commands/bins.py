@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from evaluator import choices
+from zoo.terminal import options
 from zoo.terminal.words import error_text, note, warn
 
 if TYPE_CHECKING:
@@ -17,20 +19,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Verification bins: info, make, fetch, convert.", no_args_is_help=True)
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
-Landmarks = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="CSV",
-        help="File and x, y of both eyes, nose, both corners of the mouth. "
-        "Default: found by the mtcnn package.",
-    ),
-]
 
 
 @app.command()
 def info(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bins.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list alone.")] = False,
+    as_json: options.JsonAlone = False,
     faces: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="Draw pairs of the (one) bin as a contact sheet."),
@@ -77,7 +71,7 @@ def info(
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Argument(help="The bin to make: .bin, or .npz or .h5.")],
+    out: Annotated[Path, typer.Argument(help="The bin to make: .bin or .npz.")],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="A folder per person.")
     ] = None,
@@ -98,25 +92,26 @@ def make(
     folds: Annotated[int, typer.Option(min=2, help="Folds of equal size.")] = 10,
     seed: Annotated[int | None, typer.Option(help="Another draw. Default: 0.")] = None,
     negatives: Annotated[
-        str | None,
-        typer.Option(help="random (default), or hard: the impostors that --model finds alike."),
+        Literal["random", "hard"] | None,
+        typer.Option(help="Default: random; hard: the impostors that --model finds alike."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The model of --negatives hard.")
     ] = None,
     input: Annotated[
-        str | None, typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval.")
+        choices.Profile | None,
+        typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval."),
     ] = None,
     singles: Annotated[
-        str | None,
-        typer.Option(help="People with one image: fail (default), impostors, or skip."),
+        Literal["fail", "impostors", "skip"] | None,
+        typer.Option(help="People with one image. Default: fail."),
     ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="Align each face to 112x112 by five landmarks.")
     ] = False,
-    landmarks: Landmarks = None,
+    landmarks: options.Landmarks = None,
     missing: Annotated[
-        str | None,
+        options.Missing | None,
         typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
     ] = None,
     size: Annotated[
@@ -158,14 +153,16 @@ def make(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="lfw|olivetti", help="The data set.")],
+    name: Annotated[
+        Literal["lfw", "olivetti"], typer.Argument(metavar="NAME", help="The data set.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="OUT", help="Default: datasets/NAME.bin."),
     ] = None,
-    landmarks: Landmarks = None,
+    landmarks: options.Landmarks = None,
     missing: Annotated[
-        str | None,
+        options.Missing | None,
         typer.Option(help="LFW, a face not found: crop the centre (default), fail, or skip."),
     ] = None,
     download: Annotated[
@@ -184,7 +181,7 @@ def fetch(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A bin of any layout.")],
     out: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="The bin to write: .bin, .npz or .h5.")
+        Path | None, typer.Argument(metavar="OUT", help="The bin to write: .bin or .npz.")
     ] = None,
     drop_bad: Annotated[
         bool, typer.Option("--drop-bad", help="Leave out pairs whose images do not decode.")
@@ -194,7 +191,7 @@ def convert(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Rewrite a bin, its images' bytes as they are: clean pickle, or .npz or .h5 without any."""
+    """Rewrite a bin, its images' bytes as they are: clean pickle, or .npz without any."""
     from evaluator.errors import InputError
     from zoo.bins.convert import convert_bin
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from zoo.terminal import options
 from zoo.terminal.words import shows_progress
 
 if TYPE_CHECKING:
@@ -25,20 +25,13 @@ Force = Annotated[
 ]
 
 
-class Layout(str, Enum):
-    """What ``zoo data pack`` writes."""
-
-    rec = "rec"
-    tfrecord = "tfrecord"
-
-
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A .rec file, a folder of faces, or shards.")],
     check: Annotated[
         bool, typer.Option("--check", help="Decode every image and compare with the manifest.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: options.JsonAlone = False,
 ) -> None:
     """Say what is in training data and what is wrong with it (exit code 1 if something is)."""
     from training.data.convert.describe import describe
@@ -78,7 +71,7 @@ def unpack(
 def pack(
     folder: Annotated[Path, typer.Argument(help="A folder per person, or a .rec file.")],
     out: Annotated[Path, typer.Argument(help="The folder to make.")],
-    to: Annotated[Layout, typer.Option("--to", help="What to write.")] = Layout.rec,
+    to: Annotated[Literal["rec", "tfrecord"], typer.Option("--to", help="What to write.")] = "rec",
     shards: Annotated[
         int | None, typer.Option(min=1, help="TFRecord files; by default 16,384 images in each.")
     ] = None,
@@ -88,7 +81,7 @@ def pack(
     from evaluator.errors import InputError
     from training.data.sources.faces import open_faces
 
-    if shards is not None and to is not Layout.tfrecord:
+    if shards is not None and to != "tfrecord":
         raise InputError("--shards: goes with --to tfrecord only; a record file is one file")
     if out.suffix in (".rec", ".tfrecord"):
         raise InputError(
@@ -96,7 +89,7 @@ def pack(
         )
     faces = open_faces(folder)
     with _progress("Packing", len(faces)) as step:
-        if to is Layout.rec:
+        if to == "rec":
             from training.data.convert.pack import pack_records
 
             done = pack_records(faces, out, force=force, progress=step)

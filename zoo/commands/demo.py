@@ -21,12 +21,12 @@ def demo(
     Olivetti faces of 30 people train all three; the other 10 people are the bin. No GPU; two
     minutes, the second time less.
     """
-    from zoo.commands.evaluate import finish
     from zoo.commands.leaderboard import leaderboard
     from zoo.commands.report import report
     from zoo.demo.faces_and_models import next_commands, prepare
     from zoo.entries.lookup import resolve_models
     from zoo.evaluate.evaluation import run_request
+    from zoo.evaluate.outcome import finished
     from zoo.evaluate.request import Request
 
     made = prepare(output)
@@ -41,7 +41,7 @@ def demo(
     request = Request(
         models=resolve_models(models, {}), bins=[made.bin], profile="unit", results=results
     )
-    code = finish(run_request(request), request, None)
+    code = finished(run_request(request), request, None)
     # Models by path and the bin by name: the folder may hold results of other faces, too.
     bins = [made.bin.stem]
     _announce(f"zoo leaderboard --bins {bins[0]} --results {results}")

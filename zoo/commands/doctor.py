@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from zoo.terminal import options
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="Where bins are looked for, too, as zoo eval does."),
-    ] = None,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
-        "results"
-    ),
-    registry: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
-    ] = None,
+    json: options.JsonAlone = False,
+    data: options.Data = None,
+    results: options.Results = options.RESULTS,
+    registry: options.Registry = None,
 ) -> None:
     """Say what is installed and found, and evaluate a tiny model against NumPy's own figures.
 

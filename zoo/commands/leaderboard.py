@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from evaluator.errors import InputError
+from evaluator.metrics.all_figures import NAMES
+from zoo.terminal import options
 
 
 def leaderboard(
     metric: Annotated[
         str,
-        typer.Option(
-            help="kfold, accuracy (best on these very pairs), insightface, eer, auc, or "
-            "tar@1e-1 ... tar@1e-4."
-        ),
+        typer.Option(help=f"{', '.join(NAMES)}.", autocompletion=lambda: list(NAMES)),
     ] = "kfold",
-    format: Annotated[str, typer.Option(help="table, markdown, csv, json or latex.")] = "table",
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json", "latex"],
+        typer.Option(metavar="FORMAT", help="table, markdown, csv, json or latex."),
+    ] = "table",
     models: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN...", help="Only models of these names; * is any text."),
@@ -32,13 +35,8 @@ def leaderboard(
     top: Annotated[
         int, typer.Option(min=1, help="Show and test this many rows, the best first.")
     ] = 20,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
-        "results"
-    ),
-    registry: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
-    ] = None,
+    results: options.Results = options.RESULTS,
+    registry: options.Registry = None,
 ) -> None:
     """Rank the stored results: models that cannot be told apart share a rank.
 
@@ -46,28 +44,24 @@ def leaderboard(
 
     zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
     """
-    from evaluator.errors import check_choice
+    from evaluator.metrics.all_figures import figure_named
     from evaluator.results.stored import no_collection, read_store
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.figure_choice import figure_named
     from zoo.results.leaderboard import build_leaderboard
     from zoo.results.leaderboard_text import TEXTS, print_leaderboard
     from zoo.terminal.words import warn
 
-    check_choice("--format", format, ("table", *TEXTS))
-    figure = figure_named(metric)
+    figure = figure_named("--metric", metric)
     entries = read_registry(registry_path(registry))
     if not results.is_dir():
-        from evaluator.errors import InputError
-
         raise InputError(f"--results {results}: no such folder; zoo eval stores results there")
     with no_collection():
         board = build_leaderboard(
             read_store(results),
             figure,
             entries=entries,
-            models=_values(models),
-            bins=_values(bins),
+            models=tuple(options.listed(models)),
+            bins=tuple(options.listed(bins)),
             top=top,
         )
     if format == "table":
@@ -79,7 +73,3 @@ def leaderboard(
             warn(f"outdated: {each.model} on {each.bin}: {each.reason}")
         for line in board.damaged:
             warn(f"unreadable: {line}")
-
-
-def _values(given: list[str] | None) -> tuple[str, ...]:
-    return tuple(part for value in given or [] for part in value.split(",") if part)

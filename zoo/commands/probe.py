@@ -2,101 +2,86 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from evaluator.errors import InputError
+from zoo.terminal import options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from evaluator.metrics.all_figures import Figures
     from evaluator.probe import Finding
+    from zoo.evaluate.request import Request
 
 
 def probe(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An entry of the zoo, or a model file.")
-    ],
+    model: options.Model,
     bins: Annotated[
         list[str], typer.Option(metavar="NAME", help="The bin to try the profiles on.")
     ],
-    data: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Where NAME.bin is looked for.")
-    ] = None,
+    data: options.Data = None,
     pairs: Annotated[int, typer.Option(min=20, help="How many pairs of the bin to use.")] = 200,
-    size: Annotated[
-        str | None, typer.Option(metavar="PIXELS", help="Input size of a model that takes any.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which output is the embedding.")
-    ] = None,
-    custom: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE:CLASS", help="A layer of the model's own; implies --trust."),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Images in one forward pass.")
-    ] = 64,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Let code inside a model file run.")
-    ] = False,
-    registry: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another models.yaml.")
-    ] = None,
+    size: options.Size = None,
+    output: options.Output = None,
+    custom: options.Custom = None,
+    batch_size: options.BatchSize = 64,
+    trust: options.Trust = False,
+    registry: options.Registry = None,
 ) -> None:
     """Try every input profile, RGB and BGR, on a sample of pairs; say which one fits.
 
     zoo probe model.h5 --bins lfw
     """
-    from evaluator.bins.verification_set import distinct_images, read_bin
-    from evaluator.errors import InputError
-    from evaluator.images.inputs import PROFILES
-    from evaluator.isolation.process import open_model
-    from evaluator.models.options import LoadOptions
-    from evaluator.probe import FLIPS, probe_inputs, sample_pairs
-    from zoo.commands.evaluate import image_size
-    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.lookup import bin_folders, only_bin, resolve_models
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.evaluate.loading import say_of
-    from zoo.evaluate.request import Request, checked_model
-    from zoo.terminal.progress import Progress
+    from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))
-    (choice,) = resolve_models([model], entries)
-    names = [part for value in bins for part in value.split(",") if part]
-    paths = resolve_bins(names, bin_folders(data or []), entries)
-    if len(paths) != 1:
-        raise InputError(f"--bins: expected one bin to probe on; got {len(paths)}")
+    choices = resolve_models([model], entries)
+    path = only_bin(options.listed(bins), bin_folders(data or []), entries)
     request = Request(
-        models=[choice],
-        bins=paths,
+        models=choices,
+        bins=[path],
         profile="unit",  # every profile is tried; this keeps the loader from assuming one aloud
-        size=image_size(size),
+        size=options.image_size(size),
         output=output,
         custom=tuple(custom or ()),
+        batch_size=batch_size,
         trust=trust,
     )
-    _, options = checked_model(choice, request)
-    sample = sample_pairs(read_bin(paths[0]), pairs)
+    finding, tried = _probed(request, pairs)
+    _print(finding, pairs=tried)
+
+
+def _probed(request: Request, pairs: int) -> tuple[Finding, int]:
+    """What fits the request's one model on so many pairs of its bin, and how many there were."""
+    from evaluator.bins.verification_set import distinct_images, read_bin
+    from evaluator.images.inputs import PROFILES
+    from evaluator.isolation.process import open_model
+    from evaluator.probe import FLIPS, probe_inputs, sample_pairs
+    from zoo.evaluate.loading import say_of
+    from zoo.evaluate.request import checked_model
+    from zoo.terminal.progress import Progress
+
+    (choice,), (path,) = request.models, request.bins
+    _, load = checked_model(choice, request)
+    sample = sample_pairs(read_bin(path), pairs)
     if sample.genuine.all() or not sample.genuine.any():
-        raise InputError(f"{paths[0]}: probing needs genuine and impostor pairs; it has one kind")
-    options = LoadOptions(
-        profile=options.profile,
-        size=options.size,
-        output=options.output,
-        custom=options.custom,
-        trust=options.trust,
-    )
-    with open_model(choice.path, options) as embedder:
-        say_of(choice, embedder, options)
+        raise InputError(f"{path}: probing needs genuine and impostor pairs; it has one kind")
+    load = replace(load, channels="rgb")  # an entry's own order is one of those that are tried
+    with open_model(choice.path, load) as embedder:
+        say_of(choice, embedder, load)
         orders = 1 if embedder.input.channels == "gray" else 2
         total = len(distinct_images(sample.images)[0]) * len(PROFILES) * orders * len(FLIPS)
         with Progress(f"{choice.name}: probing", total) as progress:
             finding = probe_inputs(
-                embedder, sample, batch_size=batch_size, on_progress=progress.advance
+                embedder, sample, batch_size=request.batch_size, on_progress=progress.advance
             )
-    _print(finding, pairs=sample.pairs)
+    return finding, sample.pairs
 
 
 def _print(finding: Finding, *, pairs: int) -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evaluator.errors import InputError, check_choice, plain_name
+from zoo.terminal import options
+from zoo.terminal.output import PAGE_BEGINS, check_file_target
 from zoo.terminal.words import note
 
 if TYPE_CHECKING:
@@ -14,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def project(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An entry, a run, or a model file.")
-    ],
+    model: options.Model,
     bins: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="The bin whose distinct images are shown."),
@@ -47,49 +48,30 @@ def project(
         Path | None,
         typer.Option(metavar="DIR", help="Write a log for TensorBoard's projector, too."),
     ] = None,
-    input: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROFILE", help="unit, symmetric, insightface or raw, as in zoo eval."
-        ),
-    ] = None,
-    channels: Annotated[str | None, typer.Option(help="rgb or bgr.")] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Let code inside a model file run.")
-    ] = False,
-    registry: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."),
-    ] = None,
+    input: options.Profile = None,
+    channels: options.Channels = None,
+    trust: options.Trust = False,
+    registry: options.Registry = None,
 ) -> None:
     """Draw the embeddings of many faces as one HTML page: PCA, t-SNE and UMAP, faces on hover.
 
     zoo project runs/arc --bins lfw -o lfw.html
     """
-    from evaluator.errors import InputError, check_choice, plain_name
-    from evaluator.images.inputs import PROFILES
-    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.lookup import bin_folders, only_bin, resolve_models
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     entries = read_registry(registry_path(registry))
-    names = [part for value in bins or [] for part in value.split(",") if part]
+    names = options.listed(bins)
     if not names and data is None:
         raise InputError("expected --bins NAME or --data DIR: the faces to show")
-    if len(names) > 1:
-        raise InputError(f"--bins: expected one bin, found {len(names)}: {', '.join(names)}")
-    [choice] = resolve_models([model], entries)
-    if input is not None:
-        check_choice("--input", input, tuple(PROFILES))
-    if channels is not None:
-        check_choice("--channels", channels, ("rgb", "bgr"))
-    chosen = _maps([part for value in maps or [] for part in value.split(",") if part])
+    (choice,) = resolve_models([model], entries)
+    chosen = _maps(options.listed(maps))
     check_file_target("-o", output, begins=PAGE_BEGINS)
-    if data is None or names:
-        [path] = resolve_bins(names, bin_folders([data] if data is not None else []), entries)
-        shown, pictures = plain_name(path.stem), _bin_pictures(path, limit)
-    else:
+    if data is not None and not names:
         shown, pictures = data.name or str(data), _face_pictures(data, limit)
+    else:
+        path = only_bin(names, bin_folders([] if data is None else [data]), entries)
+        shown, pictures = plain_name(path.stem), _bin_pictures(path, limit)
 
     from zoo.projection.run import Wanted, make_projection
 
@@ -103,8 +85,6 @@ def project(
 def _maps(asked: list[str]) -> list[str]:
     """The maps asked for, or all that are installed."""
     import importlib.util
-
-    from evaluator.errors import InputError, check_choice
 
     known = ("pca", "tsne", "umap")
     for name in asked:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from zoo.terminal import options
 from zoo.terminal.words import note
 
 
@@ -15,17 +15,15 @@ def pull(
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How long a silent server is borne.")
     ] = 30.0,
-    registry: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another models.yaml.")
-    ] = None,
+    registry: options.Registry = None,
 ) -> None:
     """Download an entry's weights to where the entry has its file, checked against its SHA-256.
 
     zoo pull r100_glint360k
     """
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, unknown_name
     from zoo.entries.download import download
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
 
     path = registry_path(registry)
     entries = read_registry(path)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.terminal import options
 from zoo.terminal.words import note, warn
 
 
@@ -22,16 +23,8 @@ def report(
             "up to the next option.",
         ),
     ] = None,
-    bins: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME...",
-            help="Only these bins, likewise.",
-        ),
-    ] = None,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
-        "results"
-    ),
+    bins: options.StoredBins = None,
+    results: options.Results = options.RESULTS,
     title: Annotated[str, typer.Option(help="What stands on top.")] = "Face verification report",
     no_faces: Annotated[
         bool, typer.Option("--no-faces", help="Leave the faces of the pairs out.")
@@ -46,7 +39,7 @@ def report(
     from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     check_file_target("-o", output, begins=PAGE_BEGINS)
-    selection = select(results, models=_parts(models), bins=_parts(bins))
+    selection = select(results, models=options.listed(models), bins=options.listed(bins))
     html = render_report(selection, title=title, faces=not no_faces)
     write_report(output, html)
     for each in selection.left_out:
@@ -56,8 +49,3 @@ def report(
         for count, word in ((len(selection.contestants), "model"), (len(selection.columns), "bin"))
     )
     note(f"{output}: {counts}, {size_in_words(html)}")
-
-
-def _parts(values: list[str] | None) -> list[str]:
-    # The shell's own list of names may come as one value: `--bins a,b`.
-    return [part for value in values or [] for part in value.split(",") if part]

@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluator.errors import printable
+from zoo.terminal import options
 from zoo.terminal.words import may_be_rich
 
 if TYPE_CHECKING:
     from zoo.entries.registry import Entry
 
-Registry = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry", metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."
-    ),
-]
-
 
 def list_entries(
-    registry: Registry = None,
+    registry: options.Registry = None,
     runs: Annotated[
         bool, typer.Option("--runs", help="List training runs instead: the folders in ./runs.")
     ] = False,
@@ -102,16 +96,16 @@ def _plain(rows: list[list[str]]) -> str:
 
 
 def show_entry(
-    name: Annotated[str, typer.Argument(metavar="ENTRY", help="A name that zoo list shows.")],
-    registry: Registry = None,
+    name: options.EntryName,
+    registry: options.Registry = None,
 ) -> None:
     """Show one entry: file, input, published figures, source and notes."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from evaluator.errors import InputError
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from evaluator.errors import InputError, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))
     if name not in entries:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.terminal import options
 from zoo.terminal.words import note, warn
 
 if TYPE_CHECKING:
@@ -39,32 +40,20 @@ def verify(
     names: Annotated[
         list[str], typer.Argument(metavar="ENTRY...", help="Entries with published figures.")
     ],
-    data: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Where the bins are looked for.")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Images in one forward pass.")
-    ] = 64,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")] = Path(
-        "results"
-    ),
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure again, whatever is stored.")
-    ] = False,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Let code inside a model file run.")
-    ] = False,
-    registry: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another models.yaml.")
-    ] = None,
+    data: options.Data = None,
+    batch_size: options.BatchSize = 64,
+    results: options.Results = options.RESULTS,
+    fresh: options.Fresh = False,
+    trust: options.Trust = False,
+    registry: options.Registry = None,
 ) -> None:
     """Evaluate entries under their published protocol and compare; exit 1 where they differ.
 
     zoo verify arc_8 --data datasets
     """
-    from evaluator.errors import InputError
+    from evaluator.errors import InputError, unknown_name
     from zoo.entries.lookup import all_bins, bin_folders, resolve_models
-    from zoo.entries.registry import read_registry, registry_path, unknown_name
+    from zoo.entries.registry import read_registry, registry_path
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 

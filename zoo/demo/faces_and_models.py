@@ -5,9 +5,7 @@ The network that it trains besides is made in `zoo.demo.network`.
 
 from __future__ import annotations
 
-import io
 import itertools
-import os
 import urllib.error
 import warnings
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.verification_set import write_bin
+from evaluator.files import whole_path
+from evaluator.images.png import png_bytes
 from evaluator.models.runtime import import_keras
 from zoo.terminal.words import warn
 
@@ -146,11 +146,7 @@ def verification_pairs(
 
 def png(image: NDArray[np.float32]) -> bytes:
     """A gray image (height, width) in [0, 1] as PNG of 8 bits."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_bytes(np.round(image * 255).astype(np.uint8))
 
 
 Projection = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -198,14 +194,10 @@ def save_linear_model(
     model = keras.Model(image, embedding(flat), name=path.stem)
     gray.set_weights([np.full((1, 1, 3, 1), 1 / 3, np.float32)])
     embedding.set_weights([projection.astype(np.float32), (-mean @ projection).astype(np.float32)])
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.h5")
-    try:
-        # .h5 is the format that users bring, so the demo shows it; Keras warns that it is old.
-        absl.logging.set_verbosity(absl.logging.ERROR)
+    # .h5 is the format that users bring, so the demo shows it; Keras warns that it is old.
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    with whole_path(path) as temporary:
         model.save(str(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def next_commands(made: DemoFiles, *, run: Path | None) -> str:

@@ -16,7 +16,15 @@ from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
 from training.recipes.recipe import Recipe
 from training.run.checkpoints import read_state
-from training.run.runs import RunEntry, RunError, RunFolder, check_resumable, create_run, locked
+from training.run.runs import (
+    RunEntry,
+    RunError,
+    RunFolder,
+    check_resumable,
+    create_run,
+    locked,
+    model_sha256,
+)
 from zoo.demo.faces_and_models import Faces, png
 from zoo.entries.registry import Entry, entry_named, own_registry, read_registry
 from zoo.terminal.words import warn
@@ -44,7 +52,8 @@ def write_people(folder: Path, faces: Faces) -> None:
         data = png(image)
         digest = hashlib.sha256(data).hexdigest()[:12]
         wanted[f"{faces.name}-{person:02d}/{counts[person]}-{digest}.png"] = data
-    there = {path.relative_to(folder).as_posix(): path for path in _visible_files(folder)}
+    files = (each for each in folder.rglob("*") if each.is_file() and each.name[0] != ".")
+    there = {path.relative_to(folder).as_posix(): path for path in files}
     foreign = sorted(name for name in there if not _OWN_FILE.fullmatch(name))
     if foreign:
         raise InputError(
@@ -62,10 +71,6 @@ def write_people(folder: Path, faces: Faces) -> None:
         path.write_bytes(data)
 
 
-def _visible_files(folder: Path) -> list[Path]:
-    return [each for each in folder.rglob("*") if each.is_file() and each.name[0] != "."]
-
-
 def trained_network(folder: Path, faces: Faces) -> RunFolder:
     """The run of the demo's recipe on these faces, below ``folder``: trained if it is not there.
 
@@ -80,7 +85,7 @@ def trained_network(folder: Path, faces: Faces) -> RunFolder:
     run = RunFolder(folder / "runs" / "network")
     if not _goes_on(run, recipe, found):
         _remove(run)
-    elif read_state(run.last)["finished"] and run_entry(run.path).sha256 == _sha256(run.model):
+    elif read_state(run.last)["finished"] and run_entry(run.path).sha256 == model_sha256(run):
         warn(f"model: {run.path}, trained before on these faces")
         return run
     run.model.unlink(missing_ok=True)
@@ -102,13 +107,12 @@ def _goes_on(run: RunFolder, recipe: Recipe, faces: FaceSet) -> bool:
         return False
     try:
         stored = run_entry(run.path).recipe
-        if stored is None:
-            return False
-        check_resumable(run, recipe, faces, stored)
-        read_state(run.last)
+        if stored is not None:
+            check_resumable(run, recipe, faces, stored)
+            read_state(run.last)
     except (InputError, FileNotFoundError):
         return False
-    return True
+    return stored is not None
 
 
 def _remove(run: RunFolder) -> None:
@@ -121,10 +125,6 @@ def _remove(run: RunFolder) -> None:
             "move it, or let the demo write elsewhere with -o DIR"
         )
     shutil.rmtree(run.path)
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _train(run: RunFolder, entry: Entry, recipe: Recipe, faces: FaceSet, origin: str) -> None:

@@ -152,11 +152,11 @@ def _devices(problems: list[str]) -> list[Findings]:
     except ImportError as error:
         problems.append(f"TensorFlow cannot be imported: {error}; install face-zoo again")
         return []
-    found = []
-    for device in tf.config.list_physical_devices():
-        details = tf.config.experimental.get_device_details(device)
-        found.append({"device": device.name, "model": details.get("device_name")})
-    return found
+    details = tf.config.experimental.get_device_details
+    return [
+        {"device": each.name, "model": details(each).get("device_name")}
+        for each in tf.config.list_physical_devices()
+    ]
 
 
 def findings_text(findings: Mapping[str, Any]) -> str:

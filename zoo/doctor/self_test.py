@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import time
 from pathlib import Path
@@ -85,11 +84,12 @@ def _evaluated(
     mean: NDArray[np.float64],
     projection: NDArray[np.float64],
 ) -> dict[str, float]:
+    from evaluator.images.png import png_bytes
     from zoo.demo.faces_and_models import save_linear_model
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 
-    write_bin(folder / "self_test.bin", [_png(image) for image in pixels], genuine)
+    write_bin(folder / "self_test.bin", [png_bytes(image) for image in pixels], genuine)
     model = folder / "self_test.h5"
     save_linear_model(model, mean, projection, size=(_SIDE, _SIDE))
     request = Request(
@@ -102,11 +102,3 @@ def _evaluated(
     if failures or results[0].figures is None:
         return {"accuracy": float("nan"), "auc": float("nan")}
     return {name: float(results[0].figures[name]) for name in ("accuracy", "auc")}
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()

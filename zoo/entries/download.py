@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from evaluator.bins.containers import BAD_HDF5, ZIP_START
 from evaluator.errors import cause_of
@@ -19,8 +19,6 @@ from evaluator.models.formats import model_format
 from evaluator.models.identity import model_sha256
 from zoo.entries.transfer import Answer, DownloadError, answered
 from zoo.terminal.words import shows_progress
-
-__all__ = ["LARGEST_UNDECLARED", "DownloadError", "download"]
 
 #: Bytes that are taken of a file whose server does not say how long it is.
 LARGEST_UNDECLARED = 4 * 2**30
@@ -122,7 +120,7 @@ def _filled(url: str, file: BinaryIO, target: Path, sha256: str | None, timeout:
         for block in _blocks(file, answer.start):
             digest.update(block)
         limit = _limit(url, target, answer)
-        with _Bar(target.name, answer) as bar:
+        with _bar(target.name, answer) as came:
             for block in answer.blocks():
                 limit -= len(block)
                 if limit < 0:
@@ -132,7 +130,7 @@ def _filled(url: str, file: BinaryIO, target: Path, sha256: str | None, timeout:
                     )
                 file.write(block)
                 digest.update(block)
-                bar.update(len(block))
+                came(len(block))
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
@@ -167,8 +165,7 @@ def _check_whole(url: str, path: Path) -> None:
     # Read by name: what a model is called says nothing here.
     found = model_format(path) if path.stat().st_size else None
     if found is not None:
-        check = _ENDS.get(found)
-        cause = check(path) if check is not None else ""
+        cause = _ENDS[found](path) if found in _ENDS else ""
     elif _starts_as_zip(path) and not zipfile.is_zipfile(path):
         cause = "it is damaged or truncated: a zip without its end"
     if cause:
@@ -204,38 +201,27 @@ def _zip_end(path: Path) -> str:
 _ENDS: dict[str, Callable[[Path], str]] = {"keras-h5": _hdf5_end, "keras": _zip_end}
 
 
-class _Bar:
-    """How far a download is, as a Rich bar; silent where stderr is no terminal."""
+@contextmanager
+def _bar(title: str, answer: Answer) -> Iterator[Callable[[int], None]]:
+    """How far a download is, as a Rich bar, silent where stderr is no terminal: what adds bytes."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
-    def __init__(self, title: str, answer: Answer) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TransferSpeedColumn,
-        )
-
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not shows_progress(),
-        )
-        total = None if answer.length is None else answer.start + answer.length
-        self._task = self._bar.add_task(title, total=total, completed=answer.start)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._bar.stop()
-
-    def update(self, count: int) -> None:
-        """Adds bytes to what is there."""
-        self._bar.update(self._task, advance=count)
+    total = None if answer.length is None else answer.start + answer.length
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not shows_progress(),
+    ) as bar:
+        task = bar.add_task(title, total=total, completed=answer.start)
+        yield lambda count: bar.update(task, advance=count)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.bins.verification_set import is_bin
-from evaluator.errors import InputError, plain_name
+from evaluator.errors import InputError, plain_name, unknown_name
 from evaluator.models.formats import model_format
-from zoo.entries.registry import Entry, read_registry, unknown_name
+from zoo.entries.registry import Entry, read_registry
 from zoo.entries.yaml_nodes import RegistryError
 from zoo.terminal.words import note
 
@@ -110,6 +110,13 @@ def resolve_bins(
     return list({path.resolve(): path for path in paths}.values())
 
 
+def only_bin(values: Sequence[str], folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
+    """The file of the one bin named. Raises InputError where it is not one."""
+    if len(values) != 1:
+        raise InputError(f"--bins: expected one bin, found {len(values)}: {', '.join(values)}")
+    return resolve_bins(values, folders, entries)[0]
+
+
 def all_bins(folders: Sequence[Path]) -> list[Path]:
     """Every bin in the folders; of several with one name, the one in the first folder."""
     return list(available_bins(folders).values())
@@ -151,7 +158,7 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
         path = folder / f"{value}.bin"
         if path.is_file():
             return path
-    if value in entries or model_format_of_folder(as_path):
+    if value in entries or (as_path.is_dir() and model_format(as_path) is not None):
         raise InputError(_models_first(value))
     if as_path.is_dir():
         raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
@@ -164,11 +171,6 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
         there = f"did you mean {near[0]!r}? " if near else ""
         there += "there is: " + ", ".join(available)
     raise InputError(f"no bin {value!r}: looked for a file of that path and in {looked}; {there}")
-
-
-def model_format_of_folder(path: Path) -> bool:
-    """Whether a path is a folder that holds a model."""
-    return path.is_dir() and model_format(path) is not None
 
 
 def _models_first(value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from evaluator.errors import InputError, cause_of
+from evaluator.errors import InputError, cause_of, unknown_name
 from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, with_settings
 from zoo.entries.yaml_nodes import RegistryError, ScalarError, compose_file, describe, scalar
 
@@ -110,8 +109,9 @@ def recipe_with(source: RecipeSource, settings: Mapping[str, Any]) -> Recipe:
         key = next((key for key in settings if _touches(key, place)), None)
         if key is not None:
             return RecipeError(cause_of(f"--set {key}={settings[key]}: {message}"))
+        dotted = ".".join(["recipe", *map(str, place)])
         where = f"{source.path}:{_line(source, place)}"
-        return RecipeError(f"{where}: {cause_of(f'{_dotted(place)}: {message}')}")
+        return RecipeError(f"{where}: {cause_of(f'{dotted}: {message}')}")
 
     return parse_recipe(with_settings(source.plain, settings, fail), fail)
 
@@ -129,18 +129,6 @@ def _line(source: RecipeSource, place: Place) -> int:
     while place and place not in source.lines:
         place = place[:-1]
     return source.lines[place]
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(["recipe", *map(str, place)])
-
-
-def unknown_name(name: str, known: Mapping[str, object]) -> str:
-    """'did you mean ...?' for an unknown name, or the known names."""
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return "there is: " + ", ".join(known) if known else "there is none"
 
 
 class _Reader:
@@ -201,58 +189,34 @@ class _Reader:
 
     def entry(self, name: str, node: yaml.Node) -> Entry:
         what = f"entry {name!r}"
-        keys = self.mapping(
-            node,
-            what,
-            required=("file", "input", "source"),
-            optional=(
-                "sha256",
-                "url",
-                "output",
-                "custom",
-                "embedding_size",
-                "published",
-                "notes",
-                "recipe",
-            ),
-        )
+        given = self.mapping(node, what, ("file", "input", "source"), _OPTIONAL)
+        keys = {
+            key: self.value(given[key], f"{what}: {key}", *read)
+            for key, read in _SCALARS.items()
+            if key in given
+        }
         settings = self.mapping(
-            keys["input"],
-            f"{what}: input",
-            required=("profile",),
-            optional=("size", "channels"),
+            given["input"], f"{what}: input", ("profile",), ("size", "channels")
         )
-        protocol, flip, published = self.published(keys.get("published"), what)
-        size = settings.get("size")
-        source = self.recipe(keys.get("recipe"), keys["input"], what)
+        protocol, flip, published = self.published(given.get("published"), what)
+        source = self.recipe(given.get("recipe"), given["input"], what)
+        channels = settings.get("channels")
         return Entry(
             name=name,
-            file=self.path.parent / self.value(keys["file"], f"{what}: file", _text, "a path"),
-            sha256=self.sha256(keys.get("sha256"), what),
+            file=self.path.parent / keys["file"],
+            sha256=self.sha256(given.get("sha256"), what),
             profile=self.choice(settings["profile"], f"{what}: profile", _PROFILES),
-            channels=self.choice(settings["channels"], f"{what}: channels", _CHANNELS)
-            if "channels" in settings
-            else "rgb",
-            size=None if size is None else self.size(size, what),
-            embedding_size=self.value(
-                keys["embedding_size"], f"{what}: embedding_size", _count, "a whole number above 0"
-            )
-            if "embedding_size" in keys
-            else None,
-            source=self.value(keys["source"], f"{what}: source", _text, "text"),
+            channels=self.choice(channels, f"{what}: channels", _CHANNELS) if channels else "rgb",
+            size=self.size(settings["size"], what) if "size" in settings else None,
+            embedding_size=keys.get("embedding_size"),
+            source=keys["source"],
             protocol=protocol,
             published=published,
-            notes=self.value(keys["notes"], f"{what}: notes", _text, "text")
-            if "notes" in keys
-            else "",
+            notes=keys.get("notes", ""),
             flip=flip,
-            url=self.value(keys["url"], f"{what}: url", _url, "an address that starts with http")
-            if "url" in keys
-            else None,
-            output=self.value(keys["output"], f"{what}: output", _text, "a name")
-            if "output" in keys
-            else None,
-            custom=self.names(keys["custom"], f"{what}: custom") if "custom" in keys else (),
+            url=keys.get("url"),
+            output=keys.get("output"),
+            custom=self.names(given["custom"], f"{what}: custom") if "custom" in given else (),
             recipe=None if source is None else recipe_with(source, {}),
             recipe_source=source,
         )
@@ -278,20 +242,15 @@ class _Reader:
         """A node as plain data, noting where each part of it stands."""
         if isinstance(node, yaml.MappingNode):
             nodes = self.mapping(node, what)
-            keys = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-            for name in nodes:
-                lines[(*place, name)] = keys[name]
+            lines |= {(*place, key.value): key.start_mark.line + 1 for key, _ in node.value}
             return {
                 name: self.plain(value, (*place, name), f"{what}: {name}", lines)
                 for name, value in nodes.items()
             }
         if isinstance(node, yaml.SequenceNode):
-            for number, value in enumerate(node.value):
-                lines[(*place, number)] = value.start_mark.line + 1
-            return [
-                self.plain(value, (*place, number), what, lines)
-                for number, value in enumerate(node.value)
-            ]
+            numbered = list(enumerate(node.value))
+            lines |= {(*place, number): each.start_mark.line + 1 for number, each in numbered}
+            return [self.plain(value, (*place, number), what, lines) for number, value in numbered]
         try:
             return scalar(node)
         except ScalarError:
@@ -302,7 +261,9 @@ class _Reader:
     def sha256(self, node: yaml.Node | None, what: str) -> str | None:
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
             return None
-        return self.value(node, f"{what}: sha256", _sha256, "64 hexadecimal digits, or nothing")
+        digits = _matching("[0-9a-fA-F]{64}")
+        expected = "64 hexadecimal digits, or nothing"
+        return self.value(node, f"{what}: sha256", digits, expected).lower()
 
     def size(self, node: yaml.Node, what: str) -> tuple[int, int]:
         if isinstance(node, yaml.SequenceNode) and len(node.value) == 2:
@@ -330,42 +291,50 @@ class _Reader:
             where = f"{what}: published: {name}"
             values = self.mapping(row, where, required=("accuracy",), optional=("threshold",))
             rows[name] = Published(
-                self.value(values["accuracy"], f"{where}: accuracy", _share, "a number in 0..1"),
-                self.value(values["threshold"], f"{where}: threshold", _cosine, "a cosine")
+                self.value(
+                    values["accuracy"], f"{where}: accuracy", _between(0, 1), "a number in 0..1"
+                ),
+                self.value(values["threshold"], f"{where}: threshold", _between(-1, 1), "a cosine")
                 if "threshold" in values
                 else None,
             )
         return protocol, mirrored, rows
 
 
-def _text(value: object) -> str | None:
+def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _url(value: object) -> str | None:
-    return value if isinstance(value, str) and re.match("https?://[^/]", value) else None
+def _matching(pattern: str) -> Callable[[Any], str | None]:
+    return lambda value: value if isinstance(value, str) and re.fullmatch(pattern, value) else None
 
 
-def _count(value: object) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return value if whole and isinstance(value, int) else None
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
-def _number(value: object, low: float, high: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if low <= value <= high else None
+def _between(low: float, high: float) -> Callable[[Any], float | None]:
+    return lambda value: (
+        float(value) if type(value) in (int, float) and low <= value <= high else None
+    )
 
 
-def _share(value: object) -> float | None:
-    return _number(value, 0, 1)
-
-
-def _cosine(value: object) -> float | None:
-    return _number(value, -1, 1)
-
-
-def _sha256(value: object) -> str | None:
-    if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value):
-        return value.lower()
-    return None
+# What of an entry is one plain value: how it is read, and what is expected, in words.
+_SCALARS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "file": (_text, "a path"),
+    "source": (_text, "text"),
+    "embedding_size": (_count, "a whole number above 0"),
+    "notes": (_text, "text"),
+    "url": (_matching("(?s)https?://[^/].*"), "an address that starts with http"),
+    "output": (_text, "a name"),
+}
+_OPTIONAL = (
+    "sha256",
+    "url",
+    "output",
+    "custom",
+    "embedding_size",
+    "published",
+    "notes",
+    "recipe",
+)

@@ -6,18 +6,17 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTimeError
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
 
 from evaluator.errors import InputError, cause_of
-
-T = TypeVar("T")
 
 _MOST_REDIRECTS = 10
 _BLOCK = 1 << 18
@@ -53,7 +52,8 @@ class Answer:
         came, begin, of_period = 0, time.monotonic(), 0
         while True:
             try:
-                block = _next_block(self.response.raw)
+                # What has come, as soon as anything has; b"" at the end.
+                block: bytes = self.response.raw.read1(_BLOCK)
             except _BROKEN as error:
                 raise _broken(self.url, error, self.timeout, (came, self.length)) from None
             if not block:
@@ -142,41 +142,28 @@ def _asked(
     headers = {"Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={start}-"} if start else {}
 
-    def ask() -> requests.Response:
-        return session.get(at, stream=True, timeout=timeout, headers=headers, allow_redirects=False)
+    answer: Future[requests.Response] = Future()
 
+    def ask() -> None:
+        try:
+            answer.set_result(
+                session.get(
+                    at, stream=True, timeout=timeout, headers=headers, allow_redirects=False
+                )
+            )
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            answer.set_exception(error)
+
+    # Headers may come by the byte: the thread that goes on asking then ends with the process.
+    threading.Thread(target=ask, daemon=True).start()
     try:
-        return _within(3 * timeout + 1, ask)
-    except TimeoutError:
+        return answer.result(3 * timeout + 1)
+    except NotInTimeError:
         raise DownloadError(
             f"{url}: the server did not answer in {3 * timeout + 1:g} s; try again later"
         ) from None
     except _BROKEN as error:
         raise _broken(url, error, timeout, None) from None
-
-
-def _within(seconds: float, ask: Callable[[], T]) -> T:
-    """What ``ask`` gives; TimeoutError where it takes longer, as for headers that come by the byte.
-
-    The thread that goes on asking then ends with the process.
-    """
-    found: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(ask())
-        except BaseException as error:  # noqa: BLE001 - raised again below, where it is waited for
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError
-    return found[0]
 
 
 def _checked(url: str, response: requests.Response, start: int, timeout: float) -> Answer:
@@ -195,8 +182,7 @@ def _checked(url: str, response: requests.Response, start: int, timeout: float) 
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("identity", ""):
         raise DownloadError(f"{url}: sends the file packed as {cause_of(encoding)[:40]!r}")
-    length = _length(url, response)
-    return Answer(url, start if status == 206 else 0, length, response, timeout)
+    return Answer(url, start if status == 206 else 0, _length(url, response), response, timeout)
 
 
 def _length(url: str, response: requests.Response) -> int | None:
@@ -209,14 +195,6 @@ def _length(url: str, response: requests.Response) -> int | None:
             "of bytes"
         )
     return int(stated)
-
-
-def _next_block(raw: Any) -> bytes:
-    """What has come, as soon as anything has; b"" at the end."""
-    read_now = getattr(raw, "read1", None)
-    # Before urllib3 2.1 there was none: by few bytes, so that a slow server is noticed.
-    block: bytes = raw.read(1024) if read_now is None else read_now(_BLOCK)
-    return block
 
 
 def _broken(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.verification_set import distinct_images, read_bin
-from evaluator.errors import InputError, ModelError, check_choice
+from evaluator.errors import InputError, ModelError
 from evaluator.images.decode import decode_image
 from evaluator.images.inputs import Embedder, InputSpec, write_model_input
 from evaluator.isolation.process import model_process, open_model, walled
@@ -25,7 +25,6 @@ from zoo.evaluate.request import Request, checked_model
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
 _ALLOWED = {"none": 1e-4, "float16": 1e-3, "int8": 5e-2}
-_FORMATS = ("keras", "h5", "savedmodel", "tflite", "onnx")
 _RANDOM_IMAGES = 8
 _REAL_IMAGES = 32
 _CALIBRATION_IMAGES = 200
@@ -34,7 +33,7 @@ _CALIBRATION_IMAGES = 200
 @dataclass(frozen=True)
 class Job:
     """What to write: format, path (None: NAME-embedding beside the source), quantisation, and
-    whether a file that is there is replaced. Raises InputError for unknown names.
+    whether a file that is there is replaced. Raises InputError for what does not go together.
     """
 
     to: str
@@ -43,9 +42,7 @@ class Job:
     force: bool
 
     def __post_init__(self) -> None:
-        """Refuses values that no option takes."""
-        check_choice("--to", self.to, _FORMATS)
-        check_choice("--quantize", self.quantize, tuple(_ALLOWED))
+        """Refuses options that do not go together."""
         if self.quantize != "none" and self.to != "tflite":
             raise InputError(f"--quantize {self.quantize} applies to --to tflite only")
 

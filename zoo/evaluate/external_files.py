@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.bins.pairs_file import HEADER, PEOPLE, Pair
 from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.files import TooLargeError, read_bounded
 from evaluator.limits import available_bytes
-from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
+from evaluator.results.external import ExternalPairs, embedded_elsewhere, scored_elsewhere
 from evaluator.results.scores_file import LARGEST_SCORE
 
 Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
@@ -37,45 +38,34 @@ _TEXT_COPIES = 12
 _LONGEST_LABEL = 400
 
 
-@dataclass(frozen=True, eq=False)
-class ExternalPairs:
-    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
-    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
-    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
-    without one, the first slot.
-    """
-
-    format: str
-    scores: NDArray[np.float64]
-    genuine: NDArray[np.bool_]
-    images: NDArray[np.int64] | None
-    unusable: NDArray[np.intp]
-    embedding_size: int
-
-
 def read_scores(path: Path) -> ExternalPairs:
     """The pairs of a .npz (arrays score and label) or of a text file of score,label lines.
 
     Scores: higher is more alike, any scale. Labels: 1, true, genuine or 0, false, impostor. The
-    text is separated by commas, semicolons or tabs; a header may name the columns. Raises
-    InputError naming file, line, what was expected and found; OSError.
+    text is separated by commas, semicolons or tabs; a header may name the columns, also ``left``
+    and ``right``, the images, with ``left_person`` and ``right_person``. Raises InputError naming
+    file, line, what was expected and found; OSError.
     """
+    listed: list[Pair] = []
     if path.suffix == ".npz":
         arrays = _npz_arrays(path)
         scores = _float_array(path, *_named_array(path, arrays, _SCORE_NAMES))
         genuine = _label_array(path, *_named_array(path, arrays, _LABEL_NAMES))
     else:
-        scores, genuine = _read_text(path)
+        scores, genuine, listed = _read_text(path)
     if scores.ndim != 1 or scores.shape != genuine.shape:
         raise InputError(
             f"{path}: expected one score and one label a pair; found scores of shape "
             f"{scores.shape} and labels of shape {genuine.shape}"
         )
     _check_not_empty(path, len(scores))
-    bad = np.flatnonzero(~np.isfinite(scores))
     _check_scale(path, scores)
-    values = np.where(np.isfinite(scores), scores, np.nan)
-    return ExternalPairs("scores", values, genuine, None, 2 * bad, 0)
+    images = None
+    if listed:
+        number_of: dict[str, int] = {}
+        names = (name for pair in listed for name in (pair.left, pair.right))
+        images = np.array([number_of.setdefault(name, len(number_of)) for name in names], np.int64)
+    return scored_elsewhere(scores, genuine, images, pair_list=listed)
 
 
 def read_embeddings(path: Path, verification_set: VerificationSet | None) -> ExternalPairs:
@@ -102,19 +92,7 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
             f"{path}: {len(embeddings):,} embeddings make {len(embeddings) // 2:,} pairs, but "
             f"there are {len(genuine):,} labels"
         )
-    bad = unusable_rows(embeddings.astype(np.float32))
-    kept = ~(bad[0::2] | bad[1::2])
-    scores = np.full(len(genuine), np.nan)
-    pairs = np.flatnonzero(kept)
-    scores[kept] = pair_scores(embeddings.astype(np.float32), 2 * pairs, 2 * pairs + 1)
-    return ExternalPairs(
-        "embeddings",
-        scores,
-        genuine,
-        _equal_rows(embeddings),
-        np.flatnonzero(bad),
-        embeddings.shape[1],
-    )
+    return embedded_elsewhere(embeddings, genuine)
 
 
 # ---- Arrays --------------------------------------------------------------------------------------
@@ -182,12 +160,6 @@ def _label_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[n
     return np.array(labels, dtype=np.bool_)
 
 
-def _equal_rows(embeddings: NDArray[np.float64]) -> NDArray[np.int64]:
-    """A number for each row, the same for rows of equal bytes."""
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in embeddings])
-
-
 def _check_not_empty(path: Path, count: int) -> None:
     if not count:
         raise InputError(f"{path}: holds no pairs")
@@ -207,7 +179,8 @@ def _check_scale(path: Path, scores: NDArray[np.float64]) -> None:
 # ---- Text ----------------------------------------------------------------------------------------
 
 
-def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[Pair]]:
+    """Scores, labels and, where the header names their columns, the pairs by name."""
     try:
         text = _bounded_text(path).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -218,19 +191,24 @@ def _read_text(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             "score and label"
         ) from None
     rows = _rows(path, text)
-    at_score, at_label = 0, 1
     first = next(rows, None)
     if first is None:
         raise InputError(f"{path}: holds no pairs")
+    columns = {"score": 0, "label": 1}
+    if _number(first[1][0]) is None:
+        columns = _header(path, first)
+    else:
+        rows = itertools.chain([first], rows)
     scores: list[float] = []
     genuine: list[bool] = []
-    if _number(first[1][0]) is None:
-        at_score, at_label = _header(path, first)
-    else:
-        _append(path, first, at_score, at_label, scores, genuine)
-    for row in rows:
-        _append(path, row, at_score, at_label, scores, genuine)
-    return np.array(scores, dtype=np.float64), np.array(genuine, dtype=np.bool_)
+    listed: list[Pair] = []
+    for line, cells in rows:
+        score, label = _score_and_label(path, line, cells, columns)
+        scores.append(score)
+        genuine.append(label)
+        if "right" in columns:
+            listed.append(_named_pair(path, line, cells, columns, label))
+    return np.array(scores, dtype=np.float64), np.array(genuine, dtype=np.bool_), listed
 
 
 def _bounded_text(path: Path) -> bytes:
@@ -254,8 +232,8 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}:{rows.line_num}: no line of text: {cause_of(error)}") from None
 
 
-def _header(path: Path, row: tuple[int, list[str]]) -> tuple[int, int]:
-    """Which columns are score and label."""
+def _header(path: Path, row: tuple[int, list[str]]) -> dict[str, int]:
+    """Where the columns of score, label and, where there are both, of images and people are."""
     line, cells = row
     names = [cell.strip().lower() for cell in cells]
     at_score = next((i for i, name in enumerate(names) if name in _SCORE_NAMES), None)
@@ -265,20 +243,19 @@ def _header(path: Path, row: tuple[int, list[str]]) -> tuple[int, int]:
             f"{path}:{line}: expected score,label or a header that names these columns; "
             f"found {_shown(cells)}"
         )
-    return at_score, at_label
+    columns = {"score": at_score, "label": at_label}
+    for both in (HEADER[:2], PEOPLE):
+        if all(name in names for name in both):
+            columns |= {name: names.index(name) for name in both}
+    return columns
 
 
-def _append(
-    path: Path,
-    row: tuple[int, list[str]],
-    at_score: int,
-    at_label: int,
-    scores: list[float],
-    genuine: list[bool],
-) -> None:
-    line, cells = row
-    if len(cells) <= max(at_score, at_label):
-        raise InputError(f"{path}:{line}: expected score,label; found {_shown(cells)}")
+def _score_and_label(
+    path: Path, line: int, cells: Sequence[str], columns: Mapping[str, int]
+) -> tuple[float, bool]:
+    if len(cells) <= max(columns.values()):
+        raise InputError(f"{path}:{line}: expected {','.join(columns)}; found {_shown(cells)}")
+    at_score, at_label = columns["score"], columns["label"]
     score = _number(cells[at_score])
     if score is None:
         raise InputError(
@@ -290,8 +267,22 @@ def _append(
             f"{path}:{line}: expected label 1, true, genuine or 0, false, impostor; "
             f"found {_shown([cells[at_label]])}"
         )
-    scores.append(score)
-    genuine.append(label)
+    return score, label
+
+
+def _named_pair(
+    path: Path, line: int, cells: Sequence[str], columns: Mapping[str, int], genuine: bool
+) -> Pair:
+    left, right = (cells[columns[name]].strip() for name in HEADER[:2])
+    if PEOPLE[0] not in columns:
+        return Pair(left, right, genuine)
+    a, b = (cells[columns[name]].strip() for name in PEOPLE)
+    if (a == b) != genuine:
+        raise InputError(
+            f"{path}:{line}: the label says {'one person' if genuine else 'two people'}, but they "
+            f"are {_shown([a])} and {_shown([b])}; mend the label or the names"
+        )
+    return Pair(left, right, genuine, (a, b))
 
 
 def _number(cell: str) -> float | None:

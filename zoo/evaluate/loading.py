@@ -19,7 +19,8 @@ from evaluator.models.formats import model_format
 from evaluator.models.identity import FileStamp, ModelIdentity, file_stamp, model_identity
 from evaluator.models.options import LoadOptions
 from zoo.entries.lookup import ModelChoice
-from zoo.terminal.words import detail, note, warn
+from zoo.evaluate.remarks import Remarks
+from zoo.terminal.words import detail, note
 
 _Process = ModelProcess | SameProcess
 
@@ -121,24 +122,15 @@ def _check_unchanged(path: Path, identity: ModelIdentity, stamp: FileStamp) -> N
         )
 
 
-def fitting_memory(embedder: Embedder, name: str, said: set[str]) -> Embedder:
-    """The Embedder with batches halved until memory holds them; that is said once a run.
+def fitting_memory(embedder: Embedder, name: str, remarks: Remarks) -> Embedder:
+    """The Embedder with batches halved until memory holds them, which is said.
 
-    ``said`` is what the run has said already. A model of fixed batch size is left as it is.
+    A model of fixed batch size is left as it is.
     """
     if embedder.fixed_batch is not None:
         return embedder
-
-    def say_smaller(size: int) -> None:
-        if "smaller" not in said:
-            said.add("smaller")
-            images = "1 image" if size == 1 else f"{size} images"
-            warn(
-                f"{name}: memory does not hold the batch: going on with {images} at once; "
-                f"--batch-size {size} begins with that"
-            )
-
-    return replace(embedder, forward=in_smaller_batches(embedder.forward, say_smaller))
+    forward = in_smaller_batches(embedder.forward, lambda size: remarks.smaller(name, size))
+    return replace(embedder, forward=forward)
 
 
 def naming_model(measurements: Iterator[Measurement], path: Path) -> Iterator[Measurement]:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.errors import InputError, check_choice
-from evaluator.images.inputs import PROFILES
+from evaluator.errors import InputError
 from evaluator.models.identity import ModelIdentity, model_identity
 from evaluator.models.input_note import noted_input
 from evaluator.models.load import check_model
-from evaluator.models.options import ENGINES, NATIVE, LoadOptions
+from evaluator.models.options import NATIVE, LoadOptions
 from evaluator.results.record import Settings
 from zoo.entries.lookup import ModelChoice
 
@@ -19,7 +18,7 @@ from zoo.entries.lookup import ModelChoice
 @dataclass(frozen=True)
 class Request:
     """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
-    or unit and RGB. Raises InputError for an option's value that is not known.
+    or unit and RGB. Raises InputError where results cannot be a folder.
     """
 
     models: list[ModelChoice]
@@ -40,18 +39,9 @@ class Request:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values that no option takes."""
+        """Refuses a file as the folder of results."""
         if self.results.exists() and not self.results.is_dir():
             raise InputError(f"--results {self.results}: is a file; expected a folder")
-        check_choice("--flip", self.flip, ("none", "sum"))
-        check_choice("--decoder", self.decoder, ("accurate", "fast"))
-        check_choice("--precision", self.precision, ("float32", "bfloat16"))
-        check_choice("--engine", self.engine, ENGINES)
-        check_choice("--nan", self.nan, ("fail", "drop"))
-        if self.profile is not None:
-            check_choice("--input", self.profile, tuple(PROFILES))
-        if self.channels is not None:
-            check_choice("--channels", self.channels, ("rgb", "bgr"))
 
     @property
     def settings(self) -> Settings:

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from evaluator.bins.verification_set import VerificationSet
+from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from training.data.sources.faces import FaceSet
@@ -60,23 +60,18 @@ def pictures_of_bin(verification_set: VerificationSet) -> Pictures:
 
     A bin names nobody: the same person may appear as several.
     """
-    slots: dict[bytes, int] = {}
-    for image in verification_set.images:
-        slots.setdefault(image, len(slots))
-    ids = np.array([slots[image] for image in verification_set.images])
-    left, right = ids[0::2], ids[1::2]
-    genuine = verification_set.genuine
+    images, slots = distinct_images(verification_set.images)
+    left, right = slots.reshape(-1, 2)[verification_set.genuine].T
     links = coo_array(
-        (np.ones(int(genuine.sum()), np.int8), (left[genuine], right[genuine])),
-        shape=(len(slots), len(slots)),
+        (np.ones(len(left), np.int8), (left, right)), shape=(len(images), len(images))
     )
     count, people = connected_components(links, directed=False)
-    first = {number: slot for slot, number in reversed(list(enumerate(ids.tolist())))}
+    _, first = np.unique(slots, return_index=True)
     return Pictures(
-        tuple(slots),
+        tuple(images),
         people.astype(np.int64),
         tuple(f"person {number + 1}" for number in range(count)),
-        tuple(f"image {first[number]}" for number in range(len(slots))),
+        tuple(f"image {slot}" for slot in first),
     )
 
 
@@ -118,11 +113,9 @@ def chosen_people(people: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
     order = order[counts[order] > 0]
     taken = max(int((np.cumsum(counts[order]) <= limit).sum()), min(2, len(order)))
     inside = np.flatnonzero(np.isin(people, order[:taken]))
-    return (
-        inside
-        if len(inside) <= limit
-        else np.sort(np.random.default_rng(0).choice(inside, limit, replace=False))
-    )
+    if len(inside) <= limit:
+        return inside
+    return np.sort(np.random.default_rng(0).choice(inside, limit, replace=False))
 
 
 def thumbnail_sheet(images: Sequence[bytes]) -> Sheet:

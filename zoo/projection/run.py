@@ -103,8 +103,7 @@ def make_projection(wanted: Wanted) -> list[str]:
     said = [f"{wanted.output}: {len(pictures):,} images, {size_in_words(html)}"]
     names = [pictures.names[i] for i in pictures.people]
     if wanted.tsv:
-        folder = wanted.output.absolute().parent
-        write_tsv(folder, embeddings, names)
+        write_tsv(wanted.output.absolute().parent, embeddings, names)
         said.append(f"{wanted.output.parent / 'vecs.tsv'}, {wanted.output.parent / 'meta.tsv'}")
     if wanted.tensorboard is not None:
         tensors = {"pixels": raw, "embedding": embeddings}

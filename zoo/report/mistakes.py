@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.report.selection import Column, Contestant, Scored, Selection, shared_pairs
+from evaluator.results.choice import Contestant
+from evaluator.statistics.duels import OnBin
+from zoo.report.selection import Column, Scored, Selection
 
 
 @dataclass(frozen=True)
@@ -96,43 +98,32 @@ def disagreement(
     models: tuple[Contestant, Contestant],
     column: Column,
     scored: tuple[Scored, Scored],
+    compared: OnBin,
     *,
     shown: int,
-) -> Disagreement | None:
-    """Where two models' k-fold decisions part; None where one has none, or they share no pair.
+) -> Disagreement:
+    """The pairs that a duel found one model alone to get right.
 
     Shown first are the pairs on which the models lie furthest apart, each score counted from its
     fold's threshold and in standard deviations of the model's own scores.
     """
-    one, other = scored
-    if one.kfold is None or other.kfold is None:
-        return None
-    in_one, in_other = shared_pairs(one, other)
-    if not len(in_one):
-        return None
-    right, other_right = one.kfold.correct[in_one], other.kfold.correct[in_other]
-    gap = np.abs(_margins(one)[in_one] - _margins(other)[in_other])
+    margins = [_margins(each) for each in scored]
 
-    def furthest(mask: NDArray[np.bool_]) -> tuple[ShownPair, ...]:
-        places = np.flatnonzero(mask)
-        places = places[np.argsort(-gap[places], kind="stable")][:shown]
+    def furthest(pairs: NDArray[np.int64]) -> tuple[ShownPair, ...]:
+        at = [np.searchsorted(each.pairs, pairs) for each in scored]
+        gap = np.abs(margins[0][at[0]] - margins[1][at[1]])
         return tuple(
             ShownPair(
-                int(one.pairs[in_one[i]]),
-                bool(one.genuine[in_one[i]]),
-                (float(one.scores[in_one[i]]), float(other.scores[in_other[i]])),
+                int(pairs[i]),
+                bool(scored[0].genuine[at[0][i]]),
+                (float(scored[0].scores[at[0][i]]), float(scored[1].scores[at[1][i]])),
             )
-            for i in places
+            for i in np.argsort(-gap, kind="stable")[:shown]
         )
 
-    only_a, only_b = right & ~other_right, other_right & ~right
+    only_a, only_b = compared.comparison.only_a, compared.comparison.only_b
     return Disagreement(
-        *models,
-        column,
-        int(only_a.sum()),
-        int(only_b.sum()),
-        furthest(only_a),
-        furthest(only_b),
+        *models, column, len(only_a), len(only_b), furthest(only_a), furthest(only_b)
     )
 
 
@@ -180,10 +171,12 @@ def _shown(scored: Scored, index: int) -> ShownPair:
 
 
 def _margins(scored: Scored) -> NDArray[np.float64]:
-    """Scores from their fold's threshold, in standard deviations of all scores."""
-    if scored.kfold is None:
-        raise ValueError("no k-fold decisions")
-    thresholds = np.asarray(scored.kfold.thresholds)
+    """Scores from their fold's threshold, in standard deviations of all scores.
+
+    From their mean where only the pairs that a duel shares make ten folds of both kinds.
+    """
+    own = scored.kfold.thresholds if scored.kfold is not None else (float(scored.scores.mean()),)
+    thresholds = np.asarray(own)
     folds = np.array_split(np.arange(len(scored.scores)), len(thresholds))
     of_pair = np.repeat(thresholds, [len(fold) for fold in folds])
     margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(scored.scores.std()) or 1.0)

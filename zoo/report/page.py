@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluator.files import whole_file
+from evaluator.metrics.figure import Figure as Metric
+from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.faces import Faces, faces_of
@@ -27,8 +28,15 @@ from zoo.report.mistakes import (
     shown_by_bin,
 )
 from zoo.report.runs import runs_of
-from zoo.report.selection import Column, Contestant, Selection, variant_words
-from zoo.report.standings import METRICS, Figure, Metric, Standings, mean_figure, standings
+from zoo.report.selection import Column, Selection
+from zoo.report.standings import (
+    METRICS,
+    Figure,
+    Standings,
+    figure_of,
+    mean_figure,
+    standings,
+)
 from zoo.report.summary import summary
 from zoo.report.training_charts import overlays, run_panels
 
@@ -104,7 +112,6 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         runs=runs,
         run_overlays=overlays(runs.found),
         run_panels=[(run, run_panels(run)) for run in runs.found],
-        variant_words=variant_words,
         versions=versions(),
         chart_data=data,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -135,20 +142,29 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
 
 def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], list[Disagreement]]:
     hard, disagreements = [], []
+    of_key = {each.key: each for each in table.contestants}
     for column in selection.columns:
         scored = {
             each.key: found
             for each in table.contestants
             if (found := selection.of(each, column)) is not None
         }
-        present = [each for each in table.contestants if each.key in scored]
-        for each in present:
-            errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
+        for each in table.contestants:
+            errors = None
+            if each.key in scored:
+                errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
             hard += [errors] if errors else []
-        for a, b in combinations(present, 2):
-            both = (scored[a.key], scored[b.key])
-            parted = disagreement((a, b), column, both, shown=_DISAGREEING)
-            disagreements += [parted] if parted else []
+        for duel in table.duels:
+            for compared in duel.bins:
+                if compared.bin.sha256 == column.record.sha256:
+                    keys = duel.a.key, duel.b.key
+                    models, both = [of_key[key] for key in keys], [scored[key] for key in keys]
+                    disagreements.append(
+                        disagreement(
+                            (models[0], models[1]), column, (both[0], both[1]), compared,
+                            shown=_DISAGREEING,
+                        )
+                    )  # fmt: skip
     return hard, disagreements
 
 
@@ -186,7 +202,7 @@ def _figure(metric: Metric, contestant: Contestant, column: Column, selection: S
     scored = selection.of(contestant, column)
     if scored is None:
         return Figure(None, note="no valid result")
-    figure = metric.of(scored)
+    figure = figure_of(metric, scored)
     dropped = int(scored.result.non_finite["dropped_pairs"])
     if not dropped:
         return figure
@@ -210,7 +226,7 @@ def _whisker(figure: Figure, span: tuple[float, float]) -> tuple[float, float, f
 
 
 def _share(value: float, metric: Metric) -> str:
-    return f"{metric.scale * value:.{metric.decimals}f}"
+    return metric.digits(value)
 
 
 def _points(value: float) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.results.check import is_count
+from evaluator.results.choice import Contestant
 from evaluator.results.stored import is_there
 from training.recipes.recipe import Recipe, summary
 from training.run.curves import number_of
 from training.run.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
 from zoo.entries.registry import read_registry
-from zoo.report.selection import Contestant
 
 Points = tuple[tuple[int, float], ...]
 

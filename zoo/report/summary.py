@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.report.selection import Contestant
-from zoo.report.standings import Duel, Standings
+from evaluator.results.choice import Contestant
+from evaluator.statistics.duels import Duel
+from zoo.report.standings import Standings
 
 
 @dataclass(frozen=True)

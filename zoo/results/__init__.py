@@ -1,5 +1,5 @@
 """Stored results as answers, each with its text.
 
-`selection` and `figure_choice` say what is asked, `leaderboard` ranks, `duels` compares,
+`selection` says what is asked, `leaderboard` ranks, `duels` compares,
 `threshold` gives the one to ship; `leaderboard_text` and `duels_text` print.
 """

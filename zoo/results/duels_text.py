@@ -11,11 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.statistics.comparison import Comparison, Overall, verdict
-from evaluator.statistics.significance import SIGNIFICANCE
-from zoo.results.duels import Duel, OnBin
-from zoo.results.selection import Chosen
-from zoo.terminal.output import p_text
+from evaluator.statistics.comparison import Comparison, Overall, p_text
+from evaluator.statistics.duels import Duel, OnBin, Side
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.terminal.table import print_fitting
 
 _HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
@@ -36,8 +34,8 @@ def print_comparison(duels: Sequence[Duel]) -> None:
 
 
 def _print_duel(duel: Duel, console: Console) -> None:
-    console.print(f"[bold]A[/bold]  {_heading(duel.label_a, duel.a)}", highlight=False)
-    console.print(f"[bold]B[/bold]  {_heading(duel.label_b, duel.b)}", highlight=False)
+    console.print(f"[bold]A[/bold]  {_heading(duel.a)}", highlight=False)
+    console.print(f"[bold]B[/bold]  {_heading(duel.b)}", highlight=False)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("bin\n[dim]pairs[/dim]", overflow="fold", max_width=_MAX_BIN_WIDTH)
     for heading in (
@@ -51,7 +49,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
     for each in duel.bins:
         compared = each.comparison
         table.add_row(
-            f"{each.bin.name}\n[dim]{compared.pairs:,}[/dim]",
+            f"{_escaped(each.label)}\n[dim]{compared.pairs:,}[/dim]",
             f"{100 * compared.accuracy_a:.2f}\n{100 * compared.accuracy_b:.2f}",
             _difference_cell(compared, each.p_value),
             p_text(each.p_value),
@@ -90,17 +88,17 @@ def _difference_cell(compared: Comparison | Overall, p_value: float) -> str:
 def _print_summary(duels: Sequence[Duel], console: Console) -> None:
     console.print("[bold]All pairs[/bold], mean of their bins")
     for duel in duels:
-        words = _overall_verdict(duel)
+        words = duel.words
         style = "" if "not separable" in words else "bold"
-        line = f"{duel.label_a} / {duel.label_b}: {words}, p {p_text(duel.p_value)}"
+        line = f"{duel.a.label} / {duel.b.label}: {words}, p {p_text(duel.p_value)}"
         console.print(line, style=style, highlight=False, markup=False)
     console.print()
 
 
-def _heading(label: str, model: Chosen) -> str:
-    words = model.variant.words() if model.variant is not None else ""
-    hashed = f"[dim]{model.identity[:8]}[/dim]"
-    return f"{_escaped(label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
+def _heading(side: Side) -> str:
+    words = side.key[2].words()
+    hashed = f"[dim]{side.identity[:8]}[/dim]"
+    return f"{_escaped(side.label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
 
 
 def _escaped(text: str) -> str:
@@ -111,32 +109,16 @@ def _escaped(text: str) -> str:
 
 def _verdicts(duel: Duel) -> list[tuple[str, str]]:
     """(bin or "overall", sentence) for each bin, and for the mean of several."""
-    found = [(each.bin.name, _bin_verdict(duel, each)) for each in duel.bins]
+    found = [(each.label, each.words) for each in duel.bins]
     if len(duel.bins) > 1:
-        found.append(("overall", _overall_verdict(duel)))
+        found.append(("overall", duel.words))
     return found
-
-
-def _bin_verdict(duel: Duel, each: OnBin) -> str:
-    words = verdict(each.comparison, name_a=duel.label_a, name_b=duel.label_b, p_value=each.p_value)
-    return words + _lost_to_correction(each.comparison.p_value, each.p_value)
-
-
-def _overall_verdict(duel: Duel) -> str:
-    words = verdict(duel.overall, name_a=duel.label_a, name_b=duel.label_b, p_value=duel.p_value)
-    return words + _lost_to_correction(duel.overall.p_value, duel.p_value)
-
-
-def _lost_to_correction(alone: float, corrected: float) -> str:
-    if alone < SIGNIFICANCE <= corrected:
-        return f" (p {p_text(alone)} alone, {p_text(corrected)} among all tests)"
-    return ""
 
 
 def _notes(duel: Duel) -> list[str]:
     """The duel's notes, and pairs that were left out."""
     dropped = [
-        f"{each.bin.name}: {each.dropped:,} pairs left out that not both models scored"
+        f"{each.label}: {each.dropped:,} pairs left out that not both models scored"
         for each in duel.bins
         if each.dropped
     ]
@@ -165,7 +147,7 @@ def _rows(duel: Duel) -> list[list[str]]:
         compared = each.comparison
         rows.append(
             [
-                each.bin.name,
+                each.label,
                 str(compared.pairs),
                 f"{100 * compared.accuracy_a:.2f}",
                 f"{100 * compared.accuracy_b:.2f}",
@@ -191,7 +173,7 @@ def plain_comparison(duels: Sequence[Duel]) -> str:
     """Fixed columns, a blank line between duels; the words after "#", for grep and awk."""
     blocks = []
     for duel in duels:
-        lines = [f"# A {duel.label_a} {duel.a.identity}", f"# B {duel.label_b} {duel.b.identity}"]
+        lines = [f"# A {duel.a.label} {duel.a.identity}", f"# B {duel.b.label} {duel.b.identity}"]
         rows = [[cell.replace(" ", "_") for cell in row] for row in (_HEADER, *_rows(duel))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += [
@@ -208,7 +190,7 @@ def markdown_comparison(duels: Sequence[Duel]) -> str:
     """A heading, a table and a list of verdicts for each duel."""
     blocks = []
     for duel in duels:
-        lines = [f"### {_cell(duel.label_a)} (A) / {_cell(duel.label_b)} (B)", ""]
+        lines = [f"### {_cell(duel.a.label)} (A) / {_cell(duel.b.label)} (B)", ""]
         lines += [
             f"| {' | '.join(name.replace('_', ' ') for name in _HEADER)} |",
             "|---|" + "---:|" * (len(_HEADER) - 1),
@@ -238,8 +220,8 @@ def json_comparison(duels: Sequence[Duel]) -> str:
 def _duel_json(duel: Duel) -> dict[str, Any]:
     overall = duel.overall
     return {
-        "a": _model_json(duel.label_a, duel.a),
-        "b": _model_json(duel.label_b, duel.b),
+        "a": _model_json(duel.a),
+        "b": _model_json(duel.b),
         "notes": _notes(duel),
         "overall": {
             "bins": overall.bins,
@@ -248,20 +230,20 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
             "interval95": list(overall.interval),
             "p_value": overall.p_value,
             "p_holm": duel.p_value,
-            "separable": duel.p_value < SIGNIFICANCE,
-            "verdict": _overall_verdict(duel),
+            "separable": duel.separable,
+            "verdict": duel.words,
             "detectable_difference": overall.detectable_difference,
         },
-        "bins": [_bin_json(duel, each) for each in duel.bins],
+        "bins": [_bin_json(each) for each in duel.bins],
     }
 
 
-def _model_json(label: str, model: Chosen) -> dict[str, Any]:
-    settings = None if model.variant is None else vars(model.variant)
-    return {"label": label, "name": model.name, "sha256": model.identity, "settings": settings}
+def _model_json(side: Side) -> dict[str, Any]:
+    name, identity, variant = side.key
+    return {"label": side.label, "name": name, "sha256": identity, "settings": vars(variant)}
 
 
-def _bin_json(duel: Duel, each: OnBin) -> dict[str, Any]:
+def _bin_json(each: OnBin) -> dict[str, Any]:
     compared = each.comparison
     return {
         "bin": {"name": each.bin.name, "sha256": each.bin.sha256},
@@ -274,7 +256,7 @@ def _bin_json(duel: Duel, each: OnBin) -> dict[str, Any]:
         "p_value": compared.p_value,
         "p_holm": each.p_value,
         "separable": each.p_value < SIGNIFICANCE,
-        "verdict": _bin_verdict(duel, each),
+        "verdict": each.words,
         "only_a": compared.only_a.tolist(),
         "only_b": compared.only_b.tolist(),
         "mcnemar_p": compared.mcnemar_p,

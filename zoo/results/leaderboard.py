@@ -5,28 +5,24 @@ Only rows that have every column are ranked (`ranking.py`): means over different
 
 from __future__ import annotations
 
-import fnmatch
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evaluator.errors import InputError
-from evaluator.results.record import reading_problem
-from evaluator.results.stored import (
-    UNKNOWN,
-    Store,
-    Stored,
-    Variant,
+from evaluator.metrics.figure import Figure
+from evaluator.results.choice import (
+    Contestant,
+    Named,
+    contestants,
+    core_bins,
+    labelled,
     labels,
-    latest,
-    outdated_line,
-    variant_of,
+    meant,
+    picked,
 )
-from zoo.entries.registry import Entry, unknown_name
-from zoo.results.figure_choice import Figure
-
-# Sets of bins looked at when choosing those to rank on; more would all be rare.
-_MOST_BIN_SETS = 200
+from evaluator.results.record import reading_problem
+from evaluator.results.stored import Store, Stored, outdated_line
+from zoo.entries.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -39,20 +35,15 @@ class Column:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
-    """A model with one variant of settings; ``identity`` is its record's. ``figures`` has a value a
-    column, None where there is none; ``mean`` and ``rank`` are None for a row that lacks one.
+    """A model with one variant of settings. ``figures`` has a value a column, None where there is
+    none; ``mean`` and ``rank`` are None for a row that lacks one.
     """
 
-    name: str
-    identity: str
-    format: str
-    variant: Variant
-    results: Mapping[str, Stored]
+    model: Contestant
     figures: Mapping[str, float | None]
     mean: float | None
-    label: str = ""
     rank: int | None = None
 
 
@@ -116,49 +107,44 @@ def build_leaderboard(
     model that covers most figures of models that have them all. Raises InputError for a pattern
     that matches nothing, and for no results at all.
     """
-    known = [*store.results, *store.outdated]
-    _check_patterns(known, models, bins)
-    chosen, outdated = (_matching(each, models, bins) for each in (store.results, store.outdated))
-    if not chosen:
+    chosen = picked([*store.results, *store.outdated], models=models, bins=bins)
+    outdated = [each for each in chosen if reading_problem(each.result) is not None]
+    if len(outdated) == len(chosen):
         raise InputError(_nothing_to_rank(store, outdated))
-    by_row: dict[tuple[str, str, Variant], list[Stored]] = {}
-    for stored in chosen:
-        model = stored.result.model
-        key = (model.name, model.identity, variant_of(stored.result))
-        by_row.setdefault(key, []).append(stored)
-    rows = [(key, latest(results)) for key, results in by_row.items()]
+    found = contestants(chosen[: len(chosen) - len(outdated)])
     figures_of = [
-        {sha256: figure.read(each.result.figures) for sha256, each in results.items()}
-        for _, results in rows
+        {sha256: figure.read(each.result.figures) for sha256, each in model.results.items()}
+        for model in found
     ]
-    all_columns = _columns([stored for _, results in rows for stored in results.values()])
-    shown = set(all_columns) if bins else _core_bins(figures_of)
+    all_columns = _columns([stored for model in found for stored in model.results.values()])
+    shown = set(all_columns) if bins else core_bins(figures_of)
     columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
     if not columns:
         columns = tuple(all_columns.values())
     measured = [
-        _row(key, results, figures, columns)
-        for (key, results), figures in zip(rows, figures_of, strict=True)
+        _row(model, figures, columns) for model, figures in zip(found, figures_of, strict=True)
     ]
     notes = _column_notes(all_columns, columns, figures_of)
     visible = _ordered([row for row in measured if _has_any(row)], figure)
     notes += _row_notes(measured, visible)
-    rows_shown = _labelled(visible[:top])
-    complete = [row for row in rows_shown if row.mean is not None]
+    rows = _labelled(visible[:top])
+    notes += _dropped_notes(rows, columns)
+    complete = [row for row in rows if row.mean is not None]
     from zoo.results.ranking import rank_means  # imports NumPy, which an error does without
 
     ranking = rank_means(
         [row.mean for row in complete if row.mean is not None],
-        [(row.label, [row.results[column.sha256] for column in columns]) for row in complete],
+        [row.model for row in complete],
+        [column.sha256 for column in columns],
         figure,
     )
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,
         columns=columns,
-        rows=tuple(_with_ranks(rows_shown, ranking.ranks)),
+        rows=tuple(_with_ranks(rows, ranking.ranks)),
         published=tuple(published),
-        invalid=tuple(_invalid([each for _, results in rows for each in results.values()])),
+        invalid=tuple(_invalid([each for model in found for each in model.results.values()])),
         damaged=store.damaged,
         notes=(*notes, *ranking.notes, *published_notes),
         p_values=ranking.p_values,
@@ -176,39 +162,6 @@ def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:
     return "no stored results to rank; zoo eval stores them, --results says where"
 
 
-def _check_patterns(results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]) -> None:
-    """Raises InputError for a pattern that matches no result."""
-    for option, patterns, known in (
-        ("--models", models, {(s.result.model.name, s.result.model.identity) for s in results}),
-        ("--bins", bins, {(s.result.bin.name, s.result.bin.sha256) for s in results}),
-    ):
-        for pattern in patterns:
-            if not any(_matches(name, sha256, [pattern]) for name, sha256 in known):
-                near = unknown_name(pattern, dict.fromkeys(sorted(name for name, _ in known)))
-                raise InputError(f"{option} {pattern}: nothing stored has that name; {near}")
-
-
-def _matching(
-    results: Sequence[Stored], models: Sequence[str], bins: Sequence[str]
-) -> list[Stored]:
-    """Results that match both lists of patterns."""
-    return [
-        stored
-        for stored in results
-        if _matches(stored.result.model.name, stored.result.model.identity, models)
-        and _matches(stored.result.bin.name, stored.result.bin.sha256, bins)
-    ]
-
-
-def _matches(name: str, sha256: str, patterns: Sequence[str]) -> bool:
-    if not patterns:
-        return True
-    return any(
-        fnmatch.fnmatchcase(name, pattern) or (len(pattern) >= 8 and sha256.startswith(pattern))
-        for pattern in patterns
-    )
-
-
 def _columns(results: Sequence[Stored]) -> dict[str, Column]:
     """SHA-256 -> column, in the order in which the store has them."""
     records = {stored.result.bin.sha256: stored.result.bin for stored in results}
@@ -219,36 +172,11 @@ def _columns(results: Sequence[Stored]) -> dict[str, Column]:
     }
 
 
-def _core_bins(figures: Sequence[Mapping[str, float | None]]) -> set[str]:
-    """The bins to rank on: of the models' own sets, the one with most figures of complete rows."""
-    sets = Counter(
-        frozenset(sha256 for sha256, value in each.items() if value is not None) for each in figures
-    )
-    sets.pop(frozenset(), None)
-    common = sets.most_common(_MOST_BIN_SETS)
-    if not common:
-        return set()
-
-    def figures_covered(candidate: frozenset[str]) -> int:
-        return len(candidate) * sum(count for each, count in common if candidate <= each)
-
-    # Of two equally good sets the larger, then the one that comes first in the store.
-    best = max((candidate for candidate, _ in common), key=lambda c: (figures_covered(c), len(c)))
-    return set(best)
-
-
-def _row(
-    key: tuple[str, str, Variant],
-    results: Mapping[str, Stored],
-    figures: Mapping[str, float | None],
-    columns: Sequence[Column],
-) -> Row:
+def _row(model: Contestant, figures: Mapping[str, float | None], columns: Sequence[Column]) -> Row:
     shown = {column.sha256: figures.get(column.sha256) for column in columns}
     values = [value for value in shown.values() if value is not None]
     mean = sum(values) / len(values) if values and len(values) == len(columns) else None
-    name, identity, variant = key
-    model_format = next(iter(results.values())).result.model.format
-    return Row(name, identity, model_format, variant, results, shown, mean)
+    return Row(model, shown, mean)
 
 
 def _has_any(row: Row) -> bool:
@@ -262,24 +190,14 @@ def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
     def place(row: Row) -> tuple[bool, float, str, str]:
         present = sum(value is not None for value in row.figures.values())
         value = -float(present) if row.mean is None else sign * row.mean
-        return row.mean is None, value, row.name, row.identity
+        return row.mean is None, value, row.model.name, row.model.identity
 
     return sorted(rows, key=place)
 
 
 def _labelled(rows: Sequence[Row]) -> list[Row]:
-    """Rows with a label of their own: settings that are no default, the hash where names clash."""
-    hashes: dict[str, set[str]] = {}
-    for row in rows:
-        hashes.setdefault(row.name, set()).add(row.identity)
-    labelled = []
-    for row in rows:
-        extra = [row.identity[:8]] if len(hashes[row.name]) > 1 else []
-        words = row.format if row.variant.flip == UNKNOWN else row.variant.words()
-        extra += [words] if words else []
-        label = f"{row.name} ({', '.join(extra)})" if extra else row.name
-        labelled.append(replace(row, label=label))
-    return labelled
+    models = labelled([row.model for row in rows], with_settings=True)
+    return [replace(row, model=model) for row, model in zip(rows, models, strict=True)]
 
 
 def _with_ranks(rows: Sequence[Row], ranks: Sequence[int]) -> list[Row]:
@@ -301,7 +219,7 @@ def _published(
     ambiguous: set[str] = set()
     for entry in entries.values():
         names = [name for name in entry.published if name in sha256_of]
-        if not names or entry.protocol is None or not _matches(entry.name, "", models):
+        if not names or entry.protocol is None or not _is_meant(entry, models):
             continue
         if entry.protocol != figure.protocol:
             others.append(entry)
@@ -327,6 +245,10 @@ def _published(
             f"{protocols}, not comparable with {figure.name}"
         )
     return rows, notes
+
+
+def _is_meant(entry: Entry, models: Sequence[str]) -> bool:
+    return not models or any(meant(value, [Named(entry.name, "", "")]) for value in models)
 
 
 def _invalid(results: Sequence[Stored]) -> list[Invalid]:
@@ -367,3 +289,18 @@ def _row_notes(measured: Sequence[Row], visible: Sequence[Row]) -> list[str]:
     if not without:
         return []
     return [f"{without:,} model{'s' * (without > 1)} without a figure on these bins"]
+
+
+def _dropped_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Figures that rest on fewer pairs than their bin has."""
+    found = []
+    for row in rows:
+        for column in columns:
+            stored = row.model.results.get(column.sha256)
+            dropped = int(stored.result.non_finite["dropped_pairs"]) if stored else 0
+            if dropped:
+                found.append(
+                    f"{row.model.label} on {column.label}: {dropped:,} of {column.pairs:,} pairs "
+                    "dropped; tested on those that both models scored"
+                )
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evaluator.statistics.significance import SIGNIFICANCE
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.leaderboard import Column, Leaderboard, Row
 from zoo.terminal.words import may_be_rich
 
@@ -102,7 +102,7 @@ def _lines(board: Leaderboard) -> list[_Line]:
         _Line(
             kind="ranked" if row.rank is not None else "incomplete",
             rank="–" if row.rank is None else str(row.rank),
-            label=row.label,
+            label=row.model.label,
             mean=_text(board, row.mean),
             cells=tuple(_text(board, row.figures[column.sha256]) for column in board.columns),
         )
@@ -122,7 +122,8 @@ def _lines(board: Leaderboard) -> list[_Line]:
 
 
 def _text(board: Leaderboard, value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.{board.figure.decimals}f}"
+    digits = board.figure.ranking_digits or board.figure.digits
+    return "–" if value is None else digits(value)
 
 
 def _caption(board: Leaderboard) -> str:
@@ -259,9 +260,10 @@ def csv_leaderboard(board: Leaderboard) -> str:
     )
     for row in board.rows:
         kind = "incomplete" if row.rank is None else "ranked"
-        variant = [getattr(row.variant, key) for key in settings]
+        model = row.model
+        variant = [getattr(model.variant, key) for key in settings]
         figures = [_exact(row.figures[column.sha256]) for column in board.columns]
-        own = [_exact(row.rank), kind, row.name, row.identity, row.format, *variant]
+        own = [_exact(row.rank), kind, model.name, model.identity, model.record.format, *variant]
         writer.writerow(
             [*map(_no_formula, own), board.figure.protocol or "", _exact(row.mean), *figures]
         )
@@ -311,9 +313,13 @@ def _column_json(column: Column) -> dict[str, Any]:
 def _row_json(row: Row) -> dict[str, Any]:
     return {
         "rank": row.rank,
-        "label": row.label,
-        "model": {"name": row.name, "sha256": row.identity, "format": row.format},
-        "settings": vars(row.variant),
+        "label": row.model.label,
+        "model": {
+            "name": row.model.name,
+            "sha256": row.model.identity,
+            "format": row.model.record.format,
+        },
+        "settings": vars(row.model.variant),
         "mean": row.mean,
         "figures": dict(row.figures),
     }

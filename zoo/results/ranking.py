@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluator.errors import ResultError
-from evaluator.results.record import Scores
+from evaluator.metrics.all_figures import figures, to_json
+from evaluator.metrics.figure import Figure
+from evaluator.results.choice import Contestant
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
-from evaluator.statistics.resampling import pair_sharing
+from evaluator.statistics.duels import Scored, SharedPairs, shared_pairs, unlike_the_others
+from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.separability import (
-    INFLUENCES,
     Differences,
     corrected_p_values,
     differences_on_bin,
     neighbours_luck,
 )
-from evaluator.statistics.significance import SIGNIFICANCE
-from zoo.results.figure_choice import Figure
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,86 +37,114 @@ class Ranking:
 
 
 def rank_means(
-    means: Sequence[float], models: Sequence[tuple[str, Sequence[Stored]]], figure: Figure
+    means: Sequence[float], models: Sequence[Contestant], bins: Sequence[str], figure: Figure
 ) -> Ranking:
-    """The ranking of models, best first, by their mean figure over bins.
+    """The ranking of models, best first, by their mean figure over bins, given by their SHA-256.
 
-    ``models`` are labels with a result a bin, the bins in the same order for all. Who is better is
-    decided on the difference of means at 5 %, corrected by Holm for all couples. A model whose
-    scores cannot be read is not separable from any.
+    Who is better is decided at 5 % on the difference of their figures on the pairs that both
+    scored, corrected by Holm for all couples. A model whose scores cannot be read is not separable
+    from any.
     """
     values = np.array(means, dtype=np.float64)
-    p_values = np.ones((len(values), len(values)))
+    gaps = values[:, None] - values[None, :]
+    p_values = np.ones_like(gaps)
     notes: list[str] = []
     if len(values) > 1:
-        scores, notes = _load(models)
+        scores, notes = _load(models, bins)
         readable = [i for i, each in enumerate(scores) if each]
         if len(readable) > 1:
             by_bin = zip(*(scores[i] for i in readable), strict=True)
-            bins = [_differences(of_bin, figure) for of_bin in by_bin]
-            p_values[np.ix_(readable, readable)] = corrected_p_values(values[readable], bins)
-    quality = values if figure.higher_is_better else -values
-    better = (quality[None, :] > quality[:, None]) & (p_values < SIGNIFICANCE)
-    ranks = (1 + better.sum(axis=1)).tolist()
+            found = [_on_bin(of_bin, figure) for of_bin in by_bin]
+            at = np.ix_(readable, readable)
+            gaps[at] = np.mean([own for own, _ in found], axis=0)
+            p_values[at] = corrected_p_values(gaps[at], [each for _, each in found])
+    better = (gaps.T > 0) if figure.higher_is_better else (gaps.T < 0)
+    ranks = (1 + (better & (p_values < SIGNIFICANCE)).sum(axis=1)).tolist()
     return Ranking(tuple(ranks), tuple(map(tuple, p_values.tolist())), tuple(notes))
 
 
 def _load(
-    models: Sequence[tuple[str, Sequence[Stored]]],
-) -> tuple[list[list[Scores]], list[str]]:
-    """The scores of each model, bin by bin; none for a model that lacks some, and a line on it."""
-    found: list[list[Scores]] = []
+    models: Sequence[Contestant], bins: Sequence[str]
+) -> tuple[list[list[Scored]], list[str]]:
+    """The scores of each model, bin by bin; none for a model that lacks some, or whose pairs on a
+    bin are not those of most, and a line on it.
+    """
+    found: list[list[Scored]] = []
     notes = []
-    for label, results in models:
+    for model in models:
         try:
-            found.append([_scores_of(stored) for stored in results])
+            found.append([_scored(model.results[sha256]) for sha256 in bins])
         except ResultError as error:
             found.append([])
-            notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
-    return _of_one_bin(models, found, notes)
+            notes.append(f"{model.label}: ranked as if tied, its scores cannot be read: {error}")
+    for place, sha256 in enumerate(bins):
+        for i in unlike_the_others([own[place].scores if own else None for own in found]):
+            found[i] = []
+            notes.append(
+                f"{models[i].label}: ranked as if tied, {models[i].results[sha256].path} has other "
+                "pairs than the other results on that bin; use --fresh"
+            )
+    return found, notes
 
 
-def _of_one_bin(
-    models: Sequence[tuple[str, Sequence[Stored]]], found: list[list[Scores]], notes: list[str]
-) -> tuple[list[list[Scores]], list[str]]:
-    """The same without models whose pairs on some bin are not those that most models have on it:
-    results of one bin's SHA-256 have the same labels, unless one of them is made up.
-    """
-    kept, said = list(found), list(notes)
-    for place in range(len(models[0][1]) if models else 0):
-        labels = [scores[place].genuine.tobytes() if scores else None for scores in found]
-        usual = Counter(each for each in labels if each is not None).most_common(1)
-        for i, own in enumerate(labels):
-            if kept[i] and own != usual[0][0]:
-                kept[i] = []
-                label, results = models[i]
-                said.append(
-                    f"{label}: ranked as if tied, {results[place].path} has other pairs than the "
-                    "other results on that bin; use --fresh"
-                )
-    return kept, said
-
-
-def _scores_of(stored: Stored) -> Scores:
+def _scored(stored: Stored) -> Scored:
     """The scores of a result that has a figure. Raises ResultError, OSError."""
     scores = load_scores(stored.path, stored.result)
     if not np.isfinite(scores.scores).any():
         raise ResultError(f"{stored.path}: it has figures, and no pair has a score; use --fresh")
-    return scores
+    return Scored(stored.result, scores)
 
 
-def _differences(scores: Sequence[Scores], figure: Figure) -> Differences:
-    name, arguments = figure.influence
-    influences = []
-    for each in scores:
-        scored = np.isfinite(each.scores)
-        of_scored = INFLUENCES[name](each.scores[scored], each.genuine[scored], **arguments)
-        contributions = np.zeros(len(each.scores))
-        contributions[scored] = of_scored.contributions
-        influences.append(replace(of_scored, contributions=contributions))
-    # All are of one bin, so images and people are the same for all; a result may not know them.
-    people = next((each.people for each in scores if each.people is not None), None)
-    slots = scores[0].images if people is None else people
-    unit: Literal["image", "person"] = "image" if people is None else "person"
-    luck = neighbours_luck(scores) if figure.fits_threshold else 1.0
-    return differences_on_bin(influences, pair_sharing(slots[0::2], slots[1::2], unit=unit), luck)
+def _on_bin(models: Sequence[Scored], figure: Figure) -> tuple[FloatArray, Differences]:
+    """The difference (models, models) of every two models' figures on the pairs that both scored,
+    and its variance: 0 and infinite where a figure is undefined on them.
+    """
+    luck = neighbours_luck([each.scores for each in models]) if figure.fits_threshold else 1.0
+    gaps, variances = (np.zeros((len(models), len(models))) for _ in range(2))
+    freedom = np.full_like(gaps, np.inf)
+    # Most models scored all pairs and know the same of them: one set of couples, not one each.
+    for one, other in itertools.combinations_with_replacement(_alike(models), 2):
+        shared = shared_pairs(models[one[0]], models[other[0]])
+        members = sorted({*one, *other})
+        values, found = _on_pairs([models[i] for i in members], shared, figure, luck)
+        all_gaps = values[:, None] - values[None, :]
+        for rows, columns in ((one, other), (other, one)):
+            there = np.ix_(rows, columns)
+            here = np.ix_(np.searchsorted(members, rows), np.searchsorted(members, columns))
+            gaps[there], variances[there] = all_gaps[here], found.variances[here]
+            freedom[there] = found.freedom
+    undefined = np.isnan(gaps)
+    gaps[undefined], variances[undefined] = 0.0, np.inf
+    return gaps, Differences(variances, freedom)
+
+
+def _alike(models: Sequence[Scored]) -> list[list[int]]:
+    """Which models scored the same pairs and know the same of their images and people."""
+    found: dict[tuple[bytes | None, ...], list[int]] = {}
+    for i, each in enumerate(models):
+        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
+        key = tuple(None if values is None else values.tobytes() for values in known)
+        found.setdefault(key, []).append(i)
+    return list(found.values())
+
+
+def _on_pairs(
+    models: Sequence[Scored], shared: SharedPairs, figure: Figure, luck: float
+) -> tuple[FloatArray, Differences]:
+    """The models' figures (models,) on these pairs, and the variances of their differences."""
+    if not len(shared.pairs):
+        return np.full(len(models), np.nan), Differences(np.zeros((len(models),) * 2), np.inf)
+    influences = [
+        figure.influence(each.scores.scores[shared.pairs], shared.genuine) for each in models
+    ]
+    values = [_value(each, shared, figure) for each in models]
+    return np.array(values), differences_on_bin(influences, shared.sharing, luck)
+
+
+def _value(model: Scored, shared: SharedPairs, figure: Figure) -> float:
+    """The figure on these pairs, which may be fewer than its own; NaN where it is undefined."""
+    block = model.result.figures
+    if len(shared.pairs) < np.isfinite(model.scores.scores).sum():
+        block = to_json(figures(model.scores.scores[shared.pairs], shared.genuine))
+    value = figure.read(block)
+    return np.nan if value is None else value

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.errors import InputError, ModelError, check_choice
-from evaluator.images.inputs import CHANNELS, PROFILES
+from evaluator.errors import InputError, ModelError, unknown_name
+from evaluator.results.choice import (
+    Variant,
+    Wanted,
+    bin_named,
+    is_pattern,
+    latest,
+    meant,
+    results_meant,
+    stored_model_names,
+    variant_of,
+)
 from evaluator.results.record import BinRecord, reading_problem
 from evaluator.results.store import load_result
 from evaluator.results.stored import (
-    UNKNOWN,
     Store,
     Stored,
-    Variant,
     file_sha256,
-    is_hash_prefix,
     is_there,
-    latest,
     outdated_line,
     read_folder,
     results_hashed,
-    results_named,
-    results_of_file,
-    stored_model_names,
-    variant_of,
 )
 from zoo.entries.lookup import (
     RUN_ENTRY,
@@ -35,39 +37,24 @@ from zoo.entries.lookup import (
     resolve_bins,
     resolve_models,
 )
-from zoo.entries.registry import Entry, unknown_name
+from zoo.entries.registry import Entry
 from zoo.terminal.words import warn
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What the options of a command say about models and bins. None leaves a setting open: the
-    one that is stored, or the default where a model must be measured.
+@dataclass(frozen=True, kw_only=True)
+class Selection(Wanted):
+    """What the options of a command say about models and bins. A setting that is None is the one
+    that is stored, or the default where a model must be measured.
     """
 
     results: Path
     bins: tuple[str, ...] = ()
     data: tuple[Path, ...] = ()
-    flip: str | None = None
-    decoder: str | None = None
-    precision: str | None = None
-    engine: str | None = None
-    profile: str | None = None
-    channels: str | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values that no option takes, with InputError."""
-        for option, value, choices in (
-            ("--flip", self.flip, ("none", "sum")),
-            ("--decoder", self.decoder, ("accurate", "fast")),
-            ("--precision", self.precision, ("float32", "bfloat16")),
-            ("--engine", self.engine, ("native", "openvino")),
-            ("--input", self.profile, tuple(PROFILES)),
-            ("--channels", self.channels, CHANNELS),
-        ):
-            if value is not None:
-                check_choice(option, value, choices)
+        self.check()
 
 
 @dataclass(frozen=True)
@@ -93,21 +80,27 @@ def choose_models(
     """The models asked for with their results, in order; what is missing is measured and stored.
 
     A value is a stored result's JSON or its folder, an entry, a model file, a run's folder, a
-    stored name, or the beginning of a hash. Only entries, model files and runs are measured: on
-    the bins of ``selection.bins``, or else on those that the other models have results on, or else
-    on every bin found. Raises InputError for what is not known or not one model with one variant.
+    stored name, a pattern of names (all that match and are not there yet), or the beginning of a
+    hash. Only entries, model files and runs are measured: on the bins of ``selection.bins``, or
+    else on those that the other models have results on, or else on every bin found. Raises
+    InputError for what is not known or not one model with one variant.
     """
-    found = [_find(value, selection, entries) for value in values]
+    found: list[Chosen] = []
+    for value in values:
+        there = {(each.identity, each.variant) for each in found} if is_pattern(value) else set()
+        for each in _find(value, selection, entries):
+            found += [] if (each.identity, each.variant) in there else [each]
     wanted = {
         sha256: stored.result.bin for each in found for sha256, stored in each.results.items()
     }
     chosen = [_completed(each, wanted, selection, entries) for each in found]
+    records = [record for each in chosen for record in _records(each)]
     for value in selection.bins:
-        if not any(_names_bin(value, record) for each in chosen for record in _records(each)):
-            there = dict.fromkeys(name for each in chosen for name in each.stored_bins)
+        if not _meant_bins([value], records):
+            names = [name for each in chosen for name in each.stored_bins]
             raise InputError(
                 f"--bins {value}: no result on it is stored for {', '.join(values)}; "
-                f"{unknown_name(value, there)}"
+                f"{unknown_name(value, names)}"
             )
     for each in chosen:
         if not each.results:
@@ -121,34 +114,49 @@ def choose_models(
     return chosen
 
 
+def choose_model(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
+    """`choose_models` of a value that must mean one."""
+    found = choose_models([value], selection, entries)
+    if len(found) > 1:
+        raise InputError(_several(value, [(each.name, each.identity) for each in found]))
+    return found[0]
+
+
 def _records(chosen: Chosen) -> list[BinRecord]:
     return [stored.result.bin for stored in chosen.results.values()]
 
 
-def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
+def _meant_bins(values: Sequence[str], records: Iterable[BinRecord]) -> set[str]:
+    """SHA-256 of those of the bins that the values of --bins mean."""
+    known = [bin_named(each) for each in records]
+    return {each.digest for value in values for each in meant(value, known)}
+
+
+def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> list[Chosen]:
     path = Path(value)
     if path.suffix == ".json" and path.is_file():
         stored = Stored(path, load_result(path))
         if reading_problem(stored.result) is not None:
             raise InputError(f"{path}: {outdated_line(stored)}")
-        return _one_variant(value, [stored], selection)
+        return [_one_variant(value, [stored], selection)]
     if _can_be_measured(value, entries):
-        return _find_file(value, selection, entries)
+        return [_find_file(value, selection, entries)]
     if path.is_dir() and any(path.glob("*.json")):
-        return _one_variant(value, _usable(value, read_folder(path)), selection)
-    store = results_named(selection.results, value)
-    if store.is_empty and is_hash_prefix(value):
-        hashed = results_hashed(selection.results, value)
-        of_file = results_of_file(selection.results, value) if hashed.is_empty else hashed
-        found = (each for each in (hashed, of_file) if not each.is_empty)
-        store = next(found, hashed if hashed.damaged else store)
+        return [_one_variant(value, _usable(value, read_folder(path)), selection)]
+    store = results_meant(selection.results, value)
     if store.is_empty and not store.damaged:
-        known = dict.fromkeys([*stored_model_names(selection.results), *entries])
         raise InputError(
             f"no model {value!r}: no path, no entry of models.yaml with its weights here, and no "
-            f"name or hash in {selection.results}; {unknown_name(value, known)}"
+            f"name or hash in {selection.results}; "
+            + unknown_name(value, [*stored_model_names(selection.results), *entries])
         )
-    return _one_variant(value, _usable(value, store), selection)
+    usable = _usable(value, store)
+    if not is_pattern(value) or any(each.result.model.name == value for each in usable):
+        return [_one_variant(value, usable, selection)]
+    by_model: dict[tuple[str, str], list[Stored]] = {}
+    for each in usable:
+        by_model.setdefault((each.result.model.name, each.result.model.identity), []).append(each)
+    return [_one_variant(name, own, selection) for (name, _), own in by_model.items()]
 
 
 def _usable(value: str, store: Store) -> Sequence[Stored]:
@@ -191,15 +199,16 @@ def _find_file(value: str, selection: Selection, entries: Mapping[str, Entry]) -
 
 def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> Chosen:
     """The results as those of one model and variant, on the bins asked for."""
-    models = {each.result.model.identity: each.result.model for each in stored}
+    models = {each.result.model.identity: each.result.model.name for each in stored}
     if len(models) > 1:
-        which = ", ".join(f"{model.name} {identity[:8]}" for identity, model in models.items())
-        raise InputError(f"{value}: {len(models)} stored models: {which}; give one by its hash")
+        raise InputError(_several(value, [(name, identity) for identity, name in models.items()]))
     matching = _matching(stored, selection)
     if not matching:
         there = "; ".join(dict.fromkeys(_variant_words(each) for each in stored))
         raise InputError(f"{value}: no result is stored with these settings; there is: {there}")
-    of_bins = [each for each in matching if _is_wanted(each.result.bin, selection.bins)]
+    records = [each.result.bin for each in matching]
+    wanted = _meant_bins(selection.bins, records) if selection.bins else None
+    of_bins = [each for each in matching if wanted is None or each.result.bin.sha256 in wanted]
     variants = {variant_of(each.result): each for each in of_bins or matching}
     if len(variants) > 1:
         there = "; ".join(_variant_words(each) for each in variants.values())
@@ -208,48 +217,25 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
             "--input, --channels, --precision, --engine or --decoder, or name the result's JSON"
         )
     model = matching[0].result.model
-    names = dict.fromkeys(each.result.bin.name for each in matching)
+    names = dict.fromkeys(each.name for each in records)
     variant = next(iter(variants))
     return Chosen(
         value, model.name, model.identity, variant, latest(of_bins), stored_bins=tuple(names)
     )
 
 
+def _several(value: str, models: Iterable[tuple[str, str]]) -> str:
+    which = [f"{name} {identity[:8]}" for name, identity in models]
+    return f"{value}: {len(which)} stored models: {', '.join(which)}; give one by its hash"
+
+
 def _variant_words(stored: Stored) -> str:
     return variant_of(stored.result).words() or "the default settings"
 
 
-def _matching(stored: Sequence[Stored], selection: Selection) -> list[Stored]:
+def _matching(stored: Iterable[Stored], selection: Selection) -> list[Stored]:
     """The results whose settings are those that the options name."""
-    wanted = {
-        "flip": selection.flip,
-        "decoder": selection.decoder,
-        "precision": selection.precision,
-        "engine": selection.engine,
-        "range": selection.profile,
-        "channels": selection.channels,
-    }
-    return [
-        each
-        for each in stored
-        if all(
-            # What was made elsewhere has no settings known that an option could pick.
-            value is None or getattr(variant_of(each.result), key) in (value, UNKNOWN)
-            for key, value in wanted.items()
-        )
-    ]
-
-
-def _is_wanted(record: BinRecord, bins: Sequence[str]) -> bool:
-    return not bins or any(_names_bin(value, record) for value in bins)
-
-
-def _names_bin(value: str, record: BinRecord) -> bool:
-    """Whether a value of --bins means that bin: by file, by name, or by the start of its hash."""
-    path = Path(value)
-    if path.is_file():
-        return file_sha256(path) == record.sha256
-    return value == record.name or (is_hash_prefix(value) and record.sha256.startswith(value))
+    return [each for each in stored if selection.admits(variant_of(each.result))]
 
 
 def _completed(
@@ -276,9 +262,8 @@ def _missing_bins(
 ) -> list[Path]:
     folders = bin_folders(list(selection.data))
     if selection.bins:
-        values = [
-            v for v in selection.bins if not any(_names_bin(v, each) for each in _records(chosen))
-        ]
+        records = _records(chosen)
+        values = [value for value in selection.bins if not _meant_bins([value], records)]
         return resolve_bins(values, folders, entries)
     if not wanted:
         return every_bin(folders)

@@ -20,9 +20,9 @@ from evaluator.metrics.deployment import (
     deployment_threshold,
     rates_at_threshold,
 )
+from evaluator.results.choice import labels
 from evaluator.results.record import BinRecord
 from evaluator.results.store import load_scores
-from evaluator.results.stored import labels
 from zoo.results.selection import Chosen
 from zoo.terminal.table import print_fitting
 

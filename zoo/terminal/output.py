@@ -1,4 +1,4 @@
-"""Results as files and JSON, and p-values in words."""
+"""Results as files and JSON."""
 
 from __future__ import annotations
 
@@ -47,8 +47,3 @@ def write_json(results: Sequence[Result], target: str) -> None:
         return
     with whole_file(Path(target)) as file:
         file.write(text.encode())
-
-
-def p_text(value: float) -> str:
-    """A p-value for readers: three digits, and never 0."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

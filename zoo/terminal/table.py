@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluator.metrics.all_figures import all_figures
+from evaluator.metrics.text import cosine, percent
 from evaluator.results.record import Result
 from zoo.terminal.columns import plain_columns
 from zoo.terminal.words import may_be_rich
@@ -154,7 +156,7 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
     else:
         best = _is_best(grid, result)
         cell.append(
-            f"{_percent(result.figures['accuracy'])} @ {_cosine(result.figures['threshold'])}",
+            f"{percent(result.figures['accuracy'])} @ {cosine(result.figures['threshold'])}",
             style="bold green" if best else "bold" if not grid.best else "",
         )
         cell.append(" *" if best else "")
@@ -190,8 +192,8 @@ def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
         return ["-", "-", "-", ",".join(["undefined", *dropped])]
     notes = [*(["best"] if _is_best(grid, result) else []), *dropped]
     return [
-        _percent(result.figures["accuracy"]),
-        _cosine(result.figures["threshold"]),
+        percent(result.figures["accuracy"]),
+        cosine(result.figures["threshold"]),
         _kfold(result).replace(" ", ""),
         ",".join(notes) or "-",
     ]
@@ -214,16 +216,5 @@ def _images(result: Result) -> str:
     return f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def _cosine(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
 def _kfold(result: Result) -> str:
-    kfold = (result.figures or {}).get("kfold") or {}
-    if kfold.get("accuracy") is None:
-        return "-"
-    return f"{_percent(kfold['accuracy'])} ± {_percent(kfold['std'])}"
+    return all_figures()["kfold"].cell_of(result.figures or {})

@@ -1,1 +1,1 @@
-"""`zoo train`: an entry of the zoo, its recipe, its weights and its runs, in `entry`."""
+"""`zoo train`: an entry, its recipe, its weights and its runs, in `entry`; `run` trains."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Account:
         self._calls += 1
         name = f"layer {str(getattr(layer, 'name', ''))[:60]!r} ({type(layer).__name__})"
         try:
-            for tensor in tensors(outputs):
+            for _, tensor in named_parts(outputs):
                 sizes = _sizes(getattr(tensor, "shape", None)) or ()
                 check_tensor(self._path, name, sizes[1:])
             if self._calls > MAX_CALLS:
@@ -75,14 +75,25 @@ class Account:
 @contextmanager
 def counted(package: Any, account: Account) -> Iterator[None]:
     """Has all that ``package``, Keras 3 or tf_keras, makes in the block go by the account."""
-    whole = _keras_3_counted if package.__name__ == "keras" else _tf_keras_counted
-    with whole(package, account):
+    is_keras_3 = package.__name__ == "keras"
+    caller = package.Operation if is_keras_3 else package.layers.Layer
+    call = caller.__call__
+
+    def counted_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = call(self, *args, **kwargs)
+        account.add_outputs(self, outputs)
+        return outputs
+
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(caller, "__call__", counted_call))
+        stack.enter_context(
+            (_keras_3_variables if is_keras_3 else _tf_keras_variables)(package, account)
+        )
         yield
 
 
-@contextmanager
-def _keras_3_counted(keras: Any, account: Account) -> Iterator[None]:
-    make, call = keras.Variable.__init__, keras.Operation.__call__
+def _keras_3_variables(keras: Any, account: Account) -> AbstractContextManager[None]:
+    make = keras.Variable.__init__
 
     def counted_make(
         self: Any, initializer: Any, shape: Any = None, *args: Any, **kwargs: Any
@@ -92,36 +103,18 @@ def _keras_3_counted(keras: Any, account: Account) -> Iterator[None]:
             account.add_variable(shape, kwargs.get("name"))
         make(self, initializer, shape, *args, **kwargs)
 
-    def counted_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = call(self, *args, **kwargs)
-        account.add_outputs(self, outputs)
-        return outputs
-
-    with (
-        _replaced(keras.Variable, "__init__", counted_make),
-        _replaced(keras.Operation, "__call__", counted_call),
-    ):
-        yield
+    return _replaced(keras.Variable, "__init__", counted_make)
 
 
-@contextmanager
-def _tf_keras_counted(tf_keras: Any, account: Account) -> Iterator[None]:
+def _tf_keras_variables(_: Any, account: Account) -> AbstractContextManager[None]:
     import tensorflow as tf
-
-    call = tf_keras.layers.Layer.__call__
 
     def counted_make(following: Any, **kwargs: Any) -> Any:
         account.add_variable(kwargs.get("shape"), kwargs.get("name"))
         return following(**kwargs)
 
-    def counted_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = call(self, *args, **kwargs)
-        account.add_outputs(self, outputs)
-        return outputs
-
-    replaced = _replaced(tf_keras.layers.Layer, "__call__", counted_call)
-    with tf.variable_creator_scope(counted_make), replaced:
-        yield
+    scope: AbstractContextManager[None] = tf.variable_creator_scope(counted_make)
+    return scope
 
 
 @contextmanager
@@ -137,15 +130,16 @@ def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
             setattr(owner, name, own)
 
 
-def tensors(structure: object) -> Iterator[Any]:
-    """What a dict, list or tuple of any depth holds, in order; the thing itself if it is none."""
-    if isinstance(structure, dict):
-        structure = list(structure.values())
-    if isinstance(structure, list | tuple):
-        for each in structure:
-            yield from tensors(each)
-    elif structure is not None:
-        yield structure
+def named_parts(structure: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What a dict, list or tuple of any depth holds, in order, by its keys with slashes between
+    them; the thing itself, by no name, if it is none.
+    """
+    if isinstance(structure, dict | list | tuple):
+        parts = structure.items() if isinstance(structure, dict) else enumerate(structure)
+        for key, each in parts:
+            yield from named_parts(each, f"{name}/{key}" if name else str(key))
+    else:
+        yield name, structure
 
 
 def _sizes(shape: Any) -> Sequence[Any] | None:

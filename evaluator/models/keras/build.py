@@ -17,8 +17,8 @@ import numpy as np
 from evaluator.errors import ModelError, cause_of
 from evaluator.models.foreign import foreign_errors, reason
 from evaluator.models.keras.account import Account, counted
-from evaluator.models.keras.config import read_config, stored_weights
-from evaluator.models.keras.layers.training import training_layers
+from evaluator.models.keras.config import parts, read_config, settings_of, stored_weights
+from evaluator.models.keras.training_layers import training_layers
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 
@@ -103,22 +103,6 @@ def named_objects(names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _lambda_names(config: object) -> list[str]:
-    """The names of the Lambda layers that a config holds, at any depth, in order."""
-    found = []
-    stack = [config]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, dict):
-            settings = part.get("config")
-            if part.get("class_name") == "Lambda" and isinstance(settings, dict):
-                found.append(str(settings.get("name")))
-            stack.extend(reversed(list(part.values())))
-        elif isinstance(part, list):
-            stack.extend(reversed(part))
-    return found
-
-
 @contextmanager
 def lambda_hints(path: Path, file_format: str) -> Iterator[None]:
     """Adds to a ModelError of the block which Lambda may miss a global, where that is its cause."""
@@ -126,7 +110,11 @@ def lambda_hints(path: Path, file_format: str) -> Iterator[None]:
         yield
     except ModelError as error:
         missing = _UNDEFINED.search(str(error))
-        names = _lambda_names(read_config(path, file_format)) if missing else []
+        names = [
+            str(settings_of(part).get("name"))
+            for part in parts(read_config(path, file_format) if missing else None)
+            if isinstance(part, dict) and part.get("class_name") == "Lambda" and settings_of(part)
+        ]
         if missing is None or not names or _HINT in str(error):
             raise
         shown = ", ".join(repr(cause_of(name)) for name in names[:3])

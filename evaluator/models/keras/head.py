@@ -1,14 +1,124 @@
-"""Where a Keras network ends in classes, told by what says so, and what goes into them."""
+"""Ways back through a Keras network, nested models included, and where it ends in classes: told by
+what says so, and what goes into them. Keras 3 and tf_keras alike.
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from evaluator.models.keras.trail import Place, places_before, settled
+from evaluator.errors import ModelError
 from evaluator.models.shapes import EMBEDDING
+
+
+@dataclass(frozen=True)
+class Place:
+    """A ``tensor`` of a network: of a model nested in it where there are ``calls``, each the nested
+    model and the node that calls it, outermost first.
+    """
+
+    tensor: Any
+    calls: tuple[tuple[Any, Any], ...] = ()
+
+    @property
+    def layer(self) -> Any:
+        """The layer that makes the tensor."""
+        return self.tensor._keras_history[0]
+
+    @property
+    def is_input(self) -> bool:
+        """Whether nothing in the network makes it."""
+        return is_input(self.layer)
+
+
+def is_input(layer: Any) -> bool:
+    """Whether a layer is an input, and computes nothing."""
+    return type(layer).__name__ == "InputLayer"
+
+
+def settled(tensor: Any, calls: tuple[tuple[Any, Any], ...] = ()) -> Place:
+    """The place where a tensor is made: in a nested model if one gives it, outside if it is one's
+    input.
+    """
+    while True:
+        layer, number, index = tensor._keras_history
+        if getattr(layer, "layers", None) and getattr(layer, "outputs", None):
+            calls = (*calls, (layer, layer._inbound_nodes[number]))
+            tensor = layer.outputs[index]
+        elif is_input(layer) and calls:
+            nested, node = calls[-1]
+            position = [id(each) for each in nested.inputs].index(id(tensor))
+            tensor, calls = _inputs(node)[position], calls[:-1]
+        else:
+            return Place(tensor, calls)
+
+
+def places_before(place: Place) -> list[Place]:
+    """Where the inputs of the layer come from that makes a tensor."""
+    layer, number, _ = place.tensor._keras_history
+    return [settled(each, place.calls) for each in _inputs(layer._inbound_nodes[number])]
+
+
+def output_of(layers: Sequence[Any], name: str) -> Place | None:
+    """What the layer of that name gives where it is called first, in nested models too; None if
+    there is no such layer.
+    """
+    for layer in layers:
+        nodes = layer._inbound_nodes
+        if layer.name == name and nodes:
+            found = getattr(nodes[0], "output_tensors", None)  # Keras 3's
+            found = nodes[0].outputs if found is None else found
+            return settled(found[0] if isinstance(found, list | tuple) else found)
+    for layer in layers:
+        nodes = layer._inbound_nodes
+        inner = getattr(layer, "layers", None)
+        if inner and getattr(layer, "outputs", None) and nodes:
+            place = output_of(inner, name)
+            if place is not None:
+                return settled(place.tensor, ((layer, nodes[0]), *place.calls))
+    return None
+
+
+def part_until(path: Path, model: Any, inputs: Any, place: Place) -> Any:
+    """The model from ``inputs`` to a place. Raises ModelError where it needs others too."""
+    package = importlib.import_module(type(model).__module__.split(".")[0])
+    part = None
+    try:
+        tensor = place.tensor
+        for nested, node in reversed(place.calls):
+            tensor = package.Model(_alone(nested.inputs), tensor)(_alone(_inputs(node)))
+        part = package.Model(_alone(inputs), flat(package, tensor))
+    except ValueError:
+        part = None
+    # Keras 3.12 leaves another input that it meets in the model, later ones refuse.
+    if part is None or len(part.inputs) < sum(is_input(layer) for layer in part.layers):
+        raise ModelError(f"{path}: its embedding cannot be computed from the image alone")
+    return part
+
+
+def _alone(tensors: Any) -> Any:
+    """The one tensor of a list of one: Keras 3 complains of a tensor where it knows a list."""
+    return tensors[0] if isinstance(tensors, list | tuple) and len(tensors) == 1 else tensors
+
+
+def flat(package: Any, tensor: Any) -> Any:
+    """A map of one place, (batch, 1, 1, size) in any order, as a vector; else the tensor."""
+    sizes = tuple(tensor.shape)[1:]
+    if len(sizes) > 1 and sorted(size or 0 for size in sizes)[:-1] == [1] * (len(sizes) - 1):
+        return package.layers.Flatten()(tensor)
+    return tensor
+
+
+def _inputs(node: Any) -> list[Any]:
+    """The tensors that a call was given, in order."""
+    found = getattr(node, "keras_inputs", None)  # tf_keras's; one tensor is no list elsewhere
+    found = node.input_tensors if found is None else found
+    return list(found) if isinstance(found, list | tuple) else [found]
+
 
 _SOFTMAX = frozenset({"softmax", "softmax_v2", "log_softmax", "log_softmax_v2", "logsoftmax"})
 # Class names of the layers that hold a vector for each class and a margin for training.
@@ -37,6 +147,10 @@ _BEHIND = _BETWEEN | frozenset(
 )
 
 
+# TensorFlow's functions that multiply by a number, or cast, there too.
+_SCALING = frozenset({"multiply", "divide", "truediv", "cast", "mul", "div"})
+
+
 @dataclass(frozen=True)
 class Head:
     """Where a network ends in classes: the ``layer`` that gives them, the ``sign`` that says so,
@@ -59,7 +173,9 @@ def head_of(output: Any) -> Head | None:
         layer = place.layer
         kind = type(layer).__name__
         if _is_margin(layer):
-            return Head(layer, f"margin head {kind}", _vectors(place))
+            # The embedding, and the labels where it takes them.
+            vectors = tuple(map(_through_centers, places_before(place)))
+            return Head(layer, f"margin head {kind}", vectors)
         if _is_softmax(layer):
             sign = "softmax"
         elif _says_classes(layer):
@@ -68,12 +184,11 @@ def head_of(output: Any) -> Head | None:
             return _dense_head(place, sign)
         if layer.name == EMBEDDING:
             return Head(layer, sign, (place,)) if sign == "softmax" else None
-        before = places_before(place)
-        if not (kind in _BEHIND or _is_softmax(layer) or _scales(layer)) or not before:
+        passed = kind in _BEHIND or _is_softmax(layer) or _function(layer) in _SCALING
+        before = _before(place) if passed else None
+        if before is None:
             break
-        if len(before) > 1 and kind != "CenterLoss":
-            break
-        place = before[0]
+        place = before
     return Head(settled(output).layer, sign, ()) if sign == "softmax" else None
 
 
@@ -81,7 +196,7 @@ def _dense_head(place: Place, sign: str) -> Head | None:
     """The head whose classes a dense layer gives, if something says that it is one."""
     before = places_before(place)
     named = next((found for found in map(_named_embedding, before) if found), None)
-    if named is not None and not _words(place.layer) & _EMBEDDINGS:
+    if named is not None and _EMBEDDINGS.isdisjoint(_words(place.layer)):
         sign = sign or f"it stands behind a layer named {EMBEDDING!r}"
     places = before if named is None else [named]
     return Head(place.layer, sign, tuple(map(_through_centers, places))) if sign else None
@@ -100,14 +215,20 @@ def _back_through(place: Place, kinds: frozenset[str]) -> Iterator[Place]:
     """The place, and those before it as long as layers of these kinds make them."""
     while not place.is_input:
         yield place
-        before = places_before(place)
-        kind = type(place.layer).__name__
-        passed = kind in kinds or (
+        passed = type(place.layer).__name__ in kinds or (
             _function(place.layer) == "l2_normalize" and "Normalize" in kinds
         )
-        if not passed or not before or (len(before) > 1 and kind != "CenterLoss"):
+        before = _before(place) if passed else None
+        if before is None:
             return
-        place = before[0]
+        place = before
+
+
+def _before(place: Place) -> Place | None:
+    """The place of the one tensor that a layer changes; a CenterLoss hands its first one on."""
+    before = places_before(place)
+    one = len(before) == 1 or (before and type(place.layer).__name__ == "CenterLoss")
+    return before[0] if one else None
 
 
 def _through_centers(place: Place) -> Place:
@@ -115,11 +236,6 @@ def _through_centers(place: Place) -> Place:
     if not place.is_input and type(place.layer).__name__ == "CenterLoss":
         return places_before(place)[0]
     return place
-
-
-def _vectors(place: Place) -> tuple[Place, ...]:
-    """What goes into a head: the embedding, and the labels where it takes them."""
-    return tuple(_through_centers(each) for each in places_before(place))
 
 
 def _is_margin(layer: Any) -> bool:
@@ -141,17 +257,13 @@ def _is_softmax(layer: Any) -> bool:
 
 def _says_classes(layer: Any) -> bool:
     """Whether a layer's name says logits or predictions: a word of it, not of 'pre_logits'."""
-    words = _listed_words(layer)
-    return not _EMBEDDINGS & set(words) and any(
+    words = _words(layer)
+    return _EMBEDDINGS.isdisjoint(words) and any(
         word in _CLASSES and (i == 0 or words[i - 1] != "pre") for i, word in enumerate(words)
     )
 
 
-def _words(layer: Any) -> set[str]:
-    return set(_listed_words(layer))
-
-
-def _listed_words(layer: Any) -> list[str]:
+def _words(layer: Any) -> list[str]:
     """The words of a layer's name: 'fc', 'logits' of 'fcLogits_1'."""
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", layer.name).lower())
 
@@ -165,11 +277,6 @@ def gives_classes(layer: Any, values: int | None) -> bool:
     units = getattr(layer, "units", None)
     wider = units is not None and values is not None and bool(units > values)
     return type(layer).__name__ in _DENSE and wider
-
-
-def _scales(layer: Any) -> bool:
-    """Whether a layer is one of TensorFlow's functions that multiply by a number, or cast."""
-    return _function(layer) in {"multiply", "divide", "truediv", "cast", "mul", "div"}
 
 
 def _function(layer: Any) -> str | None:

@@ -15,7 +15,7 @@ from evaluator.models.onnx.model import read_onnx
 from evaluator.models.onnx.proto import check_onnx_installed
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
-from evaluator.models.shapes import check_embedding_shape, flattened_shape
+from evaluator.models.shapes import check_embedding_shape
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -42,14 +42,16 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     kind = np.dtype(model.kind)
     if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
         raise ModelError(f"{path}: the model's input is {kind}, which onnxruntime does not take")
-    check_embedding_shape(path, _shape(found))
-    _, flat_note = flattened_shape(_shape(found))
+    # insightface names the batch axis of its inputs only; None is for a named one.
+    shape = tuple(size if isinstance(size, int) and size > 0 else None for size in found.shape)
+    flat_notes = check_embedding_shape(path, shape)
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         values = as_input(batch, kind)
         try:
             embeddings: NDArray[np.float32] = session.run([model.output], {model.image: values})[0]
-        except _run_errors() as error:
+        except (errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
             raise _forward_error(error) from None
         return embeddings.astype(np.float32, copy=False)
 
@@ -58,7 +60,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         input=model.spec,
         format="onnx",
         fixed_batch=model.shape[0],
-        notes=(*model.notes, *([flat_note] if flat_note else [])),
+        notes=(*model.notes, *flat_notes),
     )
 
 
@@ -68,13 +70,6 @@ def as_input(batch: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[Any]:
         limits = np.iinfo(kind)
         batch = np.clip(np.rint(batch), max(limits.min, 0), min(limits.max, 255))
     return batch.astype(kind, copy=False)
-
-
-def _run_errors() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises where a graph cannot be computed."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    return (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
 
 
 def _forward_error(error: Exception) -> ForwardError:
@@ -126,8 +121,3 @@ _NUMBERS = frozenset(
     )
 )
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-
-
-def _shape(tensor: Any) -> tuple[int | None, ...]:
-    """The shape with None for a named axis. insightface names the batch axis of its inputs only."""
-    return tuple(size if isinstance(size, int) and size > 0 else None for size in tensor.shape)

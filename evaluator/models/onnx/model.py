@@ -1,19 +1,32 @@
-"""An .onnx file as it may run: read once, checked whole, and with the embedding as its output."""
+"""An .onnx file as it may run: read once, checked whole, and with the embedding as its output:
+the output itself, or what its classes are made of.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.images.inputs import InputSpec
-from evaluator.models.onnx.output import embedding_output, keep_only
-from evaluator.models.onnx.proto import Message, parsed, read_bytes
-from evaluator.models.onnx.scan import check_operators, written_once
+from evaluator.models.onnx.proto import check_operators, parsed, read_bytes, written_once
 from evaluator.models.onnx.sizes import check_sizes
 from evaluator.models.onnx.weights import check_weights, read_data
 from evaluator.models.options import LoadOptions
-from evaluator.models.shapes import Shape, check_one_input, input_spec, takes_whole_numbers
+from evaluator.models.protos import Message, messages
+from evaluator.models.shapes import (
+    EMBEDDING,
+    Shape,
+    check_one_input,
+    chosen_output,
+    class_note,
+    class_refusal,
+    dense_note,
+    input_spec,
+    takes_whole_numbers,
+)
 
 
 @dataclass(frozen=True)
@@ -97,3 +110,162 @@ def _shape(value: Message) -> tuple[int | None, ...]:
         int(each.dim_value) if each.HasField("dim_value") and each.dim_value > 0 else None
         for each in value.type.tensor_type.shape.dim
     )
+
+
+# What changes neither which numbers there are nor what they mean.
+_SHAPING = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+# What may stand between a dense layer and the output of its layer: bias, scale, temperature.
+_SCALING = frozenset({"Add", "Div", "Mul", "Sub"})
+# What may stand between an embedding and the dense layer of its classes.
+_NORMALISING = frozenset(
+    {"BatchNormalization", "Clip", "LayerNormalization", "LpNormalization", "PRelu", "Relu"}
+)
+_SOFTMAX = frozenset({"LogSoftmax", "Softmax"})
+_DENSE = frozenset({"FusedGemm", "FusedMatMul", "Gemm", "MatMul"})
+
+# Not "logit": CLIP's last number is its logit_scale.
+_CLASS_WORDS = re.compile(r"(^|[/.:_])(logits|predictions?)($|[/.:_])", re.IGNORECASE)
+_EMBEDDING_WORD = re.compile(rf"(^|[/.:_]){EMBEDDING}s?($|[/.:_])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A graph by its tensors: who makes each, and which depend on the image."""
+
+    producers: dict[str, Message]
+    moving: frozenset[str]
+
+    def moving_inputs(self, node: Message) -> list[str]:
+        """The inputs of a node that depend on the image: not its weights."""
+        return [name for name in node.input if name in self.moving]
+
+    def back(self, name: str, passed: frozenset[str]) -> Iterator[Message]:
+        """The nodes behind a tensor, nearest first, while they are of these operators and have
+        one input that depends on the image; and the node after them.
+        """
+        seen: set[str] = set()  # a damaged graph may go round in a circle
+        while (node := self.producers.get(name)) is not None and name not in seen:
+            seen.add(name)
+            yield node
+            inputs = self.moving_inputs(node)
+            if node.op_type not in passed or len(inputs) != 1:
+                return
+            name = inputs[0]
+
+
+def _read(graph: Message, image: str) -> _Graph:
+    moving = {image}
+    producers = {}
+    for node in graph.node:  # in the order in which they are computed, as ONNX demands
+        if any(name in moving for name in _inputs(node)):
+            moving.update(node.output)
+        producers.update({name: node for name in node.output if name})
+    return _Graph(producers, frozenset(moving))
+
+
+def _inputs(node: Message) -> set[str]:
+    """The tensors that a node takes, and those that its branches and loops take."""
+    return {name for each in messages(node, "NodeProto") for name in each.input} | {
+        output.name for inner in messages(node, "GraphProto") for output in inner.output
+    }
+
+
+def embedding_output(
+    path: Path, graph: Message, image: str, *, outputs: dict[str, Shape], wanted: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The tensor to take as the embedding, and notes: the one wanted, be it inside the graph; else
+    the output, or what goes into the classes' layer where the output is classes.
+
+    Raises ModelError for an unknown name, and for classes that no dense layer makes.
+    """
+    read = _read(graph, image)
+    if wanted is not None and wanted not in outputs and wanted in read.producers:
+        return wanted, ()
+    output, notes = chosen_output(path, outputs, wanted)
+    if wanted is not None:
+        return output, notes
+    sign, end = _softmax(read, output)
+    dense = _dense(read, end)
+    if sign is None and dense is not None:
+        sign = _named_sign(read, end, dense)
+    if sign is None and dense is not None and not _named_embedding(read, output):
+        notes = (*notes, dense_note(output, outputs[output]))
+    if sign is None:
+        return output, notes
+    if dense is None:
+        raise ModelError(class_refusal(path, sign))
+    return read.moving_inputs(dense)[0], (*notes, class_note(sign))
+
+
+def _softmax(read: _Graph, output: str) -> tuple[str | None, str]:
+    """How a softmax at the end is called, and the tensor that goes into it; or the output."""
+    *_, end = (None, *read.back(output, _SHAPING | {"Log"}))
+    if end is None or end.op_type not in _SOFTMAX or not end.input:
+        return None, output
+    return f"{end.op_type} {cause_of(end.name or end.output[0])[:80]!r}", str(end.input[0])
+
+
+def _dense(read: _Graph, output: str) -> Message | None:
+    """The dense layer that makes a tensor, but for shape, bias and scale."""
+    *_, end = (None, *read.back(output, _SHAPING | _SCALING))
+    if end is None or end.op_type not in _DENSE or len(read.moving_inputs(end)) != 1:
+        return None
+    return end
+
+
+def _named_sign(read: _Graph, output: str, dense: Message) -> str | None:
+    """What in the names of a dense layer and of those behind it says that it makes classes."""
+    for name in _last_names(read, output):
+        if _CLASS_WORDS.search(name):
+            return f"named {cause_of(name)[:80]!r}"
+    if _named_embedding(read, output):
+        return None  # the dense layer is the embedding's own
+    behind = read.moving_inputs(dense)[0]
+    before = list(read.back(behind, _SHAPING | _NORMALISING))
+    for name in (behind, *(each for node in before for each in (node.name, *node.output))):
+        if _EMBEDDING_WORD.search(name):
+            return f"behind {cause_of(name)[:80]!r}"
+    return None
+
+
+def _named_embedding(read: _Graph, output: str) -> bool:
+    return any(_EMBEDDING_WORD.search(name) for name in _last_names(read, output))
+
+
+def _last_names(read: _Graph, output: str) -> list[str]:
+    """The names of an output, of the dense layer that makes it and of what is behind that."""
+    layer = read.back(output, _SHAPING | _SCALING)
+    return [output, *(name for node in layer for name in (node.name, *node.output))]
+
+
+def keep_only(graph: Message, output: str) -> bool:
+    """Makes a tensor the only output of a graph, and takes out what does not lead to it.
+
+    Says whether that changed the graph.
+    """
+    if [each.name for each in graph.output] == [output]:
+        return False
+    wanted = {output}
+    kept = []
+    for node in reversed(graph.node):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted |= _inputs(node)
+    nodes = [type(node).FromString(node.SerializeToString()) for node in reversed(kept)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    sparse = [each.values.name for each in graph.sparse_initializer]
+    outputs = [each.name for each in graph.output]
+    first = outputs.index(output) if output in outputs else None
+    _keep(graph.initializer, [each.name in wanted for each in graph.initializer])
+    _keep(graph.sparse_initializer, [name in wanted for name in sparse])
+    _keep(graph.output, [at == first for at in range(len(outputs))])
+    if not graph.output:
+        graph.output.add(name=output)  # the runtime tells its type and shape
+    return True
+
+
+def _keep(listed: Message, wanted: Sequence[bool]) -> None:
+    for at in reversed(range(len(wanted))):
+        if not wanted[at]:
+            del listed[at]

@@ -1,10 +1,10 @@
-"""ONNX models as messages: parsed by the onnx package, and looked through whole."""
+"""ONNX models as messages of the onnx package: where their data lies, and what they may say."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +13,11 @@ from typing import Any
 from evaluator.errors import ModelError, cause_of
 from evaluator.files import open_regular
 from evaluator.limits import check_memory
+from evaluator.models.onnx.ops import ALLOWED, REFUSED, domain_of, is_allowed
+from evaluator.models.protos import Message, is_repeated, messages, parse, rebuilt
 
 # What the package itself parses at most.
 _LARGEST = 2**31 - 1
-
-#: Messages of onnx, or descriptors of them; the package has no types for mypy.
-Message = Any
 
 
 def check_onnx_installed(path: Path) -> None:
@@ -46,59 +45,10 @@ def parsed(path: Path, data: bytes) -> Message:
     check_onnx_installed(path)
     import onnx
 
-    model = onnx.ModelProto()
-    # Not by an import statement: without stubs that mypy would want.
-    decode_error = importlib.import_module("google.protobuf.message").DecodeError
     try:
-        model.ParseFromString(data)
-    except (decode_error, RecursionError, RuntimeError) as error:
+        return parse(onnx.ModelProto, data)
+    except ValueError as error:
         raise ModelError(f"{path}: a damaged .onnx file: {cause_of(error)[:200]}") from None
-    return model
-
-
-def messages(message: Message, kind: str) -> Iterator[Message]:
-    """Every message of a kind ("TensorProto") at any depth of another, itself among them.
-
-    Goes by the package's own description of the messages, so a field of a later version of ONNX
-    is not passed over.
-    """
-    if message.DESCRIPTOR.name == kind:
-        yield message
-    for field in _leading_to(message.DESCRIPTOR, kind):
-        value = getattr(message, field.name)
-        if is_repeated(field):
-            for each in value:
-                yield from messages(each, kind)
-        elif message.HasField(field.name):
-            yield from messages(value, kind)
-
-
-@lru_cache(maxsize=256)
-def _leading_to(descriptor: Message, kind: str) -> tuple[Message, ...]:
-    """The fields of a message in which one of the kind can lie."""
-    return tuple(
-        field
-        for field in descriptor.fields
-        if field.message_type is not None and _reaches(field.message_type, kind, set())
-    )
-
-
-def _reaches(descriptor: Message, kind: str, seen: set[str]) -> bool:
-    if descriptor.name == kind:
-        return True
-    if descriptor.full_name in seen:
-        return False
-    seen.add(descriptor.full_name)
-    return any(
-        _reaches(field.message_type, kind, seen)
-        for field in descriptor.fields
-        if field.message_type is not None
-    )
-
-
-def is_repeated(field: Message) -> bool:
-    known = getattr(field, "is_repeated", None)  # newer than the oldest protobuf allowed
-    return bool(field.label == field.LABEL_REPEATED if known is None else known)
 
 
 def is_external(tensor: Message) -> bool:
@@ -127,3 +77,149 @@ def data_locations(path: Path, model: Message) -> Iterator[str]:
     for tensor in messages(model, "TensorProto"):
         if is_external(tensor):
             yield external_entries(path, tensor)["location"]
+
+
+# Nodes of a model with its functions written out: the largest face networks have some thousands.
+MOST_NODES = 1_000_000
+# PyTorch's exporter writes some hundreds.
+MOST_FUNCTIONS = 2_000
+# Names of nodes, tensors, attributes and axes: a network of 5,000 nodes has 60,000.
+MOST_NAMES = 3_000_000
+
+
+def written_once(path: Path, model: Message, data: bytes) -> bytes:
+    """The bytes of a model as ONNX writes it, if that is all that ``data`` says, and says once.
+
+    A field that ONNX has not, or that stands twice where it can be said once, is read by one
+    parser and passed over by the next: raises ModelError. ``model`` is what was parsed of ``data``.
+    """
+    import onnx
+
+    model.DiscardUnknownFields()
+    written: bytes = model.SerializeToString()
+    size = len(written)
+    unknown = 0 if len(data) == size else onnx.ModelProto.FromString(data).ByteSize() - size
+    if unknown:
+        raise ModelError(
+            f"{path}: not loaded: {unknown:,} bytes are fields that ONNX {onnx.__version__} does "
+            "not have; if a newer ONNX wrote them, update the onnx package"
+        )
+    # Lists of numbers may be written in two ways; the rest in one.
+    if len(data) != size and len(data) not in _other_sizes(data):
+        raise ModelError(
+            f"{path}: not loaded: {len(data):,} bytes say what takes {size:,}: a field stands "
+            "twice, or is written as no ONNX tool does; save it again with the onnx package"
+        )
+    for count, (kind, name) in enumerate(_names(model)):
+        if count > MOST_NAMES:
+            raise ModelError(f"{path}: not loaded: more than {MOST_NAMES:,} names; not a network's")
+        if not isinstance(name, str):
+            raise ModelError(f"{path}: a damaged .onnx file: the {kind} {name!r:.60} is no text")
+    return written
+
+
+def _other_sizes(data: bytes) -> Iterator[int]:
+    """How long a message would be with its lists of numbers in one piece each, and in many."""
+    for packed in (True, False):
+        message = _message_class(packed)()
+        message.ParseFromString(data)
+        yield message.ByteSize()
+
+
+@lru_cache(maxsize=2)
+def _message_class(packed: bool) -> Any:
+    """onnx.ModelProto with all lists of numbers packed, as proto3 has it, or none."""
+    import onnx
+
+    unpackable = {9, 10, 11, 12}  # string, group, message, bytes
+
+    def pack(message: Message) -> None:
+        for field in message.field:
+            if field.label == field.LABEL_REPEATED and field.type not in unpackable:
+                field.options.packed = packed
+
+    return rebuilt(onnx.ModelProto, pack)
+
+
+def _names(message: Message) -> Iterator[tuple[str, object]]:
+    """The texts that a message names things with, at any depth."""
+    for inner in messages(message):
+        for field in _text_fields(inner.DESCRIPTOR):
+            value = getattr(inner, field.name)
+            for each in value if is_repeated(field) else (value,):
+                yield field.name, each
+
+
+@lru_cache(maxsize=256)
+def _text_fields(descriptor: Message) -> tuple[Message, ...]:
+    """The fields of texts, but for comments."""
+    return tuple(
+        field
+        for field in descriptor.fields
+        if field.type == field.TYPE_STRING and field.name != "doc_string"
+    )
+
+
+def check_operators(path: Path, model: Message) -> None:
+    """Raises ModelError, which names them, for operators that do more than compute.
+
+    Looks into branches and loops, functions, and what a training would run.
+    """
+    own = {_key(each, each.name) for each in model.functions}
+    for domain, name in sorted(own):
+        if (domain in ALLOWED or domain in REFUSED) and not is_allowed(domain, name):
+            raise ModelError(
+                f"{path}: not loaded: it defines {_called(domain, name)}, which is ONNX's to define"
+            )
+    used = _calls(model)
+    strange = sorted(each for each in used if each not in own and not is_allowed(*each))
+    if strange:
+        shown = ", ".join(_called(*each) for each in strange[:5])
+        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+        raise ModelError(
+            f"{path}: not loaded: it uses {shown}{more}, which is not among the operators known "
+            "to compute and do nothing else; export the network with ONNX's own operators"
+        )
+    _check_functions(path, model)
+
+
+def _called(domain: str, name: str) -> str:
+    return cause_of(f"{domain}.{name}" if domain else name)[:80]
+
+
+def _key(message: Message, name: str) -> tuple[str, str]:
+    return domain_of(message.domain), name
+
+
+def _calls(message: Message) -> Counter[tuple[str, str]]:
+    """How often each operator or function stands in a message, at any depth."""
+    return Counter(_key(node, node.op_type) for node in messages(message, "NodeProto"))
+
+
+def _check_functions(path: Path, model: Message) -> None:
+    """Raises ModelError for functions that call themselves, or are too many when written out."""
+    if len(model.functions) > MOST_FUNCTIONS:
+        raise ModelError(
+            f"{path}: not loaded: it defines {len(model.functions):,} functions; the limit is "
+            f"{MOST_FUNCTIONS:,}"
+        )
+    calls = {_key(each, each.name): _calls(each) for each in model.functions}
+    if len(calls) < len(model.functions):
+        raise ModelError(f"{path}: not loaded: it defines a function twice")
+    sizes: dict[tuple[str, str], int] = {}
+
+    def written(called: Counter[tuple[str, str]]) -> int:
+        return sum(sizes.get(each, 1) * count for each, count in called.items())
+
+    # Each round knows the size of at least one more function, unless some call themselves.
+    for _ in calls:
+        for key, called in calls.items():
+            if key not in sizes and all(each in sizes or each not in calls for each in called):
+                sizes[key] = min(written(called), MOST_NODES + 1)
+    if len(sizes) < len(calls):
+        name = _called(*min(set(calls) - set(sizes)))
+        raise ModelError(f"{path}: not loaded: its function {name} calls itself")
+    if sum(written(_calls(graph)) for graph in (model.graph, *model.training_info)) > MOST_NODES:
+        raise ModelError(
+            f"{path}: not loaded: its functions written out are more than {MOST_NODES:,} nodes"
+        )

@@ -10,7 +10,8 @@ from evaluator.errors import ModelError, cause_of
 from evaluator.files import open_regular
 from evaluator.limits import LARGEST_TENSOR, check_memory
 from evaluator.models.identity import data_file
-from evaluator.models.onnx.proto import Message, external_entries, is_external, messages
+from evaluator.models.onnx.proto import external_entries, is_external
+from evaluator.models.protos import Message, messages
 
 # Bits of one number, by onnx.TensorProto.DataType: from float and uint8 to the types of 4 and 2
 # bits. Texts (8) are as long as they are.
@@ -20,6 +21,8 @@ _BITS = {
     **{25: 2, 26: 2},
 }
 _TEXT = 8
+
+_LISTS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 # How often the weights lie in memory: as parsed, as given to the runtime, and as it keeps them.
 _COPIES = 3
@@ -47,14 +50,15 @@ def check_weights(path: Path, model: Message) -> None:
         elif tensor.HasField("raw_data") and needed > (held := len(tensor.raw_data)):
             _refuse(path, tensor, f"{needed:,} bytes", f"{held:,} bytes")
         elif not tensor.HasField("raw_data"):
-            held, count = _listed(tensor), min(math.prod(tensor.dims), 2**80)
+            # Its numbers one by one; of complex ones, their parts.
+            held = max(len(getattr(tensor, name)) for name in _LISTS)
+            count = _count(path, tensor, tensor.dims)
             # Of types below a byte, several numbers are written as one.
             if count > held * max(1, 8 // _BITS.get(tensor.data_type, 8)):
                 _refuse(path, tensor, f"{count:,} numbers", f"{held:,}")
     for sparse in messages(model, "SparseTensorProto"):
         # Filled up with zeros when it is loaded.
-        count = min(math.prod(_sizes(path, _name(sparse.values), sparse.dims)), 2**80)
-        spread = bytes_of(sparse.values.data_type, count)
+        spread = bytes_of(sparse.values.data_type, _count(path, sparse.values, sparse.dims))
         if spread > LARGEST_TENSOR:
             raise ModelError(
                 f"{path}: not loaded: its sparse {_name(sparse.values)} takes {spread:,} bytes "
@@ -68,26 +72,21 @@ def _declared(path: Path, tensor: Message) -> int:
     kind = tensor.data_type
     if kind not in _BITS and kind != _TEXT:
         raise ModelError(f"{path}: not loaded: {_name(tensor)} is of an unknown type, {kind}")
-    # No more digits than a line may have.
-    count = min(math.prod(_sizes(path, _name(tensor), tensor.dims)), 2**80)
+    count = _count(path, tensor, tensor.dims)
     return 0 if kind == _TEXT else bytes_of(kind, count)
 
 
-def _sizes(path: Path, name: str, dims: Message) -> list[int]:
-    sizes = [int(size) for size in dims]
-    if len(sizes) > 64 or any(size < 0 for size in sizes):
-        raise ModelError(f"{path}: not loaded: {name} has the shape {str(sizes)[:60]}")
-    return sizes
+def _count(path: Path, tensor: Message, dims: Message) -> int:
+    """How many numbers a shape has; no more than have digits for a line."""
+    if len(dims) > 64 or any(size < 0 for size in dims):
+        raise ModelError(
+            f"{path}: not loaded: {_name(tensor)} has the shape {str(list(dims))[:60]}"
+        )
+    return min(math.prod(dims), 2**80)
 
 
 def _name(tensor: Message) -> str:
     return f"tensor {cause_of(tensor.name)[:80]!r}"
-
-
-def _listed(tensor: Message) -> int:
-    """How many numbers a tensor holds one by one; of complex ones, their parts."""
-    lists = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
-    return max(len(getattr(tensor, name)) for name in lists)
 
 
 def _refuse(path: Path, tensor: Message, declared: str, held: str) -> None:

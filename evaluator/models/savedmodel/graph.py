@@ -1,17 +1,22 @@
-"""A SavedModel's graphs as TensorFlow parses them: signatures, and what no network needs."""
+"""What a SavedModel's graphs, as TensorFlow parses them, may not hold: what no network needs, and
+what is declared to be larger than its checkpoint, or than this machine's memory.
+"""
 
 from __future__ import annotations
 
-import importlib
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from evaluator.errors import ModelError, plain_name
+from evaluator.limits import check_memory, check_tensor
+from evaluator.models.protos import messages, parse
 from evaluator.models.savedmodel.ops import ALLOWED, CHECKPOINT
 
-_INIT_OP = "__saved_model_init_op"
 # Objects that TensorFlow and Keras write; the loader makes a plain object of them, or a container.
 _OBJECTS = frozenset(
     """
@@ -30,30 +35,6 @@ _TYPES = frozenset(
     SPARSE_TENSOR_SPEC INDEXED_SLICES_SPEC RAGGED_TENSOR_SPEC TENSOR_ARRAY_SPEC VARIABLE_SPEC
     """.split()
 )
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a signature; ``shape`` is None if its rank is not known."""
-
-    shape: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A callable of a SavedModel: what it takes and gives, by name."""
-
-    inputs: dict[str, TensorInfo]
-    outputs: dict[str, TensorInfo]
-
-
-def signatures(meta: Any) -> dict[str, Signature]:
-    """The signatures of a ``MetaGraphDef`` by name, without the one that initialises it."""
-    return {
-        name: Signature(_tensors(each.inputs), _tensors(each.outputs))
-        for name, each in meta.signature_def.items()
-        if name != _INIT_OP
-    }
 
 
 def unsafe_parts(meta: Any, *, objects: bool) -> Iterator[str]:
@@ -83,18 +64,21 @@ class _MetaGraph:
         return {each.signature.name: each for each in self.meta.graph_def.library.function}
 
     @cached_property
-    def checkpoint_functions(self) -> frozenset[str]:
-        """Functions that save or restore, and those that name such a one."""
-        found: set[str] = set()
-        while True:
-            more = {
-                name
-                for name, function in self.functions.items()
-                if name not in found and _needs(function, CHECKPOINT | found)
-            }
-            if not more:
-                return frozenset(found)
-            found |= more
+    def checkpoint_functions(self) -> dict[str, set[str]]:
+        """Functions that save or restore, themselves or by others, and by which operations."""
+        named = {
+            name: set[str]().union(*map(_names, function.node_def))
+            for name, function in self.functions.items()
+        }
+        found = {name: names & CHECKPOINT for name, names in named.items()}
+        grown = True
+        while grown:
+            grown = False
+            for name, names in named.items():
+                more = found[name].union(*(found[each] for each in names & found.keys()))
+                grown |= more != found[name]
+                found[name] = more
+        return {name: operations for name, operations in found.items() if operations}
 
     def unknown_operations(self) -> Iterator[str]:
         """Operations that are not allowed, and functions of a name that is taken."""
@@ -117,9 +101,7 @@ class _MetaGraph:
     def missing_functions(self) -> Iterator[str]:
         """Functions that are named somewhere and are not in the library: an operation, perhaps."""
         library = self.meta.graph_def.library
-        named = {name for node in self._nodes() for name in _function_names(node.attr)}
-        for function in library.function:
-            named |= set(_function_names(function.attr))
+        named = {each.name for each in messages(self.meta.graph_def, "NameAttrList")}
         for gradient in library.gradient:
             named |= {gradient.function_name, gradient.gradient_func}
         for name in sorted(named - self.functions.keys() - {""}):
@@ -128,34 +110,18 @@ class _MetaGraph:
     def used_checkpoint_parts(self) -> Iterator[str]:
         """Operations of the checkpoint that loading or calling the model would run."""
         functions = self.checkpoint_functions
-        for name in sorted(functions & self._functions_of_objects()):
-            yield f"{', '.join(self._checkpoint_ops(name))} in function {name!r}"
+        for name in sorted(functions.keys() & self._functions_of_objects()):
+            yield f"{', '.join(sorted(functions[name]))} in function {name!r}"
         named = self._named_nodes()
         restoring = set() if self.objects else {_node_of(self.meta.saver_def.restore_op_name)}
-        writing = self._dependents({"SaveV2", "MergeV2Checkpoints"}, functions)
+        writing = self._dependents({"SaveV2", "MergeV2Checkpoints", *functions})
         for name in sorted(writing & (named | restoring)):
             yield f"SaveV2 in what the graph's node {name!r} runs"
-        for name in sorted(self._dependents({"RestoreV2"}, frozenset()) & named):
+        for name in sorted(self._dependents({"RestoreV2"}) & named):
             yield f"RestoreV2 in what the graph's node {name!r} runs"
         for node in self.meta.graph_def.node:
             if not self.objects and node.op == "RestoreV2" and not self._reads_own_file(node):
                 yield f"RestoreV2 of another file in the graph's node {node.name!r}"
-
-    def _nodes(self) -> Iterator[Any]:
-        yield from self.meta.graph_def.node
-        for function in self.functions.values():
-            yield from function.node_def
-
-    def _checkpoint_ops(self, name: str) -> list[str]:
-        """Operations of the checkpoint that a function runs, itself or by others."""
-        met, pending, found = {name}, [name], set[str]()
-        while pending:
-            for node in self.functions[pending.pop()].node_def:
-                found |= {node.op} & CHECKPOINT
-                further = (_names(node) & self.checkpoint_functions) - met
-                met |= further
-                pending += further
-        return sorted(found)
 
     def _functions_of_objects(self) -> set[str]:
         """Functions that the objects, or the gradients of others, name."""
@@ -169,13 +135,13 @@ class _MetaGraph:
         found |= {each.gradient_func for each in library.gradient}
         return found | {each.function_name for each in library.gradient}
 
-    def _dependents(self, ops: set[str], functions: frozenset[str]) -> set[str]:
+    def _dependents(self, wanted: set[str]) -> set[str]:
         """Names of the graph's nodes that run such operations or functions, or need one that does.
 
-        ``functions`` are those that save or restore: what these read need not be the model's own.
+        What functions that save or restore read need not be the model's own.
         """
         nodes = self.meta.graph_def.node
-        found = {node.name for node in nodes if node.op in ops or _names(node) & functions}
+        found = {node.name for node in nodes if _names(node) & wanted}
         users: dict[str, list[str]] = {}
         for node in nodes:
             for source in node.input:
@@ -218,44 +184,22 @@ class _MetaGraph:
         return False
 
 
-def _tensors(infos: Any) -> dict[str, TensorInfo]:
-    return {name: TensorInfo(_shape(info.tensor_shape)) for name, info in infos.items()}
-
-
-def _shape(shape: Any) -> tuple[int | None, ...] | None:
-    if shape.unknown_rank:
-        return None
-    return tuple(axis.size if axis.size >= 0 else None for axis in shape.dim)
-
-
 def _tensor_names(info: Any) -> Iterator[str]:
-    yield info.name
-    sparse = info.coo_sparse
-    yield from (
-        sparse.values_tensor_name,
-        sparse.indices_tensor_name,
-        sparse.dense_shape_tensor_name,
-    )
-    for component in info.composite_tensor.components:
-        yield from _tensor_names(component)
+    for each in messages(info, "TensorInfo"):
+        sparse = each.coo_sparse
+        yield from (each.name, sparse.values_tensor_name)
+        yield from (sparse.indices_tensor_name, sparse.dense_shape_tensor_name)
 
 
-def _variable_names(data: bytes) -> Iterator[str]:
+def _variable_names(data: bytes) -> tuple[str, ...]:
     """Nodes of the variable that a collection's entry describes; none if it describes no such."""
     from tensorflow.core.framework import variable_pb2
 
-    variable = _parsed(variable_pb2.VariableDef, data)
-    if variable is not None:
-        yield from (variable.variable_name, variable.initializer_name, variable.snapshot_name)
-        yield variable.initial_value_name
-
-
-def _parsed(message_class: Any, data: bytes) -> Any | None:
-    decode_error = importlib.import_module("google.protobuf.message").DecodeError
-    try:
-        return message_class.FromString(data)
-    except decode_error:
-        return None
+    with suppress(ValueError):
+        found = parse(variable_pb2.VariableDef, data)
+        names = (found.variable_name, found.initializer_name, found.snapshot_name)
+        return (*names, found.initial_value_name)
+    return ()
 
 
 def _assets(meta: Any) -> Iterator[Any]:
@@ -266,9 +210,8 @@ def _assets(meta: Any) -> Iterator[Any]:
     key = "saved_model_assets"
     packed_assets = meta.collection_def[key].any_list.value if key in meta.collection_def else ()
     for packed in packed_assets:
-        asset = _parsed(meta_graph_pb2.AssetFileDef, packed.value)
-        if asset is not None:
-            yield asset
+        with suppress(ValueError):
+            yield parse(meta_graph_pb2.AssetFileDef, packed.value)
 
 
 def _node_of(tensor: str) -> str:
@@ -278,20 +221,7 @@ def _node_of(tensor: str) -> str:
 
 def _names(node: Any) -> set[str]:
     """What a node may run: its operation, and the functions of its attributes."""
-    return {node.op, *_function_names(node.attr)}
-
-
-def _needs(function: Any, names: frozenset[str]) -> bool:
-    return any(_names(node) & names for node in function.node_def)
-
-
-def _function_names(attributes: Any) -> Iterator[str]:
-    for value in attributes.values():
-        kind = value.WhichOneof("value")
-        functions = [value.func] if kind == "func" else value.list.func if kind == "list" else ()
-        for function in functions:
-            yield function.name
-            yield from _function_names(function.attr)
+    return {node.op, *(each.name for each in messages(node, "NameAttrList"))}
 
 
 def _unknown_objects(graph: Any) -> Iterator[str]:
@@ -304,27 +234,11 @@ def _unknown_objects(graph: Any) -> Iterator[str]:
             yield f"an object of the registered class {node.registered_name!r}"
         if node.registered_saver:
             yield f"an object of the registered saver {node.registered_saver!r}"
-    for spec in _messages(graph, "tensorflow.TypeSpecProto"):
+    for spec in messages(graph, "TypeSpecProto"):
         kinds = spec.DESCRIPTOR.fields_by_name["type_spec_class"].enum_type.values_by_number
         kind = kinds[spec.type_spec_class].name if spec.type_spec_class in kinds else ""
         if kind not in _TYPES:
             yield f"a value of the type {spec.type_spec_class_name or kind!r}"
-
-
-def _messages(message: Any, full_name: str) -> Iterator[Any]:
-    """Every message of a type that lies in another."""
-    if message.DESCRIPTOR.full_name == full_name:
-        yield message
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        if field.message_type.GetOptions().map_entry:
-            inner = field.message_type.fields_by_name["value"].message_type
-            values = value.values() if inner is not None else ()
-        else:
-            values = [value] if hasattr(value, "DESCRIPTOR") else value
-        for each in values:
-            yield from _messages(each, full_name)
 
 
 def _outer_assets(meta: Any) -> Iterator[str]:
@@ -332,3 +246,94 @@ def _outer_assets(meta: Any) -> Iterator[str]:
         parts = PurePosixPath(asset.filename.replace("\\", "/")).parts
         if ".." in parts or parts[:1] == ("/",) or "://" in asset.filename:
             yield f"the asset {asset.filename!r}, which lies outside its folder"
+
+
+# What variables beside the checkpoint may come to: counters, seeds and the like.
+_UNSAVED = 64 * 2**20
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
+
+
+def check_declared(path: Path, meta: Any) -> None:
+    """Raises ModelError where a ``MetaGraphDef`` declares more than its files hold, or memory does.
+
+    Constants may be written as one number and a shape; variables have their values in the
+    checkpoint.
+    """
+    constants = [
+        _constant_bytes(path, node.name, tensor)
+        for node in messages(meta.graph_def, "NodeDef")
+        for tensor in messages(node, "TensorProto")
+    ]
+    check_memory(path, "its constants", sum(constants))
+    held = _checkpoint_bytes(path)
+    declared = _variable_bytes(meta)
+    if declared > held + _UNSAVED:
+        raise ModelError(
+            f"{path}: not loaded: it declares variables of {declared:,} bytes, and its checkpoint "
+            f"holds {held:,}"
+        )
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises ModelError where the checkpoint's index names more than its data files hold.
+
+    What TensorFlow cannot read raises its own errors, a missing index none: there may be no
+    variables.
+    """
+    import tensorflow as tf
+
+    prefix = path / "variables" / "variables"
+    if not prefix.with_suffix(".index").is_file():
+        return
+    reader = tf.train.load_checkpoint(str(prefix))
+    kinds = reader.get_variable_to_dtype_map()
+    declared = sum(
+        math.prod(max(0, size) for size in shape) * (kinds[name].size or 1)
+        for name, shape in reader.get_variable_to_shape_map().items()
+    )
+    held = _checkpoint_bytes(path)
+    if declared > held:
+        raise ModelError(
+            f"{path}: damaged: its checkpoint's index names {declared:,} bytes of variables, and "
+            f"the data beside it has {held:,}"
+        )
+    check_memory(path, "its variables", declared)
+
+
+def _constant_bytes(path: Path, name: str, tensor: Any) -> int:
+    """Bytes of a constant; one that is larger than its description may not be too large."""
+    found = _declared_bytes(tensor.tensor_shape, tensor.dtype)
+    if found > tensor.ByteSize():
+        check_tensor(path, f"its constant {plain_name(name)}", [found], itemsize=1)
+    return found
+
+
+def _variable_bytes(meta: Any) -> int:
+    """Bytes of the variables that have a whole shape. The graph and the objects declare each."""
+    nodes = [node.attr for node in meta.graph_def.node if node.op in _VARIABLES]
+    graph = sum(_declared_bytes(attr["shape"].shape, attr["dtype"].type) for attr in nodes)
+    variables = [node.variable for node in meta.object_graph_def.nodes if node.HasField("variable")]
+    return max(graph, sum(_declared_bytes(each.shape, each.dtype) for each in variables))
+
+
+def _declared_bytes(shape: Any, kind: int) -> int:
+    sizes = [axis.size for axis in shape.dim]
+    if shape.unknown_rank or min(sizes, default=0) < 0:
+        return 0
+    return int(math.prod(sizes)) * _itemsize(kind)
+
+
+def _itemsize(kind: int) -> int:
+    """Bytes of a number of a type, by TensorFlow's number for the type; 1 where there is none."""
+    import tensorflow as tf
+
+    try:
+        size: int = tf.dtypes.as_dtype(kind).size
+    except TypeError:  # no such type
+        return 1
+    return size or 1
+
+
+def _checkpoint_bytes(path: Path) -> int:
+    """Bytes of the checkpoint's data files."""
+    return sum(shard.stat().st_size for shard in (path / "variables").glob("variables.data-*"))

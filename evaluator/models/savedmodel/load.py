@@ -3,44 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.images.inputs import Embedder
 from evaluator.models.foreign import foreign_errors
-from evaluator.models.graph import compiled_forward
+from evaluator.models.graph import (
+    check_graph_tensors,
+    compiled_forward,
+    frozen_function,
+    pruned,
+)
+from evaluator.models.identity import model_files
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras, native_messages_held
-from evaluator.models.savedmodel.classes import unnamed_dense, without_classes
-from evaluator.models.savedmodel.folder import check_folder
-from evaluator.models.savedmodel.graph import Signature, signatures, unsafe_parts
-from evaluator.models.savedmodel.limits import (
-    check_checkpoint,
-    check_declared,
-    check_graph_tensors,
-)
+from evaluator.models.savedmodel.graph import check_checkpoint, check_declared, unsafe_parts
 from evaluator.models.savedmodel.proto import read_saved_model
 from evaluator.models.shapes import (
     EMBEDDING,
+    Shape,
     check_embedding_shape,
-    check_image_shape,
+    check_one_input,
     chosen_output,
+    class_note,
+    class_refusal,
+    class_sign,
     dense_note,
-    flattened_shape,
     input_spec,
+    is_embedding,
     takes_whole_numbers,
 )
 
 # In this order: TensorFlow's own name, then the one of Keras 3's export.
 _SIGNATURE_NAMES = ("serving_default", "serve")
 _SERVING_TAG = "serve"
+_INIT_OP = "__saved_model_init_op"
 
 
 def check(path: Path, options: LoadOptions) -> None:
-    """Raises ModelError for a folder that is none of TensorFlow's; reads none of its graph."""
+    """Raises ModelError for a folder that is none of TensorFlow's, or holds what leads out of it;
+    reads none of its graph. Raises OSError for what cannot be read.
+    """
     del options
-    check_folder(path)
+    model_files(path)
+    graph = path / "saved_model.pb"
+    if not graph.stat().st_size:
+        raise ModelError(f"{graph}: the file is empty; it is damaged")
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
@@ -55,11 +65,12 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         _refuse_unsafe(path, saved)
     meta = _served(saved)
     check_declared(path, meta)
-    name, signature = _signature(path, signatures(meta))
-    shape = next(iter(signature.inputs.values())).shape
-    if shape is not None:
-        check_image_shape(path, shape)
-    output, output_notes = chosen_output(path, _output_shapes(signature), options.output)
+    name, signature = _signature(path, meta)
+    check_one_input(path, [_shape(each.tensor_shape) for each in signature.inputs.values()])
+    if not signature.outputs:
+        raise ModelError(f"{path}: the model has no outputs")
+    shapes = {key: _shape(each.tensor_shape) or () for key, each in signature.outputs.items()}
+    output, output_notes = chosen_output(path, dict(sorted(shapes.items())), options.output)
     tags = list(meta.meta_info_def.tags) if len(saved.meta_graphs) > 1 else None
     loaded, function = _loaded(path, name, tags)
     return _embedder(path, loaded, function, options, output=output, notes=output_notes)
@@ -85,7 +96,7 @@ def _embedder(
     integer = takes_whole_numbers(path, image.dtype.name)
     spec, input_notes = input_spec(path, shape, options, integer=integer)
     with foreign_errors(f"{path}: cannot be loaded"):
-        check_graph_tensors(path, function, shape[0])
+        check_graph_tensors(path, function.graph, shape[0])
         compute, part_notes = _computation(path, function, name, output, options)
 
         def call(batch: Any, _keep_alive: Any = loaded) -> Any:
@@ -108,23 +119,15 @@ def _computation(
     found = function.structured_outputs[output]
     if not (found.dtype.is_floating or found.dtype.is_integer):
         raise ModelError(f"{path}: the model's output is {found.dtype.name}; expected numbers")
-    if options.output is None and output != EMBEDDING:
-        cut = without_classes(path, function, output)
-        if cut is not None:
-            part, size, note = cut
-            check_embedding_shape(path, (None, size))
-            return part, (note,)
-    notes: tuple[str, ...] = ()
-    if found.shape.rank is not None:
-        shape = tuple(found.shape.as_list())
+    told = options.output is not None or output == EMBEDDING
+    if not told and (cut := without_classes(path, function, output)) is not None:
+        part, shape, note = cut
         check_embedding_shape(path, shape)
-        _, flat = flattened_shape(shape)
-        notes = () if flat is None else (flat,)
-    if options.output is None and output != EMBEDDING:
-        dense = unnamed_dense(function, output)
-        if dense is not None:
-            size = found.shape[-1] if found.shape.rank else None
-            notes = (*notes, dense_note(dense, size, inner=False))
+        return part, (note,)
+    shape = () if found.shape.rank is None else tuple(found.shape.as_list())
+    notes = () if found.shape.rank is None else check_embedding_shape(path, shape)
+    if not told and (dense := unnamed_dense(function, output)) is not None:
+        notes = (*notes, dense_note(dense, shape, inner=False))
     return (lambda batch: function(**{image: batch})[output]), notes
 
 
@@ -170,8 +173,9 @@ def _loaded(path: Path, name: str, tags: list[str] | None) -> tuple[Any, Any]:
         return loaded, loaded.signatures[name]
 
 
-def _signature(path: Path, found: dict[str, Signature]) -> tuple[str, Signature]:
-    """The signature that takes an image."""
+def _signature(path: Path, meta: Any) -> tuple[str, Any]:
+    """The signature that takes an image, and its name."""
+    found = {name: each for name, each in meta.signature_def.items() if name != _INIT_OP}
     names = [name for name in _SIGNATURE_NAMES if name in found]
     if not names and len(found) == 1:
         names = list(found)
@@ -181,15 +185,117 @@ def _signature(path: Path, found: dict[str, Signature]) -> tuple[str, Signature]
             f"{path}: it has no signature 'serving_default' (there is: {there}); save it with "
             "tf.saved_model.save(model, folder, signatures=...)"
         )
-    signature = found[names[0]]
-    if len(signature.inputs) != 1:
-        raise ModelError(
-            f"{path}: the model takes {len(signature.inputs)} inputs; expected one image"
-        )
-    if not signature.outputs:
-        raise ModelError(f"{path}: the model has no outputs")
-    return names[0], signature
+    return names[0], found[names[0]]
 
 
-def _output_shapes(signature: Signature) -> dict[str, tuple[int | None, ...]]:
-    return {name: info.shape or () for name, info in sorted(signature.outputs.items())}
+def _shape(shape: Any) -> Shape | None:
+    """The sizes of a ``TensorShapeProto``; None if it does not say how many there are."""
+    if shape.unknown_rank:
+        return None
+    return tuple(axis.size if axis.size >= 0 else None for axis in shape.dim)
+
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# What hands its first input on, as far as classes are concerned.
+_HANDING = ("Identity", "Cast", "EnsureShape", "StopGradient", "Reshape", "Squeeze")
+_BIASES = ("BiasAdd", "Add", "AddV2")
+# Arithmetic that a margin head makes its weights of length one with; others use them as they are.
+_NORMALISING = ("Mul", "RealDiv", "Div", "DivNoNan")
+
+
+def without_classes(
+    path: Path, function: Any, output: str
+) -> tuple[Callable[[Any], Any], Shape, str] | None:
+    """What a concrete function computes before its classes: a function from image to embedding,
+    the embedding's shape and a note; None if its output is no classes by any sign.
+
+    Raises ModelError where there are classes and no layer before them.
+    """
+    index = sorted(function.structured_outputs).index(output)
+    found = _head(path, _Place(function.outputs[index], function.graph))
+    if found is None:
+        return None
+    frozen = frozen_function(function)
+    again = _head(path, _Place(frozen.outputs[index], frozen.graph))
+    if again is None:
+        raise ModelError(class_refusal(path, found[1]))
+    embedding = again[0]
+    part = pruned(frozen.graph.as_graph_def(), frozen.inputs[0].name, embedding.name)
+    shape = (None, embedding.shape[-1] if embedding.shape.rank else None)
+    return part, shape, class_note(found[1], shape)
+
+
+def unnamed_dense(function: Any, output: str) -> str | None:
+    """The name of the dense layer that gives an output, where no name in it says embedding."""
+    index = sorted(function.structured_outputs).index(output)
+    product = _product(_Place(function.outputs[index], function.graph).resolved())
+    if product is None or is_embedding(product.names):
+        return None
+    return str(product.operation.name.rpartition("/")[0] or product.operation.name)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor, its graph, and the calls through which that graph is reached."""
+
+    tensor: Any
+    graph: Any
+    calls: tuple[tuple[Any, Any], ...] = ()
+
+    @property
+    def operation(self) -> Any:
+        return self.tensor.op
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.operation.name.split("/"))
+
+    def source(self, index: int = 0) -> _Place:
+        """Where an input of the operation comes from, through calls and what hands it on."""
+        return _Place(self.operation.inputs[index], self.graph, self.calls).resolved()
+
+    def resolved(self) -> _Place:
+        place = self
+        while (further := place._further()) is not None:
+            place = further
+        return place
+
+    def _further(self) -> _Place | None:
+        operation = self.operation
+        if operation.type in _CALLS:
+            inner = getattr(self.graph._get_function(operation.get_attr("f").name), "graph", None)
+            if inner is None:
+                return None
+            calls = (*self.calls, (operation, self.graph))
+            return _Place(inner.outputs[self.tensor.value_index], inner, calls)
+        if operation.type == "Placeholder" and self.calls:
+            (call, graph), calls = self.calls[-1], self.calls[:-1]
+            places = [i for i, each in enumerate(self.graph.inputs) if each is self.tensor]
+            return _Place(call.inputs[places[0]], graph, calls) if places else None
+        if operation.type in _HANDING and len(operation.inputs):
+            return _Place(operation.inputs[0], self.graph, self.calls)
+        return None
+
+
+def _head(path: Path, last: _Place) -> tuple[Any, str] | None:
+    """The tensor that goes into a last layer of classes, and the sign that it is one."""
+    place = last.resolved()
+    softmax = place.operation.type in ("Softmax", "LogSoftmax")
+    if softmax:
+        place = place.source()
+    product = _product(place)
+    if product is None:
+        if softmax:
+            raise ModelError(class_refusal(path, "softmax"))
+        return None
+    sign = "softmax" if softmax else class_sign(product.names, product.source().names)
+    if sign is None and product.source(1).operation.type in _NORMALISING:
+        sign = "a margin head"
+    return None if sign is None else (product.operation.inputs[0], sign)
+
+
+def _product(place: _Place) -> _Place | None:
+    """The matrix product of a dense layer that gives a tensor."""
+    if place.operation.type in _BIASES:
+        place = place.source()
+    return place if place.operation.type == "MatMul" else None

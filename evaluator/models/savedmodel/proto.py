@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluator.errors import ModelError, printable
 from evaluator.limits import check_memory
+from evaluator.models.protos import Message, is_repeated, parse, rebuilt
 
 # Bytes beyond which protocol buffers are not written nor read.
 _LARGEST = 2**31 - 1
@@ -42,11 +42,10 @@ def read_saved_model(path: Path, *, checked: bool = True) -> Any:
     return message
 
 
-def _parsed(file: Path, message_class: Any, data: bytes) -> Any:
-    decode_error = importlib.import_module("google.protobuf.message").DecodeError
+def _parsed(file: Path, message_class: Any, data: bytes) -> Message:
     try:
-        return message_class.FromString(data)
-    except decode_error:
+        return parse(message_class, data)
+    except ValueError:
         raise ModelError(f"{file}: damaged or truncated: TensorFlow cannot parse it") from None
 
 
@@ -56,14 +55,16 @@ def _check_canonical(file: Path, data: bytes, *, size: int) -> None:
     whole = message.ByteSize()
     message.DiscardUnknownFields()
     if message.ByteSize() != whole:
+        import tensorflow as tf
+
         where = next(_unknown_fields(_parsed(file, _class_without_maps(), data)), "a message")
         raise ModelError(
-            f"{file}: not loaded: {printable(where)} holds what TensorFlow {_version()} does not "
-            "read, and a newer one might; save the model anew, or repeat with --trust if you know "
-            "who made it"
+            f"{file}: not loaded: {printable(where)} holds what TensorFlow {tf.__version__} does "
+            "not read, and a newer one might; save the model anew, or repeat with --trust if you "
+            "know who made it"
         )
-    written = message.SerializeToString(deterministic=True)
     # A key that a map has twice is lost where it is read as a map.
+    written = message.SerializeToString(deterministic=True)
     if size != len(data) or not _same_in_any_order(written, data):
         raise ModelError(
             f"{file}: not loaded: it gives a field twice, or in a way that TensorFlow does not "
@@ -77,19 +78,12 @@ def _same_in_any_order(written: bytes, data: bytes) -> bool:
     Some writers put the fields of a message in another order. A field that is there twice leaves
     its first value behind, so that bytes are missing.
     """
-    if len(written) != len(data):
-        return False
-    return written == data or np.array_equal(_counts(written), _counts(data))
-
-
-def _counts(data: bytes) -> NDArray[np.intp]:
-    return np.bincount(np.frombuffer(data, np.uint8), minlength=256)
-
-
-def _version() -> str:
-    import tensorflow
-
-    return str(tensorflow.__version__)
+    if written == data:
+        return True
+    own, other = (
+        np.bincount(np.frombuffer(each, np.uint8), minlength=256) for each in (written, data)
+    )
+    return np.array_equal(own, other)
 
 
 @cache
@@ -101,30 +95,10 @@ def _class_without_maps() -> Any:
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    pools = importlib.import_module("google.protobuf.descriptor_pool")
-    factory = importlib.import_module("google.protobuf.message_factory")
-    pool = pools.DescriptorPool()
-    _add_file(pool, saved_model_pb2.DESCRIPTOR, set())
-    name = saved_model_pb2.SavedModel.DESCRIPTOR.full_name
-    return factory.GetMessageClass(pool.FindMessageTypeByName(name))
+    return rebuilt(saved_model_pb2.SavedModel, _make_map_a_list)
 
 
-def _add_file(pool: Any, file: Any, added: set[str]) -> None:
-    if file.name in added:
-        return
-    added.add(file.name)
-    for needed in file.dependencies:
-        _add_file(pool, needed, added)
-    descriptor = importlib.import_module("google.protobuf.descriptor_pb2").FileDescriptorProto()
-    file.CopyToProto(descriptor)
-    for message in descriptor.message_type:
-        _make_maps_lists(message)
-    pool.AddSerializedFile(descriptor.SerializeToString())
-
-
-def _make_maps_lists(message: Any) -> None:
-    for nested in message.nested_type:
-        _make_maps_lists(nested)
+def _make_map_a_list(message: Message) -> None:
     if not message.options.map_entry:
         return
     message.options.ClearField("map_entry")
@@ -134,13 +108,12 @@ def _make_maps_lists(message: Any) -> None:
         message.oneof_decl.add(name=f"_{field.name}")
 
 
-def _unknown_fields(message: Any, where: str = "") -> Iterator[str]:
+def _unknown_fields(message: Message, where: str = "") -> Iterator[str]:
     """Where messages have fields that their class does not know, innermost ones first."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        many = field.is_repeated if hasattr(field, "is_repeated") else field.label == 3
-        for each in value if many else [value]:
+        for each in value if is_repeated(field) else [value]:
             name = getattr(each, "name", "") or getattr(each, "key", "")
             label = f" {name!r}" if isinstance(name, str) and name else ""
             yield from _unknown_fields(each, f"{where}{'.' if where else ''}{field.name}{label}")

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from evaluator.errors import ModelError, cause_of, plain_name
 from evaluator.limits import check_memory, check_tensor
-from evaluator.models.shapes import class_note, class_refusal
+from evaluator.models.shapes import class_note, class_refusal, class_sign, is_embedding
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 
 # Operators and tensors of a file, together: networks have some thousand.
@@ -29,8 +29,6 @@ _ITEM_SIZES = {
     "COMPLEX64": 8, "COMPLEX128": 16, "FLOAT32": 4, "INT32": 4, "UINT32": 4,
 }  # fmt: skip
 _HANDING = ("RESHAPE", "SQUEEZE", "CAST", "QUANTIZE", "DEQUANTIZE")
-_HEAD = re.compile(r"(logits|predictions)(_\d+)?")
-_EMBEDDING = re.compile(r"embedding(_\d+)?")
 # Which input of an operator says, as a constant, how large its output is.
 _SIZED = {"FILL": 0, "BROADCAST_TO": 1, "TILE": 1, "RESIZE_BILINEAR": 1,
           "RESIZE_NEAREST_NEIGHBOR": 1, "ONE_HOT": 1, "RANGE": 1}  # fmt: skip
@@ -76,9 +74,8 @@ class TFLiteFile:
             if found is None:
                 return None
             tensor, sign = found
-            size = _sizes(self._graphs[0].Tensors(tensor))[-1:]
-            data = self._ending_in(tensor)
-        return Cut(data, class_note(sign, size[0] if size else None))
+            note = class_note(sign, _sizes(self._graphs[0].Tensors(tensor)))
+            return Cut(self._ending_in(tensor), note)
 
     @cached_property
     def _graphs(self) -> list[Any]:
@@ -103,18 +100,12 @@ class TFLiteFile:
             for each in codes
         ]
 
-    @cached_property
-    def _names(self) -> dict[int, str]:
-        from ai_edge_litert import schema_py_generated as schema
-
-        return {number: name for name, number in _constants(schema.BuiltinOperator)}
-
     def _operation(self, operator: Any) -> str:
-        return self._names.get(self._codes[operator.OpcodeIndex()][0], "")
+        return _names("BuiltinOperator").get(self._codes[operator.OpcodeIndex()][0], "")
 
     def _unsafe(self) -> Iterator[str]:
         for number, custom in self._codes:
-            name = self._names.get(number, f"operation {number}")
+            name = _names("BuiltinOperator").get(number, f"operation {number}")
             if name == "CUSTOM":
                 if custom not in CUSTOM_ALLOWED:
                     yield f"the custom operation {custom!r}"
@@ -125,9 +116,12 @@ class TFLiteFile:
                 yield "weights in another file"
 
     def _check_sizes(self) -> None:
-        buffers = self.model.BuffersLength()
-        for i in range(buffers):
-            self._check_buffer(self.model.Buffers(i))
+        for i in range(self.model.BuffersLength()):
+            buffer = self.model.Buffers(i)
+            if not buffer.DataIsNone():
+                buffer.DataAsNumpy()  # ValueError where it ends after the file
+            if buffer.Offset() > 1 and buffer.Offset() + buffer.Size() > len(self.data):
+                raise ModelError(f"{self.path}: a damaged .tflite file: weights end after the file")
         largest = 0
         for graph in self._graphs:
             sizes = [self._tensor_bytes(graph.Tensors(i)) for i in range(graph.TensorsLength())]
@@ -138,17 +132,8 @@ class TFLiteFile:
                 largest = max(largest, sum(sizes[each] for each in used))
         check_memory(self.path, "the tensors of one of its operations", largest)
 
-    def _check_buffer(self, buffer: Any) -> None:
-        if not buffer.DataIsNone():
-            buffer.DataAsNumpy()  # ValueError where it ends after the file
-        if buffer.Offset() > 1 and buffer.Offset() + buffer.Size() > len(self.data):
-            raise ModelError(f"{self.path}: a damaged .tflite file: weights end after the file")
-
     def _tensor_bytes(self, tensor: Any) -> int:
-        from ai_edge_litert import schema_py_generated as schema
-
-        kinds = {number: name for name, number in _constants(schema.TensorType)}
-        itemsize = _ITEM_SIZES.get(kinds.get(tensor.Type(), ""), 1)
+        itemsize = _ITEM_SIZES.get(_names("TensorType").get(tensor.Type(), ""), 1)
         signature = _sizes(tensor)
         batch = self._fixed_batch
         sizes = signature[1:] if batch is not None and signature[:1] == (batch,) else signature
@@ -182,17 +167,17 @@ class TFLiteFile:
         """The tensor that goes into a last layer of classes, and the sign that it is one."""
         makers = _makers(graph)
         last = self._source(graph.Outputs(output), makers)
-        softmax = last in makers and self._operation(makers[last]) in ("SOFTMAX", "LOG_SOFTMAX")
+        softmax = self._made_by(last, makers) in ("SOFTMAX", "LOG_SOFTMAX")
         if softmax:
             last = self._source(makers[last].Inputs(0), makers)
-        dense = last in makers and self._operation(makers[last]) == "FULLY_CONNECTED"
+        dense = self._made_by(last, makers) == "FULLY_CONNECTED"
         before = makers[last].Inputs(0) if dense else -1
         if before not in makers:
             if softmax:
                 raise ModelError(class_refusal(self.path, "softmax"))
             return None
         named = [self._layers_of(graph, makers[tensor], tensor) for tensor in (last, before)]
-        sign = "softmax" if softmax else _sign(*named)
+        sign = "softmax" if softmax else class_sign(*named)
         return None if sign is None else (before, sign)
 
     def unnamed_dense(self, output: int) -> str | None:
@@ -201,23 +186,28 @@ class TFLiteFile:
             graph = self._graphs[0]
             makers = _makers(graph)
             last = self._source(graph.Outputs(output), makers)
-            if last not in makers or self._operation(makers[last]) != "FULLY_CONNECTED":
+            if self._made_by(last, makers) != "FULLY_CONNECTED":
                 return None
-            if any(map(_EMBEDDING.fullmatch, self._layers_of(graph, makers[last], last))):
+            if is_embedding(self._layers_of(graph, makers[last], last)):
                 return None
             return short_name(_text(graph.Tensors(last).Name()))
+
+    def _made_by(self, tensor: int, makers: dict[int, Any]) -> str:
+        """The operation that makes a tensor; "" where none does."""
+        return self._operation(makers[tensor]) if tensor in makers else ""
 
     def _layers_of(self, graph: Any, operator: Any, tensor: int) -> list[str]:
         """Layers that a tensor, or the weights of what makes it, are named for: the tensor itself
         may bear the name of an output.
         """
         weights = [i for i in _indices(operator, "Inputs")[1:] if i >= 0]
-        return [part for i in (tensor, *weights) for part in _layers(graph.Tensors(i))]
+        names = [_text(graph.Tensors(i).Name()) for i in (tensor, *weights)]
+        return [part for name in names for part in re.split(r"[;/]", name)]
 
     def _source(self, tensor: int, makers: dict[int, Any]) -> int:
         """The tensor that a tensor is a reshaped or otherwise written form of."""
         for _ in range(len(makers)):
-            if tensor not in makers or self._operation(makers[tensor]) not in _HANDING:
+            if self._made_by(tensor, makers) not in _HANDING:
                 break
             tensor = makers[tensor].Inputs(0)
         return tensor
@@ -262,14 +252,6 @@ def short_name(name: str) -> str:
     return "embedding" if "embedding" in parts else parts[-1]
 
 
-def _sign(own: list[str], before: list[str]) -> str | None:
-    if any(_HEAD.fullmatch(part) for part in own):
-        return "a last layer of that name"
-    if any(map(_EMBEDDING.fullmatch, before)) and not any(map(_EMBEDDING.fullmatch, own)):
-        return "a layer behind the one named embedding"
-    return None
-
-
 def _makers(graph: Any) -> dict[int, Any]:
     """The operator that makes each tensor."""
     return {
@@ -279,13 +261,13 @@ def _makers(graph: Any) -> dict[int, Any]:
     }
 
 
-def _layers(tensor: Any) -> list[str]:
-    """Layers that a tensor is named for: 'logits' of 'net/logits/MatMul;net/logits/BiasAdd'."""
-    return re.split(r"[;/]", _text(tensor.Name()))
+@cache
+def _names(enumeration: str) -> dict[int, str]:
+    """The names in one of the schema's enumerations, by their numbers."""
+    from ai_edge_litert import schema_py_generated as schema
 
-
-def _constants(enumeration: Any) -> list[tuple[str, int]]:
-    return [(name, value) for name, value in vars(enumeration).items() if name.isupper()]
+    found = vars(getattr(schema, enumeration)).items()
+    return {number: name for name, number in found if name.isupper()}
 
 
 def _text(value: bytes | None) -> str:

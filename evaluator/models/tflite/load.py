@@ -21,12 +21,10 @@ from evaluator.models.shapes import (
     check_one_input,
     chosen_output,
     dense_note,
-    flattened_shape,
     input_spec,
     takes_whole_numbers,
 )
-from evaluator.models.tflite.graph import TFLiteFile
-from evaluator.models.tflite.graph import short_name as short_name
+from evaluator.models.tflite.graph import TFLiteFile, short_name
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -56,7 +54,9 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     shapes = [_signature_shape(detail) for detail in inputs]
     check_one_input(path, shapes)
     image = inputs[0]
-    spec, input_notes = input_spec(path, shapes[0], options, integer=_takes_pixels(path, image))
+    scaled = image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu"
+    integer = not scaled and takes_whole_numbers(path, np.dtype(image["dtype"]).name)
+    spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
     interpreter, embedding, output_notes = _embedding(path, file, interpreter, options)
     notes = [*output_notes, *input_notes]
     for what, detail in (("input", image), ("output", embedding)):
@@ -69,13 +69,6 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         fixed_batch=shapes[0][0],
         notes=tuple(notes),
     )
-
-
-def _takes_pixels(path: Path, image: Mapping[str, Any]) -> bool:
-    """Whether an input takes whole numbers as they are: where it has a scale, it does not."""
-    if image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu":
-        return False
-    return takes_whole_numbers(path, np.dtype(image["dtype"]).name)
 
 
 def _embedding(
@@ -93,16 +86,13 @@ def _embedding(
         embedding = details[places[output]]
         dense = None if options.output is not None else file.unnamed_dense(places[output])
         if dense is not None:
-            size = _signature_shape(embedding)[-1:]
-            notes = (*notes, dense_note(dense, size[0] if size else None, inner=False))
-    shape = _signature_shape(embedding)
-    check_embedding_shape(path, shape)
-    _, flat = flattened_shape(shape)
+            notes = (*notes, dense_note(dense, named[output], inner=False))
+    notes = (*notes, *check_embedding_shape(path, _signature_shape(embedding)))
     if np.dtype(embedding["dtype"]).kind not in "fiu":
         raise ModelError(
             f"{path}: the model's output is {np.dtype(embedding['dtype']).name}; expected numbers"
         )
-    return interpreter, embedding, notes if flat is None else (*notes, flat)
+    return interpreter, embedding, notes
 
 
 def _forward(interpreter: Any, image: Mapping[str, Any], embedding: Mapping[str, Any]) -> Forward:

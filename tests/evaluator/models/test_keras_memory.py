@@ -16,8 +16,8 @@ import pytest
 
 from evaluator.errors import ModelError
 from evaluator.models.keras.account import Account
+from evaluator.models.keras.archive import numeric_elements
 from evaluator.models.keras.config import stored_weights
-from evaluator.models.keras.hdf5 import numeric_elements
 from evaluator.models.load import check_model, load_embedder
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
@@ -356,3 +356,10 @@ def test_other_members_of_an_archive_are_no_weights(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.write(more, "assets/more.h5")
     assert stored_weights(path, "keras") == before > 0
+
+
+def test_a_link_to_nowhere_among_the_weights_is_damage(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_group("model_weights")["kernel"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(ModelError, match="damaged or truncated weights"):
+        stored_weights(tmp_path / "m.h5", "keras-h5")

@@ -314,7 +314,7 @@ def test_margin_heads_on_embedding_and_label(
 
 
 def test_acon_c(package: Any) -> None:
-    from evaluator.models.keras.layers.training import training_layers
+    from evaluator.models.keras.training_layers import training_layers
 
     layer = training_layers(package)["keras_insightface>AconC"]()
     x = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
@@ -365,7 +365,7 @@ def test_handed_files_of_plain_arithmetic_load(shared: Path, name: str) -> None:
 
 
 def test_a_head_of_keras_insightface_on_embedding_and_label(package: Any) -> None:
-    from evaluator.models.keras.layers.training import training_layers
+    from evaluator.models.keras.training_layers import training_layers
 
     head = training_layers(package)["keras_insightface>NormDense"](units=9)
     embeddings = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)

@@ -34,7 +34,7 @@ from evaluator.models.keras.allowed.names import (
 )
 from evaluator.models.keras.allowed.texts import is_harmless_text, is_known_key
 from evaluator.models.keras.allowed.walk import code_in_config
-from evaluator.models.keras.layers.training import TRAINING_NAMES, training_layers
+from evaluator.models.keras.training_layers import TRAINING_NAMES, training_layers
 
 pytestmark = pytest.mark.slow
 

@@ -88,7 +88,7 @@ def test_whole_training_models_give_their_embedding(keras: Any, tmp_path: Path) 
 
 
 def test_the_heads_are_what_training_computes(keras: Any, tmp_path: Path) -> None:
-    from evaluator.models.keras.layers.training import training_layers
+    from evaluator.models.keras.training_layers import training_layers
     from training.network.heads import NormDense
 
     layers = training_layers(keras)

@@ -11,7 +11,7 @@ import pytest
 from evaluator.errors import ModelError
 from evaluator.models.load import load_embedder
 from evaluator.models.onnx.ops import ALLOWED, REFUSED
-from evaluator.models.onnx.scan import _message_class
+from evaluator.models.onnx.proto import _message_class
 from evaluator.models.options import LoadOptions
 from tests.evaluator.models.onnx_graphs import (
     PIXELS,

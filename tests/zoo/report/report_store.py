@@ -13,8 +13,9 @@ from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
 from evaluator.metrics.all_figures import figures, to_json
+from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
-from evaluator.results.store import result_path, save_result
+from evaluator.results.store import save_result
 
 INPUT = {"size": [112, 112], "range": "unit", "channels": "rgb", "layout": "NHWC"}
 
@@ -91,13 +92,8 @@ class Store:
             versions=versions(),
             created=created,
         )
-        target = result_path(
-            self.folder,
-            model=(model, model_sha256),
-            bin=(path.stem, bin_sha256),
-            settings=chosen,
-            profile="unit",
-            channels="rgb",
+        target = Measured((model, model_sha256), (path.stem, bin_sha256), chosen).path_in(
+            self.folder
         )
         save_result(target, result, None if unusable else Scores(values, genuine, slots))
         return target

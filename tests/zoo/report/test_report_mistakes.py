@@ -15,6 +15,7 @@ from evaluator.metrics.protocols import kfold
 from zoo.report.faces import SIDE, faces_of, thumbnail
 from zoo.report.mistakes import calibration, disagreement, hard_pairs
 from zoo.report.selection import Selection, select
+from zoo.report.standings import standings
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,10 @@ def test_disagreements_are_the_pairs_that_one_models_folds_decide_wrongly(
     good, poor = chosen.contestants
     column = chosen.columns[0]
     both = (chosen.of(good, column), chosen.of(poor, column))
-    found = disagreement((good, poor), column, both, shown=10_000)
+    (duel,) = standings(chosen).duels
+    assert (duel.a.key, duel.b.key) == (good.key, poor.key)
+    (compared,) = (each for each in duel.bins if each.bin == column.record)
+    found = disagreement((good, poor), column, both, compared, shown=10_000)
     genuine = labels(400)
     right = [
         set(np.flatnonzero(kfold(each, genuine).correct).tolist())

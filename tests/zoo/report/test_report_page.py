@@ -232,7 +232,7 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(
     ("arguments", "words"),
     [
         (("--results", "nowhere"), "nowhere: no stored results there; make some with zoo eval"),
-        (("--models", "absent"), "--models absent: no stored result of that name"),
+        (("--models", "absent"), "--models absent: nothing stored has that name or hash"),
         (("-o", "nowhere/x.html"), "nowhere"),
         (("-o", "."), "is a folder"),
     ],

@@ -12,9 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 from evaluator.errors import InputError
 from evaluator.metrics.protocols import kfold
+from evaluator.results.choice import Contestant
 from evaluator.statistics.comparison import compare_pairs
-from zoo.report.selection import Contestant, Selection, select
-from zoo.report.standings import METRICS, Standings, mean_figure, standings
+from zoo.report.selection import Selection, select
+from zoo.report.standings import METRICS, Standings, figure_of, mean_figure, standings
 from zoo.report.summary import summary
 
 
@@ -84,7 +85,7 @@ def test_a_difference_is_that_of_compare_pairs_on_the_stored_scores(
         correct_b=folds[1].correct,
         images=(np.arange(0, 800, 2) % 256, np.arange(1, 800, 2) % 256),
     )
-    found = duel.comparisons[duel.bins.index(column)]
+    (found,) = (each.comparison for each in duel.bins if each.bin == column.record)
     assert found.interval == expected.interval
     assert found.p_value == expected.p_value
 
@@ -100,7 +101,7 @@ def test_auc_and_its_logit_interval_follow_hanley_mcneil_and_scikit_learn(
     chosen: Selection,
 ) -> None:
     scored = chosen.of(named(chosen, "poor"), chosen.columns[0])
-    figure = METRICS["auc"].of(scored)
+    figure = figure_of(METRICS["auc"], scored)
     assert figure.value == pytest.approx(roc_auc_score(scored.genuine, scored.scores))
     # DeLong's variance restated by its definition, pair by pair.
     genuine, impostor = scored.scores[scored.genuine], scored.scores[~scored.genuine]
@@ -117,7 +118,7 @@ def test_the_interval_of_a_mean_shrinks_as_that_of_independent_bins(
 ) -> None:
     good = named(chosen, "good")
     metric = METRICS["kfold"]
-    parts = [metric.of(chosen.of(good, column)) for column in chosen.columns]
+    parts = [figure_of(metric, chosen.of(good, column)) for column in chosen.columns]
     mean = mean_figure(metric, good, chosen.columns, chosen)
     assert mean.value == pytest.approx(np.mean([each.value for each in parts]))
     below = math.sqrt(sum((each.value - each.interval[0]) ** 2 for each in parts)) / 2
@@ -140,8 +141,8 @@ def test_the_eer_interval_holds_the_true_rate_at_least_95_times_in_100() -> None
         scores = random.normal(size=400) + 2.0 * genuine
         numbers = np.arange(400)
         block = to_json(figures(scores, genuine))
-        scored = Scored(Stored(block), scores, genuine, numbers, numbers, numbers, None)
-        low, high = METRICS["eer"].of(scored).interval
+        scored = Scored(Stored(block), None, scores, genuine, numbers, None)
+        low, high = figure_of(METRICS["eer"], scored).interval
         hits += low <= true <= high
     assert hits >= 0.95 * 400
 
@@ -187,14 +188,14 @@ def test_one_class_leaves_every_figure_undefined_with_its_reason(store: Store) -
     chosen = select(store.folder)
     scored = chosen.of(chosen.contestants[0], chosen.columns[0])
     for metric in METRICS.values():
-        figure = metric.of(scored)
+        figure = figure_of(metric, scored)
         assert figure.value is None
         assert figure.note == "no impostor pairs"
     assert summary(standings(chosen)).headline == "No model can be ranked"
 
 
 def test_too_few_impostors_for_a_far_say_how_many_are_needed(chosen: Selection) -> None:
-    figure = METRICS["tar"].of(chosen.of(named(chosen, "good"), chosen.columns[0]))
+    figure = figure_of(METRICS["tar@1e-3"], chosen.of(named(chosen, "good"), chosen.columns[0]))
     assert figure.value is None
     assert figure.note == "200 impostors, 1,000 needed"
 
@@ -207,7 +208,7 @@ def test_dropped_pairs_are_left_out_of_what_two_models_share(store: Store) -> No
     store.add("holes", path, holes, genuine, images=images)
     store.add("whole", path, noisy(genuine, 0.3, 2), genuine, images=images)
     (duel,) = standings(select(store.folder)).duels
-    assert duel.comparisons[0].pairs == 197
+    assert duel.bins[0].comparison.pairs == 197
 
 
 def test_unknown_names_are_refused_with_a_near_one(three_by_two: Store) -> None:

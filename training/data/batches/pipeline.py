@@ -6,9 +6,8 @@ made without the k before it: a resumed run goes on mid-epoch at no cost and wit
 
 from __future__ import annotations
 
+import functools
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
@@ -54,7 +54,6 @@ class Broken:
     """Images that could not be read, by where they lie, with the cause; filled while training."""
 
     causes: dict[str, str] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -157,13 +156,10 @@ def train_batches(
     """
     order = epoch_order(data, epoch) if order is None else order
     flips = _flips(data, epoch)
-    part = data.batch // data.shard[1]
+    steps = range(start, -(-len(order) // data.batch) if stop is None else stop)
     yield from _ahead(
         data,
-        [
-            _places(order, step * data.batch + data.shard[0] * part, part)
-            for step in range(start, -(-len(order) // data.batch) if stop is None else stop)
-        ],
+        steps,
         lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
         order,
     )
@@ -189,13 +185,9 @@ def still_batches(
 
     An image that cannot be read is replaced by the next, with that one's label or ``uncounted``.
     """
-    part = data.batch // data.shard[1]
-    chunks = [
-        _places(numbers, at + data.shard[0] * part, part)
-        for at in range(0, len(numbers), data.batch)
-    ]
+    steps = range(-(-len(numbers) // data.batch))
     yield from _ahead(
-        data, chunks, lambda number: _pixels(data, number), numbers, uncounted=uncounted
+        data, steps, lambda number: _pixels(data, number), numbers, uncounted=uncounted
     )
 
 
@@ -205,30 +197,27 @@ def empty_batch(data: TrainingData) -> Batch:
     return Batch(data.new_images(), np.empty(size, np.int32), np.empty(size, np.float32))
 
 
-def _places(order: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
-    """``count`` image numbers from place ``start`` of an epoch on, from its begin after its end."""
-    return order[np.arange(start, start + count) % len(order)]
-
-
 def _ahead(
     data: TrainingData,
-    chunks: list[NDArray[np.int64]],
+    steps: range,
     pixels: Callable[[int], NDArray[np.uint8]],
     order: NDArray[np.int64],
     *,
     uncounted: int | None = None,
 ) -> Iterator[Batch]:
-    """A batch for each chunk of image numbers, some made ahead, each by several threads."""
+    """A batch for each step through ``order``, which begins anew at its end; some made ahead, each
+    by several threads.
+    """
     workers = max(2, os.cpu_count() or 1)
-    rank = None
+
+    @functools.cache
+    def ranks() -> NDArray[np.int64]:
+        found = np.empty(len(data.faces), np.int64)
+        found[order] = np.arange(len(order))
+        return found
 
     def neighbour(number: int) -> int:
-        nonlocal rank
-        if rank is None:
-            ranks = np.empty(len(data.faces), np.int64)
-            ranks[order] = np.arange(len(order))
-            rank = ranks
-        return int(order[(rank[number] + 1) % len(order)])
+        return int(order[(ranks()[number] + 1) % len(order)])
 
     def fill(batch: Batch, numbers: NDArray[np.int64], rows: range) -> None:
         used = numbers[rows.start : rows.stop].tolist()
@@ -239,12 +228,14 @@ def _ahead(
                     values = pixels(number)
                     break
                 except (DecodeError, RecordError, OSError) as error:
-                    _note_broken(data, number, error)
+                    cause = " ".join(str(error).split())
+                    data.broken.causes.setdefault(data.faces.origin(number), cause)
                     number = neighbour(number)
             else:
+                origin, cause = next(iter(data.broken.causes.items()))
                 raise InputError(
-                    f"{data.faces.origin(wanted)}: neither this image nor the "
-                    f"{_MAX_BROKEN} after it can be read: {_first(data.broken)}"
+                    f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
+                    f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"
                 )
             write_model_input(values, data.input, batch.images[row])
             used[at] = number
@@ -254,29 +245,24 @@ def _ahead(
             labels[used != numbers[rows.start : rows.stop]] = uncounted
         batch.labels[rows.start : rows.stop] = labels
 
-    def submit(numbers: NDArray[np.int64]) -> tuple[Batch, list[Future[None]]]:
-        size = len(numbers)
+    def submit(step: int) -> tuple[Batch, list[Future[None]]]:
+        size = data.batch // data.shard[1]
+        first = step * data.batch + data.shard[0] * size
+        numbers = order[np.arange(first, first + size) % len(order)]
         batch = empty_batch(data)
         stride = -(-size // workers)
         parts = [range(at, min(at + stride, size)) for at in range(0, size, stride)]
         return batch, [pool.submit(fill, batch, numbers, part) for part in parts]
 
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
-            for numbers in chunks:
-                pending.append(submit(numbers))
-                if len(pending) > _AHEAD:
-                    yield _finished(*pending.popleft())
-            while pending:
-                yield _finished(*pending.popleft())
+            yield from map(_finished, ahead(map(submit, steps), _AHEAD + 1))
         finally:
-            for _, parts in pending:
-                for part in parts:
-                    part.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
-def _finished(batch: Batch, parts: list[Future[None]]) -> Batch:
+def _finished(begun: tuple[Batch, list[Future[None]]]) -> Batch:
+    batch, parts = begun
     for part in parts:
         part.result()
     return batch
@@ -325,13 +311,3 @@ def _class_weights(labels: NDArray[np.int64], people: int, mode: str) -> NDArray
         return np.ones(people, np.float32)
     counts = np.bincount(labels, minlength=people)
     return (len(labels) / (people * counts)).astype(np.float32)
-
-
-def _note_broken(data: TrainingData, number: int, error: Exception) -> None:
-    with data.broken.lock:
-        data.broken.causes.setdefault(data.faces.origin(number), " ".join(str(error).split()))
-
-
-def _first(broken: Broken) -> str:
-    origin, cause = next(iter(broken.causes.items()))
-    return cause if origin in cause else f"{origin}: {cause}"

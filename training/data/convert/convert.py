@@ -6,9 +6,8 @@ import hashlib
 import io
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.ahead import ahead
 from evaluator.errors import InputError
-from training.data.convert.staging import write_whole
+from evaluator.files import file_sha256, write_whole
+from evaluator.images.image_format import image_format
 from training.data.sources.faces import MANIFEST, FaceSet
-from training.data.sources.folders import image_format
 
 Progress = Callable[[int], None]
 Item = TypeVar("Item")
@@ -37,18 +37,24 @@ class Converted:
     kept: int
 
 
-def in_order(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """``function`` of every item, in order, computed in threads a bounded stretch ahead."""
+def in_order(
+    function: Callable[[Item], Answer], items: Sequence[Item], progress: Progress | None = None
+) -> Iterator[Answer]:
+    """``function`` of every item, in order, computed in threads a bounded stretch ahead; each is
+    reported to ``progress`` as one image.
+    """
     workers = max(2, os.cpu_count() or 1)
-    pending: deque[Future[list[Answer]]] = deque()
+
+    def part(start: int) -> list[Answer]:
+        return [function(item) for item in items[start : start + _CHUNK]]
+
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(items), _CHUNK):
-            chunk = items[start : start + _CHUNK]
-            pending.append(pool.submit(lambda part: [function(item) for item in part], chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        parts = (pool.submit(part, start) for start in range(0, len(items), _CHUNK))
+        for done in ahead(parts, 2 * workers + 1):
+            for answer in done.result():
+                if progress:
+                    progress(1)
+                yield answer
 
 
 def checked_digest(faces: FaceSet, written: Callable[[int], bytes | memoryview]) -> str:
@@ -90,8 +96,8 @@ def changed(faces: FaceSet, number: int) -> InputError:
 def encoded_image(faces: FaceSet, number: int) -> tuple[bytes | memoryview, str]:
     """An image's bytes and their format. Raises InputError if it is none that we know."""
     image = faces.read(number)
-    kind = image_format(image)
-    if kind is None:
+    kind = (image_format(bytes(image[:16])) or "").lower()
+    if kind not in ("jpeg", "png", "bmp", "webp"):
         raise InputError(
             f"{faces.origin(number)}: expected a JPEG, PNG, BMP or WebP image, found "
             f"{len(image)} bytes that begin with {bytes(image[:4]).hex(' ') or 'nothing'}"
@@ -151,20 +157,3 @@ def check_files(out: Path, manifest: dict[str, Any]) -> None:
                 f"{path}: expected it as an earlier run wrote it, found it "
                 f"{'changed' if path.exists() else 'gone'}; pass --force to write all again"
             )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def counted(steps: Iterable[Answer], progress: Progress | None) -> Iterator[Answer]:
-    """The steps as they come, each reported to ``progress`` as one image."""
-    for step in steps:
-        if progress:
-            progress(1)
-        yield step

@@ -28,6 +28,7 @@ from training.data.sources.faces import (
 from training.data.sources.folders import contiguous_ids, open_folder
 from training.data.sources.recordio import payload_at
 from training.data.sources.records import RecordFile, image_labels, open_records, person_ranges
+from training.data.sources.shards import shard_files
 
 Progress = Callable[[int], None]
 _SHOWN = 20  # undecodable images and ignored files that are named
@@ -63,7 +64,7 @@ def describe(path: Path, *, check: bool = False, progress: Progress | None = Non
     record_file = find_record_file(path)
     if record_file:
         return _describe_records(record_file, check, progress)
-    shards = _shards(path)
+    shards = shard_files(path)
     if shards:
         return _describe_shards(path, shards, check, progress)
     if path.is_file():
@@ -135,12 +136,6 @@ def _ranges_fit(records: RecordFile, stored: NDArray[np.int64]) -> bool:
     return int((ranges[:, 1] - ranges[:, 0]).sum()) == len(keys)
 
 
-def _shards(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("*.tfrecord"))
-    return [path] if path.suffix == ".tfrecord" else []
-
-
 def _describe_shards(
     path: Path, shards: list[Path], check: bool, progress: Progress | None
 ) -> DataInfo:
@@ -200,12 +195,10 @@ def _described(
     digests = np.zeros((len(faces), 32), dtype=np.uint8)
     broken: list[str] = []
     numbers = range(len(faces) if check else 1)
-    looks = in_order(lambda i: _looked_at(faces.read(i), faces.origin(i)), numbers)
+    looks = in_order(lambda i: _looked_at(faces.read(i), faces.origin(i)), numbers, progress)
     for number, looked in enumerate(looks):
         _count(looked, sizes, formats, broken)
         digests[number] = np.frombuffer(looked[3], dtype=np.uint8)
-        if progress:
-            progress(1)
         if number % 4096 == 4095:
             faces.release()
     problems = [*problems, *broken[:_SHOWN]]
@@ -265,13 +258,12 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 def _manifest_problems(
     manifest: dict[str, Any], images: int, people: int, digest: str
 ) -> list[str]:
-    problems = []
-    for what, said, found in (
-        ("images", manifest["images"], images),
-        ("people", manifest["classes"], people),
-    ):
-        if said != found:
-            problems.append(f"{MANIFEST} says {said} {what}, found {found}")
+    counts = (("images", manifest["images"], images), ("people", manifest["classes"], people))
+    problems = [
+        f"{MANIFEST} says {said} {what}, found {found}"
+        for what, said, found in counts
+        if said != found
+    ]
     if not problems and manifest["images_sha256"] != digest:
         problems.append(f"the images are not those that {MANIFEST} was written for (SHA-256)")
     return problems

@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.files import write_whole
 from training.data.convert.convert import (
     Converted,
     Progress,
     check_files,
     checked_digest,
-    counted,
     encoded_image,
     image_size,
     in_order,
     write_manifest,
 )
-from training.data.convert.staging import finished, staged, write_whole
+from training.data.convert.staging import finished, staged
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import (
     RELEASE_BYTES,
@@ -57,7 +57,7 @@ def pack_records(
         rec, order = stage / "train.rec", np.argsort(faces.labels, kind="stable")
         first = int(order[0])
         height, width = image_size(encoded_image(faces, first)[0], faces.origin(first))
-        kept = 0 if not rec.exists() else len(faces)
+        kept = len(faces)
         if not rec.exists():
             kept = _write_records(faces, order, rec, (height, width), progress)
         offsets = record_offsets(map_file(rec), rec)
@@ -104,7 +104,7 @@ def _write_records(
             return image_record(place + 1, label, bytes(image))
 
         written = 0
-        for data in counted(in_order(record, range(kept, images)), progress):
+        for data in in_order(record, range(kept, images), progress):
             file.write(data)
             written += len(data)
             if written >= RELEASE_BYTES:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import InputError
-from evaluator.files import alone_in
+from evaluator.files import TEMPORARY, alone_in, remove_leftovers, write_whole
 from training.data.sources.faces import MANIFEST, read_manifest
 
 PLAN = ".plan.json"
@@ -45,7 +47,9 @@ def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterat
             "write again; name another, or pass --force, which moves them to a .old beside it"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(stage):
+    stage.mkdir(exist_ok=True)
+    taken = InputError(f"{stage}: another process is at this very conversion; wait for it")
+    with held_folder(stage, taken):
         _claim(stage, plan)
         yield stage
         if _occupied(out):
@@ -56,32 +60,19 @@ def staged(out: Path, plan: Mapping[str, Any], *, force: bool = False) -> Iterat
         (out / PLAN).unlink()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all."""
-    half = path.with_name(path.name + ".partial")
-    half.write_text(text, encoding="utf-8", newline="\n")
-    half.replace(path)
-
-
 def _occupied(out: Path) -> bool:
     return out.is_file() or (out.is_dir() and any(out.iterdir()))
 
 
 def _free_name(out: Path) -> Path:
-    names = (out.with_name(f"{out.name}.old{suffix}") for suffix in _suffixes())
+    numbers = itertools.count(1)
+    names = (out.with_name(f"{out.name}.old{f'-{n}' if n > 1 else ''}") for n in numbers)
     return next(name for name in names if not name.exists())
-
-
-def _suffixes() -> Iterator[str]:
-    yield ""
-    number = 2
-    while True:
-        yield f"-{number}"
-        number += 1
 
 
 def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
     """Makes the stage this plan's; what another plan has left half done there is deleted."""
+    remove_leftovers(stage, TEMPORARY, now=math.inf)
     note = stage / PLAN
     if note.is_file():
         if json.loads(note.read_text(encoding="utf-8")) == dict(plan):
@@ -97,14 +88,11 @@ def _claim(stage: Path, plan: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(stage: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone; a kill frees it."""
-    stage.mkdir(exist_ok=True)
+def held_folder(folder: Path, taken: InputError) -> Iterator[None]:
+    """The folder for this process alone; a kill frees it. Raises ``taken`` if another has it."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(alone_in(stage, wait=False))
+            stack.enter_context(alone_in(folder, wait=False))
         except BlockingIOError:
-            raise InputError(
-                f"{stage}: another process is at this very conversion; wait for it"
-            ) from None
+            raise taken from None
         yield

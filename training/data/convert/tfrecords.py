@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import InputError
+from evaluator.files import whole_path
 from evaluator.models.runtime import import_tensorflow
 from training.data.convert.convert import (
     Converted,
@@ -98,12 +99,10 @@ def _write_shard(faces: FaceSet, paths: list[Path], shard: int) -> int:
 
     if paths[shard].exists():
         return 0
-    half = paths[shard].with_name(paths[shard].name + ".partial")
     numbers = range(shard, len(faces), len(paths))
-    with tf.io.TFRecordWriter(str(half)) as writer:
+    with whole_path(paths[shard]) as half, tf.io.TFRecordWriter(str(half)) as writer:
         for number in numbers:
             writer.write(_example(faces, number))
-    half.replace(paths[shard])
     return len(numbers)
 
 
@@ -135,20 +134,14 @@ def _check_shard(
     found = 0
     for example in examples(paths[shard]):
         if found < len(numbers):
-            _check_example(faces, numbers[found], example)
-            encoded = example.features.feature["image/encoded"].bytes_list.value[0]
+            feature = example.features.feature
+            encoded = feature["image/encoded"].bytes_list.value[0]
+            label = feature["image/class/label"].int64_list.value[0]
+            if (label, encoded) != (faces.labels[numbers[found]], faces.read(numbers[found])):
+                raise changed(faces, numbers[found])
             digests[numbers[found]] = np.frombuffer(hashlib.sha256(encoded).digest(), np.uint8)
         found += 1
     if found != len(numbers):
         raise InputError(
             f"{paths[shard]}: expected {len(numbers)} records, found {found}; remove it"
         )
-
-
-def _check_example(faces: FaceSet, number: int, example: Any) -> None:
-    feature = example.features.feature
-    label = feature["image/class/label"].int64_list.value[0]
-    if label != faces.labels[number] or (
-        feature["image/encoded"].bytes_list.value[0] != faces.read(number)
-    ):
-        raise changed(faces, number)

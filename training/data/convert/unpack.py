@@ -13,7 +13,6 @@ from training.data.convert.convert import (
     Progress,
     changed,
     checked_digest,
-    counted,
     encoded_image,
     in_order,
     write_manifest,
@@ -42,14 +41,13 @@ def unpack(
     plan = {"to": "folder", "fingerprint": faces.fingerprint}
     done = finished(out, plan)
     if done and not force:
-        _checked(_by_name(faces), out, done["images_sha256"])
+        if _checked(_by_name(faces), out) != done["images_sha256"]:
+            raise InputError(f"{out}: {MANIFEST} does not fit to the images; pass --force")
         return Converted(out, done["images"], done["classes"], done["images"])
     with staged(out, plan, force=force) as stage:
         for name in faces.names:
             (stage / name).mkdir(exist_ok=True)
-        kept = sum(
-            counted(in_order(lambda i: _write_image(faces, i, stage), range(len(faces))), progress)
-        )
+        kept = sum(in_order(lambda i: _write_image(faces, i, stage), range(len(faces)), progress))
         ordered = _by_name(faces)
         write_manifest(stage, ordered, plan, "folder", _checked(ordered, stage))
     return Converted(out, len(faces), len(faces.names), kept)
@@ -64,13 +62,10 @@ def _by_name(faces: FaceSet) -> FaceSet:
     return replace(faces, names=names, labels=rank[faces.labels])
 
 
-def _checked(faces: FaceSet, folder: Path, expected: str | None = None) -> str:
+def _checked(faces: FaceSet, folder: Path) -> str:
     """The images' digest after comparing all files with the source's bytes."""
     paths = _unpacked_paths(faces, folder)
-    digest = checked_digest(faces, lambda i: paths[i].read_bytes())
-    if expected not in (None, digest):
-        raise InputError(f"{folder}: {MANIFEST} does not fit to the images; pass --force")
-    return digest
+    return checked_digest(faces, lambda i: paths[i].read_bytes())
 
 
 def _check_folder_names(faces: FaceSet) -> None:
@@ -81,15 +76,11 @@ def _check_folder_names(faces: FaceSet) -> None:
             )
 
 
-def _image_path(faces: FaceSet, number: int, kind: str, root: Path) -> Path:
-    suffix = "jpg" if kind == "jpeg" else kind
-    return root / faces.names[int(faces.labels[number])] / f"{number + 1:08d}.{suffix}"
-
-
 def _write_image(faces: FaceSet, number: int, stage: Path) -> bool:
     """Writes one image; True if it was already there with the same bytes."""
     image, kind = encoded_image(faces, number)
-    path = _image_path(faces, number, kind, stage)
+    suffix = "jpg" if kind == "jpeg" else kind
+    path = stage / faces.names[int(faces.labels[number])] / f"{number + 1:08d}.{suffix}"
     if path.exists() and path.read_bytes() == image:
         return True
     path.write_bytes(image)

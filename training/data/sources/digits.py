@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from evaluator.errors import InputError
+from evaluator.images.png import png_bytes
 from training.data.sources.faces import FaceSet
 
 SOURCES = ("digits", "mnist")
@@ -32,7 +31,7 @@ def digit_faces(source: str) -> FaceSet:
         names=tuple(str(digit) for digit in range(10)),
         labels=labels.astype(np.int64),
         fingerprint=hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest(),
-        read=lambda i: _png(pixels[i]),
+        read=lambda i: png_bytes(pixels[i]),
         origin=lambda i: f"{source}: image {i}",
         release=lambda: None,
     )
@@ -59,9 +58,3 @@ def _mnist() -> tuple[NDArray[np.uint8], NDArray[Any]]:
             ) from error
         raise
     return np.concatenate([train, test]), np.concatenate([train_labels, test_labels])
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

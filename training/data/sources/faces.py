@@ -42,7 +42,7 @@ class FaceSet:
         return len(self.labels)
 
 
-def open_faces(path: Path, *, min_people: int = 2) -> FaceSet:
+def open_faces(path: Path) -> FaceSet:
     """The labelled images at ``path``: a ``.rec`` file, a folder that holds one, or one a person.
 
     Raises InputError for what is none of them, and what ``open_records`` and ``open_folder`` do.
@@ -52,7 +52,7 @@ def open_faces(path: Path, *, min_people: int = 2) -> FaceSet:
         return faces_of_records(open_records(record_file))
     if path.is_file():
         raise InputError(f"{path}: expected a .rec file or a folder of faces, found another file")
-    return faces_of_folder(open_folder(path, min_people=min_people))
+    return faces_of_folder(open_folder(path))
 
 
 def find_record_file(path: Path) -> Path | None:

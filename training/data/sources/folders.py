@@ -13,12 +13,6 @@ from evaluator.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SIDE_FILES = ("manifest.json", "classes.txt", "thumbs.db", "desktop.ini")
-_SIGNATURES = {
-    "jpeg": (b"\xff\xd8\xff", 0),
-    "png": (b"\x89PNG\r\n\x1a\n", 0),
-    "bmp": (b"BM", 0),
-    "webp": (b"WEBP", 8),
-}
 
 
 class FolderError(InputError):
@@ -51,18 +45,12 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
     Raises FolderError for no people, fewer than ``min_people``, and people without an image;
     OSError for a folder that is missing or cannot be read.
     """
-    people: list[str] = []
-    ignored: list[str] = []
-    loose = 0
-    for name, is_folder in _entries(root):
-        if is_folder:
-            people.append(name)
-        elif name.lower().endswith(IMAGE_SUFFIXES):
-            loose += 1
-            ignored.append(name)
-        elif name.lower() not in SIDE_FILES:
-            ignored.append(name)
+    entries = _entries(root)
+    people = [name for name, is_folder in entries if is_folder]
+    others = [name for name, is_folder in entries if not is_folder]
+    ignored = [name for name in others if name.lower() not in SIDE_FILES]
     if not people:
+        loose = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in others)
         found = f"{loose} images directly in it" if loose else "no folder at all"
         raise FolderError(f"{root}: expected one folder a person, found {found}")
     files: list[str] = []
@@ -75,14 +63,6 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
     _check_people(root, people, counts, min_people)
     labels = np.repeat(np.arange(len(people), dtype=np.int64), counts)
     return FaceFolder(root, tuple(people), tuple(files), labels, tuple(ignored))
-
-
-def image_format(image: bytes | memoryview) -> str | None:
-    """The format by the first bytes: "jpeg", "png", "bmp" or "webp"; None for anything else."""
-    for name, (signature, at) in _SIGNATURES.items():
-        if image[at : at + len(signature)] == signature:
-            return name
-    return None
 
 
 def contiguous_ids(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -102,14 +82,12 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
 
 def _person(root: Path, person: str) -> tuple[list[str], list[str]]:
     """The images of one person and what else lies there."""
-    images: list[str] = []
-    others: list[str] = []
-    for name, is_folder in _entries(root / person):
-        if not is_folder and name.lower().endswith(IMAGE_SUFFIXES):
-            images.append(f"{person}/{name}")
-        elif name.lower() not in SIDE_FILES:
-            others.append(f"{person}/{name}")
-    return images, others
+    found = [
+        (f"{person}/{name}", not is_folder and name.lower().endswith(IMAGE_SUFFIXES))
+        for name, is_folder in _entries(root / person)
+        if name.lower() not in SIDE_FILES
+    ]
+    return [name for name, image in found if image], [name for name, image in found if not image]
 
 
 def _check_people(root: Path, people: list[str], counts: list[int], min_people: int) -> None:

@@ -55,11 +55,11 @@ def framed(payload: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def map_file(path: Path) -> mmap.mmap:
+def map_file(path: Path, kind: str = "an MXNet record file") -> mmap.mmap:
     """The file mapped into memory, read only. Raises RecordError if it is empty, else OSError."""
     with path.open("rb") as file:
         if path.stat().st_size == 0:
-            raise RecordError(f"{path}: expected an MXNet record file, found an empty file")
+            raise RecordError(f"{path}: expected {kind}, found an empty file")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

@@ -13,16 +13,15 @@ import mmap
 import re
 import struct
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.files import whole_file
 from training.data.sources.recordio import (
     MAGIC,
-    RELEASE_BYTES,
     RecordError,
     framed,
     map_file,
@@ -85,32 +84,32 @@ class RecordFile:
         return len(self.images)
 
 
-def open_records(path: Path, *, index: Path | None = None, write_index: bool = False) -> RecordFile:
+def open_records(path: Path, *, write_index: bool = False) -> RecordFile:
     """The record file at ``path``, ready for random access.
 
-    ``index`` is by default the ``.idx`` beside it. Where there is none the file is walked and the
-    records are numbered from 0 in the order they lie there (as mxnet's own rec2idx does), which
-    with ``write_index`` is then stored as that ``.idx``.
+    Where there is no ``.idx`` beside it the file is walked and the records are numbered from 0 in
+    the order they lie there (as mxnet's own rec2idx does), which with ``write_index`` is then
+    stored as that ``.idx``.
 
     Raises RecordError for a file that is no record file, an index that does not fit to it, and a
     ``property`` that cannot be read; OSError for a file that cannot be opened.
     """
     mapped = map_file(path)
-    wanted = index or path.with_suffix(".idx")
-    present: Path | None = wanted if index or wanted.exists() else None
-    if present:
-        keys, offsets = _read_index(present)
-        _check_index(present, keys, offsets, mapped, path)
+    index = path.with_suffix(".idx")
+    there = index.exists()
+    if there:
+        keys, offsets = _read_index(index)
+        _check_index(index, keys, offsets, mapped, path)
     else:
         offsets = record_offsets(mapped, path)
         keys = np.arange(len(offsets), dtype=np.int64)
         if write_index:
-            store_index(wanted, keys, offsets)
-            present = wanted
+            store_index(index, keys, offsets)
     data = memoryview(mapped)
     images, people = _layout(data, keys, offsets, path)
     declared = _read_property(path.with_name("property"))
-    return RecordFile(path, mapped, data, keys, offsets, images, people, declared, present)
+    held = index if there or write_index else None
+    return RecordFile(path, mapped, data, keys, offsets, images, people, declared, held)
 
 
 def read_record(records: RecordFile, place: int) -> Record:
@@ -119,25 +118,12 @@ def read_record(records: RecordFile, place: int) -> Record:
     Raises RecordError, with the key and the byte, if there is no whole record.
     """
     key, offset = int(records.keys[place]), int(records.offsets[place])
-    payload, _ = payload_at(records.data, offset, path=records.path, name=f"record {key}")
-    return _unpacked(payload, key, offset, records.path)
+    return _record_at(records.data, key, offset, records.path)
 
 
 def read_image(records: RecordFile, number: int) -> Record:
     """The record of image ``number``, counted from 0 in the order of the keys."""
     return read_record(records, int(records.images[number]))
-
-
-def iter_images(records: RecordFile) -> Iterator[Record]:
-    """Every image's record in order; the pages that were read are given back on the way."""
-    read = 0
-    for place in records.images:
-        record = read_record(records, int(place))
-        yield record
-        read += len(record.image)
-        if read >= RELEASE_BYTES:
-            release_pages(records.mapped)
-            read = 0
 
 
 def image_labels(records: RecordFile) -> NDArray[np.int64]:
@@ -202,13 +188,9 @@ def range_record(key: int, first: int, last: int) -> bytes:
 
 def store_index(path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
     """Writes an ``.idx``: a line ``key<TAB>offset`` a record. The file appears when it is whole."""
-    half = path.with_name(path.name + ".partial")
-    with half.open("w", encoding="ascii", newline="\n") as file:
-        file.writelines(
-            f"{key}\t{offset}\n"
-            for key, offset in zip(keys.tolist(), offsets.tolist(), strict=True)
-        )
-    half.replace(path)
+    with whole_file(path, follow=False) as file:
+        places = zip(keys.tolist(), offsets.tolist(), strict=True)
+        file.writelines(b"%d\t%d\n" % place for place in places)
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -255,9 +237,7 @@ def _layout(
     data: memoryview, keys: NDArray[np.int64], offsets: NDArray[np.int64], path: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The places of the images, and of insightface's records about people if it is its layout."""
-    name = f"record {keys[0]}"
-    payload, _ = payload_at(data, int(offsets[0]), path=path, name=name)
-    first = _unpacked(payload, int(keys[0]), int(offsets[0]), path)
+    first = _record_at(data, int(keys[0]), int(offsets[0]), path)
     if keys[0] != 0 or len(first.labels) < 2 or len(first.image):
         return np.arange(len(keys), dtype=np.int64), np.empty(0, dtype=np.int64)
     begin, stop = first.labels[:2]
@@ -282,8 +262,9 @@ def _first_bare(offsets: NDArray[np.int64], size: int) -> int:
     return int(bare[0]) + 1 if bare.size else len(offsets)
 
 
-def _unpacked(payload: memoryview | bytes, key: int, offset: int, path: Path) -> Record:
-    """The record that a payload holds."""
+def _record_at(data: memoryview, key: int, offset: int, path: Path) -> Record:
+    """The record with this key and offset."""
+    payload, _ = payload_at(data, offset, path=path, name=f"record {key}")
     begin = IMAGE_HEADER.size
     if len(payload) >= begin:
         flag, label, first_id, second_id = IMAGE_HEADER.unpack_from(payload)

@@ -16,7 +16,7 @@ import numpy as np
 
 from evaluator.errors import InputError
 from training.data.sources.faces import MANIFEST, FaceSet, open_faces, read_manifest
-from training.data.sources.recordio import release_pages
+from training.data.sources.recordio import map_file, release_pages
 
 _LENGTH = struct.Struct("<Q")
 _OVERHEAD = 16  # length, its CRC, the CRC of the bytes
@@ -26,8 +26,15 @@ _ENCODED, _LABEL = b"image/encoded", b"image/class/label"
 
 def open_training_faces(path: Path) -> FaceSet:
     """Labelled images at ``path``: TFRecord shards, or what ``open_faces`` reads."""
-    shards = [path] if path.suffix == ".tfrecord" else sorted(path.glob("*.tfrecord"))
+    shards = shard_files(path)
     return faces_of_shards(shards) if shards else open_faces(path)
+
+
+def shard_files(path: Path) -> list[Path]:
+    """The shards in a folder, in order, or the one at ``path``; none elsewhere."""
+    if path.is_dir():
+        return sorted(path.glob("*.tfrecord"))
+    return [path] if path.suffix == ".tfrecord" else []
 
 
 def faces_of_shards(shards: list[Path]) -> FaceSet:
@@ -40,12 +47,7 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder / MANIFEST}: missing; it says how many people the shards have")
     names = tuple(read_manifest(folder / MANIFEST)["names"])
-    maps = []
-    for path in shards:
-        if not path.stat().st_size:
-            raise InputError(f"{path}: expected TFRecords, found an empty file")
-        with path.open("rb") as file:
-            maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    maps = [map_file(path, "TFRecords") for path in shards]
     places: list[tuple[int, int, int]] = []
     labels: list[int] = []
     for number, (path, mapped) in enumerate(zip(shards, maps, strict=True)):
@@ -66,10 +68,6 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
     table = np.array(places, np.int64)
     digest = hashlib.sha256(repr(names).encode() + ids.tobytes() + table.tobytes())
 
-    def read(image: int) -> bytes:
-        shard, start, end = places[image]
-        return maps[shard][start:end]
-
     def release() -> None:
         for mapped in maps:
             release_pages(mapped)
@@ -79,7 +77,7 @@ def faces_of_shards(shards: list[Path]) -> FaceSet:
         names=names,
         labels=ids,
         fingerprint=digest.hexdigest(),
-        read=read,
+        read=lambda image: maps[places[image][0]][slice(*places[image][1:])],
         origin=lambda image: f"{shards[places[image][0]]}: byte {places[image][1]}",
         release=release,
     )

@@ -8,14 +8,123 @@ from __future__ import annotations
 
 import re
 
-from evaluator.models.keras.allowed.compiled import (
-    LOSS_FUNCTIONS,
-    LOSSES,
-    METRICS,
-    OPTIMIZERS,
-    SCHEDULES,
+# What a functional model may hold, calls of `keras.ops` on its tensors, by module below
+# `keras.src.ops`: each computes tensors from tensors and numbers. Those that take a Python function
+# (`map`, `cond`, `scan`, ...) are refused.
+OPERATIONS: dict[str, frozenset[str]] = {
+    "core": frozenset(
+        """
+        Cast ConvertToTensor SaturateCast Scatter ScatterUpdate Slice SliceUpdate StopGradient
+        Unstack
+        """.split()
+    ),
+    "einops": frozenset({"Rearrange"}),
+    "image": frozenset(
+        """
+        AffineTransform CropImages ElasticTransform ExtractPatches GaussianBlur HSVToRGB
+        MapCoordinates PadImages PerspectiveTransform RGBToGrayscale RGBToHSV Resize SSIM
+        ScaleAndTranslate SobelEdges
+        """.split()
+    ),
+    "linalg": frozenset(
+        """
+        Cholesky CholeskyInverse Det Eig Eigh Inv Lstsq LuFactor MatrixRank Norm Pinv Qr SVD Solve
+        SolveTriangular
+        """.split()
+    ),
+    "math": frozenset(
+        """
+        CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT ISTFT InTopK Logdet Logsumexp
+        RFFT Rsqrt STFT SegmentMax SegmentMin SegmentProd SegmentSum TopK ViewAsComplex ViewAsReal
+        """.split()
+    ),
+    "nn": frozenset(
+        """
+        AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm BinaryCrossentropy CTCDecode
+        CTCLoss CategoricalCrossentropy Celu Conv ConvTranspose DepthToSpace DepthwiseConv
+        DotProductAttention Elu Fold Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LayerNorm
+        LeakyRelu LogSigmoid LogSoftmax MaxPool Moments MultiHot Normalize OneHot PSNR Polar RMSNorm
+        Relu Relu6 Selu SeparableConv Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth
+        SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink
+        Threshold Unfold
+        """.split()
+    ),
+    "numpy": frozenset(
+        """
+        Abs Absolute Add All AllClose Amax Amin Angle Any Append Arange Arccos Arccosh Arcsin
+        Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit Average
+        Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
+        BitwiseXor BroadcastTo Cbrt Ceil Clip Concatenate Conj Conjugate Copy Corrcoef Correlate Cos
+        Cosh CountNonzero Cross Cumprod Cumsum Deg2rad Diag Diagflat Diagonal Diff Digitize Divide
+        DivideNoNan Dot Dsplit Dstack Einsum EmptyLike Equal Exp Exp2 ExpandDims Expm1 Fabs Flip
+        Fliplr Flipud Floor FloorDivide Fmax Fmin Fmod Full FullLike Gcd Geomspace GetItem Greater
+        GreaterEqual Heaviside Histogram Hsplit Hstack Hypot I0 Imag Inner IsIn Isclose Isfinite
+        Isinf Isnan Isneginf Isposinf Isreal Kron Lcm Ldexp LeftShift Less LessEqual Linspace Log
+        Log10 Log1p Log2 Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor Logspace
+        Matmul Max Maximum Mean Median Meshgrid Min Minimum Mod Moveaxis Multiply NanToNum Nanargmax
+        Nanargmin Nancumprod Nancumsum Nanmax Nanmean Nanmedian Nanmin Nanpercentile Nanprod
+        Nanquantile Nanstd Nansum Nanvar Ndim Negative Nextafter Nonzero NotEqual OnesLike Outer Pad
+        Percentile Power Prod Ptp Quantile Rad2deg Ravel Real Reciprocal Repeat Reshape RightShift
+        Roll Rot90 Round SearchSorted Select Sign Signbit Sin Sinc Sinh Size Slogdet Sort Split Sqrt
+        Square Squeeze Stack Std Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh Tensordot Tile
+        Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unique UnravelIndex Vander Var Vdot
+        View Vsplit Vstack Where ZerosLike
+        """.split()
+    ),
+}
+
+
+# What a model inside a model may have been compiled with: Keras builds it, though nothing uses it.
+# Optimizers, losses and metrics that take no Python function.
+OPTIMIZERS = frozenset(
+    """
+    Adadelta Adafactor Adagrad Adam AdamW Adamax Ftrl Lamb Lion LossScaleOptimizer Muon Nadam
+    RMSprop SGD ScheduleFreeAdamW
+    """.split()
 )
-from evaluator.models.keras.allowed.operations import OPERATIONS
+SCHEDULES = frozenset(
+    """
+    CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay PiecewiseConstantDecay
+    PolynomialDecay
+    """.split()
+)
+LOSSES = frozenset(
+    """
+    BinaryCrossentropy BinaryFocalCrossentropy CTC CategoricalCrossentropy
+    CategoricalFocalCrossentropy CategoricalGeneralizedCrossEntropy CategoricalHinge Circle
+    CosineSimilarity Dice Hinge Huber KLDivergence LogCosh MeanAbsoluteError
+    MeanAbsolutePercentageError MeanSquaredError MeanSquaredLogarithmicError Poisson
+    SparseCategoricalCrossentropy SquaredHinge Tversky
+    """.split()
+)
+METRICS = frozenset(
+    """
+    AUC Accuracy BinaryAccuracy BinaryCrossentropy BinaryIoU CategoricalAccuracy
+    CategoricalCrossentropy CategoricalHinge ConcordanceCorrelation CosineSimilarity F1Score
+    FBetaScore FalseNegatives FalsePositives Hinge IoU KLDivergence LogCoshError Mean
+    MeanAbsoluteError MeanAbsolutePercentageError MeanIoU MeanRelativeError MeanSquaredError
+    MeanSquaredLogarithmicError MeanTensor OneHotIoU OneHotMeanIoU PearsonCorrelation Poisson
+    Precision PrecisionAtRecall R2Score Recall RecallAtPrecision RootMeanSquaredError
+    SensitivityAtSpecificity SparseCategoricalAccuracy SparseCategoricalCrossentropy
+    SparseTopKCategoricalAccuracy SpecificityAtSensitivity SquaredHinge Sum
+    TopKCategoricalAccuracy TrueNegatives TruePositives
+    """.split()
+)
+# Functions of labels and predictions, and the short names under which either library has them.
+LOSS_FUNCTIONS = frozenset(
+    """
+    BCE KLD MAE MAPE MSE MSLE acc accuracy bce binary_accuracy binary_crossentropy
+    binary_focal_crossentropy categorical_accuracy categorical_crossentropy
+    categorical_focal_crossentropy categorical_hinge cosine_similarity hinge huber kl_divergence
+    kld kullback_leibler_divergence log_cosh logcosh mae mape mean_absolute_error
+    mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error mse msle
+    poisson sparse_categorical_accuracy sparse_categorical_crossentropy
+    sparse_top_k_categorical_accuracy squared_hinge top_k_categorical_accuracy
+    """.split()
+)
+# Names that are looked up without their kind, as Keras 2 does.
+OPTIMIZER_NAMES = OPTIMIZERS | frozenset(name.lower() for name in OPTIMIZERS)
+
 
 _LAYERS_OF_BOTH = """
     Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
@@ -252,8 +361,8 @@ REGISTERED = {
 }
 
 # Other names of the same packages: of the whole, and of what they export.
-_WHOLE = re.compile(r"tf_keras(?=\.|$)")
-_EXPORTED = re.compile(r"(?:keras\.api|tf_keras\.api|tensorflow\.keras)(?=\.|$)")
+_WHOLE = re.compile(r"\Atf_keras(?=\.|$)")
+_EXPORTED = re.compile(r"\A(?:keras\.api|tf_keras\.api|tensorflow\.keras)(?=\.|$)")
 
 
 def is_harmless_class(module: str | None, name: str) -> bool:
@@ -261,8 +370,8 @@ def is_harmless_class(module: str | None, name: str) -> bool:
     if module is None:
         return name in _BARE
     if _EXPORTED.match(module):
-        return name in _PUBLIC.get(_EXPORTED.sub("keras", module, count=1), ())
-    module = _WHOLE.sub("keras", module, count=1) if _WHOLE.match(module) else module
+        return name in _PUBLIC.get(_EXPORTED.sub("keras", module), ())
+    module = _WHOLE.sub("keras", module)
     if name in _PUBLIC.get(module, ()) or name in _SOURCES.get(module, ()):
         return True
     return name in LAYERS and _is_file_of_layer(module, name)
@@ -270,11 +379,7 @@ def is_harmless_class(module: str | None, name: str) -> bool:
 
 def is_harmless_function(module: str, name: str) -> bool:
     """Whether a function computes, and nothing else."""
-    if _EXPORTED.match(module):
-        module = _EXPORTED.sub("keras", module, count=1)
-    elif _WHOLE.match(module):
-        module = _WHOLE.sub("keras", module, count=1)
-    return name in _FUNCTIONS.get(module, ())
+    return name in _FUNCTIONS.get(_WHOLE.sub("keras", _EXPORTED.sub("keras", module)), ())
 
 
 def _is_file_of_layer(module: str, name: str) -> bool:

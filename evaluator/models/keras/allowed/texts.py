@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 
-from evaluator.models.keras.allowed.compiled import LOSS_FUNCTIONS, LOSSES, METRICS, OPTIMIZER_NAMES
 from evaluator.models.keras.allowed.names import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
     CONSTRAINTS,
     INITIALIZERS,
+    LOSS_FUNCTIONS,
+    LOSSES,
+    METRICS,
+    OPTIMIZER_NAMES,
     QUANTIZERS,
     REGULARIZERS,
 )

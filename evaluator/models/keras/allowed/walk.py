@@ -26,7 +26,13 @@ from evaluator.models.keras.allowed.texts import (
     is_harmless_text,
     is_known_key,
 )
-from evaluator.models.keras.layers.training import KNOWN_MODULES, TRAINING_NAMES
+from evaluator.models.keras.config import parts, settings_of
+from evaluator.models.keras.training_layers import KNOWN_MODULES, TRAINING_NAMES
+
+# What says, of a serialised object, which class or function it is of.
+_NAMES = ("class_name", "module", "registered_name")
+# Looked up by the parsers of a config's text, wherever they stand.
+_DECODED = ("TypeSpec", "CompositeTensor")
 
 
 @dataclass(frozen=True)
@@ -78,22 +84,15 @@ def code_in_config(config: dict[str, Any]) -> list[Finding]:
     but for what they decode in the text of a config wherever it stands.
     """
     inner = {key: value for key, value in config.items() if key != "compile_config"}
-    unread = _of_decoded(config.get("compile_config"))
-    return list(dict.fromkeys([*_walk(inner), *unread]))
-
-
-def _of_decoded(unread: object) -> Iterator[Finding]:
-    """What both loaders of an .h5 would look up while they parse the text of its config."""
-    stack = [unread]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, list):
-            stack.extend(value)
-        elif isinstance(value, dict):
-            stack.extend(value.values())
-            kind = value.get("class_name")
-            if kind in ("TypeSpec", "CompositeTensor"):
-                yield Finding(str(kind), refused.why_refused(str(kind)))
+    unread = [
+        part.get("class_name")
+        for part in parts(config.get("compile_config"))
+        if isinstance(part, dict)
+    ]
+    # What both loaders of an .h5 would look up while they parse the text of its config.
+    looked_up = [kind for kind in _DECODED if kind in unread]
+    found = [*_walk(inner), *(Finding(kind, refused.why_refused(kind)) for kind in looked_up)]
+    return list(dict.fromkeys(found))
 
 
 def _listed(found: list[Finding]) -> str:
@@ -119,23 +118,13 @@ def _walk(config: dict[str, Any]) -> Iterator[Finding]:
                 for each in _parts_of_object(part.value, part):
                     # Of a class that is refused, the texts say no more.
                     stack.append(replace(each, wiring=True) if named else each)
-            else:
-                yield from _of_patterns(part)
-                stack.extend(_parts_of_dict(part.value, part))
-
-
-def _of_patterns(part: _Part) -> Iterator[Finding]:
-    """The keys of a map of dtypes that Keras would try on layers' names without an end."""
-    if part.key == "policy_map" and isinstance(part.value, dict):
-        for key in part.value:
-            if not is_harmless_pattern(key):
-                yield Finding(f"the pattern {_shown(key)} in a map of dtypes")
-
-
-def _parts_of_dict(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
-    """What lies in a dict that names no class."""
-    for key, each in value.items():
-        yield _Part(each, key, part.layer, part.wiring or key in ("input_layers", "output_layers"))
+                continue
+            for key, held in part.value.items():
+                # What Keras would try on layers' names, without an end.
+                if part.key == "policy_map" and not is_harmless_pattern(key):
+                    yield Finding(f"the pattern {_shown(key)} in a map of dtypes")
+                wiring = part.wiring or key in ("input_layers", "output_layers")
+                stack.append(_Part(held, key, part.layer, wiring))
 
 
 def _parts_of_object(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
@@ -144,9 +133,10 @@ def _parts_of_object(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
     if kind in MARKERS:
         yield from _parts_of_marker(value, part)
         return
-    layer = _layer(value) or part.layer
+    name = settings_of(value).get("name")
+    layer = f"{_bare(kind)} {_shown(name)}" if isinstance(name, str) else part.layer
     for key, each in value.items():
-        if key in ("class_name", "module", "registered_name"):
+        if key in _NAMES:
             continue
         if key == "config" and (kind == "function" or kind in OP_LAYERS):
             if isinstance(each, dict):
@@ -160,7 +150,7 @@ def _parts_of_marker(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
     """What Keras takes for a list, an array, a slice: it stands for the dict, under its key."""
     wired = part.wiring or value["class_name"] == "__keras_tensor__"
     for key, each in value.items():
-        if key in ("class_name", "module", "registered_name"):
+        if key in _NAMES:
             continue
         held = each.items() if key == "config" and isinstance(each, dict) else [(key, each)]
         for name, inner in held:
@@ -170,27 +160,18 @@ def _parts_of_marker(value: dict[str, Any], part: _Part) -> Iterator[_Part]:
                 yield _Part(inner, part.key, part.layer, wired)
 
 
-def _layer(value: dict[str, Any]) -> str:
-    """'Class 'name'' of a serialised layer, or nothing."""
-    settings = value.get("config")
-    name = settings.get("name") if isinstance(settings, dict) else None
-    return f"{_bare(value['class_name'])} {_shown(name)}" if isinstance(name, str) else ""
-
-
 def _of_object(value: dict[str, Any]) -> Iterator[Finding]:
     """What is not harmless in the names of a class or function itself."""
     kind, module = value["class_name"], value.get("module")
     registered = value.get("registered_name")
-    texts = (("class_name", kind), ("module", module), ("registered_name", registered))
-    for label, text in texts:
+    for label, text in zip(_NAMES, (kind, module, registered), strict=True):
         if not isinstance(text, str) and (text is not None or label == "class_name"):
             yield Finding(f"a {label} that is no text: {_shown(text)}")
             return
     if kind == "function":
         yield from _of_function(value.get("config"), module, registered)
         return
-    held = value.get("config")
-    settings: dict[str, Any] = held if isinstance(held, dict) else {}
+    settings = settings_of(value)
     name = settings.get("name") or value.get("name")
     where = f" layer {_shown(name)}" if isinstance(name, str) else ""
     if not _is_harmless(kind, module, value):

@@ -1,0 +1,139 @@
+"""Stored results as evaluations: `load_results`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evaluator.api.evaluated import BinEvaluation, Evaluation
+from evaluator.errors import InputError
+from evaluator.metrics.all_figures import figures
+from evaluator.results.choice import (
+    Contestant,
+    Wanted,
+    contestants,
+    labelled,
+    meant,
+    model_named,
+    picked,
+    variant_of,
+)
+from evaluator.results.store import load_scores
+from evaluator.results.stored import Stored, read_store
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Results:
+    """Stored evaluations, one a model with its settings, each read when it is asked for.
+
+    Iterate over them, or take one by its place or by name, pattern or hash: ``results["arc"]``.
+    ``notes`` name what was passed over: files that are no results, and results that no longer
+    stand.
+    """
+
+    models: tuple[Contestant, ...]
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """How many models, each of its settings counted."""
+        return len(self.models)
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        """The evaluations, in the order of the folder. Raises ResultError for damaged scores."""
+        return map(_evaluation, self.models)
+
+    def __getitem__(self, which: int | str) -> Evaluation:
+        """The evaluation of that place or name. Raises KeyError unless it is one, IndexError."""
+        if isinstance(which, int):
+            return _evaluation(self.models[which])
+        named = [model_named(each.record) for each in self.models]
+        of_name = meant(which, named)
+        found = [
+            each
+            for each, name in zip(self.models, named, strict=True)
+            if name in of_name or each.label == which
+        ]
+        if len(found) != 1:
+            there = ", ".join(each.label for each in found or self.models)
+            raise KeyError(f"{len(found)} stored models are meant by {which!r}: {there}")
+        return _evaluation(found[0])
+
+    def __repr__(self) -> str:
+        """A line a model with its bins, and the notes."""
+        lines = [
+            f"{each.label}: {', '.join(own.result.bin.name for own in each.results.values())}"
+            for each in self.models
+        ]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def load_results(
+    folder: str | Path = "results",
+    *,
+    models: str | Sequence[str] = (),
+    bins: str | Sequence[str] = (),
+    flip: str | None = None,
+    input: str | None = None,
+    channels: str | None = None,
+    decoder: str | None = None,
+    precision: str | None = None,
+    engine: str | None = None,
+) -> Results:
+    """The stored results of a folder, as `evaluate` gave them, for `compare` and to look at.
+
+    ``models`` and ``bins`` are names, patterns of names (``"arc*"``), or beginnings of SHA-256 of
+    four hexadecimal digits or more, a bin's also its path; all if none is given. The settings pick
+    results that were measured with them, None any. As in `zoo compare` and `zoo leaderboard`, a
+    whole result stands before one whose embeddings were not finite, and then the newest. Raises
+    InputError for a folder without results, and for a value that means none of them.
+    """
+    wanted = Wanted(
+        flip=flip,
+        decoder=decoder,
+        precision=precision,
+        engine=engine,
+        profile=input,
+        channels=channels,
+    )
+    wanted.check("")
+    store = read_store(Path(folder))
+    if not store.results:
+        why = store.remarks[0] if store.remarks else "zoo eval and save_results put them there"
+        raise InputError(f"{folder}: no stored results; {why}")
+    chosen = picked(
+        store.results, models=_values(models), bins=_values(bins), options=("models", "bins")
+    )
+    found = [each for each in chosen if wanted.admits(variant_of(each.result))]
+    if not found:
+        there = dict.fromkeys(variant_of(each.result).words() or "the defaults" for each in chosen)
+        raise InputError(f"{folder}: no result with these settings; there is: {'; '.join(there)}")
+    return Results(tuple(labelled(contestants(found))), store.remarks)
+
+
+def _values(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
+
+
+def _evaluation(model: Contestant) -> Evaluation:
+    return Evaluation(model.record, tuple(_on_bin(each) for each in model.results.values()))
+
+
+def _on_bin(stored: Stored) -> BinEvaluation:
+    result = stored.result
+    stored_as = Path(stored.path.parent.name) / stored.path.name
+    if result.status != "ok":
+        return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
+    scores = load_scores(stored.path, result)
+    kept = np.isfinite(scores.scores)
+    return BinEvaluation(
+        result,
+        figures(scores.scores[kept], scores.genuine[kept]),
+        scores.scores,
+        scores.genuine,
+        scores.images if result.bin.unique_images else None,
+        scores.people,
+        stored_as,
+    )

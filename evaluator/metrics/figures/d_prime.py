@@ -1,0 +1,97 @@
+"""d': how far apart the classes lie, in standard deviations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from evaluator.metrics.figure import (
+    NUMBER,
+    BoolArray,
+    Figure,
+    FloatArray,
+    Influence,
+    lacks_a_class,
+)
+from evaluator.metrics.sweep import Sweep, sweep
+from evaluator.metrics.text import Digits
+
+_PIECE = 1 << 13  # scores that stay in cache; BLAS would start threads for the products of more
+
+
+def d_prime(s: Sweep) -> float | None:
+    """The decidability index |m_g - m_i| / sqrt((v_g + v_i) / 2), at least 0.
+
+    Means and population variances are those of the genuine and the impostor scores. None for fewer
+    than two scores of a class, and where neither class has any spread. The index counts what the
+    thresholds of other figures do not see, the shape of both distributions; it knows no better
+    side, so a model whose impostors score higher has one too. Source: Daugman 2000, "Biometric
+    decision landscapes".
+    """
+    found = _moments(s)
+    if found is None:
+        return None
+    (genuine, genuine_variance), (impostor, impostor_variance) = found
+    return abs(genuine - impostor) / math.sqrt((genuine_variance + impostor_variance) / 2)
+
+
+def _moments(s: Sweep) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Mean and variance of the genuine and of the impostor scores; None where d' is undefined."""
+    if min(len(s.genuine), len(s.impostor)) < 2:
+        return None
+    found = _mean_and_variance(s.genuine), _mean_and_variance(s.impostor)
+    return found if found[0][1] + found[1][1] > 0 else None
+
+
+def _mean_and_variance(ascending: FloatArray) -> tuple[float, float]:
+    lowest, highest = float(ascending[0]), float(ascending[-1])
+    if lowest == highest:  # whose mean is rounded, and would leave a spread
+        return lowest, 0.0
+    # Both in one pass, by distances from the median, which is never further from the mean than one
+    # standard deviation: nothing cancels.
+    median = float(ascending[len(ascending) // 2])
+    total = squares = 0.0
+    for start in range(0, len(ascending), _PIECE):
+        distances = ascending[start : start + _PIECE] - median
+        total += float(distances.sum())
+        squares += float(distances @ distances)
+    count = len(ascending)
+    return median + total / count, max(0.0, squares - total * total / count) / count
+
+
+def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+    """Of both means and both variances, by the index's derivatives in them."""
+    found = _moments(sweep(scores, genuine))
+    if found is None:
+        return Influence.none(len(scores))
+    (genuine_mean, genuine_variance), (impostor_mean, impostor_variance) = found
+    variance = (genuine_variance + impostor_variance) / 2
+    gap = genuine_mean - impostor_mean
+    means = np.where(genuine, genuine_mean, impostor_mean)
+    variances = np.where(genuine, genuine_variance, impostor_variance)
+    distances = scores - means
+    by_mean = np.where(genuine, 1.0, -1.0) * math.copysign(1.0, gap) * distances
+    by_spread = abs(gap) / (4 * variance) * (distances**2 - variances)
+    counts = np.where(genuine, genuine.sum(), (~genuine).sum())
+    return Influence((by_mean - by_spread) / math.sqrt(variance) / counts)
+
+
+FIGURES = (
+    Figure(
+        name="d-prime",
+        label="d'",
+        title="d'",
+        words="d', distance of the classes in standard deviations",
+        explanation="How far the mean genuine score lies from the mean impostor score, in standard "
+        "deviations of the scores of a class.",
+        shape={"d_prime": NUMBER},
+        at=("d_prime",),
+        of=lambda pairs: {"d_prime": d_prime(pairs.sweep)},
+        influence=influence,
+        digits=Digits(1, 3),
+        lacks=lambda genuine, impostors: (
+            lacks_a_class(genuine, impostors) or "fewer than two scores of a kind, or no spread"
+        ),
+    ),
+)

@@ -1,0 +1,229 @@
+"""What is known of a bin besides its file: who is in its pairs, once for all results on it.
+
+In a folder of results, ``bin-<SHA-256 of the bin>.h5`` has `people`, the number of the person in
+each slot, and where they come from: the path of the pairs file, its size and time. It is written
+when a bin is measured, and when somebody asks about it and a pairs file stands beside it that was
+not seen yet. A pairs file that goes away takes nobody with it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins.pairs_file import check_labels, numbered_people, read_pairs_csv, sidecar_path
+from evaluator.errors import BinError, ResultError
+from evaluator.files import file_sha256, read_bounded, remove_leftovers, whole_file
+from evaluator.results.record import BinRecord
+from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
+
+# Of a slot, 8 bytes are stored, which packing cannot make more than a few per cent larger.
+_BYTES_A_SLOT = 10
+_BYTES = 1 << 20
+
+# A path has 4,096 bytes at most; the rest is zeros.
+_PATH_BYTES = 4096
+
+
+# Size, time and inode of a file: what tells that it is another than before, without reading it.
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The state of a pairs file when the people were taken from it."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    """(2 x pairs,) numbers of people, read-only; None for a source that nobody noted."""
+
+    people: NDArray[np.int64]
+    source: _Source | None
+
+
+def facts_path(folder: Path, sha256: str) -> Path:
+    """Where the facts of a bin of that SHA-256 stand in a folder of results."""
+    # No folder: those are models'.
+    return folder / f"bin-{sha256}.h5"
+
+
+def known_people(
+    folder: Path, record: BinRecord, genuine: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """The number of the person in each slot of a bin, (2 x pairs,), read-only; None where nobody
+    knows. ``folder`` is that of all results, ``genuine`` (pairs,) the bin's labels.
+
+    A pairs file beside the bin's path counts, as long as the bin there is the one of that SHA-256,
+    and is noted in the folder if that can be written to. Raises ResultError for facts or a pairs
+    file that are damaged or not of these labels.
+    """
+    at = facts_path(folder, record.sha256)
+    damage = None
+    try:
+        facts = _read(at, _stamp(at), record.pairs)
+    except ResultError as error:
+        facts, damage = None, error
+    people = _newer_people(at, record, genuine, facts)
+    if people is not None:
+        return people
+    if damage is not None:
+        raise damage
+    if facts is None:
+        return None
+    if not np.array_equal(_labels(facts.people), genuine):
+        raise ResultError(
+            f"{at}: its people do not go with the labels of the result on {record.name}; remove it"
+        )
+    return facts.people
+
+
+def keep_people(folder: Path, record: BinRecord, people: NDArray[np.int64]) -> None:
+    """Notes in a folder of results who is in each slot of a bin, (2 x pairs,). Raises OSError."""
+    at = facts_path(folder, record.sha256)
+    with suppress(ResultError):  # what is damaged is replaced
+        facts = _read(at, _stamp(at), record.pairs)
+        if facts is not None and np.array_equal(facts.people, people):
+            return
+    _write(at, people, None)
+
+
+def _labels(people: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs are genuine: what people say, labels say too."""
+    same: NDArray[np.bool_] = people[0::2] == people[1::2]
+    return same
+
+
+# ---- The pairs file beside a bin -----------------------------------------------------------------
+
+
+def _newer_people(
+    at: Path, record: BinRecord, genuine: NDArray[np.bool_], facts: _Facts | None
+) -> NDArray[np.int64] | None:
+    """The people by the pairs file beside the bin, where it says more than the facts do."""
+    bin_path = Path(record.path).absolute()
+    if not record.path or not bin_path.name:  # scored elsewhere; no file's name
+        return None
+    beside = sidecar_path(bin_path)
+    stamp, bin_stamp = _stamp(beside), _stamp(bin_path)
+    if stamp is None or bin_stamp is None:
+        return None
+    source = _source_of(beside, stamp)
+    if facts is not None and facts.source is not None and not _follows(source, facts.source):
+        return None
+    try:
+        people = _people_beside(bin_path, bin_stamp, stamp, record.sha256)
+        if people is None:
+            return None
+        check_labels(beside, _labels(people), genuine)
+    except BinError as error:
+        raise ResultError(str(error)) from None
+    except OSError as error:
+        raise ResultError(f"{beside}: no pairs file ({error.strerror}); remove it") from None
+    _keep_once(at, _stamp(at), bin_path, bin_stamp, stamp, record.sha256)
+    return people
+
+
+def _source_of(beside: Path, stamp: _Stamp) -> _Source:
+    return _Source(str(beside), *stamp[:2])
+
+
+def _follows(source: _Source, noted: _Source) -> bool:
+    """Whether a pairs file is newer than the one noted; copies of a bin may have one each."""
+    if source.path == noted.path:
+        return source != noted
+    return source.modified_ns > noted.modified_ns
+
+
+@lru_cache(maxsize=64)
+def _people_beside(
+    bin_path: Path, bin_stamp: _Stamp, stamp: _Stamp, sha256: str
+) -> NDArray[np.int64] | None:
+    # The stamps are in the key: a bin is asked about once for each result on it.
+    del bin_stamp, stamp
+    try:
+        own = file_sha256(bin_path)
+    except OSError:  # no file, or none that may be read: nobody can tell whose pairs these are
+        return None
+    people = numbered_people(read_pairs_csv(sidecar_path(bin_path))) if own == sha256 else None
+    if people is not None:
+        people.flags.writeable = False
+    return people
+
+
+@lru_cache(maxsize=64)
+def _keep_once(
+    at: Path, at_stamp: _Stamp | None, bin_path: Path, bin_stamp: _Stamp, stamp: _Stamp, sha256: str
+) -> None:
+    """Notes people; once in a process for what stands there, be the folder one to read alone."""
+    del at_stamp
+    people = _people_beside(bin_path, bin_stamp, stamp, sha256)
+    if people is not None:
+        with suppress(OSError):
+            _write(at, people, _source_of(sidecar_path(bin_path), stamp))
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a path that no file can have, too
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+# ---- The file ------------------------------------------------------------------------------------
+
+
+def _layout(pairs: int) -> Layout:
+    lengths = {"people": 2 * pairs, "pairs_file": _PATH_BYTES, "pairs_file_state": 2}
+    return Layout(lengths, {"pairs_file", "pairs_file_state"}, "facts of a bin", "remove it")
+
+
+@lru_cache(maxsize=64)
+def _read(at: Path, stamp: _Stamp | None, pairs: int) -> _Facts | None:
+    """The facts at a path; None where there are none. Raises ResultError."""
+    # The stamp is in the key: 10,000 results on 12 bins ask 10,000 times, and 12 files are read.
+    if stamp is None:
+        return None
+    try:
+        data = read_bounded(at, 2 * pairs * _BYTES_A_SLOT + _BYTES)
+    except OSError as error:
+        raise ResultError(f"{at}: damaged facts of a bin ({error.strerror}); remove it") from None
+    arrays = hdf5_arrays(at, data, _layout(pairs))
+    people = arrays["people"].astype(np.int64)
+    people.flags.writeable = False
+    return _Facts(people, _source(arrays))
+
+
+def _source(arrays: Mapping[str, NDArray[np.generic]]) -> _Source | None:
+    if "pairs_file" not in arrays or "pairs_file_state" not in arrays:
+        return None
+    path = os.fsdecode(arrays["pairs_file"].astype(np.uint8).tobytes().rstrip(b"\0"))
+    return _Source(path, *map(int, arrays["pairs_file_state"]))
+
+
+def _write(at: Path, people: NDArray[np.int64], source: _Source | None) -> None:
+    arrays: dict[str, NDArray[np.generic]] = {"people": people.astype(np.int64)}
+    if source is not None:
+        path = os.fsencode(source.path)[:_PATH_BYTES].ljust(_PATH_BYTES, b"\0")
+        arrays["pairs_file"] = np.frombuffer(path, np.uint8)
+        arrays["pairs_file_state"] = np.array([source.size, source.modified_ns], np.int64)
+    if at.is_symlink() or (at.exists() and not at.is_file()):
+        at.unlink()  # a link leads to what is not ours, and a pipe would be written to
+    at.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(at) as file:
+        file.write(hdf5_bytes(arrays))
+    own = re.compile(rf"\.{re.escape(at.name[:80])}\.[0-9a-f]{{8}}\.part")
+    remove_leftovers(at.parent, own, now=at.stat().st_mtime)

@@ -1,0 +1,157 @@
+"""Scores and embeddings that another system made, as results like any other.
+
+Such a system is known by its name alone: the model's record has ``format`` "scores" or
+"embeddings", as ``sha256`` that of "external NAME", so that what it made on several bins is one
+row. Settings and input are "unknown". ``bin.unique_images`` is 0 where the images are not known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.bins.pairs_file import Pair, numbered_people
+from evaluator.measure.embed import pair_scores, unusable_rows
+from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.results.measured import Measured
+from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
+from evaluator.results.stored import UNKNOWN
+
+# How many unusable images or pairs a result names; the count is always whole.
+_NAMED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalPairs:
+    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
+    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
+    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
+    without one, the first slot. ``pair_list`` are the pairs' names where the file has them.
+    """
+
+    format: str
+    scores: NDArray[np.float64]
+    genuine: NDArray[np.bool_]
+    images: NDArray[np.int64] | None
+    unusable: NDArray[np.intp]
+    embedding_size: int
+    pair_list: Sequence[Pair] = ()
+
+    @property
+    def people(self) -> NDArray[np.int64] | None:
+        """The number of the person in each slot, (2 x pairs,), where the list names them."""
+        return numbered_people(self.pair_list) if self.pair_list else None
+
+    @property
+    def sha256(self) -> str:
+        """What stands for a bin's hash: of the pairs' names, where there are any, and the labels.
+
+        The same for all systems that were scored on one list.
+        """
+        if not self.pair_list:
+            return list_sha256(self.genuine)
+        names = json.dumps([(pair.left, pair.right) for pair in self.pair_list])
+        return list_sha256(self.genuine, hashlib.sha256(names.encode()).hexdigest())
+
+
+def scored_elsewhere(
+    scores: NDArray[np.float64],
+    genuine: NDArray[np.bool_],
+    images: NDArray[np.int64] | None = None,
+    *,
+    pair_list: Sequence[Pair] = (),
+) -> ExternalPairs:
+    """Pairs by their scores (pairs,); one that is not finite is none."""
+    values = np.where(np.isfinite(scores), scores, np.nan)
+    unusable = 2 * np.flatnonzero(np.isnan(values))
+    return ExternalPairs("scores", values, genuine, images, unusable, 0, pair_list)
+
+
+def embedded_elsewhere(
+    embeddings: NDArray[np.floating], genuine: NDArray[np.bool_]
+) -> ExternalPairs:
+    """Pairs by the embeddings (2 x pairs, size) of their images, rows 2i and 2i + 1 being pair i.
+
+    Scores are cosines. Rows of equal bytes are one image.
+    """
+    values = embeddings.astype(np.float32)
+    unusable = unusable_rows(values)
+    kept = np.flatnonzero(~(unusable[0::2] | unusable[1::2]))
+    scores = np.full(len(values) // 2, np.nan)
+    scores[kept] = pair_scores(values, 2 * kept, 2 * kept + 1)
+    numbers: dict[bytes, int] = {}
+    images = [numbers.setdefault(row.tobytes(), len(numbers)) for row in embeddings]
+    return ExternalPairs(
+        "embeddings",
+        scores,
+        genuine,
+        np.array(images, np.int64),
+        np.flatnonzero(unusable),
+        values.shape[1],
+    )
+
+
+def name_sha256(name: str) -> str:
+    """What stands for the SHA-256 of a model that is known by its name alone."""
+    return hashlib.sha256(f"external {name}".encode()).hexdigest()
+
+
+def external_result(
+    pairs: ExternalPairs,
+    *,
+    name: str,
+    bin: tuple[str, str, str],
+    nan: str,
+    path: str = "",
+    file_sha256: str | None = None,
+) -> tuple[Result, Figures | None, Measured]:
+    """The result of a system of that name, its figures, and what it is stored by.
+
+    ``bin`` is (name, path, SHA-256). ``nan`` "drop" leaves pairs without a score out; "fail" makes
+    a result without figures of them. ``path`` and ``file_sha256`` are of the file they came in.
+    """
+    start = time.perf_counter()
+    scored = np.isfinite(pairs.scores)
+    usable = nan == "drop" or bool(scored.all())
+    block = figures(pairs.scores[scored], pairs.genuine[scored]) if usable else None
+    input = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
+    result = Result(
+        status="non_finite" if block is None else "ok",
+        model=ModelRecord(
+            name=name,
+            path=path,
+            sha256=name_sha256(name),
+            format=pairs.format,
+            embedding_size=pairs.embedding_size,
+            input=input if file_sha256 is None else {**input, "file_sha256": file_sha256},
+        ),
+        bin=BinRecord(
+            name=bin[0],
+            path=bin[1],
+            sha256=bin[2],
+            pairs=len(pairs.genuine),
+            genuine=int(pairs.genuine.sum()),
+            impostor=int((~pairs.genuine).sum()),
+            images=2 * len(pairs.genuine),
+            unique_images=0 if pairs.images is None else int(pairs.images.max()) + 1,
+        ),
+        settings=Settings(flip=UNKNOWN, decoder=UNKNOWN, precision=UNKNOWN, nan=nan),
+        figures=None if block is None else to_json(block),
+        non_finite={
+            "count": len(pairs.unusable),
+            "images": pairs.unusable[:_NAMED].tolist(),
+            "dropped_pairs": int((~scored).sum()) if usable else 0,
+        },
+        cost={"seconds": round(time.perf_counter() - start, 4), "images_per_second": 0.0},
+        versions=versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+    )
+    measured = Measured((name, result.model.sha256), (bin[0], bin[2]), Settings(nan=nan))
+    return result, block, measured

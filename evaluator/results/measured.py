@@ -1,0 +1,73 @@
+"""What is measured, a model on a bin, and where its result stands in a folder of results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluator.results.record import Settings
+
+_USUAL = Settings()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model on a bin with settings: what a result is asked for by, and stored by.
+
+    ``model`` is (name, identity), ``bin`` (name, SHA-256). ``profile`` and ``channels`` are the
+    input's; ``output`` and ``size`` None: the model's own.
+    """
+
+    model: tuple[str, str]
+    bin: tuple[str, str]
+    settings: Settings = _USUAL
+    profile: str = "unit"
+    channels: str = "rgb"
+    output: str | None = None
+    size: tuple[int, int] | None = None
+
+    def path_in(self, folder: Path) -> Path:
+        """Where the result stands in a folder of results.
+
+        ``<folder>/<model>-<id8>/<bin>-<sha8>.json``, with what is not the default named before
+        ``.json``: two settings of one model and bin are two results.
+        """
+        settings = self.settings
+        named = [self.profile] if self.profile != "unit" else []
+        named += ["bgr"] if self.channels == "bgr" else []
+        named += [f"size-{self.size[0]}x{self.size[1]}"] if self.size is not None else []
+        named += [f"output-{_file_name(self.output)}"] if self.output is not None else []
+        named += [f"flip-{settings.flip}"] if settings.flip != _USUAL.flip else []
+        named += [
+            value
+            for value, usual in (
+                (settings.decoder, _USUAL.decoder),
+                (settings.precision, _USUAL.precision),
+                (settings.engine, _USUAL.engine),
+            )
+            if value != usual
+        ]
+        named += [f"nan-{settings.nan}"] if settings.nan != _USUAL.nan else []
+        stem = ".".join([_short(self.bin), *named])
+        return folder / _short(self.model) / f"{stem}.json"
+
+
+def folders_of_name(folders: Iterable[Path], name: str) -> list[Path]:
+    """Those of the folders in which results of models of that name stand, whatever their hash.
+
+    Names are shortened in it: another name's folder may be among them.
+    """
+    prefix = _short((name, ""))
+    return [path for path in folders if path.name[:-8] == prefix]
+
+
+def _short(called: tuple[str, str]) -> str:
+    name, digest = called
+    return f"{_file_name(name)}-{digest[:8]}"
+
+
+def _file_name(name: str) -> str:
+    # File systems allow 255 bytes, and settings, hash and a temporary suffix come on top.
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name).lstrip(".")[:100] or "_"

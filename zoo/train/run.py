@@ -1,0 +1,202 @@
+"""An entry's recipe, trained: from the words of `zoo train` to a run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluator.bins.verification_set import VerificationSet, read_bin
+from evaluator.errors import InputError
+from evaluator.images.inputs import InputSpec
+from evaluator.models.runtime import import_keras
+from training.data.batches.pipeline import prepare_data
+from training.data.sources.digits import digit_faces
+from training.data.sources.faces import FaceSet
+from training.data.sources.shards import open_training_faces
+from training.loop.callbacks import DivergedError
+from training.processes.devices import (
+    check_batch,
+    check_devices,
+    check_triplets_fit,
+    opened_devices,
+)
+from training.processes.team import Team, agree, share
+from training.recipes.recipe import Recipe, RecipeError, parse_recipe, to_plain
+from training.run.checkpoints import read_state
+from training.run.runs import (
+    RunEntry,
+    RunError,
+    RunFolder,
+    check_new_run,
+    check_resumable,
+    clear_leftovers,
+    create_run,
+    locked,
+    read_data_record,
+)
+from zoo.entries.registry import Entry, entry_named, read_registry, registry_path
+from zoo.terminal.words import Interrupted, warn
+from zoo.train.entry import (
+    TrainingProgress,
+    entry_recipe,
+    parse_settings,
+    run_entry,
+    training_bins,
+    with_start_found,
+)
+
+if TYPE_CHECKING:
+    from training.loop.fit import Outcome
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of one `zoo train`."""
+
+    name: str
+    data: Path | None
+    settings: list[str]
+    bins: list[str]
+    folder: Path
+    resume: bool
+    plan: bool
+    devices: str
+    shard_head: bool
+    registry: Path | None
+
+
+def trained(asked: Asked, team: Team) -> tuple[int, list[Path]]:
+    """Trains or plans in this process; the exit code, and the bins that are left to be evaluated.
+
+    The lead of a team decides what is done; the others need the data alone. Raises InputError, or
+    OSError.
+    """
+    entries = read_registry(registry_path(asked.registry))
+    entry = entry_named(asked.name, entries)
+    folder = RunFolder(asked.folder)
+    stored = run_entry(folder.path) if asked.resume and team.lead else None
+    recipe, data = _recipe_and_data(asked, team, stored or entry, entries, folder=folder)
+    if stored is None and not asked.plan and team.lead:
+        check_new_run(folder.path)
+    bundled = recipe.data.source != "none"
+    faces = digit_faces(recipe.data.source) if bundled else open_training_faces(data)
+    agree(team, "training faces", [len(faces), len(faces.names), faces.fingerprint])
+    if stored is not None and stored.recipe is not None:
+        check_resumable(folder, recipe, faces, stored.recipe)
+    paths = training_bins(asked.bins, recipe, data) if team.lead else []
+    sets = [read_bin(path) for path in paths]
+    words = check_devices(asked.devices, team=team, shard_head=asked.shard_head)
+    check_triplets_fit(recipe, words, processes=team.processes)
+    if asked.plan:
+        if team.lead:
+            each = f"{words}, {team.processes} processes" if team.processes > 1 else words
+            _print_plan(recipe, faces, each, folder)
+        return 0, []
+    code = _train(asked, entry, recipe, faces, sets, folder=folder, team=team)
+    return code, [each.path for each in sets] if code == 0 else []
+
+
+def _recipe_and_data(
+    asked: Asked, team: Team, entry: Entry, entries: Mapping[str, Entry], *, folder: RunFolder
+) -> tuple[Recipe, Path]:
+    """The lead's recipe, in each process, and where the data is, which may differ by machine."""
+    recipe = None
+    if team.lead:
+        recipe = with_start_found(entry_recipe(entry, parse_settings(asked.settings)), entries)
+    source = asked.data
+    if recipe is not None and source is None:
+        if not asked.resume and recipe.data.source == "none":
+            raise InputError("missing --data DIR: a folder per person, or a .rec file")
+        source = _known_source(folder) if asked.resume else Path(recipe.data.source)
+    plain, found = share(team, recipe and [to_plain(recipe), str(source)])
+    if recipe is None:
+        recipe = parse_recipe(plain, lambda place, words: RecipeError(f"{place}: {words}"))
+    return recipe, asked.data or Path(found)
+
+
+def _known_source(folder: RunFolder) -> Path:
+    """Where the data of a run was when it was started."""
+    try:
+        return Path(read_data_record(folder)["source"])
+    except RunError:
+        raise InputError(f"{folder.data}: does not say where the data is; give --data") from None
+
+
+def _print_plan(recipe: Recipe, faces: FaceSet, devices: str, folder: RunFolder) -> None:
+    from training.loop.plan import plan_lines
+
+    for line in plan_lines(recipe, faces, devices=devices, run=folder.path):
+        print(line)
+
+
+def _train(
+    asked: Asked,
+    entry: Entry,
+    recipe: Recipe,
+    faces: FaceSet,
+    sets: list[VerificationSet],
+    *,
+    folder: RunFolder,
+    team: Team,
+) -> int:
+    """Trains and returns the exit code."""
+    import_keras()
+    from training.loop.fit import Reporter, train
+    from training.loop.plan import check_disk
+
+    if team.lead:
+        check_disk(recipe, len(faces.names), folder.path)
+    about = RunEntry(
+        name=folder.path.resolve().name,
+        base=entry.name,
+        source=f"zoo train {entry.name}, on {len(faces)} images of {len(faces.names)} people",
+        notes=entry.notes,
+    )
+    height, width = recipe.preprocess.size
+    spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
+    with opened_devices(asked.devices, team=team, shard_head=asked.shard_head) as opened:
+        data = prepare_data(faces, recipe.data, spec, batch=recipe.batch, shard=opened.shard)
+        check_batch(recipe.batch, opened)
+        if team.lead and not asked.resume:
+            create_run(folder.path, about, recipe, faces)
+        lock = locked(folder) if team.lead else nullcontext()
+        with lock, TrainingProgress(silent=not team.lead) as progress:
+            if team.lead:
+                clear_leftovers(folder)
+            try:
+                outcome = train(
+                    recipe,
+                    data,
+                    folder,
+                    entry=about,
+                    sets=sets,
+                    report=Reporter(progress.say, progress.step),
+                    team=team,
+                    head_parts=opened.head_parts,
+                )
+            except DivergedError as error:
+                if team.lead:
+                    warn(f"zoo: error: {error}")
+                return 1
+            except KeyboardInterrupt:
+                raise Interrupted(_how_to_go_on(entry.name, folder)) from None
+    if team.lead:
+        warn(_said(outcome, folder))
+    return 0
+
+
+def _said(outcome: Outcome, folder: RunFolder) -> str:
+    best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
+    best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
+    return f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there"
+
+
+def _how_to_go_on(name: str, folder: RunFolder) -> str:
+    """What is kept of a run that was stopped, and the command that goes on with it."""
+    command = f"zoo train {name} --run {folder.path} --resume"
+    if not folder.last.is_file():
+        return f"no checkpoint had been written yet; {command} begins again"
+    return f"{read_state(folder.last)['steps_done']} steps are kept; {command} goes on from there"

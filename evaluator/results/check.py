@@ -4,92 +4,107 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal, TypedDict
 
-from evaluator.errors import ResultError, plain_name
+import msgspec
+from msgspec import Meta
+
+from evaluator.errors import ResultError, cause_of, plain_name
 from evaluator.files import read_bounded
 from evaluator.metrics.all_figures import all_figures, shapes
 from evaluator.metrics.figure import INTERVAL, NUMBER, NUMBERS, SHARE, Each, Shape
-
-if TYPE_CHECKING:
-    from evaluator.results.record import Result
-
-Check = Callable[[object], bool]
+from evaluator.results.reading_rules import READING, measured_by, what_to_do
+from evaluator.results.record import SCHEMA, BinRecord, ModelRecord, Result, Settings
 
 # An honest one has 4 kB.
 _LARGEST_JSON = 1_000_000
-# A result's deepest value is a figure's interval, 4 levels down.
-_DEEPEST = 10
 # A name is a file's, 255 bytes, or a function's; a path has 4,096 bytes at most.
 _LONGEST_TEXT = 4096
 # Counts beyond are no file's that this machine could hold, and floats would round them.
 _LARGEST_COUNT = 2**53
 _LARGEST_NUMBER = 1e100
-_MOST_LISTED = 10_000
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FEW = Meta(max_length=10_000)
 
 
-def json_object(path: Path) -> dict[str, Any]:
-    """The JSON object at a path, of a bounded size and depth. Raises ResultError, or
+def read_result(path: Path, scores_name: re.Pattern[str]) -> Result:
+    """The result stored at a path, its names as tables may show them, its scores called so.
+
+    Of a mapping that it holds only the keys that are known stay. Raises ResultError, or
     FileNotFoundError.
     """
     try:
         data = read_bounded(path, _LARGEST_JSON)
-        stored = json.loads(data, parse_float=finite, parse_constant=finite)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ResultError(f"{path}: not a stored result ({error.strerror}); remove it") from None
-    except (ValueError, RecursionError):
-        raise ResultError(f"{path}: not a stored result (not JSON); remove it") from None
-    if not isinstance(stored, dict):
-        raise ResultError(f"{path}: not a stored result (JSON, but {shown(stored)}); remove it")
-    if too_deep(stored):
-        raise ResultError(f"{path}: not a stored result (nested too deep); remove it")
-    return stored
+    try:
+        result = _decoded(data)
+        wrong = _wrong_part(result)
+        if not wrong and result.scores is not None and not scores_name.fullmatch(result.scores):
+            wrong = f"scores is {shown(result.scores)}, which is no file of this result"
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ResultError(f"{path}: {_why_not(data, error)}") from None
+    if wrong:
+        raise ResultError(f"{path}: not a whole result ({wrong}); {_hint(result.reading)}")
+    return result
 
 
-def plain(part: Mapping[str, Any]) -> dict[str, Any]:
+def _decoded(data: bytes) -> Result:
+    """Raises MsgspecError, ValueError or RecursionError where the data are no result's."""
+    if data.isascii() and b"\\" not in data and b"\x7f" not in data:
+        stored = _decoder().decode(data)
+    else:
+        # Halves of surrogate pairs, in the path of a file whose name is not UTF-8, are Python's.
+        stored = msgspec.convert(_plain(json.loads(data)), _types(), dec_hook=_interval)
+    parts = msgspec.structs.asdict(stored)
+    for name, kind in _RECORDS.items():
+        parts[name] = kind(**msgspec.structs.asdict(parts[name]))
+    return Result(**parts)
+
+
+def _plain(value: Any, key: str = "") -> Any:
     """A part of a stored result, its names as tables may show them; a path stays what it is."""
-    return {
-        plain_name(key): plain_name(value)
-        if isinstance(value, str) and key != "path" and not value.isprintable()
-        else plain(value)
-        if isinstance(value, dict)
-        else value
-        for key, value in part.items()
-    }
+    if isinstance(value, dict):
+        return {plain_name(name): _plain(each, name) for name, each in value.items()}
+    is_odd = isinstance(value, str) and key != "path" and not value.isprintable()
+    return plain_name(value) if is_odd else value
 
 
-def finite(text: str) -> float:
-    """A number of a stored result: NaN, Infinity and what overflows were not written by us."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not finite")
-    return number
+def _why_not(data: bytes, error: Exception) -> str:
+    """Why data are no result's, and what to do about it."""
+    try:
+        stored = json.loads(data)
+    except (ValueError, RecursionError):
+        return "not a stored result (not JSON); remove it"
+    if not isinstance(stored, dict):
+        return f"not a stored result (JSON, but {shown(stored)}); remove it"
+    schema = stored.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
+        return f"expected a result of schema {SCHEMA}; found {shown(schema)}"
+    if not isinstance(error, msgspec.ValidationError):
+        return f"not a stored result ({cause_of(error)}); remove it"
+    # As "Expected `int`, got `str` - at `$.bin.pairs`": up to an index, the place is of our names.
+    expected, _, place = str(error).rpartition(" - at `$.")
+    names, found = re.split(r"[.`\[]", place.partition("[")[0].rstrip("`")), stored
+    try:
+        for name in names:
+            found = found[name]
+        where = f"{': '.join(names)} is {shown(found)}: "
+    except (KeyError, TypeError):
+        where, expected = "", str(error)
+    return f"not a whole result ({cause_of(where + expected)}); {_hint(stored.get('reading'))}"
 
 
-def too_deep(value: object) -> bool:
-    """Whether JSON is nested deeper than any result, so that what follows it could not return."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            each
-            for held in level
-            for each in (
-                held.values() if isinstance(held, dict) else held if isinstance(held, list) else ()
-            )
-        ]
-        if not level:
-            return False
-    return True
+def _hint(reading: object) -> str:
+    if type(reading) is int and READING < reading < 2**31:
+        return f"{measured_by(reading)}; {what_to_do(reading)}"
+    return "remove it"
 
 
 def shown(value: object) -> str:
@@ -103,180 +118,156 @@ def shown(value: object) -> str:
 
 # ---- What values may be --------------------------------------------------------------------------
 
-
-def is_count(value: object) -> bool:
-    """A whole number from 0 on; True is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER  # type: ignore[operator]
+_Count = Annotated[int, Meta(ge=0, le=_LARGEST_COUNT)]
+_Counts = Annotated[list[_Count], _FEW]
+_Number = Annotated[float, Meta(ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER)]
+_Text = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
+_Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-def _is_share(value: object) -> bool:
-    return _is_number(value) and 0 <= value <= 1  # type: ignore[operator]
-
-
-def _is_interval(value: object) -> bool:
+class _Interval(list[float]):
     """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
-        return False
-    return bool(-0.01 <= value[0] <= value[1] <= 1.01)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+def _interval(kind: type, value: object) -> _Interval:
+    del kind
+    ends: list[Any] = value if isinstance(value, list) and len(value) == 2 else [None]
+    if (
+        any(type(end) not in (int, float) for end in ends)
+        or not -0.01 <= ends[0] <= ends[1] <= 1.01
+    ):
+        raise ValueError("Expected two numbers from 0 to 1, the lower first")
+    return _Interval(ends)
 
 
-def _is_path(value: object) -> bool:
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        return len(os.fsencode(value)) <= _LONGEST_TEXT
-    except UnicodeEncodeError:  # half of a surrogate pair, which no file's name can have
-        return False
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
-
-
-def _list_of(check: Check) -> Check:
-    return lambda value: (
-        isinstance(value, list) and len(value) <= _MOST_LISTED and all(map(check, value))
-    )
-
-
-def _mapping_of(check: Check) -> Check:
-    return lambda value: (
-        isinstance(value, dict) and len(value) <= _MOST_LISTED and all(map(check, value.values()))
-    )
-
-
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _block(keys: Mapping[str, Check]) -> Check:
-    """A mapping that has these keys, each as it must be; of others nothing is relied on."""
-
-    def check(value: object) -> bool:
-        return isinstance(value, dict) and all(
-            key in value and right(value[key]) for key, right in keys.items()
-        )
-
-    return check
-
-
-_LEAVES: Mapping[str, Check] = {
-    SHARE: _is_share,
-    NUMBER: _is_number,
-    INTERVAL: _is_interval,
-    NUMBERS: _list_of(_is_number),
+_LEAVES = {
+    SHARE: Annotated[float, Meta(ge=0, le=1)],
+    NUMBER: _Number,
+    INTERVAL: _Interval,
+    NUMBERS: Annotated[list[_Number], _FEW],
 }
 
 
-def _check_of(shape: Shape) -> Check:
-    """The check of a value of a figure; blocks inside it may be None."""
+class _NonFinite(TypedDict):
+    count: _Count
+    images: _Counts
+    dropped_pairs: _Count
+
+
+class _Input(TypedDict, total=False):
+    """What a model's input says, where it says it: a system from elsewhere states no size."""
+
+    size: _Counts
+    range: _Text
+    channels: _Text
+    layout: _Text
+    file_sha256: _Text
+
+
+# By the types in the annotations of the records, which are texts.
+_KINDS: dict[str, Any] = {
+    "str": _Text,
+    "int": _Count,
+    "str | None": _Text | None,
+    "Mapping[str, float]": Annotated[dict[str, _Number], _FEW],
+    "Mapping[str, str]": Annotated[dict[str, _Text], _FEW],
+}
+# Before their type.
+_OF_NAME: dict[str, Any] = {
+    "sha256": _Sha256,
+    "data_sha256": _Sha256 | None,
+    "input": _Input,
+    "non_finite": _NonFinite,
+    "schema": Literal[SCHEMA],
+}
+_RECORDS: dict[str, Callable[..., Any]] = {
+    "model": ModelRecord, "bin": BinRecord, "settings": Settings,
+}  # fmt: skip
+
+
+def _type_of(shape: Shape) -> Any:
+    """The type of a value of a figure; blocks inside it may be None."""
     if isinstance(shape, str):
         return _LEAVES[shape]
     if isinstance(shape, Each):
-        return _mapping_of(_or_none(_check_of(shape.shape)))
-    return _block(
-        {
-            key: _check_of(each) if isinstance(each, str) else _or_none(_check_of(each))
-            for key, each in shape.items()
-        }
-    )
+        return Annotated[dict[str, _type_of(shape.shape) | None], _FEW]  # type: ignore[misc]
+    keys = {
+        key: _type_of(each) if isinstance(each, str) else _type_of(each) | None
+        for key, each in shape.items()
+    }
+    return TypedDict("_Block", keys)  # type: ignore[operator]
+
+
+def _struct(kind: Any, types: dict[str, Any]) -> Any:
+    """The type of a record's JSON: its fields and no others."""
+    members = []
+    for each in fields(kind):
+        default = 0 if each.name == "reading" else each.default
+        type = types.get(each.name) or _KINDS[str(each.type)]
+        members.append((each.name, type, *([] if default is MISSING else [default])))
+    return msgspec.defstruct(kind.__name__, members, forbid_unknown_fields=True)
 
 
 @functools.cache
-def _figure_checks() -> Mapping[str, Check]:
-    """The check of each field of a result's figures."""
-    return {
-        field: _check_of(shape) if isinstance(shape, Each) else _or_none(_check_of(shape))
+def _types() -> Any:
+    """The type of a result's JSON."""
+    keys = {
+        field: _type_of(shape) if isinstance(shape, Each) else _type_of(shape) | None
         for field, shape in shapes().items()
     }
+    figures = TypedDict("_Figures", keys, total=False)  # type: ignore[misc]
+    records = {name: _struct(kind, _OF_NAME) for name, kind in _RECORDS.items()}
+    return _struct(Result, {**_OF_NAME, **records, "figures": figures | None})
 
 
-_NON_FINITE: Mapping[str, Check] = {
-    "count": is_count,
-    "images": _list_of(is_count),
-    "dropped_pairs": is_count,
-}
-# What a model's input says, where it says it: a system from elsewhere states no size.
-_INPUT: Mapping[str, Check] = {
-    "size": _list_of(is_count),
-    "range": _is_text,
-    "channels": _is_text,
-    "layout": _is_text,
-}
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(_types(), dec_hook=_interval)
 
-# By the types in the annotations of the records, which are texts.
-_KINDS: Mapping[str, Check] = {
-    "str": _is_text,
-    "int": is_count,
-    "str | None": _or_none(_is_text),
-    "Mapping[str, float]": _mapping_of(_is_number),
-    "Mapping[str, str]": _mapping_of(_is_text),
-    "Mapping[str, Any]": lambda value: isinstance(value, dict),
-}
-# Beside their type.
-_OF_NAME: Mapping[str, Check] = {
-    "path": _is_path,
-    "sha256": _is_sha256,
-    "data_sha256": _or_none(_is_sha256),
-}
+
+def is_count(value: object) -> bool:
+    """A whole number from 0 on; True is none."""
+    return type(value) is int and 0 <= value <= _LARGEST_COUNT
+
+
+def _is_path(value: str) -> bool:
+    try:
+        return "\0" not in value and len(os.fsencode(value)) <= _LONGEST_TEXT
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file's name can have
+        return False
 
 
 # ---- The result ----------------------------------------------------------------------------------
 
 
-def wrong_part(result: Result) -> str | None:
-    """Which part of a result that was read is not what its readers rely on."""
-    parts = (("", result), ("model: ", result.model), ("bin: ", result.bin))
-    for prefix, part in (*parts, ("settings: ", result.settings)):
-        for each in fields(part):
-            value = getattr(part, each.name)
-            checks = (_KINDS.get(str(each.type)), _OF_NAME.get(each.name))
-            if not all(check is None or check(value) for check in checks):
-                return f"{prefix}{each.name} is {shown(value)}"
-    given = result.model.input
-    return (
-        _wrong_figures(result.status, result.figures)
-        or _wrong_key("non_finite: ", result.non_finite, _NON_FINITE)
-        or _wrong_key("model: input: ", given, {k: v for k, v in _INPUT.items() if k in given})
-        or _wrong_counts(result)
-    )
+def _wrong_part(result: Result) -> str | None:
+    """Which part of a result, each of its type, does not go with the others."""
+    for prefix, each in (("model", result.model.path), ("bin", result.bin.path)):
+        if not _is_path(each):
+            return f"{prefix}: path is {shown(each)}"
+    if result.status not in ("ok", "non_finite"):
+        return f"unknown status {shown(result.status)}"
+    if (result.status == "ok") != (result.figures is not None):
+        return f"figures that do not belong to status {result.status!r}"
+    lacking = None if result.figures is None else _lacking(result.figures)
+    return lacking or _wrong_counts(result)
 
 
-def _wrong_figures(status: str, figures: object) -> str | None:
-    if status not in ("ok", "non_finite"):
-        return f"unknown status {shown(status)}"
-    if status == "non_finite":
-        return None if figures is None else f"figures that do not belong to status {status!r}"
-    if not isinstance(figures, dict):
-        return f"figures that do not belong to status {status!r}"
-    checks = _figure_checks()
-    for figure in all_figures().values():
-        if not figure.in_every_result and figures.keys().isdisjoint(figure.shape):
-            continue
-        wrong = _wrong_key("figures: ", figures, {field: checks[field] for field in figure.shape})
-        if wrong:
-            return wrong
-        missing = [field for field in figure.shape if figures[field] is None]
-        if missing and len(missing) < len(figure.shape):
-            return f"figures: {missing[0]} is missing beside the others"
-    return None
+@functools.cache
+def _in_one() -> dict[tuple[str, ...], bool]:
+    """The fields of each figure, and whether every result has them."""
+    return {tuple(each.shape): each.in_every_result for each in all_figures().values()}
 
 
-def _wrong_key(prefix: str, found: Mapping[str, Any], keys: Mapping[str, Check]) -> str | None:
-    for key, check in keys.items():
-        if key not in found:
-            return f"{prefix}{key} is missing"
-        if not check(found[key]):
-            return f"{prefix}{key} is {shown(found[key])}"
+def _lacking(figures: Mapping[str, Any]) -> str | None:
+    """Which field of a figure is not there, or is undefined beside the others."""
+    for names, in_every_result in _in_one().items():
+        absent = [name for name in names if name not in figures]
+        if absent and (in_every_result or len(absent) < len(names)):
+            return f"figures: {absent[0]} is missing"
+        undefined = [name for name in names if figures.get(name) is None]
+        if 0 < len(undefined) < len(names):
+            return f"figures: {undefined[0]} is missing beside the others"
     return None
 
 

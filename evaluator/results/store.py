@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluator.errors import ResultError, cause_of
+from evaluator.errors import ResultError
 from evaluator.files import (
     alone_in,
     read_bounded,
@@ -21,17 +21,8 @@ from evaluator.files import (
     temporaries_of,
     write_whole,
 )
-from evaluator.results.check import json_object, plain, shown, wrong_part
-from evaluator.results.reading_rules import READING, measured_by, what_to_do
-from evaluator.results.record import (
-    SCHEMA,
-    BinRecord,
-    ModelRecord,
-    Result,
-    Scores,
-    Settings,
-    to_dict,
-)
+from evaluator.results.check import read_result
+from evaluator.results.record import Result, Scores, to_dict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,33 +124,7 @@ def load_result(path: Path) -> Result:
     Raises ResultError, in one line, for a file of any content that is not one; FileNotFoundError
     where there is none.
     """
-    stored = json_object(path)
-    if type(stored.get("schema")) is not int or stored["schema"] != SCHEMA:
-        raise ResultError(
-            f"{path}: expected a result of schema {SCHEMA}; found {shown(stored.get('schema'))}"
-        )
-    stored.setdefault("reading", 0)
-    newer = type(stored["reading"]) is int and READING < stored["reading"] < 2**31
-    hint = (
-        f"{measured_by(stored['reading'])}; {what_to_do(stored['reading'])}"
-        if newer
-        else "remove it"
-    )
-    try:
-        stored["model"] = ModelRecord(**plain(stored["model"]))
-        stored["bin"] = BinRecord(**plain(stored["bin"]))
-        stored["settings"] = Settings(**plain(stored["settings"]))
-        for key in ("non_finite", "cost", "versions"):
-            stored[key] = plain(stored[key])
-        result = Result(**stored)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ResultError(f"{path}: not a whole result ({cause_of(error)}); {hint}") from None
-    wrong = wrong_part(result)
-    if not wrong and result.scores is not None and not own_scores(path).fullmatch(result.scores):
-        wrong = f"scores is {shown(result.scores)}, which is no file of this result"
-    if wrong:
-        raise ResultError(f"{path}: not a whole result ({wrong}); {hint}")
-    return result
+    return read_result(path, own_scores(path))
 
 
 def load_scores(path: Path, result: Result) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -347,6 +348,44 @@ def test_json_that_is_no_whole_result_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ResultError, match=str(path)):
         load_result(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("bin", "pairs"), -1, "bin: pairs is '-1': Expected `int` >= 0"),
+        (("bin", "pairs"), True, "bin: pairs is 'True': Expected `int`, got `bool`"),
+        (("cost", "seconds"), math.nan, "not a "),
+        (("cost", "seconds"), 1e200, "cost is a mapping of 2: Expected `float` <= 1e+100"),
+        (("model", "size"), 3, "model is a mapping of 7: Object contains unknown field `size`"),
+        (("model", "path"), "\0", r"model: path is '\\x00'"),
+        (("figures", "accuracy_ci95"), [0.9, 0.8], "two numbers from 0 to 1, the lower first"),
+        (("figures", "accuracy_ci95"), ["0", 1], "two numbers from 0 to 1, the lower first"),
+        (("figures", "kfold", "std"), 2, "figures: kfold: std is '2': Expected `float` <= 1.0"),
+        (("figures",), {}, "figures: kfold is missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["arc", "\udc80"])
+def test_what_is_wrong_in_a_result_is_said_with_its_place(
+    tmp_path: Path, place: tuple[str, ...], value: object, said: str, name: str
+) -> None:
+    path = tmp_path / "b.json"
+    save_result(path, *made())
+    stored = json.loads(path.read_text())
+    # A path that is not UTF-8, and names that are to be made plain, are read another way.
+    stored["bin"]["path"] = name
+    path.write_text(json.dumps(stored))
+    assert load_result(path).bin.path == name
+    inner = stored
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ResultError) as caught:
+        load_result(path)
+    assert str(caught.value).startswith(f"{path}: not a ")
+    assert str(caught.value).endswith("; remove it")
+    assert said in str(caught.value)
 
 
 def test_scores_that_are_damaged_or_anothers_are_refused(tmp_path: Path) -> None:

@@ -70,6 +70,6 @@ def leaderboard(
     sys.stdout.write(TEXTS[format](board))
     if format == "csv":  # the one that has no place for what is left out
         for each in board.outdated:
-            warn(f"outdated: {each.model} on {each.bin}: {each.reason}")
+            warn(f"outdated: {each.line}")
         for line in board.damaged:
             warn(f"unreadable: {line}")

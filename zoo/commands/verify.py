@@ -51,9 +51,8 @@ def verify(
 
     zoo verify arc_8 --data datasets
     """
-    from evaluator.errors import InputError, unknown_name
     from zoo.entries.lookup import all_bins, bin_folders, resolve_models
-    from zoo.entries.registry import read_registry, registry_path
+    from zoo.entries.registry import entry_named, read_registry, registry_path
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 
@@ -62,9 +61,7 @@ def verify(
     checks = []
     failures = []
     for name in dict.fromkeys(names):
-        if name not in entries:
-            raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
-        entry = entries[name]
+        entry = entry_named(name, entries)
         bins = _published_bins(entry, there)
         request = Request(
             models=resolve_models([name], {name: entry}),

@@ -46,6 +46,11 @@ class Row:
     mean: float | None
     rank: int | None = None
 
+    @property
+    def kind(self) -> str:
+        """``ranked``, or ``incomplete`` where a column is missing."""
+        return "incomplete" if self.rank is None else "ranked"
+
 
 @dataclass(frozen=True)
 class PublishedRow:
@@ -66,6 +71,11 @@ class Invalid:
     model: str
     bin: str
     reason: str
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return f"{self.model} on {self.bin}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)

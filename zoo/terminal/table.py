@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.metrics.all_figures import all_figures
-from evaluator.metrics.text import cosine, percent
+from evaluator.metrics.text import columns, cosine, percent
+from evaluator.results.choice import labels
 from evaluator.results.record import Result
-from zoo.terminal.columns import plain_columns
-from zoo.terminal.words import may_be_rich
+from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,42 @@ class _Grid:
     bins: dict[str, str]
     results: Mapping[tuple[str, str], Result]
     best: Mapping[str, float]
+
+
+def headed_table() -> Table:
+    """An empty table of figures, as all commands that rank or compare have it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def spaceless(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines of columns whose cells hold no space, for grep and awk."""
+    return columns([[cell.replace(" ", "_") for cell in row] for row in rows])
+
+
+def print_facts(
+    facts: Iterable[tuple[str, str]], *, notes: Sequence[str] = (), problems: Sequence[str] = ()
+) -> None:
+    """Prints names and values on stdout, and a line for each note and problem."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to fold long paths to
+        console.width = 10_000
+    console.print(table)
+    for line in notes:
+        console.print(Text(f"note: {line}"), soft_wrap=True)
+    for problem in problems:
+        console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
 
 
 def print_fitting(table: Table, console: Console) -> None:
@@ -63,12 +99,8 @@ def print_fitting(table: Table, console: Console) -> None:
 def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
     """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
     grid = _grid(results)
-    console = None
-    if may_be_rich():
-        from rich.console import Console
-
-        console = Console()
-    if console is None or not console.is_terminal:
+    console = rich_terminal()
+    if console is None:
         sys.stdout.write(plain_table(grid))
         return
     _print_rich(grid, console)
@@ -82,8 +114,8 @@ def evaluation_text(results: Sequence[Result]) -> str:
 
 
 def _grid(results: Sequence[Result]) -> _Grid:
-    models = _labels([(_model_key(result), result.model.name) for result in results])
-    bins = _labels([(_bin_key(result), result.bin.name) for result in results])
+    models = labels([(_model_key(result), result.model.name) for result in results])
+    bins = labels([(_bin_key(result), result.bin.name) for result in results])
     by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
     best = {}
     if len(models) > 1:
@@ -107,23 +139,14 @@ def _bin_key(result: Result) -> str:
     return f"{result.bin.sha256} {result.bin.name}"
 
 
-def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Key -> name, with eight digits of the key where another key has the same name."""
-    names = dict(named)
-    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
-    return {key: f"{name} ({key[:8]})" if name in shared else name for key, name in names.items()}
-
-
 def _print_rich(grid: _Grid, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
     name_width = min(_MAX_NAME_WIDTH, max(len(name) for name in grid.models.values())) + 2
     per_table = max(1, (console.width - name_width) // _CELL_WIDTH)
     keys = list(grid.bins)
     for start in range(0, len(keys), per_table):
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table = headed_table()
         table.add_column("model", overflow="fold", max_width=_MAX_NAME_WIDTH)
         for key in keys[start : start + per_table]:
             pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
@@ -178,7 +201,7 @@ def plain_table(grid: _Grid) -> str:
         for key in grid.bins:
             row += _plain_cells(grid, grid.results.get((model, key)))
         rows.append(row)
-    return plain_columns(rows)
+    return "\n".join(columns(rows)) + "\n"
 
 
 def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from evaluator.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AMOUNTS = ("quiet", "usual", "verbose")
 
@@ -42,10 +46,17 @@ def shows_progress() -> bool:
     return capable and sys.stderr.isatty() and not is_quiet()
 
 
-def may_be_rich() -> bool:
-    """Whether Rich could take stdout for a terminal; else its import can be saved."""
+def rich_terminal() -> Console | None:
+    """Rich's console where stdout is a terminal, or is to be taken for one; None for a pipe, which
+    is spared the import.
+    """
     asked = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
-    return asked or sys.stdout.isatty()
+    if not asked and not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else None
 
 
 def note(line: str) -> None:

@@ -138,17 +138,10 @@ def _accuracy(entry: Entry, result: Result, store: Path) -> float | None:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from zoo.terminal.table import open_table
 
-    console = Console()
-    # In a pipe, one line a row however long.
-    console = console if console.is_terminal else Console(width=200)
-    table = Table(header_style="bold", box=Table().box if console.is_terminal else None)
-    for name in ("entry", "bin", "protocol"):
-        table.add_column(name)
-    for name in ("published", "measured", "difference", "95 % interval"):
-        table.add_column(name, justify="right")
+    figures = ("published", "measured", "difference", "95 % interval")
+    console, table = open_table(("entry", "bin", "protocol"), figures)
     table.add_column("within")
     for check in checks:
         measured, difference, interval = "not finite", "-", "-"

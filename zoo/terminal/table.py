@@ -42,6 +42,24 @@ def headed_table() -> Table:
     return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
 
 
+def open_table(words: Sequence[str], figures: Sequence[str]) -> tuple[Console, Table]:
+    """Where rows go, and an empty table with these columns, figures to the right: framed on a
+    terminal; in a pipe one line a row, however long.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = (
+        Table(header_style="bold") if console.is_terminal else Table(header_style="bold", box=None)
+    )
+    for name in words:
+        table.add_column(name)
+    for name in figures:
+        table.add_column(name, justify="right")
+    return console if console.is_terminal else Console(width=200), table
+
+
 def spaceless(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows as lines of columns whose cells hold no space, for grep and awk."""
     return columns([[cell.replace(" ", "_") for cell in row] for row in rows])
@@ -98,36 +116,24 @@ def print_fitting(table: Table, console: Console) -> None:
 
 def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
     """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
-    grid = _grid(results)
     console = rich_terminal()
     if console is None:
-        sys.stdout.write(plain_table(grid))
+        sys.stdout.write(plain_table(results))
         return
-    _print_rich(grid, console)
+    _print_rich(_grid(results), console)
     if show_store is not None:
         console.print(f"results stored in {show_store}/", style="dim", highlight=False)
-
-
-def evaluation_text(results: Sequence[Result]) -> str:
-    """The plain table of results, as a pipe gets it."""
-    return plain_table(_grid(results))
 
 
 def _grid(results: Sequence[Result]) -> _Grid:
     models = labels([(_model_key(result), result.model.name) for result in results])
     bins = labels([(_bin_key(result), result.bin.name) for result in results])
     by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
-    best = {}
-    if len(models) > 1:
-        for key in bins:
-            found = [
-                result.figures["accuracy"]
-                for result in results
-                if _bin_key(result) == key and result.figures is not None
-            ]
-            known = [accuracy for accuracy in found if accuracy is not None]
-            if known:
-                best[key] = max(known)
+    best: dict[str, float] = {}
+    for result in results if len(models) > 1 else ():
+        accuracy = (result.figures or {}).get("accuracy")
+        if accuracy is not None:
+            best[_bin_key(result)] = max(accuracy, best.get(_bin_key(result), accuracy))
     return _Grid(models, bins, by_cell, best)
 
 
@@ -190,8 +196,9 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
     return cell
 
 
-def plain_table(grid: _Grid) -> str:
+def plain_table(results: Sequence[Result]) -> str:
     """One line a model and fixed columns, for grep, awk and files."""
+    grid = _grid(results)
     header = ["model"]
     for name in grid.bins.values():
         header += ["_".join(name.split()), "threshold", "10-fold", "note"]

@@ -23,7 +23,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an output that is 
 
 @app.command()
 def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bins.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Bins.")],
     as_json: options.JsonAlone = False,
     faces: Annotated[
         Path | None,
@@ -73,9 +73,9 @@ def info(
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Argument(help="The bin to make: .bin or .npz.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The bin to make: .bin or .npz.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder per person.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder per person.")
     ] = None,
     pairs: Annotated[
         Path | None,
@@ -86,13 +86,15 @@ def make(
         typer.Option(metavar="DIR", help="Where the images of --pairs lie. CSV: its own folder."),
     ] = None,
     pairs_per_person: Annotated[
-        int | None, typer.Option(help="At most so many genuine pairs of each person. Default: 3.")
+        int | None,
+        typer.Option(metavar="N", help="At most so many genuine pairs of each person. Default: 3."),
     ] = None,
     impostors: Annotated[
-        int | None, typer.Option(help="Impostor pairs in all. Default: as many as genuine ones.")
+        int | None,
+        typer.Option(metavar="N", help="Impostor pairs in all. Default: as many as genuine ones."),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of equal size.")] = 10,
-    seed: Annotated[int | None, typer.Option(help="Another draw. Default: 0.")] = None,
+    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Folds of equal size.")] = 10,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Another draw. Default: 0.")] = None,
     negatives: Annotated[
         Literal["random", "hard"] | None,
         typer.Option(help="Default: random; hard: the impostors that --model finds alike."),
@@ -117,7 +119,7 @@ def make(
         typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=8, max=4096, help="Resize to SIZE x SIZE instead.")
+        int | None, typer.Option(min=8, max=4096, metavar="N", help="Resize to N x N instead.")
     ] = None,
     force: Force = False,
 ) -> None:

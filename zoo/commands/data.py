@@ -24,7 +24,9 @@ Force = Annotated[
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A .rec file, a folder of faces, or shards.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A .rec file, a folder of faces, or shards.")
+    ],
     check: Annotated[
         bool, typer.Option("--check", help="Decode every image and compare with the manifest.")
     ] = False,
@@ -46,8 +48,13 @@ def info(
 
 @app.command()
 def unpack(
-    rec: Annotated[Path, typer.Argument(help="A .rec file or the folder that holds it.")],
-    outdir: Annotated[Path, typer.Argument(help="The folder to make, one folder a person in it.")],
+    rec: Annotated[
+        Path, typer.Argument(metavar="REC", help="A .rec file or the folder that holds it.")
+    ],
+    outdir: Annotated[
+        Path,
+        typer.Argument(metavar="OUTDIR", help="The folder to make, one folder a person in it."),
+    ],
     force: Force = False,
 ) -> None:
     """Write a record file's images, byte for byte, into a folder per person."""
@@ -68,11 +75,14 @@ def unpack(
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="A folder per person, or a .rec file.")],
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder per person, or a .rec file.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     to: Annotated[Literal["rec", "tfrecord"], typer.Option("--to", help="What to write.")] = "rec",
     shards: Annotated[
-        int | None, typer.Option(min=1, help="TFRecord files; by default 16,384 images in each.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="TFRecord files; by default 16,384 images in each."),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -101,11 +111,8 @@ def pack(
 
 
 def _print_done(done: Converted) -> None:
-    from rich.console import Console
-
     kept = f"; {done.kept} of them were there already" if done.kept else ""
-    line = f"{done.out}: {done.images} images of {done.classes} people, read back and equal{kept}"
-    Console(soft_wrap=True, highlight=False).print(line, markup=False)
+    print(f"{done.out}: {done.images} images of {done.classes} people, read back and equal{kept}")
 
 
 def _print_info(found: DataInfo) -> None:

@@ -23,7 +23,9 @@ def probe(
         list[str], typer.Option(metavar="NAME", help="The bin to try the profiles on.")
     ],
     data: options.Data = None,
-    pairs: Annotated[int, typer.Option(min=20, help="How many pairs of the bin to use.")] = 200,
+    pairs: Annotated[
+        int, typer.Option(min=20, metavar="N", help="How many pairs of the bin to use.")
+    ] = 200,
     size: options.Size = None,
     output: options.Output = None,
     custom: options.Custom = None,

@@ -39,7 +39,12 @@ def project(
     ] = None,
     limit: Annotated[
         int,
-        typer.Option(min=3, max=20000, help="Images at most: whole people, those with most first."),
+        typer.Option(
+            min=3,
+            max=20000,
+            metavar="N",
+            help="Images at most: whole people, those with most first.",
+        ),
     ] = 2000,
     tsv: Annotated[
         bool, typer.Option("--tsv", help="Write vecs.tsv and meta.tsv beside the page, too.")

@@ -38,7 +38,7 @@ class Check:
 
 def verify(
     names: Annotated[
-        list[str], typer.Argument(metavar="ENTRY...", help="Entries with published figures.")
+        list[str], typer.Argument(metavar="ENTRY", help="Entries with published figures.")
     ],
     data: options.Data = None,
     batch_size: options.BatchSize = 64,

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evaluator.errors import InputError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-AMOUNTS = ("quiet", "usual", "verbose")
+Amount = Literal["quiet", "usual", "verbose"]
 
-_said = {"amount": "usual"}
+_said: dict[str, Amount] = {"amount": "usual"}
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """Ctrl-C in a command that knows what is left; the message says it, and how to go on."""
 
 
-def set_amount(amount: str) -> None:
-    """From now on: ``quiet``, ``usual`` or ``verbose``. Raises ValueError for another word."""
-    if amount not in AMOUNTS:
-        raise ValueError(f"expected one of {', '.join(AMOUNTS)}; found {amount!r}")
+def set_amount(amount: Amount) -> None:
+    """From now on, so much is said."""
     _said["amount"] = amount
 
 

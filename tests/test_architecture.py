@@ -108,8 +108,8 @@ ARROWS = {
         " evaluator.statistics training.recipes training.run"
     ),
     "zoo.projection": (
-        "entries evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"
-        " evaluator.measure evaluator.models evaluator.results training.data.sources"
+        "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"
+        " evaluator.measure training.data.sources"
     ),
     "zoo.align": ("evaluator.images evaluator.models training.data.convert training.data.sources"),
     "zoo.bins": (

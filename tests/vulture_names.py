@@ -60,7 +60,6 @@ _.bin_p_values
 _.auc_a
 _.auc_b
 _.id2
-evaluation_text
 
 # Commands, which zoo/cli.py imports by their names.
 _.demo

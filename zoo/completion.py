@@ -82,26 +82,31 @@ def stored(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the models that have stored results."""
     from evaluator.results.choice import stored_model_names
 
-    folder = next(iter(_given(context, "results")), Path("results"))
-    try:
-        names = stored_model_names(folder)
-    except OSError:
-        names = []
-    # What a shell is given must be what it can show and type.
-    wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
-    return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
+    return _stored(stored_model_names, context, typed)
 
 
 def stored_bins(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the bins that results are stored on, then those that would be found."""
     from evaluator.results.choice import stored_bin_names
 
-    folder = next(iter(_given(context, "results")), Path("results"))
     before, comma, begin = typed.rpartition(",")
-    names = stored_bin_names(folder) if folder.is_dir() else []
-    wanted = [name for name in names if name.isprintable() and name.startswith(begin)]
-    found = [Suggestion(before + comma + name, f"stored in {folder}") for name in wanted[:_MOST]]
-    return _once(found + bins(context, typed))
+    found = _stored(stored_bin_names, context, begin)
+    behind = [each._replace(value=before + comma + each.value) for each in found]
+    return _once(behind + bins(context, typed))
+
+
+def _stored(
+    names_in: Callable[[Path], Sequence[str]], context: typer.Context, typed: str
+) -> list[Suggestion]:
+    """Names of what the folder of results has, that begin so."""
+    folder = next(iter(_given(context, "results")), Path("results"))
+    try:
+        names = names_in(folder)
+    except OSError:
+        return []
+    # What a shell is given must be what it can show and type.
+    wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
+    return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
 
 
 def stored_or_models(context: typer.Context, typed: str) -> list[Suggestion]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,14 @@ def test_a_closed_pipe_is_exit_141(shop: Path, command: str) -> None:
     )
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("command", ["eval", "compare", "verify", "bins info", "bins make"])
+def test_usage_names_an_argument_once_and_plainly(zoo: Zoo, command: str) -> None:
+    usage = next(
+        line for line in zoo(*command.split(), "--help").out.splitlines() if "Usage" in line
+    )
+    assert not re.search(r"\[\[|\.\.\.[\]}]", usage), usage  # [MODEL]... and not [MODEL...]...
 
 
 def test_a_group_without_a_command_shows_its_help(zoo: Zoo) -> None:

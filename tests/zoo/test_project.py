@@ -256,6 +256,19 @@ def test_umap_parts_what_is_apart():
     assert nearest_same_person(plane, people) == (90, 90)
 
 
+def test_an_entry_is_held_to_its_sha256_as_by_eval(
+    zoo: Zoo, models: Path, bins: Path, tmp_path: Path
+):
+    (tmp_path / "models.yaml").write_text(
+        f"models:\n  odd:\n    file: {models / 'a.onnx'}\n    input: {{profile: unit}}\n"
+        f"    sha256: {'ab' * 32}\n    source: a test\n"
+    )
+    done = zoo("project", "odd", "--bins", bins / "easy.bin", "--maps", "pca")
+    assert done.code == 2
+    [error] = done.error_lines
+    assert "this is another file than the entry's" in error
+
+
 def test_three_images_are_the_least(zoo: Zoo, models: Path, tmp_path: Path):
     from evaluator.bins.verification_set import write_bin
 

@@ -61,7 +61,7 @@ def on_terminal(
 
 
 def rows(results: Sequence[Result]) -> list[list[str]]:
-    return [line.split() for line in table.evaluation_text(results).splitlines()]
+    return [line.split() for line in table.plain_table(results).splitlines()]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -12,8 +12,12 @@ from zoo.terminal.words import warn
 
 
 def align(
-    indir: Annotated[Path, typer.Argument(help="A folder of images, at any depth.")],
-    outdir: Annotated[Path, typer.Argument(help="The folder to make, the same tree of PNGs.")],
+    indir: Annotated[
+        Path, typer.Argument(metavar="INDIR", help="A folder of images, at any depth.")
+    ],
+    outdir: Annotated[
+        Path, typer.Argument(metavar="OUTDIR", help="The folder to make, the same tree of PNGs.")
+    ],
     landmarks: options.Landmarks = None,
     missing: Annotated[
         options.Missing,

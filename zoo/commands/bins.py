@@ -23,7 +23,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an output that is 
 
 @app.command()
 def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bins.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Bins.")],
     as_json: options.JsonAlone = False,
     faces: Annotated[
         Path | None,
@@ -39,6 +39,7 @@ def info(
     from zoo.bins.sheet import write_sheet
     from zoo.terminal.output import check_file_target
     from zoo.terminal.progress import Progress
+    from zoo.terminal.table import print_facts
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")
@@ -57,12 +58,13 @@ def info(
             failed = True
             continue
         if not as_json:
-            _print_report(reports[-1])
+            shown = reports[-1]
+            print_facts(_rows(shown), notes=shown.notes, problems=shown.problems)
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
     if faces is not None:
-        shown = write_sheet(faces, read_stored(files[0]))
-        note(f"{faces}: {len(shown)} of {reports[0].pairs} pairs")
+        drawn = write_sheet(faces, read_stored(files[0]))
+        note(f"{faces}: {len(drawn)} of {reports[0].pairs} pairs")
     if failed:
         raise typer.Exit(2)
     if any(report.problems for report in reports):
@@ -71,9 +73,9 @@ def info(
 
 @app.command()
 def make(
-    out: Annotated[Path, typer.Argument(help="The bin to make: .bin or .npz.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The bin to make: .bin or .npz.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder per person.")
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder per person.")
     ] = None,
     pairs: Annotated[
         Path | None,
@@ -84,13 +86,15 @@ def make(
         typer.Option(metavar="DIR", help="Where the images of --pairs lie. CSV: its own folder."),
     ] = None,
     pairs_per_person: Annotated[
-        int | None, typer.Option(help="At most so many genuine pairs of each person. Default: 3.")
+        int | None,
+        typer.Option(metavar="N", help="At most so many genuine pairs of each person. Default: 3."),
     ] = None,
     impostors: Annotated[
-        int | None, typer.Option(help="Impostor pairs in all. Default: as many as genuine ones.")
+        int | None,
+        typer.Option(metavar="N", help="Impostor pairs in all. Default: as many as genuine ones."),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of equal size.")] = 10,
-    seed: Annotated[int | None, typer.Option(help="Another draw. Default: 0.")] = None,
+    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Folds of equal size.")] = 10,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Another draw. Default: 0.")] = None,
     negatives: Annotated[
         Literal["random", "hard"] | None,
         typer.Option(help="Default: random; hard: the impostors that --model finds alike."),
@@ -115,7 +119,7 @@ def make(
         typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(min=8, max=4096, help="Resize to SIZE x SIZE instead.")
+        int | None, typer.Option(min=8, max=4096, metavar="N", help="Resize to N x N instead.")
     ] = None,
     force: Force = False,
 ) -> None:
@@ -204,31 +208,8 @@ def convert(
         warn(f"left out pair {pair}: {cause}")
     if done.backup is not None:
         note(f"the former file is {done.backup}")
-    typer.echo(f"{done.path}: {done.pairs} pairs" + _left_out(len(done.dropped)))
-
-
-def _left_out(count: int) -> str:
-    return f", {count} left out" if count else ""
-
-
-def _print_report(report: BinReport) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in _rows(report):
-        table.add_row(label, Text(value))
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width to fold long paths to
-        console.width = 10_000
-    console.print(table)
-    for line in report.notes:
-        console.print(Text(f"note: {line}"), soft_wrap=True)
-    for problem in report.problems:
-        console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
+    left_out = f", {len(done.dropped)} left out" if done.dropped else ""
+    typer.echo(f"{done.path}: {done.pairs} pairs{left_out}")
 
 
 def _rows(report: BinReport) -> list[tuple[str, str]]:

@@ -15,9 +15,9 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B [C...]",
-            help="Models: name of a stored one, or a pattern of names, start of its SHA-256, path "
-            "of a model, entry of the zoo, or path of a stored result.",
+            metavar="MODEL",
+            help="Two or more: name of a stored one, or a pattern of names, start of its SHA-256, "
+            "path of a model, entry of the zoo, or path of a stored result.",
         ),
     ],
     bins: options.StoredBins = None,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zoo.terminal import options
-from zoo.terminal.words import shows_progress
 
 if TYPE_CHECKING:
     from training.data.convert.convert import Converted
@@ -27,7 +24,9 @@ Force = Annotated[
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A .rec file, a folder of faces, or shards.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A .rec file, a folder of faces, or shards.")
+    ],
     check: Annotated[
         bool, typer.Option("--check", help="Decode every image and compare with the manifest.")
     ] = False,
@@ -35,9 +34,10 @@ def info(
 ) -> None:
     """Say what is in training data and what is wrong with it (exit code 1 if something is)."""
     from training.data.convert.describe import describe
+    from zoo.terminal.progress import Progress
 
-    with _progress("Reading", None, show=not as_json) as step:
-        found = describe(path, check=check, progress=step)
+    with Progress("Reading", None) as progress:
+        found = describe(path, check=check, progress=progress.advance)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
     else:
@@ -48,8 +48,13 @@ def info(
 
 @app.command()
 def unpack(
-    rec: Annotated[Path, typer.Argument(help="A .rec file or the folder that holds it.")],
-    outdir: Annotated[Path, typer.Argument(help="The folder to make, one folder a person in it.")],
+    rec: Annotated[
+        Path, typer.Argument(metavar="REC", help="A .rec file or the folder that holds it.")
+    ],
+    outdir: Annotated[
+        Path,
+        typer.Argument(metavar="OUTDIR", help="The folder to make, one folder a person in it."),
+    ],
     force: Force = False,
 ) -> None:
     """Write a record file's images, byte for byte, into a folder per person."""
@@ -57,29 +62,34 @@ def unpack(
     from training.data.convert.unpack import unpack as unpacked
     from training.data.sources.faces import faces_of_records, find_record_file
     from training.data.sources.records import open_records
+    from zoo.terminal.progress import Progress
 
     record_file = find_record_file(rec)
     if record_file is None:
         raise InputError(f"{rec}: expected a .rec file or a folder that holds one, found none")
     faces = faces_of_records(open_records(record_file))
-    with _progress("Unpacking", len(faces)) as step:
-        done = unpacked(faces, outdir, force=force, progress=step)
+    with Progress("Unpacking", len(faces)) as progress:
+        done = unpacked(faces, outdir, force=force, progress=progress.advance)
     _print_done(done)
 
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(help="A folder per person, or a .rec file.")],
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder per person, or a .rec file.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     to: Annotated[Literal["rec", "tfrecord"], typer.Option("--to", help="What to write.")] = "rec",
     shards: Annotated[
-        int | None, typer.Option(min=1, help="TFRecord files; by default 16,384 images in each.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="TFRecord files; by default 16,384 images in each."),
     ] = None,
     force: Force = False,
 ) -> None:
     """Write train.rec, train.idx and property, or TFRecord shards; image bytes stay as they are."""
     from evaluator.errors import InputError
     from training.data.sources.faces import open_faces
+    from zoo.terminal.progress import Progress
 
     if shards is not None and to != "tfrecord":
         raise InputError("--shards: goes with --to tfrecord only; a record file is one file")
@@ -88,57 +98,27 @@ def pack(
             f"{out}: expected the folder to make, found a file's name; drop {out.suffix}"
         )
     faces = open_faces(folder)
-    with _progress("Packing", len(faces)) as step:
+    with Progress("Packing", len(faces)) as progress:
         if to == "rec":
             from training.data.convert.pack import pack_records
 
-            done = pack_records(faces, out, force=force, progress=step)
+            done = pack_records(faces, out, force=force, progress=progress.advance)
         else:
             from training.data.convert.tfrecords import pack_tfrecords
 
-            done = pack_tfrecords(faces, out, shards=shards, force=force, progress=step)
+            done = pack_tfrecords(faces, out, shards=shards, force=force, progress=progress.advance)
     _print_done(done)
 
 
-@contextmanager
-def _progress(
-    what: str, total: int | None, *, show: bool = True
-) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr, with images/s and the time left; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not show or not shows_progress():
-        yield None
-        return
-    rate = TextColumn("{task.completed} images, {task.fields[rate]:.0f}/s")
-    with Progress(
-        TextColumn(what), BarColumn(), rate, TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task(what, total=total, rate=0.0)
-
-        def step(count: int) -> None:
-            bar.update(task, advance=count, rate=bar.tasks[0].speed or 0.0)
-
-        yield step
-
-
 def _print_done(done: Converted) -> None:
-    from rich.console import Console
-
     kept = f"; {done.kept} of them were there already" if done.kept else ""
-    line = f"{done.out}: {done.images} images of {done.classes} people, read back and equal{kept}"
-    Console(soft_wrap=True, highlight=False).print(line, markup=False)
+    print(f"{done.out}: {done.images} images of {done.classes} people, read back and equal{kept}")
 
 
 def _print_info(found: DataInfo) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from zoo.terminal.table import print_facts
 
     per_person = found.images_per_person
-    table = Table(box=None, show_header=False, pad_edge=False)
     rows = {
         found.kind: found.path,
         "images": str(found.images),
@@ -148,15 +128,7 @@ def _print_info(found: DataInfo) -> None:
         "format": _counts(found.formats, found.checked),
         **{key.replace("_", " "): _detail(value) for key, value in found.details.items()},
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, Text(value))
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width to fold long paths to
-        console.width = 10_000
-    console.print(table)
-    for problem in found.problems:
-        console.print(Text(f"problem: {problem}"), soft_wrap=True)
+    print_facts(((name, value) for name, value in rows.items() if value), problems=found.problems)
 
 
 def _detail(value: object) -> str:

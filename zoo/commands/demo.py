@@ -18,8 +18,9 @@ def demo(
 ) -> None:
     """Train a network and fit two classic models on real faces, evaluate, rank, compare, report.
 
-    Olivetti faces of 30 people train all three; the other 10 people are the bin. No GPU; two
-    minutes, the second time less.
+    Olivetti faces of 30 people train all three; the other 10 people are the bin.
+
+    It takes no GPU, and two minutes; the second time less.
     """
     from zoo.commands.leaderboard import leaderboard
     from zoo.commands.report import report

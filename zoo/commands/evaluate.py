@@ -48,7 +48,7 @@ Embeddings = Annotated[
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL...", help="Entries of the zoo, or model files."),
+        typer.Argument(metavar="MODEL", help="Entries of the zoo, or model files."),
     ] = None,
     bins: Bins = None,
     data: options.Data = None,

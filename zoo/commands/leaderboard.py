@@ -15,7 +15,9 @@ from zoo.terminal import options
 def leaderboard(
     metric: Annotated[
         str,
-        typer.Option(help=f"{', '.join(NAMES)}.", autocompletion=lambda: list(NAMES)),
+        typer.Option(
+            metavar="FIGURE", help=f"{', '.join(NAMES)}.", autocompletion=lambda: list(NAMES)
+        ),
     ] = "kfold",
     format: Annotated[
         Literal["table", "markdown", "csv", "json", "latex"],
@@ -33,7 +35,7 @@ def leaderboard(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, help="Show and test this many rows, the best first.")
+        int, typer.Option(min=1, metavar="N", help="Show and test this many rows, the best first.")
     ] = 20,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
@@ -70,6 +72,6 @@ def leaderboard(
     sys.stdout.write(TEXTS[format](board))
     if format == "csv":  # the one that has no place for what is left out
         for each in board.outdated:
-            warn(f"outdated: {each.model} on {each.bin}: {each.reason}")
+            warn(f"outdated: {each.line}")
         for line in board.damaged:
             warn(f"unreadable: {line}")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluator.errors import InputError
+from evaluator.metrics.text import cosine, percent
 from zoo.terminal import options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from evaluator.metrics.all_figures import Figures
     from evaluator.probe import Finding
     from zoo.evaluate.request import Request
@@ -24,7 +23,9 @@ def probe(
         list[str], typer.Option(metavar="NAME", help="The bin to try the profiles on.")
     ],
     data: options.Data = None,
-    pairs: Annotated[int, typer.Option(min=20, help="How many pairs of the bin to use.")] = 200,
+    pairs: Annotated[
+        int, typer.Option(min=20, metavar="N", help="How many pairs of the bin to use.")
+    ] = 200,
     size: options.Size = None,
     output: options.Output = None,
     custom: options.Custom = None,
@@ -85,36 +86,23 @@ def _probed(request: Request, pairs: int) -> tuple[Finding, int]:
 
 
 def _print(finding: Finding, *, pairs: int) -> None:
-    from rich.console import Console
+    from zoo.terminal.table import open_table
 
-    console = Console()
-    # In a pipe, one line a row however long.
-    console = console if console.is_terminal else Console(width=200)
-    console.print(_table(finding, boxed=console.is_terminal))
-    for line in verdict(finding, pairs):
-        print(line)
-
-
-def _table(finding: Finding, *, boxed: bool) -> Table:
-    from rich.table import Table
-
-    table = Table(header_style="bold", box=Table().box if boxed else None)
-    for name in ("input", "channels"):
-        table.add_column(name)
-    for name in ("AUC", "accuracy", "AUC, flip", "accuracy, flip"):
-        table.add_column(name, justify="right")
+    figures = ("AUC", "accuracy", "AUC, flip", "accuracy, flip")
+    console, table = open_table(("input", "channels"), figures)
     for trial in finding.trials:
         cells = [*_cells(trial.plain), *_cells(trial.flipped)]
         best = trial in finding.alike
         table.add_row(trial.profile, trial.channels, *cells, style="bold" if best else "")
-    return table
+    console.print(table)
+    for line in verdict(finding, pairs):
+        print(line)
 
 
 def _cells(found: Figures | None) -> tuple[str, str]:
     if found is None:
         return "not finite", "-"
-    area = "-" if found.auc is None else f"{found.auc:.4f}"
-    return area, "-" if found.accuracy is None else f"{100 * found.accuracy:.2f}"
+    return cosine(found.auc), percent(found.accuracy)
 
 
 def verdict(finding: Finding, pairs: int) -> list[str]:

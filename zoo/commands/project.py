@@ -39,7 +39,12 @@ def project(
     ] = None,
     limit: Annotated[
         int,
-        typer.Option(min=3, max=20000, help="Images at most: whole people, those with most first."),
+        typer.Option(
+            min=3,
+            max=20000,
+            metavar="N",
+            help="Images at most: whole people, those with most first.",
+        ),
     ] = 2000,
     tsv: Annotated[
         bool, typer.Option("--tsv", help="Write vecs.tsv and meta.tsv beside the page, too.")
@@ -68,16 +73,18 @@ def project(
     chosen = _maps(options.listed(maps))
     check_file_target("-o", output, begins=PAGE_BEGINS)
     if data is not None and not names:
-        shown, pictures = data.name or str(data), _face_pictures(data, limit)
+        source, shown, pictures = data, data.name or str(data), _face_pictures(data, limit)
     else:
-        path = only_bin(names, bin_folders([] if data is None else [data]), entries)
-        shown, pictures = plain_name(path.stem), _bin_pictures(path, limit)
+        source = only_bin(names, bin_folders([] if data is None else [data]), entries)
+        shown, pictures = plain_name(source.stem), _bin_pictures(source, limit)
+    if len(pictures) < 3:
+        raise InputError(f"{source}: a map takes 3 distinct images or more; found {len(pictures)}")
 
+    from zoo.evaluate.request import Request
     from zoo.projection.run import Wanted, make_projection
 
-    wanted = Wanted(
-        choice, shown, pictures, output, chosen, tsv, tensorboard, input, channels, trust
-    )
+    request = Request(models=[choice], bins=[], profile=input, channels=channels, trust=trust)
+    wanted = Wanted(request, shown, pictures, output, chosen, tsv, tensorboard)
     for line in make_projection(wanted):
         note(line)
 
@@ -101,20 +108,16 @@ def _maps(asked: list[str]) -> list[str]:
 
 def _bin_pictures(path: Path, limit: int) -> Pictures:
     from evaluator.bins.verification_set import read_bin
-    from zoo.projection.pictures import check_people, fewer, pictures_of_bin
+    from zoo.projection.pictures import fewer, pictures_of_bin
 
-    pictures = fewer(pictures_of_bin(read_bin(path)), limit)
-    check_people(pictures, str(path))
-    return pictures
+    return fewer(pictures_of_bin(read_bin(path)), limit)
 
 
 def _face_pictures(data: Path, limit: int) -> Pictures:
     from training.data.sources.digits import SOURCES, digit_faces
     from training.data.sources.faces import open_faces
-    from zoo.projection.pictures import check_people, pictures_of_faces
+    from zoo.projection.pictures import pictures_of_faces
 
     digits = str(data) in SOURCES and not data.exists()
     faces = digit_faces(str(data)) if digits else open_faces(data)
-    pictures = pictures_of_faces(faces, limit)
-    check_people(pictures, str(data))
-    return pictures
+    return pictures_of_faces(faces, limit)

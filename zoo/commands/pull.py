@@ -21,15 +21,12 @@ def pull(
 
     zoo pull r100_glint360k
     """
-    from evaluator.errors import InputError, unknown_name
+    from evaluator.errors import InputError
     from zoo.entries.download import download
-    from zoo.entries.registry import read_registry, registry_path
+    from zoo.entries.registry import entry_named, read_registry, registry_path
 
     path = registry_path(registry)
-    entries = read_registry(path)
-    if name not in entries:
-        raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
-    entry = entries[name]
+    entry = entry_named(name, read_registry(path))
     if entry.url is None:
         raise InputError(f"entry {name!r} states no url; its source: {entry.source}")
     found = download(entry.url, entry.file, entry.sha256, timeout=timeout)

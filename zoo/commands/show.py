@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evaluator.errors import printable
+from evaluator.metrics.text import columns
 from zoo.terminal import options
-from zoo.terminal.words import may_be_rich
+from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
     from zoo.entries.registry import Entry
@@ -26,27 +27,22 @@ def list_entries(
 ) -> None:
     """List the zoo: each entry with its published accuracies, and whether its weights are here."""
     if runs:
-        from zoo.terminal.columns import plain_columns
         from zoo.train.entry import run_rows
 
-        print(plain_columns(run_rows(folder)), end="")
+        print("\n".join(columns(run_rows(folder))))
         return
     from zoo.entries.registry import read_registry, registry_path
 
     path = registry_path(registry)
     rows = _rows(read_registry(path))
-    if not may_be_rich():
-        print(_plain(rows), end="")
+    console = rich_terminal()
+    if console is None:
+        print("\n".join(columns([["_".join(cell.split()) for cell in row] for row in rows])))
         return
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        print(_plain(rows), end="")
-        return
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     shown = _fitting(rows, console.width)
     table.add_column(Text(rows[0][0]), overflow="fold")
@@ -89,33 +85,22 @@ def _rows(entries: dict[str, Entry]) -> list[list[str]]:
     return rows
 
 
-def _plain(rows: list[list[str]]) -> str:
-    from zoo.terminal.columns import plain_columns
-
-    return plain_columns([["_".join(cell.split()) for cell in row] for row in rows])
-
-
 def show_entry(
     name: options.EntryName,
     registry: options.Registry = None,
 ) -> None:
     """Show one entry: file, input, published figures, source and notes."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from zoo.entries.registry import entry_named, read_registry, registry_path
 
-    from evaluator.errors import InputError, unknown_name
-    from zoo.entries.registry import read_registry, registry_path
-
-    entries = read_registry(registry_path(registry))
-    if name not in entries:
-        raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
-    facts = _facts(entries[name])
-    console = Console()
-    if not console.is_terminal:
+    facts = _facts(entry_named(name, read_registry(registry_path(registry))))
+    console = rich_terminal()
+    if console is None:
         for label, value in facts:
             print(f"{label:<10} {value}")
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -38,7 +38,7 @@ class Check:
 
 def verify(
     names: Annotated[
-        list[str], typer.Argument(metavar="ENTRY...", help="Entries with published figures.")
+        list[str], typer.Argument(metavar="ENTRY", help="Entries with published figures.")
     ],
     data: options.Data = None,
     batch_size: options.BatchSize = 64,
@@ -51,9 +51,8 @@ def verify(
 
     zoo verify arc_8 --data datasets
     """
-    from evaluator.errors import InputError, unknown_name
     from zoo.entries.lookup import all_bins, bin_folders, resolve_models
-    from zoo.entries.registry import read_registry, registry_path
+    from zoo.entries.registry import entry_named, read_registry, registry_path
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 
@@ -62,9 +61,7 @@ def verify(
     checks = []
     failures = []
     for name in dict.fromkeys(names):
-        if name not in entries:
-            raise InputError(f"no entry {name!r}; {unknown_name(name, entries)}")
-        entry = entries[name]
+        entry = entry_named(name, entries)
         bins = _published_bins(entry, there)
         request = Request(
             models=resolve_models([name], {name: entry}),
@@ -141,17 +138,10 @@ def _accuracy(entry: Entry, result: Result, store: Path) -> float | None:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from zoo.terminal.table import open_table
 
-    console = Console()
-    # In a pipe, one line a row however long.
-    console = console if console.is_terminal else Console(width=200)
-    table = Table(header_style="bold", box=Table().box if console.is_terminal else None)
-    for name in ("entry", "bin", "protocol"):
-        table.add_column(name)
-    for name in ("published", "measured", "difference", "95 % interval"):
-        table.add_column(name, justify="right")
+    figures = ("published", "measured", "difference", "95 % interval")
+    console, table = open_table(("entry", "bin", "protocol"), figures)
     table.add_column("within")
     for check in checks:
         measured, difference, interval = "not finite", "-", "-"

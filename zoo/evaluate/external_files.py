@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,6 @@ from evaluator.limits import available_bytes
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
 from evaluator.results.external import ExternalPairs, embedded_elsewhere, scored_elsewhere
 from evaluator.results.scores_file import LARGEST_SCORE
-
-Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
 
 _SCORE_NAMES = ("score", "scores")
 _LABEL_NAMES = ("label", "labels", "genuine")
@@ -48,9 +46,8 @@ def read_scores(path: Path) -> ExternalPairs:
     """
     listed: list[Pair] = []
     if path.suffix == ".npz":
-        arrays = _npz_arrays(path)
-        scores = _float_array(path, *_named_array(path, arrays, _SCORE_NAMES))
-        genuine = _label_array(path, *_named_array(path, arrays, _LABEL_NAMES))
+        scores = _float_array(path, *_named_array(path, _SCORE_NAMES))
+        genuine = _label_array(path, *_named_array(path, _LABEL_NAMES))
     else:
         scores, genuine, listed = _read_text(path)
     if scores.ndim != 1 or scores.shape != genuine.shape:
@@ -74,8 +71,7 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
     Labels are the array ``genuine`` (pairs,), or the bin's. Scores are cosines. Rows of equal bytes
     count as one image where there is no bin to tell. Raises InputError, or OSError.
     """
-    arrays = _npz_arrays(path)
-    name, array = _named_array(path, arrays, ("embeddings", "embedding"))
+    name, array = _named_array(path, ("embeddings", "embedding"))
     embeddings = _float_array(path, name, array)
     if embeddings.ndim != 2 or len(embeddings) % 2 or not embeddings.shape[1]:
         raise InputError(
@@ -83,10 +79,10 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
             f"pair i; found {embeddings.shape}"
         )
     _check_not_empty(path, len(embeddings))
-    if verification_set is not None and not any(key in arrays for key in _LABEL_NAMES):
+    if verification_set is not None and not set(_LABEL_NAMES) & set(_array_names(path)):
         genuine = np.array(verification_set.genuine)
     else:
-        genuine = _label_array(path, *_named_array(path, arrays, _LABEL_NAMES))
+        genuine = _label_array(path, *_named_array(path, _LABEL_NAMES))
     if len(genuine) * 2 != len(embeddings):
         raise InputError(
             f"{path}: {len(embeddings):,} embeddings make {len(embeddings) // 2:,} pairs, but "
@@ -98,39 +94,28 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
 # ---- Arrays --------------------------------------------------------------------------------------
 
 
-def _npz_arrays(path: Path) -> Arrays:
-    """Name -> a function that reads the array. Nothing pickled is loaded, and nothing allocated
-    that the file does not hold or that memory could not.
-    """
+def _array_names(path: Path) -> list[str]:
     try:
         with opened_npz(path) as archive:
-            names = array_names(archive)
+            return list(array_names(archive))
     except NpzError:
         raise InputError(f"{path}: expected a .npz file, as numpy.savez writes it") from None
 
-    def reader(name: str) -> Callable[[], NDArray[np.generic]]:
-        def read() -> NDArray[np.generic]:
-            try:
-                with opened_npz(path) as archive:
-                    return read_array(archive, name, copies=_COPIES)
-            except (NpzError, KeyError) as error:
-                raise InputError(
-                    f"{path}: array {plain_name(name)[:40]!r} cannot be read: {cause_of(error)}"
-                ) from None
 
-        return read
-
-    return {name: reader(name) for name in names}
-
-
-def _named_array(
-    path: Path, arrays: Arrays, names: Sequence[str]
-) -> tuple[str, NDArray[np.generic]]:
-    for name in names:
-        if name in arrays:
-            return name, arrays[name]()
-    there = plain_name(", ".join(arrays))[:200] if arrays else "nothing"
-    raise InputError(f"{path}: expected an array named {' or '.join(names)}; found {there}")
+def _named_array(path: Path, names: Sequence[str]) -> tuple[str, NDArray[np.generic]]:
+    """The first of these arrays that the file has. Nothing pickled is loaded, and nothing allocated
+    that the file does not hold or that memory could not.
+    """
+    there = _array_names(path)
+    name = next((each for each in names if each in there), None)
+    if name is None:
+        found = plain_name(", ".join(there))[:200] if there else "nothing"
+        raise InputError(f"{path}: expected an array named {' or '.join(names)}; found {found}")
+    try:
+        with opened_npz(path) as archive:
+            return name, read_array(archive, name, copies=_COPIES)
+    except (NpzError, KeyError) as error:
+        raise InputError(f"{path}: array {name!r} cannot be read: {cause_of(error)}") from None
 
 
 def _float_array(path: Path, name: str, array: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
 
-from evaluator.results.record import versions
 from zoo.projection.maps import MAPS, TITLES, in_unit_square, nearest_same_person
 from zoo.projection.pictures import Pictures, Sheet
+from zoo.report.page import STYLE, rendered
 
 _HERE = Path(__file__).parent
 
@@ -48,21 +43,13 @@ def render_projection(
 
     Raises InputError as the maps do.
     """
-    script = (_HERE / "projection.js").read_text(encoding="utf-8")
-    theme = importlib.resources.files("zoo.report").joinpath("report.css").read_text("utf-8")
-    own = (_HERE / "projection.css").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     counts = np.bincount(pictures.people)
     shared = [nearest_same_person(each.points, pictures.people) for each in spaces]
-    return environment.get_template("projection.html.j2").render(
+    return rendered(
+        _HERE / "projection.html.j2",
+        styles=[STYLE, _HERE / "projection.css"],
+        script=_HERE / "projection.js",
         title=title,
-        created=datetime.now(timezone.utc),
         headline=_headline(spaces, shared),
         spaces=[(each, *same) for each, same in zip(spaces, shared, strict=True)],
         maps=[(name, TITLES[name]) for name in maps],
@@ -70,12 +57,8 @@ def render_projection(
         people=int((counts > 0).sum()),
         names=_choices(pictures, counts),
         notes=notes,
-        versions=versions(),
         data=_data(spaces, pictures, sheet, maps),
         sprites="data:image/jpeg;base64," + base64.b64encode(sheet.encoded("JPEG")).decode("ascii"),
-        style=Markup(theme + own),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

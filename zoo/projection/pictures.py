@@ -13,7 +13,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from evaluator.bins.verification_set import VerificationSet, distinct_images
-from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from training.data.sources.faces import FaceSet
 
@@ -142,9 +141,3 @@ def thumbnail_sheet(images: Sequence[bytes]) -> Sheet:
             small, (number % columns * cell + place[0], number // columns * cell + place[1])
         )
     return Sheet(np.asarray(sheet), cell, columns)
-
-
-def check_people(pictures: Pictures, source: str) -> None:
-    """Raises InputError for fewer than three images, which no map can show."""
-    if len(pictures) < 3:
-        raise InputError(f"{source}: a map takes 3 distinct images or more; found {len(pictures)}")

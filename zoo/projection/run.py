@@ -13,10 +13,8 @@ from evaluator.images.decode import decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
 from evaluator.isolation.process import open_model
 from evaluator.measure.embed import EmbedOptions, embed_images, unusable_rows
-from evaluator.models.load import check_model
-from evaluator.models.options import LoadOptions
-from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.loading import say_of
+from zoo.evaluate.request import Request, checked_model
 from zoo.projection.exports import write_tensorboard, write_tsv
 from zoo.projection.page import Space, render_projection
 from zoo.projection.pictures import Pictures, fewer_rows, thumbnail_sheet
@@ -30,18 +28,17 @@ _RAW_SIDE = 32
 
 @dataclass(frozen=True)
 class Wanted:
-    """One call of `zoo project`, its names resolved and its images read."""
+    """One call of `zoo project`, its names resolved and its images read: ``request`` has the model
+    and how to load it.
+    """
 
-    model: ModelChoice
+    request: Request
     shown: str
     pictures: Pictures
     output: Path
     maps: list[str]
     tsv: bool
     tensorboard: Path | None
-    profile: str | None
-    channels: str | None
-    trust: bool
 
 
 def make_projection(wanted: Wanted) -> list[str]:
@@ -50,18 +47,12 @@ def make_projection(wanted: Wanted) -> list[str]:
     Raises InputError for a model or an image that cannot be used, or fewer than three embeddings
     that are finite; OSError for files that cannot be written.
     """
-    entry = wanted.model.entry
-    options = LoadOptions(
-        profile=wanted.profile or (entry.profile if entry else None),
-        channels=wanted.channels or (entry.channels if entry else "rgb"),
-        size=entry.size if entry else None,
-        trust=wanted.trust,
-    )
-    check_model(wanted.model.path, options)
+    (model,) = wanted.request.models
+    _, options = checked_model(model, wanted.request)
     pictures = wanted.pictures
-    with open_model(wanted.model.path, options) as embedder:
-        say_of(wanted.model, embedder, options)
-        with Progress(wanted.model.name, len(pictures)) as bar:
+    with open_model(model.path, options) as embedder:
+        say_of(model, embedder, options)
+        with Progress(model.name, len(pictures)) as bar:
             embeddings = embed_images(
                 embedder,
                 pictures.images,
@@ -73,7 +64,7 @@ def make_projection(wanted: Wanted) -> list[str]:
     lost = len(pictures) - len(usable)
     if len(usable) < 3:
         raise InputError(
-            f"{wanted.model.name}: only {len(usable)} of {len(pictures)} embeddings are finite and "
+            f"{model.name}: only {len(usable)} of {len(pictures)} embeddings are finite and "
             "of some length; there is nothing to draw"
         )
     pictures, embeddings = fewer_rows(pictures, usable), embeddings[usable]
@@ -83,7 +74,7 @@ def make_projection(wanted: Wanted) -> list[str]:
         Space("Pixels", raw_words, raw),
         Space(
             "Embedding",
-            f"{embeddings.shape[1]} numbers an image from {wanted.model.name}, at unit length.",
+            f"{embeddings.shape[1]} numbers an image from {model.name}, at unit length.",
             units,
         ),
     ]
@@ -92,7 +83,7 @@ def make_projection(wanted: Wanted) -> list[str]:
         notes.append(f"{lost:,} images are left out: their embeddings are not finite or zero.")
     sheet = thumbnail_sheet(pictures.images)
     html = render_projection(
-        f"{wanted.model.name} on {wanted.shown}",
+        f"{model.name} on {wanted.shown}",
         spaces,
         pictures,
         sheet,

@@ -10,7 +10,7 @@ Vertex i of a curve's path is point i of its data, so the script reads positions
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,10 @@ class Axis:
             low, high, values = math.log10(low), math.log10(high), np.log10(values)
         placed: FloatArray = self.start + (values - low) / (high - low) * (self.end - self.start)
         return placed
+
+    def at(self, value: float) -> float:
+        """Where one value lies."""
+        return float(self.place(np.array([value], np.float64))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
         f'<path class="axis" d="M8,{base:.0f}H{HISTOGRAM_WIDTH - 8}"/>',
     ]
     right = HISTOGRAM_WIDTH - 8
-    at = None if threshold is None else float(x.place(np.array([threshold]))[0])
+    at = None if threshold is None else x.at(threshold)
     if at is not None:
         parts.append(
             f'<path class="threshold" d="M{at:.1f},4V108"/>'
@@ -141,7 +145,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     for place, anchor, value in ((8.0, "start", low), (float(right), "end", high)):
         if at is None or abs(at - place) > 50:
             parts.append(
-                f'<text x="{place:.0f}" y="122" text-anchor="{anchor}">{_signed(value)}</text>'
+                f'<text x="{place:.0f}" y="122" text-anchor="{anchor}">{signed(value)}</text>'
             )
     parts.append('<path class="cursor" d="M0,4V108"/>')
     box = f"0 0 {HISTOGRAM_WIDTH} {HISTOGRAM_HEIGHT}"
@@ -203,10 +207,9 @@ def _chart(
     for each, vertices, indices in drawn:
         if not len(vertices):
             continue
-        path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in vertices)
         parts.append(
             f'<path class="curve s{each.slot}" data-model="{each.slot}" '
-            f'data-curve="{len(data)}" d="{path}"/>'
+            f'data-curve="{len(data)}" d="{line_path(vertices)}"/>'
         )
         data.append(
             {
@@ -226,14 +229,14 @@ def _chart(
 def _grid(x: Axis, y: Axis, y_ticks: Sequence[tuple[float, str]], titles: tuple[str, str]) -> str:
     lines, words = [], []
     for value in _decades(x):
-        at = float(x.place(np.array([value]))[0])
+        at = x.at(value)
         lines.append(f"M{at:.1f},{TOP}V{HEIGHT - BOTTOM}")
         words.append(
             f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
             f"{_percent(value)}</text>"
         )
     for value, label in y_ticks:
-        at = float(y.place(np.array([value]))[0])
+        at = y.at(value)
         lines.append(f"M{LEFT},{at:.1f}H{WIDTH - RIGHT}")
         words.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2
@@ -260,11 +263,17 @@ def _steps(places: FloatArray, tops: FloatArray, base: float) -> str:
     return "".join([*path, f"V{base:.1f}Z"])
 
 
+def line_path(places: Iterable[tuple[float, float]] | FloatArray) -> str:
+    """The ``d`` of a path through places in the drawing."""
+    return "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in places)
+
+
 def _short(values: FloatArray) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A number with two digits, and a true minus where it is negative."""
     return f"{value:.2f}".replace("-", "−")
 
 

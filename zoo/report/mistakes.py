@@ -155,13 +155,12 @@ def shown_by_bin(
 ) -> dict[str, list[int]]:
     """The pairs whose faces are wanted, by the SHA-256 of their bin."""
     wanted: dict[str, dict[int, None]] = {}
-    for each in hard:
-        own = wanted.setdefault(each.column.record.sha256, {})
-        own.update({shown.pair: None for shown in (*each.accepted, *each.rejected)})
-    for disagreed in disagreements:
-        own = wanted.setdefault(disagreed.column.record.sha256, {})
-        own.update({shown.pair: None for shown in (*disagreed.shown_a, *disagreed.shown_b)})
-    return {sha256: list(pairs) for sha256, pairs in wanted.items() if pairs}
+    for column, pairs in (
+        *((each.column, (*each.accepted, *each.rejected)) for each in hard),
+        *((each.column, (*each.shown_a, *each.shown_b)) for each in disagreements),
+    ):
+        wanted.setdefault(column.record.sha256, {}).update({each.pair: None for each in pairs})
+    return {sha256: list(own) for sha256, own in wanted.items() if own}
 
 
 def _shown(scored: Scored, index: int) -> ShownPair:

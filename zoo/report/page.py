@@ -45,6 +45,8 @@ _HARDEST = 8
 _DISAGREEING = 4
 
 _HERE = Path(__file__).parent
+#: How reports look, and what is laid out like them.
+STYLE = _HERE / "report.css"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,27 @@ class BinCharts:
     histograms: tuple[tuple[Contestant, Chart], ...]
 
 
+def rendered(template: Path, *, styles: Sequence[Path], script: Path, **values: Any) -> str:
+    """The HTML of a template, with styles and script in it."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(p=_p, points=_points, cosine=_cosine, duration=_duration)
+    code = script.read_text(encoding="utf-8")
+    return environment.get_template(template.name).render(
+        **values,
+        created=datetime.now(timezone.utc),
+        versions=versions(),
+        style=Markup("".join(each.read_text(encoding="utf-8") for each in styles)),
+        script=Markup(code),
+        script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(),
+    )
+
+
 def write_report(path: Path, html: str) -> None:
     """Writes a report whole or not at all. Raises OSError."""
     with whole_file(path) as file:
@@ -78,20 +101,11 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
     hard, disagreements = _mistakes(table, selection)
     runs = runs_of(table.contestants)
     data: list[dict[str, Any]] = []
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        share=_share, p=_p, points=_points, cosine=_cosine, duration=_duration
-    )
-    return environment.get_template("template.html.j2").render(
+    return rendered(
+        _HERE / "template.html.j2",
+        styles=[STYLE],
+        script=_HERE / "report.js",
         title=title,
-        created=datetime.now(timezone.utc),
         summary=summary(table),
         selection=selection,
         table=table,
@@ -112,31 +126,26 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         runs=runs,
         run_overlays=overlays(runs.found),
         run_panels=[(run, run_panels(run)) for run in runs.found],
-        versions=versions(),
         chart_data=data,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCharts:
+    scored = selection.on(column, table.contestants)
     shown = [
-        (slot, each, scored)
+        (slot, each, scored[each.key])
         for slot, each in enumerate(table.contestants)
-        if (scored := selection.of(each, column)) is not None and len(scored.scores)
+        if each.key in scored and len(scored[each.key].scores)
     ]
     curves = [
-        found
-        for slot, each, scored in shown
-        if (found := curve(slot, each.label, scored)) is not None
+        found for slot, each, own in shown if (found := curve(slot, each.label, own)) is not None
     ]
     record = column.record
     return BinCharts(
         column,
         roc_chart(curves, record.impostor) if curves else None,
         det_chart(curves, record.impostor, record.genuine) if curves else None,
-        tuple((each, histogram_chart(each.label, scored)) for _, each, scored in shown),
+        tuple((each, histogram_chart(each.label, own)) for _, each, own in shown),
     )
 
 
@@ -144,27 +153,19 @@ def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], 
     hard, disagreements = [], []
     of_key = {each.key: each for each in table.contestants}
     for column in selection.columns:
-        scored = {
-            each.key: found
-            for each in table.contestants
-            if (found := selection.of(each, column)) is not None
-        }
-        for each in table.contestants:
-            errors = None
-            if each.key in scored:
-                errors = hard_pairs(each, column, scored[each.key], shown=_HARDEST)
-            hard += [errors] if errors else []
+        scored = selection.on(column, table.contestants)
+        found = [
+            hard_pairs(of_key[key], column, own, shown=_HARDEST) for key, own in scored.items()
+        ]
+        hard += [errors for errors in found if errors]
         for duel in table.duels:
             for compared in duel.bins:
                 if compared.bin.sha256 == column.record.sha256:
-                    keys = duel.a.key, duel.b.key
-                    models, both = [of_key[key] for key in keys], [scored[key] for key in keys]
+                    a, b = duel.a.key, duel.b.key
+                    models, both = (of_key[a], of_key[b]), (scored[a], scored[b])
                     disagreements.append(
-                        disagreement(
-                            (models[0], models[1]), column, (both[0], both[1]), compared,
-                            shown=_DISAGREEING,
-                        )
-                    )  # fmt: skip
+                        disagreement(models, column, both, compared, shown=_DISAGREEING)
+                    )
     return hard, disagreements
 
 
@@ -223,10 +224,6 @@ def _whisker(figure: Figure, span: tuple[float, float]) -> tuple[float, float, f
         for each in (figure.interval[0], figure.value, figure.interval[1])
     )
     return low, value, high
-
-
-def _share(value: float, metric: Metric) -> str:
-    return metric.digits(value)
 
 
 def _points(value: float) -> str:

@@ -67,6 +67,11 @@ class Selection:
     left_out: tuple[LeftOut, ...]
     all_bins: bool = False
 
+    def on(self, column: Column, models: Sequence[Contestant]) -> dict[Key, Scored]:
+        """The scores on a bin of those of the models that have some, by key, in their order."""
+        found = {each.key: self.of(each, column) for each in models}
+        return {key: scored for key, scored in found.items() if scored is not None}
+
     def of(self, contestant: Contestant, column: Column) -> Scored | None:
         """The scores of a model on a bin, None where there are none to show."""
         return self.scored.get((contestant.key, column.record.sha256))

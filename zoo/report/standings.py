@@ -68,17 +68,12 @@ def standings(selection: Selection) -> Standings:
 
 
 def _ranked_bins(selection: Selection) -> tuple[Column, ...]:
-    figures = [
-        {
-            column.record.sha256: scored.kfold.accuracy
-            for column in selection.columns
-            if (scored := selection.of(each, column)) is not None and scored.kfold is not None
-        }
-        for each in selection.contestants
-    ]
-    wanted = {sha256 for own in figures for sha256 in own}
-    if not selection.all_bins:
-        wanted = core_bins(figures)
+    figures: dict[Key, dict[str, float]] = {each.key: {} for each in selection.contestants}
+    for (key, sha256), scored in selection.scored.items():
+        if scored.kfold is not None:
+            figures[key][sha256] = scored.kfold.accuracy
+    every = {sha256 for own in figures.values() for sha256 in own}
+    wanted = every if selection.all_bins else core_bins(list(figures.values()))
     return tuple(column for column in selection.columns if column.record.sha256 in wanted)
 
 
@@ -148,7 +143,8 @@ def _descending(figure: Figure) -> float:
 
 
 def _beats(one: Contestant, other: Contestant, duels: Sequence[Duel]) -> bool:
-    for duel in duels:
-        if duel.separable and {duel.a.key, duel.b.key} == {one.key, other.key}:
-            return (duel.overall.difference > 0) == (duel.a.key == one.key)
-    return False
+    return any(
+        (duel.overall.difference > 0) == (duel.a.key == one.key)
+        for duel in duels
+        if duel.separable and {duel.a.key, duel.b.key} == {one.key, other.key}
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evaluator.results.choice import Contestant
 from evaluator.statistics.duels import Duel
+from zoo.report.charts import signed
 from zoo.report.standings import Standings
 
 
@@ -34,8 +35,12 @@ def summary(table: Standings) -> Summary:
             f"{leader.label} decides {_accuracy(leader, table)} of the pairs rightly",
             f"{opening} There is no second model on these bins to compare it with.",
         )
-    beaten = [each for each in complete[1:] if _separable(leader, each, table)]
-    tied = [each for each in complete[1:] if each not in beaten]
+    beaten = [
+        (each, duel)
+        for each in complete[1:]
+        if (duel := table.duel(leader, each)) is not None and duel.separable
+    ]
+    tied = [each for each in complete[1:] if each not in [loser for loser, _ in beaten]]
     if tied:
         headline = f"No single winner: {_listed([leader, *tied])} cannot be told apart"
         text = f"{opening} {_tie_sentence(leader, tied, table)}"
@@ -43,7 +48,7 @@ def summary(table: Standings) -> Summary:
             text += f" {_win_sentence(leader, beaten, table)}"
     else:
         headline = (
-            f"{leader.label} is better than {beaten[0].label}"
+            f"{leader.label} is better than {beaten[0][0].label}"
             if len(beaten) == 1
             else f"{leader.label} is the best of {len(complete)} models"
         )
@@ -63,12 +68,14 @@ def _opening(leader: Contestant, table: Standings) -> str:
     )
 
 
-def _win_sentence(leader: Contestant, beaten: Sequence[Contestant], table: Standings) -> str:
-    duel = _duel(leader, beaten[0], table)
+def _win_sentence(
+    leader: Contestant, beaten: Sequence[tuple[Contestant, Duel]], table: Standings
+) -> str:
+    following, duel = beaten[0]
     low, high, difference = _oriented(duel, leader)
     which = "the next, " if len(beaten) > 1 else ""
     return (
-        f"It is {difference:.2f} percentage points ahead of {which}{beaten[0].label} (95 % "
+        f"It is {difference:.2f} percentage points ahead of {which}{following.label} (95 % "
         f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give "
         f"it ({_p(duel.p_value)}{_corrected(table)})."
     )
@@ -81,7 +88,7 @@ def _tie_sentence(leader: Contestant, tied: Sequence[Contestant], table: Standin
     low, high, difference = _oriented(duel, leader)
     return (
         f"Its lead over {tied[0].label}, {difference:.2f} percentage points (95 % interval "
-        f"{_signed(low)} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
+        f"{signed(low)} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
         f"{duel.overall.pairs:,} pairs like these reliably show only differences of at least "
         f"{100 * duel.overall.detectable_difference:.2f} points."
     )
@@ -92,18 +99,6 @@ def _oriented(duel: Duel, leader: Contestant) -> tuple[float, float, float]:
     sign = 100 if duel.a.key == leader.key else -100
     low, high = sorted(sign * end for end in duel.overall.interval)
     return low, high, sign * duel.overall.difference
-
-
-def _duel(leader: Contestant, other: Contestant, table: Standings) -> Duel:
-    duel = table.duel(leader, other)
-    if duel is None:
-        raise ValueError(f"{leader.label} and {other.label} were not compared")
-    return duel
-
-
-def _separable(leader: Contestant, other: Contestant, table: Standings) -> bool:
-    duel = table.duel(leader, other)
-    return duel is not None and duel.separable
 
 
 def _accuracy(leader: Contestant, table: Standings) -> str:
@@ -117,10 +112,6 @@ def _corrected(table: Standings) -> str:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _signed(points: float) -> str:
-    return f"{points:.2f}".replace("-", "−")
 
 
 def _listed(contestants: Sequence[Contestant]) -> str:

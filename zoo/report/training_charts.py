@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup, escape
 
-from zoo.report.charts import Axis
+from zoo.report.charts import Axis, line_path
 from zoo.report.runs import Points, Run
 
 # Width and height of a drawing: four of a run fit beside one another, overlays are larger.
@@ -103,7 +102,7 @@ def _panel(
     y = Axis(ticks[0], ticks[-1], size[1] - _BOTTOM, _TOP, logarithmic=False)
     parts = [_grid(x, y, ticks)]
     for start in starts:
-        at = (_at(x, start - 1) + _at(x, start)) / 2
+        at = (x.at(start - 1) + x.at(start)) / 2
         parts.append(f'<path class="stage" d="M{at:.1f},{y.end:.0f}V{y.start:.0f}"/>')
     parts += [_drawn(line, x, y) for line in lines]
     svg = Markup(  # numbers and our own words, but for names, which are escaped where they stand
@@ -115,9 +114,8 @@ def _panel(
 
 def _drawn(line: Line, x: Axis, y: Axis) -> str:
     mark = f' data-model="{line.model}"' if line.model is not None else ""
-    places = [(_at(x, epoch), _at(y, value)) for epoch, value in line.points]
-    path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in places)
-    drawn = f'<path class="curve s{line.slot}"{mark} d="{path}"/>'
+    places = [(x.at(epoch), y.at(value)) for epoch, value in line.points]
+    drawn = f'<path class="curve s{line.slot}"{mark} d="{line_path(places)}"/>'
     if len(places) > _MOST_DOTS:
         return drawn
     dots = "".join(
@@ -131,12 +129,12 @@ def _drawn(line: Line, x: Axis, y: Axis) -> str:
 def _grid(x: Axis, y: Axis, ticks: Sequence[float]) -> str:
     lines, words = [], []
     for value in ticks:
-        at = _at(y, value)
+        at = y.at(value)
         lines.append(f"M{x.start:.0f},{at:.1f}H{x.end:.0f}")
         words.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{value:.6g}</text>')
     for epoch in _epoch_ticks(int(x.high)):
         words.append(
-            f'<text x="{_at(x, epoch):.1f}" y="{y.start + 16:.0f}" '
+            f'<text x="{x.at(epoch):.1f}" y="{y.start + 16:.0f}" '
             f'text-anchor="middle">{epoch}</text>'
         )
     words.append(
@@ -168,7 +166,3 @@ def even_step(step: float) -> float:
     """The next larger of 1, 2 or 5 times a power of ten; ``step`` itself if it is one."""
     power = 10.0 ** math.floor(math.log10(step) + 1e-9)
     return next(each * power for each in (1, 2, 5, 10) if each * power >= step * (1 - 1e-9))
-
-
-def _at(axis: Axis, value: float) -> float:
-    return float(axis.place(np.array([value], np.float64))[0])

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from evaluator.statistics.comparison import Comparison, Overall, p_text
 from evaluator.statistics.duels import Duel, OnBin, Side
 from evaluator.statistics.pair_tests import SIGNIFICANCE
-from zoo.terminal.table import print_fitting
+from zoo.terminal.table import headed_table, print_fitting, spaceless
+from zoo.terminal.words import rich_terminal
 
 _HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
 _MAX_BIN_WIDTH = 16
@@ -22,8 +22,8 @@ _MAX_BIN_WIDTH = 16
 
 def print_comparison(duels: Sequence[Duel]) -> None:
     """Prints duels on stdout: tables and verdicts on a terminal, plain columns in a pipe."""
-    console = Console()
-    if not console.is_terminal:
+    console = rich_terminal()
+    if console is None:
         sys.stdout.write(plain_comparison(duels))
         return
     for duel in duels:
@@ -36,7 +36,7 @@ def print_comparison(duels: Sequence[Duel]) -> None:
 def _print_duel(duel: Duel, console: Console) -> None:
     console.print(f"[bold]A[/bold]  {_heading(duel.a)}", highlight=False)
     console.print(f"[bold]B[/bold]  {_heading(duel.b)}", highlight=False)
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = headed_table()
     table.add_column("bin\n[dim]pairs[/dim]", overflow="fold", max_width=_MAX_BIN_WIDTH)
     for heading in (
         "A %\nB %",
@@ -49,7 +49,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
     for each in duel.bins:
         compared = each.comparison
         table.add_row(
-            f"{_escaped(each.label)}\n[dim]{compared.pairs:,}[/dim]",
+            f"{escape(each.label)}\n[dim]{compared.pairs:,}[/dim]",
             f"{100 * compared.accuracy_a:.2f}\n{100 * compared.accuracy_b:.2f}",
             _difference_cell(compared, each.p_value),
             p_text(each.p_value),
@@ -69,8 +69,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
         )
     print_fitting(table, console)
     for name, words in _verdicts(duel):
-        style = "" if "not separable" in words else "bold"
-        console.print(f"{name}: {words}", style=style, highlight=False, markup=False)
+        _print_verdict(f"{name}: {words}", console)
     for note in _notes(duel):
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
     console.print()
@@ -88,23 +87,20 @@ def _difference_cell(compared: Comparison | Overall, p_value: float) -> str:
 def _print_summary(duels: Sequence[Duel], console: Console) -> None:
     console.print("[bold]All pairs[/bold], mean of their bins")
     for duel in duels:
-        words = duel.words
-        style = "" if "not separable" in words else "bold"
-        line = f"{duel.a.label} / {duel.b.label}: {words}, p {p_text(duel.p_value)}"
-        console.print(line, style=style, highlight=False, markup=False)
+        sides = f"{duel.a.label} / {duel.b.label}"
+        _print_verdict(f"{sides}: {duel.words}, p {p_text(duel.p_value)}", console)
     console.print()
+
+
+def _print_verdict(line: str, console: Console) -> None:
+    style = "" if "not separable" in line else "bold"
+    console.print(line, style=style, highlight=False, markup=False)
 
 
 def _heading(side: Side) -> str:
     words = side.key[2].words()
     hashed = f"[dim]{side.identity[:8]}[/dim]"
-    return f"{_escaped(side.label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    return f"{escape(side.label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
 
 
 def _verdicts(duel: Duel) -> list[tuple[str, str]]:
@@ -174,12 +170,7 @@ def plain_comparison(duels: Sequence[Duel]) -> str:
     blocks = []
     for duel in duels:
         lines = [f"# A {duel.a.label} {duel.a.identity}", f"# B {duel.b.label} {duel.b.identity}"]
-        rows = [[cell.replace(" ", "_") for cell in row] for row in (_HEADER, *_rows(duel))]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+        lines += spaceless([_HEADER, *_rows(duel)])
         lines += [f"# {name}: {words}" for name, words in _verdicts(duel)]
         lines += [f"# note: {note}" for note in _notes(duel)]
         blocks.append("\n".join(lines) + "\n")

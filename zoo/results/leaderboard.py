@@ -20,7 +20,7 @@ from evaluator.results.choice import (
     meant,
     picked,
 )
-from evaluator.results.record import reading_problem
+from evaluator.results.record import Result, reading_problem
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
 
@@ -46,6 +46,16 @@ class Row:
     mean: float | None
     rank: int | None = None
 
+    @property
+    def present(self) -> int:
+        """On how many columns there is a figure."""
+        return sum(value is not None for value in self.figures.values())
+
+    @property
+    def kind(self) -> str:
+        """``ranked``, or ``incomplete`` where a column is missing."""
+        return "incomplete" if self.rank is None else "ranked"
+
 
 @dataclass(frozen=True)
 class PublishedRow:
@@ -66,6 +76,11 @@ class Invalid:
     model: str
     bin: str
     reason: str
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return f"{self.model} on {self.bin}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +140,11 @@ def build_leaderboard(
         _row(model, figures, columns) for model, figures in zip(found, figures_of, strict=True)
     ]
     notes = _column_notes(all_columns, columns, figures_of)
-    visible = _ordered([row for row in measured if _has_any(row)], figure)
-    notes += _row_notes(measured, visible)
-    rows = _labelled(visible[:top])
+    visible = _ordered([row for row in measured if row.present], figure)
+    if without := len(measured) - len(visible):
+        notes.append(f"{without:,} model{'s' * (without > 1)} without a figure on these bins")
+    named = labelled([row.model for row in visible[:top]], with_settings=True)
+    rows = [replace(row, model=model) for row, model in zip(visible, named, strict=False)]
     notes += _dropped_notes(rows, columns)
     complete = [row for row in rows if row.mean is not None]
     from zoo.results.ranking import rank_means  # imports NumPy, which an error does without
@@ -144,12 +161,19 @@ def build_leaderboard(
         columns=columns,
         rows=tuple(_with_ranks(rows, ranking.ranks)),
         published=tuple(published),
-        invalid=tuple(_invalid([each for model in found for each in model.results.values()])),
+        invalid=tuple(
+            Invalid(each.model.name, each.bin.name, _why_invalid(each))
+            for each in (stored.result for model in found for stored in model.results.values())
+            if each.status != "ok"
+        ),
         damaged=store.damaged,
         notes=(*notes, *ranking.notes, *published_notes),
         p_values=ranking.p_values,
         more=max(0, len(visible) - top),
-        outdated=tuple(_outdated(outdated)),
+        outdated=tuple(
+            Invalid(each.model.name, each.bin.name, reading_problem(each) or "")
+            for each in (stored.result for stored in outdated)
+        ),
     )
 
 
@@ -174,13 +198,13 @@ def _columns(results: Sequence[Stored]) -> dict[str, Column]:
 
 def _row(model: Contestant, figures: Mapping[str, float | None], columns: Sequence[Column]) -> Row:
     shown = {column.sha256: figures.get(column.sha256) for column in columns}
-    values = [value for value in shown.values() if value is not None]
-    mean = sum(values) / len(values) if values and len(values) == len(columns) else None
-    return Row(model, shown, mean)
+    return Row(model, shown, _mean(list(shown.values()), len(columns)))
 
 
-def _has_any(row: Row) -> bool:
-    return any(value is not None for value in row.figures.values())
+def _mean(values: Sequence[float | None], columns: int) -> float | None:
+    """The mean of figures on so many columns; None where one lacks."""
+    there = [value for value in values if value is not None]
+    return sum(there) / columns if there and len(there) == columns else None
 
 
 def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
@@ -188,16 +212,10 @@ def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
     sign = -1 if figure.higher_is_better else 1
 
     def place(row: Row) -> tuple[bool, float, str, str]:
-        present = sum(value is not None for value in row.figures.values())
-        value = -float(present) if row.mean is None else sign * row.mean
+        value = -float(row.present) if row.mean is None else sign * row.mean
         return row.mean is None, value, row.model.name, row.model.identity
 
     return sorted(rows, key=place)
-
-
-def _labelled(rows: Sequence[Row]) -> list[Row]:
-    models = labelled([row.model for row in rows], with_settings=True)
-    return [replace(row, model=model) for row, model in zip(rows, models, strict=True)]
 
 
 def _with_ranks(rows: Sequence[Row], ranks: Sequence[int]) -> list[Row]:
@@ -231,8 +249,7 @@ def _published(
             if len(sha256_of[name]) == 1
         }
         if figures:
-            complete = len(figures) == len(columns)
-            mean = sum(figures.values()) / len(figures) if complete else None
+            mean = _mean(list(figures.values()), len(columns))
             rows.append(PublishedRow(entry.name, entry.protocol, figures, mean))
     notes = [
         f"published figures on {name} are left out: two bins have that name"
@@ -251,23 +268,9 @@ def _is_meant(entry: Entry, models: Sequence[str]) -> bool:
     return not models or any(meant(value, [Named(entry.name, "", "")]) for value in models)
 
 
-def _invalid(results: Sequence[Stored]) -> list[Invalid]:
-    found = []
-    for stored in results:
-        result = stored.result
-        if result.status != "ok":
-            count = int(result.non_finite["count"])
-            reason = f"{result.status}: {count:,} image{'s' * (count != 1)}"
-            found.append(Invalid(result.model.name, result.bin.name, reason))
-    return found
-
-
-def _outdated(results: Sequence[Stored]) -> list[Invalid]:
-    """Results that other reading rules measured, and what to do."""
-    return [
-        Invalid(each.result.model.name, each.result.bin.name, reading_problem(each.result) or "")
-        for each in results
-    ]
+def _why_invalid(result: Result) -> str:
+    count = int(result.non_finite["count"])
+    return f"{result.status}: {count:,} image{'s' * (count != 1)}"
 
 
 def _column_notes(
@@ -282,13 +285,6 @@ def _column_notes(
             count = sum(figures.get(sha256) is not None for figures in known)
             left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
     return [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
-
-
-def _row_notes(measured: Sequence[Row], visible: Sequence[Row]) -> list[str]:
-    without = len(measured) - len(visible)
-    if not without:
-        return []
-    return [f"{without:,} model{'s' * (without > 1)} without a figure on these bins"]
 
 
 def _dropped_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:

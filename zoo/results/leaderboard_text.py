@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evaluator.statistics.pair_tests import SIGNIFICANCE
-from zoo.results.leaderboard import Column, Leaderboard, Row
-from zoo.terminal.words import may_be_rich
+from zoo.results.leaderboard import Leaderboard, PublishedRow, Row
+from zoo.terminal.table import headed_table, spaceless
+from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,17 +37,12 @@ class _Line:
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Prints the ranking on stdout: Rich tables on a terminal, plain columns in a pipe."""
-    console = None
-    if may_be_rich():
-        from rich.console import Console
-
-        console = Console()
-    if console is None or not console.is_terminal:
+    console = rich_terminal()
+    if console is None:
         print(plain_leaderboard(board), end="")
         return
-    columns = list(board.columns)
     start = 0
-    while start < len(columns):
+    while start < len(board.columns):
         stop = _fitting(board, start, console.width)
         _print_columns(board, start, stop, console)
         start = stop
@@ -69,11 +65,9 @@ def _fitting(board: Leaderboard, start: int, width: int) -> int:
 
 
 def _print_columns(board: Leaderboard, start: int, stop: int, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = headed_table()
     table.add_column("rank", justify="right")
     table.add_column("model", overflow="fold", max_width=_NAME_WIDTH)
     with_mean = start == 0 and len(board.columns) > 1
@@ -98,32 +92,20 @@ def _print_columns(board: Leaderboard, start: int, stop: int, console: Console) 
 
 
 def _lines(board: Leaderboard) -> list[_Line]:
-    lines = [
-        _Line(
-            kind="ranked" if row.rank is not None else "incomplete",
-            rank="–" if row.rank is None else str(row.rank),
-            label=row.model.label,
-            mean=_text(board, row.mean),
-            cells=tuple(_text(board, row.figures[column.sha256]) for column in board.columns),
-        )
-        for row in board.rows
-    ]
-    lines += [
-        _Line(
-            kind="published",
-            rank="–",
-            label=f"{row.name} (published, {row.protocol})",
-            mean=_text(board, row.mean),
-            cells=tuple(_text(board, row.figures.get(column.sha256)) for column in board.columns),
-        )
-        for row in board.published
-    ]
-    return lines
-
-
-def _text(board: Leaderboard, value: float | None) -> str:
     digits = board.figure.ranking_digits or board.figure.digits
-    return "–" if value is None else digits(value)
+
+    def line(kind: str, rank: int | None, label: str, row: Row | PublishedRow) -> _Line:
+        values = [row.mean, *(row.figures.get(column.sha256) for column in board.columns)]
+        mean, *cells = ["–" if value is None else digits(value) for value in values]
+        return _Line(kind, "–" if rank is None else str(rank), label, mean, tuple(cells))
+
+    return [
+        *(line(row.kind, row.rank, row.model.label, row) for row in board.rows),
+        *(
+            line("published", None, f"{row.name} (published, {row.protocol})", row)
+            for row in board.published
+        ),
+    ]
 
 
 def _caption(board: Leaderboard) -> str:
@@ -148,35 +130,23 @@ def _remarks(board: Leaderboard) -> list[str]:
     """What a reader must know besides: what is left out, invalid, damaged."""
     remarks = [f"{board.more:,} more rows, neither shown nor tested: --top N"] * bool(board.more)
     remarks += [f"note: {note}" for note in board.notes]
-    remarks += _first(
-        [f"invalid: {each.model} on {each.bin}: {each.reason}" for each in board.invalid],
-        "invalid results",
-    )
-    remarks += _first(
-        [f"outdated: {each.model} on {each.bin}: {each.reason}" for each in board.outdated],
-        "outdated results",
-    )
-    remarks += _first([f"unreadable: {line}" for line in board.damaged], "unreadable results")
+    left_out = {
+        "invalid": [each.line for each in board.invalid],
+        "outdated": [each.line for each in board.outdated],
+        "unreadable": board.damaged,
+    }
+    for why, lines in left_out.items():
+        remarks += [f"{why}: {line}" for line in lines[:_LISTED]]
+        if (rest := len(lines) - _LISTED) > 0:
+            remarks.append(f"and {rest:,} more {why} results")
     return remarks
-
-
-def _first(lines: Sequence[str], what: str) -> list[str]:
-    rest = len(lines) - _LISTED
-    return [*lines[:_LISTED], *([f"and {rest:,} more {what}"] if rest > 0 else [])]
 
 
 def plain_leaderboard(board: Leaderboard) -> str:
     """Fixed columns, one line a model, remarks after "#": for grep and awk."""
-    header = ["rank", "kind", "model", "mean", *(column.label for column in board.columns)]
-    rows = [header]
-    for line in _lines(board):
-        rows.append([line.rank, line.kind, line.label, line.mean, *line.cells])
-    rows = [[cell.replace(" ", "_").replace("–", "-") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    rows = [["rank", "kind", "model", "mean", *(column.label for column in board.columns)]]
+    rows += [[each.rank, each.kind, each.label, each.mean, *each.cells] for each in _lines(board)]
+    lines = spaceless([[cell.replace("–", "-") for cell in row] for row in rows])
     lines += [f"# {text}" for text in (_caption(board), *_remarks(board))]
     return "\n".join(lines) + "\n"
 
@@ -231,11 +201,11 @@ def latex_leaderboard(board: Leaderboard) -> str:
     lines = [f"% {text}" for text in (_caption(board), *_remarks(board))]
     lines += [r"\begin{tabular}{rl" + "r" * (len(header) - 2) + "}", r"\toprule"]
     lines += [" & ".join(map(_latex, header)) + r" \\", r"\midrule"]
-    published = False
+    kind = ""
     for line in _lines(board):
-        if line.kind == "published" and not published:
-            published = True
+        if line.kind == "published" and kind != "published":
             lines.append(r"\midrule")
+        kind = line.kind
         cells = [line.rank, line.label, *_values(board, line)]
         lines.append(" & ".join(map(_latex, cells)) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -259,11 +229,17 @@ def csv_leaderboard(board: Leaderboard) -> str:
         + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
     )
     for row in board.rows:
-        kind = "incomplete" if row.rank is None else "ranked"
         model = row.model
         variant = [getattr(model.variant, key) for key in settings]
         figures = [_exact(row.figures[column.sha256]) for column in board.columns]
-        own = [_exact(row.rank), kind, model.name, model.identity, model.record.format, *variant]
+        own = [
+            _exact(row.rank),
+            row.kind,
+            model.name,
+            model.identity,
+            model.record.format,
+            *variant,
+        ]
         writer.writerow(
             [*map(_no_formula, own), board.figure.protocol or "", _exact(row.mean), *figures]
         )
@@ -290,7 +266,10 @@ def json_leaderboard(board: Leaderboard) -> str:
         "metric": board.figure.name,
         "higher_is_better": board.figure.higher_is_better,
         "significance": SIGNIFICANCE,
-        "bins": [_column_json(column) for column in board.columns],
+        "bins": [
+            {"name": each.name, "sha256": each.sha256, "pairs": each.pairs}
+            for each in board.columns
+        ],
         "rows": [_row_json(row) for row in board.rows],
         "more_rows": board.more,
         "couples": _couples_json(board),
@@ -304,10 +283,6 @@ def json_leaderboard(board: Leaderboard) -> str:
         "notes": list(board.notes),
     }
     return json.dumps(value, indent=2) + "\n"
-
-
-def _column_json(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "sha256": column.sha256, "pairs": column.pairs}
 
 
 def _row_json(row: Row) -> dict[str, Any]:

@@ -52,10 +52,6 @@ class Selection(Wanted):
     data: tuple[Path, ...] = ()
     trust: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuses values that no option takes, with InputError."""
-        self.check()
-
 
 @dataclass(frozen=True)
 class Chosen:

@@ -8,10 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from evaluator.errors import InputError
 from evaluator.metrics.deployment import (
@@ -24,7 +21,8 @@ from evaluator.results.choice import labels
 from evaluator.results.record import BinRecord
 from evaluator.results.store import load_scores
 from zoo.results.selection import Chosen
-from zoo.terminal.table import print_fitting
+from zoo.terminal.table import headed_table, print_fitting, spaceless
+from zoo.terminal.words import rich_terminal
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ def choose_threshold(model: Chosen, far: float) -> Deployment:
 
 def print_deployment(found: Deployment) -> None:
     """Prints the threshold and the rates on stdout: Rich on a terminal, plain in a pipe."""
-    console = Console()
-    if not console.is_terminal:
+    console = rich_terminal()
+    if console is None:
         sys.stdout.write(plain_deployment(found))
         return
     console.print(
@@ -96,7 +94,7 @@ def print_deployment(found: Deployment) -> None:
         f"{found.pooled.threshold:.4f}[/bold]  {_interval(found)}",
         highlight=False,
     )
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = headed_table()
     table.add_column("bin", overflow="fold", max_width=20)
     for heading in ("impostors", "FAR\n[dim]95 %[/dim]", "genuine", "FRR\n[dim]95 %[/dim]"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -121,20 +119,16 @@ def _rows(found: Deployment) -> list[tuple[str, Rates]]:
 
 def plain_deployment(found: Deployment) -> str:
     """The threshold alone on the first line that is no comment, then a line a bin."""
-    lines = [f"# {found.model.name} {found.model.identity}"]
-    lines.append(f"threshold {found.pooled.threshold!r} {_interval(found)}")
-    header = ["bin", "impostors", "FAR", "FAR_95%", "genuine", "FRR", "FRR_95%"]
-    rows = [header]
+    lines = [
+        f"# {found.model.name} {found.model.identity}",
+        f"threshold {found.pooled.threshold!r} {_interval(found)}",
+    ]
+    rows = [["bin", "impostors", "FAR", "FAR_95%", "genuine", "FRR", "FRR_95%"]]
     for label, rates in _rows(found):
         far = [str(rates.impostors), _rate(rates.far), f"[{_ends(rates.far_ci95)}]"]
         frr = [str(rates.genuine), _rate(rates.frr), f"[{_ends(rates.frr_ci95)}]"]
-        rows.append([cell.replace(" ", "_") for cell in (label, *far, *frr)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines += [f"# {text}" for text in (_caption(found), *_notes(found))]
+        rows.append([label, *far, *frr])
+    lines += [*spaceless(rows), *(f"# {text}" for text in (_caption(found), *_notes(found)))]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from evaluator.errors import InputError
 from evaluator.files import whole_file
-from evaluator.results.record import to_dict
 
 if TYPE_CHECKING:
     from evaluator.results.record import Result
@@ -41,6 +40,8 @@ def check_file_target(option: str, path: Path, *, begins: bytes) -> None:
 
 def write_json(results: Sequence[Result], target: str) -> None:
     """Writes results as a JSON list to a file, whole or not at all, or to stdout for ``-``."""
+    from evaluator.results.record import to_dict  # imports NumPy, which an error does without
+
     text = json.dumps([to_dict(result) for result in results], indent=2) + "\n"
     if target == "-":
         sys.stdout.write(text)

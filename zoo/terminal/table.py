@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.metrics.all_figures import all_figures
-from evaluator.metrics.text import cosine, percent
+from evaluator.metrics.text import columns, cosine, percent
+from evaluator.results.choice import labels
 from evaluator.results.record import Result
-from zoo.terminal.columns import plain_columns
-from zoo.terminal.words import may_be_rich
+from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,60 @@ class _Grid:
     bins: dict[str, str]
     results: Mapping[tuple[str, str], Result]
     best: Mapping[str, float]
+
+
+def headed_table() -> Table:
+    """An empty table of figures, as all commands that rank or compare have it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def open_table(words: Sequence[str], figures: Sequence[str]) -> tuple[Console, Table]:
+    """Where rows go, and an empty table with these columns, figures to the right: framed on a
+    terminal; in a pipe one line a row, however long.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = (
+        Table(header_style="bold") if console.is_terminal else Table(header_style="bold", box=None)
+    )
+    for name in words:
+        table.add_column(name)
+    for name in figures:
+        table.add_column(name, justify="right")
+    return console if console.is_terminal else Console(width=200), table
+
+
+def spaceless(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines of columns whose cells hold no space, for grep and awk."""
+    return columns([[cell.replace(" ", "_") for cell in row] for row in rows])
+
+
+def print_facts(
+    facts: Iterable[tuple[str, str]], *, notes: Sequence[str] = (), problems: Sequence[str] = ()
+) -> None:
+    """Prints names and values on stdout, and a line for each note and problem."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width to fold long paths to
+        console.width = 10_000
+    console.print(table)
+    for line in notes:
+        console.print(Text(f"note: {line}"), soft_wrap=True)
+    for problem in problems:
+        console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
 
 
 def print_fitting(table: Table, console: Console) -> None:
@@ -62,40 +116,24 @@ def print_fitting(table: Table, console: Console) -> None:
 
 def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
     """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
-    grid = _grid(results)
-    console = None
-    if may_be_rich():
-        from rich.console import Console
-
-        console = Console()
-    if console is None or not console.is_terminal:
-        sys.stdout.write(plain_table(grid))
+    console = rich_terminal()
+    if console is None:
+        sys.stdout.write(plain_table(results))
         return
-    _print_rich(grid, console)
+    _print_rich(_grid(results), console)
     if show_store is not None:
         console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
-def evaluation_text(results: Sequence[Result]) -> str:
-    """The plain table of results, as a pipe gets it."""
-    return plain_table(_grid(results))
-
-
 def _grid(results: Sequence[Result]) -> _Grid:
-    models = _labels([(_model_key(result), result.model.name) for result in results])
-    bins = _labels([(_bin_key(result), result.bin.name) for result in results])
+    models = labels([(_model_key(result), result.model.name) for result in results])
+    bins = labels([(_bin_key(result), result.bin.name) for result in results])
     by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
-    best = {}
-    if len(models) > 1:
-        for key in bins:
-            found = [
-                result.figures["accuracy"]
-                for result in results
-                if _bin_key(result) == key and result.figures is not None
-            ]
-            known = [accuracy for accuracy in found if accuracy is not None]
-            if known:
-                best[key] = max(known)
+    best: dict[str, float] = {}
+    for result in results if len(models) > 1 else ():
+        accuracy = (result.figures or {}).get("accuracy")
+        if accuracy is not None:
+            best[_bin_key(result)] = max(accuracy, best.get(_bin_key(result), accuracy))
     return _Grid(models, bins, by_cell, best)
 
 
@@ -107,23 +145,14 @@ def _bin_key(result: Result) -> str:
     return f"{result.bin.sha256} {result.bin.name}"
 
 
-def _labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Key -> name, with eight digits of the key where another key has the same name."""
-    names = dict(named)
-    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
-    return {key: f"{name} ({key[:8]})" if name in shared else name for key, name in names.items()}
-
-
 def _print_rich(grid: _Grid, console: Console) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
     name_width = min(_MAX_NAME_WIDTH, max(len(name) for name in grid.models.values())) + 2
     per_table = max(1, (console.width - name_width) // _CELL_WIDTH)
     keys = list(grid.bins)
     for start in range(0, len(keys), per_table):
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table = headed_table()
         table.add_column("model", overflow="fold", max_width=_MAX_NAME_WIDTH)
         for key in keys[start : start + per_table]:
             pairs = next(r.bin.pairs for (_, b), r in grid.results.items() if b == key)
@@ -167,8 +196,9 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
     return cell
 
 
-def plain_table(grid: _Grid) -> str:
+def plain_table(results: Sequence[Result]) -> str:
     """One line a model and fixed columns, for grep, awk and files."""
+    grid = _grid(results)
     header = ["model"]
     for name in grid.bins.values():
         header += ["_".join(name.split()), "threshold", "10-fold", "note"]
@@ -178,7 +208,7 @@ def plain_table(grid: _Grid) -> str:
         for key in grid.bins:
             row += _plain_cells(grid, grid.results.get((model, key)))
         rows.append(row)
-    return plain_columns(rows)
+    return "\n".join(columns(rows)) + "\n"
 
 
 def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:

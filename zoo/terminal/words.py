@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Literal
 
 from evaluator.errors import InputError, printable
 
-AMOUNTS = ("quiet", "usual", "verbose")
+if TYPE_CHECKING:
+    from rich.console import Console
 
-_said = {"amount": "usual"}
+Amount = Literal["quiet", "usual", "verbose"]
+
+_said: dict[str, Amount] = {"amount": "usual"}
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """Ctrl-C in a command that knows what is left; the message says it, and how to go on."""
 
 
-def set_amount(amount: str) -> None:
-    """From now on: ``quiet``, ``usual`` or ``verbose``. Raises ValueError for another word."""
-    if amount not in AMOUNTS:
-        raise ValueError(f"expected one of {', '.join(AMOUNTS)}; found {amount!r}")
+def set_amount(amount: Amount) -> None:
+    """From now on, so much is said."""
     _said["amount"] = amount
 
 
@@ -42,10 +44,17 @@ def shows_progress() -> bool:
     return capable and sys.stderr.isatty() and not is_quiet()
 
 
-def may_be_rich() -> bool:
-    """Whether Rich could take stdout for a terminal; else its import can be saved."""
+def rich_terminal() -> Console | None:
+    """Rich's console where stdout is a terminal, or is to be taken for one; None for a pipe, which
+    is spared the import.
+    """
     asked = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
-    return asked or sys.stdout.isatty()
+    if not asked and not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else None
 
 
 def note(line: str) -> None:

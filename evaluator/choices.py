@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from evaluator.errors import check_choice
 
 Flip = Literal["none", "sum"]
 Decoder = Literal["accurate", "fast"]
@@ -11,3 +13,19 @@ Engine = Literal["native", "openvino"]
 NonFinite = Literal["fail", "drop"]
 Profile = Literal["unit", "symmetric", "insightface", "raw"]
 Channels = Literal["rgb", "bgr", "gray"]
+
+_WORDS: dict[str, Any] = {
+    "flip": Flip,
+    "decoder": Decoder,
+    "precision": Precision,
+    "engine": Engine,
+    "nan": NonFinite,
+    "input": Profile,
+    "channels": Channels,
+}
+
+
+def check_settings(before: str = "", **given: str) -> None:
+    """Raises InputError for a setting with a word it does not take, ``before`` its name."""
+    for name, value in given.items():
+        check_choice(before + name, value, get_args(_WORDS[name]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
-from evaluator.choices import NonFinite
-from evaluator.errors import InputError, check_choice
+from evaluator.choices import check_settings
+from evaluator.errors import InputError
 from evaluator.results.external import (
     ExternalPairs,
     embedded_elsewhere,
@@ -77,7 +76,7 @@ def evaluate_scores(
 def _external(
     pairs: ExternalPairs, *, name: str, bin: str | VerificationSet, nan: str
 ) -> Evaluation:
-    check_choice("nan", nan, get_args(NonFinite))
+    check_settings(nan=nan)
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
     people = None

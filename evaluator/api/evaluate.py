@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator import choices
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import Source, source_of
 from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, read_bin
-from evaluator.errors import InputError, check_choice
+from evaluator.choices import check_settings
+from evaluator.errors import InputError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
@@ -69,24 +69,25 @@ def evaluate(
     Raises InputError (BinError and ModelError among them) with one line that says what was
     expected and found, before TensorFlow is imported where it can be told; OSError for files.
     """
-    settings = _settings(flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine)
+    check_settings(flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine)
+    settings = Settings(flip, decoder, precision, nan, engine)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size!r}")
-    options = _options(
-        input=input,
-        channels=channels,
-        size=size,
+    said = {"input": input, "channels": channels}
+    check_settings(**{name: value for name, value in said.items() if value is not None})
+    options = LoadOptions(
+        profile=input,
+        channels=channels or "rgb",
+        size=_sides(size),
         output=output,
         precision=precision,
         engine=engine,
-        custom=custom,
+        custom=tuple(custom),
         trust=trust,
     )
     source = source_of(model, options, name=name, layout=layout)
     sets = _sets(bins)
-    people = [
-        slot_people(each) for each in sets
-    ]  # a pairs file that is not the bin's, before the work
+    people = [slot_people(each) for each in sets]  # refuses another bin's pairs file at once
     found = []
     with source.open() as embedder:
         notes = list(embedder.notes)
@@ -116,43 +117,12 @@ def evaluate(
     )
 
 
-def _settings(*, flip: str, decoder: str, precision: str, nan: str, engine: str) -> Settings:
-    check_choice("flip", flip, get_args(choices.Flip))
-    check_choice("decoder", decoder, get_args(choices.Decoder))
-    check_choice("precision", precision, get_args(choices.Precision))
-    check_choice("nan", nan, get_args(choices.NonFinite))
-    check_choice("engine", engine, get_args(choices.Engine))
-    return Settings(flip, decoder, precision, nan, engine)
-
-
-def _options(
-    *,
-    input: str | None,
-    channels: str | None,
-    size: int | tuple[int, int] | None,
-    output: str | None,
-    precision: str,
-    engine: str,
-    custom: Sequence[str],
-    trust: bool,
-) -> LoadOptions:
-    if input is not None:
-        check_choice("input", input, get_args(choices.Profile))
-    if channels is not None:
-        check_choice("channels", channels, get_args(choices.Channels))
+def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width. Raises InputError for what is no size."""
     sides = (size, size) if isinstance(size, int) else size
     if sides is not None and (len(sides) != 2 or min(sides) < 1):
         raise InputError(f"size must be pixels, or (height, width), at least 1; got {size!r}")
-    return LoadOptions(
-        profile=input,
-        channels=channels or "rgb",
-        size=sides,
-        output=output,
-        precision=precision,
-        engine=engine,
-        custom=tuple(custom),
-        trust=trust,
-    )
+    return sides
 
 
 def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:

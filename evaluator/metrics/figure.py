@@ -54,6 +54,15 @@ class Influence:
         return cls(np.zeros(pairs))
 
     @classmethod
+    def of_classes(
+        cls, genuine: BoolArray, own: FloatArray, impostors: FloatArray, decision: float = 0.0
+    ) -> Influence:
+        """That of what genuine pairs and impostors add, each in the order of their pairs."""
+        contributions = np.empty(len(genuine))
+        contributions[genuine], contributions[~genuine] = own, impostors
+        return cls(contributions, decision)
+
+    @classmethod
     def of_decisions(cls, correct: BoolArray) -> Influence:
         """That of the share of pairs decided rightly."""
         return cls((correct - correct.mean()) / len(correct), 1 / len(correct))

@@ -106,11 +106,7 @@ def seed300(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:
     seed logs 0 at threshold 0 without impostor pairs and 1 without genuine ones; here both are
     undefined, hence None.
     """
-    return seed300_of(sweep(scores, genuine))
-
-
-def seed300_of(s: Sweep) -> BestAccuracy | None:
-    """``seed300`` of scores that are sorted already."""
+    s = sweep(scores, genuine)
     if s.one_sided:
         return None
     candidates = s.impostor[-SEED_CANDIDATES:]

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from evaluator.errors import InputError, check_choice, unknown_name
+from evaluator.choices import check_settings
+from evaluator.errors import InputError, unknown_name
 from evaluator.results.record import BinRecord, ModelRecord, Result
 from evaluator.results.stored import (
     UNKNOWN,
@@ -212,18 +213,15 @@ class Wanted:
 
     def check(self, before: str = "--") -> None:
         """Refuses values that no option takes, with InputError; ``before`` stands before names."""
-        from evaluator.images.inputs import CHANNELS, PROFILES  # imports NumPy
-
-        for option, value, choices in (
-            ("flip", self.flip, ("none", "sum")),
-            ("decoder", self.decoder, ("accurate", "fast")),
-            ("precision", self.precision, ("float32", "bfloat16")),
-            ("engine", self.engine, ("native", "openvino")),
-            ("input", self.profile, tuple(PROFILES)),
-            ("channels", self.channels, CHANNELS),
-        ):
-            if value is not None:
-                check_choice(before + option, value, choices)
+        given = {
+            "flip": self.flip,
+            "decoder": self.decoder,
+            "precision": self.precision,
+            "engine": self.engine,
+            "input": self.profile,
+            "channels": self.channels,
+        }
+        check_settings(before, **{name: each for name, each in given.items() if each is not None})
 
     def admits(self, variant: Variant) -> bool:
         """Whether these are its settings. What was made elsewhere has none that could differ."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 #: The rules by which a model's file becomes embeddings: what of its outputs is the embedding, which
 #: pixels an input takes, how rows are matched to images. One higher with each change after which
 #: the same file can give other figures; a result measured by other rules is no answer any more.

@@ -241,14 +241,20 @@ def _draw_counted_means(
 
 def _dyadic_square(errors: FloatArray, sharing: Sharing) -> float:
     """Sum of products of errors over all ordered couples of pairs that share an end or both."""
-    two_ended = sharing.left != sharing.right
-    ends = np.concatenate([sharing.left, sharing.right[two_ended]])
+    two_ended, ends, dyad = dyads(sharing)
     by_end = _square_of_sums(ends, np.concatenate([errors, errors[two_ended]]))
-    # Couples that share both ends were counted at either.
+    return by_end - _square_of_sums(dyad, errors[two_ended])
+
+
+def dyads(sharing: Sharing) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
+    """Which pairs have two ends, what each pair shows and then what these show at the right, and
+    the number of the two ends of these: couples that share both were counted at either end.
+    """
+    two_ended = sharing.left != sharing.right
     low = np.minimum(sharing.left, sharing.right)[two_ended]
     high = np.maximum(sharing.left, sharing.right)[two_ended]
     _, dyad = np.unique(low * sharing.nodes + high, return_inverse=True)
-    return by_end - _square_of_sums(dyad, errors[two_ended])
+    return two_ended, np.concatenate([sharing.left, sharing.right[two_ended]]), dyad
 
 
 def _square_of_sums(group: IntArray, errors: FloatArray) -> float:

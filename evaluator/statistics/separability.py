@@ -20,7 +20,7 @@ import numpy.typing as npt
 from evaluator.metrics.figure import Influence
 from evaluator.results.record import Scores
 from evaluator.statistics.pair_tests import holm_p_values, student_p_values
-from evaluator.statistics.resampling import Sharing
+from evaluator.statistics.resampling import Sharing, dyads
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -119,13 +119,9 @@ def _cluster_gram(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArra
 
 def _dyad_gram(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     """As `resampling.py` sums products over couples of pairs that share an end or both."""
-    two = sharing.left != sharing.right
-    ends = np.concatenate([sharing.left, sharing.right[two]])
+    two, ends, dyad = dyads(sharing)
     by_end = _cluster_gram(np.concatenate([matrix, matrix[:, two]], axis=1), ends)
-    low = np.minimum(sharing.left, sharing.right)[two]
-    high = np.maximum(sharing.left, sharing.right)[two]
-    _, dyad = np.unique(low * sharing.nodes + high, return_inverse=True)
-    return by_end - _cluster_gram(matrix[:, two], dyad.astype(np.int64))
+    return by_end - _cluster_gram(matrix[:, two], dyad)
 
 
 def _products(matrix: FloatArray) -> FloatArray:

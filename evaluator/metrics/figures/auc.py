@@ -7,14 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.figure import (
-    SHARE,
-    BoolArray,
-    Figure,
-    FloatArray,
-    Influence,
-    Stored,
-)
+from evaluator.metrics.figure import SHARE, BoolArray, Figure, FloatArray, Influence, Stored
 from evaluator.metrics.sweep import Sweep
 from evaluator.metrics.text import Digits, cosine
 
@@ -90,10 +83,8 @@ def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
     if genuine.all() or not genuine.any():
         return Influence.none(len(scores))
     above, below = placements(scores, genuine)
-    contributions = np.empty(len(scores))
-    contributions[genuine] = (above - above.mean()) / len(above)
-    contributions[~genuine] = (below - above.mean()) / len(below)
-    return Influence(contributions)
+    area = above.mean()
+    return Influence.of_classes(genuine, (above - area) / len(above), (below - area) / len(below))
 
 
 def _interval(stored: Stored, scores: FloatArray, genuine: BoolArray) -> tuple[float, float] | None:

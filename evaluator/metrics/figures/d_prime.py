@@ -6,14 +6,7 @@ import math
 
 import numpy as np
 
-from evaluator.metrics.figure import (
-    NUMBER,
-    BoolArray,
-    Figure,
-    FloatArray,
-    Influence,
-    lacks_a_class,
-)
+from evaluator.metrics.figure import NUMBER, BoolArray, Figure, FloatArray, Influence, lacks_a_class
 from evaluator.metrics.sweep import Sweep, sweep
 from evaluator.metrics.text import Digits
 

@@ -9,15 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.metrics.figure import (
-    NUMBER,
-    SHARE,
-    BoolArray,
-    Figure,
-    FloatArray,
-    Influence,
-    Stored,
-)
+from evaluator.metrics.figure import NUMBER, SHARE, BoolArray, Figure, FloatArray, Influence, Stored
 from evaluator.metrics.intervals import wilson_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sweep import Sweep, error_rates, predecessor, sweep, threshold_above
@@ -85,11 +77,13 @@ def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
     f, g = (near & ~genuine).sum() / impostors, (near & genuine).sum() / genuines
     weight = g / (f + g)
     accepted = scores > found.threshold
-    contributions = np.empty(len(scores))
     false_accepts, false_rejects = accepted[~genuine], ~accepted[genuine]
-    contributions[~genuine] = weight * (false_accepts - false_accepts.mean()) / impostors
-    contributions[genuine] = (1 - weight) * (false_rejects - false_rejects.mean()) / genuines
-    return Influence(contributions, math.hypot(weight / impostors, (1 - weight) / genuines))
+    return Influence.of_classes(
+        genuine,
+        (1 - weight) * (false_rejects - false_rejects.mean()) / genuines,
+        weight * (false_accepts - false_accepts.mean()) / impostors,
+        math.hypot(weight / impostors, (1 - weight) / genuines),
+    )
 
 
 def _interval(stored: Stored, scores: FloatArray, genuine: BoolArray) -> tuple[float, float] | None:

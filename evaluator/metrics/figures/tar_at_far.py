@@ -82,11 +82,13 @@ def influence(scores: FloatArray, genuine: BoolArray, *, far: float) -> Influenc
     own = scores[genuine]
     between = ((own > descending[low]) & (own <= descending[high])).mean()
     slope = between * impostors / max(1, low - high)
-    contributions = np.empty(len(scores))
     true_accepts, false_accepts = accepted[genuine], accepted[~genuine]
-    contributions[genuine] = (true_accepts - true_accepts.mean()) / genuines
-    contributions[~genuine] = -slope * (false_accepts - false_accepts.mean()) / impostors
-    return Influence(contributions, math.hypot(1 / genuines, slope / impostors))
+    return Influence.of_classes(
+        genuine,
+        (true_accepts - true_accepts.mean()) / genuines,
+        -slope * (false_accepts - false_accepts.mean()) / impostors,
+        math.hypot(1 / genuines, slope / impostors),
+    )
 
 
 def _stored_interval(key: str, stored: Stored) -> tuple[float, float]:
@@ -94,14 +96,12 @@ def _stored_interval(key: str, stored: Stored) -> tuple[float, float]:
     return low, high
 
 
-def _line(key: str, stored: Stored) -> str:
-    found = stored["tar_at_far"][key]
+def _line(found: Stored) -> str:
     at = f"above {cosine(found['threshold'])}, FAR {found['far']:.3g}"
     return f"{percent(found['tar'])} {interval(found['tar_ci95'])} {at}"
 
 
-def _note(key: str, stored: Stored) -> str:
-    found = stored["tar_at_far"][key]
+def _note(found: Stored) -> str:
     return f"FAR {found['far']:.2g} at cosine {cosine(found['threshold'])}"
 
 
@@ -129,8 +129,8 @@ def _figure(key: str, far: float) -> Figure:
         of=lambda pairs: {"tar_at_far": {key: tar_at_far(pairs.sweep, far)}},
         influence=functools.partial(influence, far=far),
         interval=lambda stored, _scores, _genuine: _stored_interval(key, stored),
-        line=functools.partial(_line, key),
-        note=functools.partial(_note, key),
+        line=lambda stored: _line(stored["tar_at_far"][key]),
+        note=lambda stored: _note(stored["tar_at_far"][key]),
         lacks=functools.partial(_lacks, far),
         in_every_result=True,
     )

@@ -33,7 +33,7 @@ from doc_blocks import (
     run_command,
 )
 
-from evaluator.isolation.same_process import SameProcess
+from tests.command import without_processes
 
 # Pages whose models run as a user's do, each in a process behind the wall. Those of the others run
 # in the test's own, as where systems have none: starting Keras is most of what they take.
@@ -41,12 +41,6 @@ WALLED = ("README",)
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-
-
-def without_processes(patch: pytest.MonkeyPatch) -> None:
-    """Has models run in this process."""
-    for module in ("evaluator.isolation.process", "zoo.evaluate.loading", "zoo.evaluate.export"):
-        patch.setattr(f"{module}.model_process", SameProcess)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 # In front of a program: TensorFlow as if it were not installed, which Keras would otherwise import
@@ -42,6 +44,14 @@ class Outcome:
 
 
 Zoo = Callable[..., Outcome]
+
+
+def without_processes(patch: pytest.MonkeyPatch) -> None:
+    """Has models run in this process, as where systems have none that could stand behind a wall."""
+    from evaluator.isolation.same_process import SameProcess
+
+    for module in ("evaluator.isolation.process", "zoo.evaluate.loading", "zoo.evaluate.export"):
+        patch.setattr(f"{module}.model_process", SameProcess)
 
 
 def started(

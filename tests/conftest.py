@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
-from tests.command import Outcome, Zoo
+from tests.command import Outcome, Zoo, without_processes
 
 SHARED = Path(os.environ.get("ZOO_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -55,3 +55,9 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def same_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models run in the test's process: to start Keras takes 4 seconds, and is not the subject."""
+    without_processes(monkeypatch)

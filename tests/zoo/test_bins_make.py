@@ -325,6 +325,7 @@ def test_a_folder_that_fails_to_open_is_one_line_and_exit_2(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_process")
 def test_hard_impostors_are_the_most_alike_by_the_model(zoo: Zoo, tmp_path: Path) -> None:
     root = write_people(tmp_path / "f", dict.fromkeys("abcdefgh", 3))
     model = save_dense(tmp_path / "m.keras")

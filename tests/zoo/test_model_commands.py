@@ -51,6 +51,7 @@ FORMATS = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_process")
 def test_one_network_in_five_formats_stands_in_one_table_with_equal_figures(
     zoo: Zoo, checkpoint: Path, bins: Path, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out.parent
 
 
+@pytest.mark.usefixtures("same_process")
 def test_an_export_states_its_input_and_eval_uses_it(
     zoo: Zoo, checkpoint: Path, exported: Path, bins: Path
 ) -> None:
@@ -135,6 +137,7 @@ def test_what_export_cannot_do_is_said_before_the_work(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_process")
 def test_int8_is_calibrated_on_a_bin_and_parity_is_printed(
     zoo: Zoo, checkpoint: Path, bins: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +296,7 @@ def test_embeddings_that_are_not_finite_point_to_probe(zoo: Zoo, models: Path, b
     assert "zoo probe" in outcome.err
 
 
+@pytest.mark.usefixtures("same_process")
 def test_two_outputs_of_one_model_are_two_results(zoo: Zoo, checkpoint: Path, bins: Path) -> None:
     easy = bins / "easy.bin"
     first = zoo("eval", checkpoint, "--bins", easy, "--json", "-")
@@ -314,6 +318,7 @@ def test_two_sizes_of_one_model_are_two_results(zoo: Zoo, bins: Path, tmp_path: 
     assert sizes == [[16, 12], [112, 112]]
 
 
+@pytest.mark.usefixtures("same_process")
 def test_an_entry_states_output_size_and_custom_layers(
     zoo: Zoo, keras: Any, bins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Tiny face networks for tests, in Keras 2 or Keras 3."""
 
+import importlib
 import json
 import warnings
 from pathlib import Path
@@ -25,6 +26,42 @@ def network(package: Any, shape: tuple[int | None, ...] = (*SIZE, 3)) -> Any:
     package.utils.set_random_seed(1)
     image = package.Input(shape, name="image")
     return package.Model(image, trunk(package, image))
+
+
+def published(package: Any, family: str) -> Any:
+    """A family of Keras's applications by Keras's own builder: its first blocks, for 32 px.
+
+    The whole network has more of the same, which takes minutes to save, trace and compile.
+    """
+    source = f"{package.__name__}.src.applications"
+
+    def stages(x: Any) -> Any:
+        resnet = importlib.import_module(f"{source}.resnet")
+        two = package.__name__ == "tf_keras"
+        stack = resnet.stack2 if two else resnet.stack_residual_blocks_v2
+        return stack(stack(x, 8, 2, name="conv2"), 16, 2, name="conv3")
+
+    module, builder, settings = {
+        "MobileNetV2": ("mobilenet_v2", "MobileNetV2", {"alpha": 0.35}),
+        "MobileNetV3": ("mobilenet_v3", "MobileNetV3Small", {"alpha": 0.75}),
+        "EfficientNet": (
+            "efficientnet",
+            "EfficientNet",
+            {"width_coefficient": 0.25, "depth_coefficient": 0.25, "default_size": 32},
+        ),
+        "EfficientNetV2": ("efficientnet_v2", "EfficientNetV2B0", {}),
+        "ResNetV2": ("resnet", "ResNet", {"stack_fn": stages, "preact": True, "use_bias": True}),
+        "ConvNeXt": (
+            "convnext",
+            "ConvNeXt",
+            {"depths": [1] * 4, "projection_dims": [8, 8, 16, 16], "drop_path_rate": 0.1},
+        ),
+    }[family]
+    whole = getattr(importlib.import_module(f"{source}.{module}"), builder)(
+        weights=None, include_top=False, input_shape=(32, 32, 3), **settings
+    )
+    images = [layer.output for layer in whole.layers[:40] if len(layer.output.shape) == 4]
+    return package.Model(whole.input, package.layers.GlobalAveragePooling2D()(images[-1]))
 
 
 def save(model: Any, path: Path) -> Path:

@@ -31,7 +31,7 @@ import sys
 import zoo.evaluate.loading
 from evaluator.isolation.same_process import SameProcess
 
-zoo.loading.model_process = SameProcess
+zoo.evaluate.loading.model_process = SameProcess
 from zoo.cli import run
 sys.exit(run(sys.argv[1:]))
 """

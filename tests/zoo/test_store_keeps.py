@@ -29,12 +29,19 @@ def test_a_store_that_names_a_foreign_file_keeps_it(zoo: Zoo, shared: Path) -> N
     case = shared / "cases" / "security"
     shutil.copytree(case / "store_names_a_foreign_file", "copy", copy_function=shutil.copyfile)
     shutil.copyfile(case / "s.csv", "s.csv")
+    # The list of pairs is the bin now: the case's result stands where today's will be.
+    assert zoo("eval", "--scores", "s.csv", "--name", "A", "--results", "results").code == 0
+    (path,) = RESULTS.glob("*/*.json")
+    hostile = json.loads(Path("copy/A-35ca74fe/s-d9de9fe9.json").read_text())
+    record = json.loads(path.read_text())["bin"]
+    own = Path("copy", *path.parts[1:])
+    own.write_text(json.dumps({**hostile, "bin": record}))
     before = everything_in(Path("copy"))
     done = zoo("eval", "--scores", "s.csv", "--name", "A", "--results", "copy")
     assert done.code == 0, done.err
     after = everything_in(Path("copy"))
     (measured,) = (name for name in before if after[name] != before[name])
-    assert measured == "A-35ca74fe/s-d9de9fe9.json"
+    assert measured == own.relative_to("copy").as_posix()
     assert set(before) <= set(after)
 
 

@@ -204,7 +204,7 @@ def test_print_unfolds_the_details_and_shows_every_figure(page: playwright.Page)
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
-    assert page.locator(".board:visible").count() == 5
+    assert page.locator(".board:visible").count() == page.locator(".board").count() == 6
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == (
         "rgb(255, 255, 255)"
     )

@@ -90,6 +90,7 @@ def _norm_dense(package: Any) -> Any:
             columns = _rounded_up(self.classes * self.sub_centers, self.multiple)
             shape = (input_shape[-1], columns)
             self.w = self.add_weight(name="norm_dense_w", shape=shape, trainable=True)
+            self.built = True  # tf_keras builds again what does not say so
 
         def call(self, inputs: Any) -> Any:
             inputs = ops.normalize(inputs, axis=-1) if self.cosine else inputs
@@ -122,6 +123,7 @@ def _center_loss(package: Any) -> Any:
             self.centers = self.add_weight(
                 name="centers", shape=shape, initializer="zeros", trainable=False
             )
+            self.built = True
 
         def call(self, embedding: Any, labels: Any) -> Any:
             del labels
@@ -162,6 +164,7 @@ def _insightface_head(package: Any) -> Any:
             split = (self.partial_fc_split,) if self.partial_fc_split > 1 else ()
             name = "norm_dense_w_subs" if split else "norm_dense_w"
             self.w = self.add_weight(name=name, shape=(*split, size, columns), trainable=True)
+            self.built = True
 
         def _add_state(self, name: str, shape: Any, **kwargs: Any) -> None:
             self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False, **kwargs)
@@ -202,6 +205,7 @@ def _margin_head(package: Any) -> Any:
         def build(self, input_shape: Any) -> None:
             shape = (_embedding_shape(input_shape)[-1], self.classes)
             self.w = self.add_weight(name="W", shape=shape, trainable=True)
+            self.built = True
 
         def call(self, inputs: Any) -> Any:
             embedding = inputs[0] if isinstance(inputs, list | tuple) else inputs
@@ -237,6 +241,7 @@ def _layer_scale(package: Any) -> Any:
         def build(self, input_shape: Any) -> None:
             del input_shape
             self.gamma = self.add_weight(name="gamma", shape=(self.projection_dim,), trainable=True)
+            self.built = True
 
         def call(self, x: Any) -> Any:
             return x * self.gamma
@@ -280,6 +285,7 @@ def _aconc(package: Any) -> Any:
                 self.add_weight(name=name, shape=(1, 1, 1, input_shape[-1]), trainable=True)
                 for name in ("p1", "p2", "beta")
             ]
+            self.built = True
 
         def call(self, inputs: Any) -> Any:
             p1, p2, beta = self.factors

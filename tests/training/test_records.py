@@ -324,7 +324,7 @@ import resource, sys
 from pathlib import Path
 from training.data.sources.faces import open_faces
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-faces = open_faces(Path(sys.argv[1]), min_people=1)
+faces = open_faces(Path(sys.argv[1]))
 total = 0
 for number in range(len(faces)):
     total += len(faces.read(number))

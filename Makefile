@@ -17,7 +17,7 @@ help:
 	@echo "make demo    train a network beside two classic models, on real faces (installs into .venv first)"
 	@echo "make test    the whole test suite"
 	@echo "make quick   the tests that take no more than a few seconds"
-	@echo "make coverage  the branches that the tests take; fails below 95 %"
+	@echo "make coverage  the branches of evaluator that the tests take; fails below 95 %"
 	@echo "make docs    the documentation as a site, into site/"
 	@echo "make lint    ruff format, ruff check, mypy --strict, bandit, vulture"
 	@echo "make bench   every benchmark beside what it is measured against: 20 minutes"

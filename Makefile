@@ -5,6 +5,8 @@ BIN := .venv/bin
 # Processes that share the tests, a file each: one more than cores, for those that wait; a process
 # takes up to 3 GB.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo 4 || echo $$((n + 1)))
+# A process that dies ends in a failure: pytest-xdist waits for ever where it starts another.
+SHARED_OUT := -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 # The cached Olivetti faces beside the checkout, where there are any (CI has them; a clone need not).
 ifneq ($(wildcard $(ZOO_SHARED)/scikit_learn_data),)
@@ -34,13 +36,13 @@ demo: .venv/.installed
 	@$(BIN)/zoo demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest $(SHARED_OUT)
 
 quick: .venv/.installed
 	$(BIN)/python -m pytest -m 'not slow'
 
 coverage: .venv/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest $(SHARED_OUT) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

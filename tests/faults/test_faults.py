@@ -86,18 +86,23 @@ def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
     here: Path, number: signal.Signals
 ) -> None:
     arguments = ["eval", *(f"model{i}.onnx" for i in range(3)), "--input", "unit"]
-    process = start_zoo(here, [*arguments, "--bins", "bin0.bin", "bin1.bin"], stderr=-1, stdout=-3)
+    arguments += ["--bins", "bin0.bin", "bin1.bin"]
+    process = start_zoo(here, arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     while not list(here.glob("results/*/*.json")):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(number)
-    said = process.communicate()[1]
+    out, said = process.communicate()
     stored = len(list(stored_results(here / "results")))
-    assert process.returncode == 128 + number
+    assert (process.returncode, out) == (128 + number, "")
     assert "Traceback" not in said
     line = last_line(said)
     assert line.startswith("zoo: interrupted; ")
-    assert f"{stored} of 6 results are stored in results/, {6 - stored} left" in line
+    assert line.endswith(
+        f"{stored} of 6 results are stored in results/, {6 - stored} left: the same command goes on "
+        "with the rest"
+    )
+    assert f"{stored} of 6 results answered from the store" in run_zoo(here, *arguments).stderr
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from samples import SIZE, Zoo, face, png, write_pairs
 
 from evaluator.bins.verification_set import read_bin, write_bin
 from tests.small_models import save_any_size, save_projection
-from zoo.terminal.progress import Progress
 
 
 def figures_of(text: str) -> list[dict[str, Any]]:
@@ -408,33 +406,3 @@ def test_an_unknown_value_lists_the_choices(
     done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", option, "rgbb")
     assert done.code == 2
     assert f"unknown {option} 'rgbb': expected one of " in done.error_lines[0]
-
-
-def test_ctrl_c_keeps_the_results_that_are_finished(
-    zoo: Zoo, models: Path, bins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Interrupted(Progress):
-        """A progress bar whose user presses Ctrl-C at the first image of the second bin."""
-
-        def advance(self, images: int) -> None:
-            super().advance(images)
-            if list(tmp_path.glob("results/*/easy-*.json")):
-                signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("zoo.terminal.progress.Progress", Interrupted)
-    # A shell that starts the tests in the background has them ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        done = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", bins / "other.bin")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert done.code == 130
-    assert done.err.splitlines()[-1] == (
-        "zoo: interrupted; 1 of 2 results are stored in results/, 1 left: the same command goes on "
-        "with the rest"
-    )
-    assert done.out == ""
-    names = [path.name.split("-")[0] for path in tmp_path.glob("results/*/*.json")]
-    assert names == ["easy"]
-    again = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", bins / "other.bin")
-    assert "1 of 2 results answered from the store" in again.err

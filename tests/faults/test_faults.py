@@ -99,8 +99,8 @@ def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
     line = last_line(said)
     assert line.startswith("zoo: interrupted; ")
     assert line.endswith(
-        f"{stored} of 6 results are stored in results/, {6 - stored} left: the same command goes on "
-        "with the rest"
+        f"{stored} of 6 results are stored in results/, {6 - stored} left: the same command goes "
+        "on with the rest"
     )
     assert f"{stored} of 6 results answered from the store" in run_zoo(here, *arguments).stderr
 

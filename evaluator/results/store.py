@@ -172,5 +172,7 @@ def scores_limit(result: Result) -> int:
 
 
 def stored_results(folder: Path) -> Iterator[Path]:
-    """The paths of all results under a folder, in name order; what is no file is none."""
-    yield from sorted(path for path in folder.glob("*/*.json") if path.is_file())
+    """The paths of all results under a folder, in name order; what is no file, or begins with a
+    dot as files do that are being written, is none.
+    """
+    yield from sorted(path for path in folder.glob("*/[!.]*.json") if path.is_file())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.metrics.sharing import Method, Sharing, design_effect, pair_sharing
 from evaluator.statistics.pair_tests import (
     SIGNIFICANCE,
     AucComparison,
@@ -19,11 +20,7 @@ from evaluator.statistics.pair_tests import (
     student_p_values,
 )
 from evaluator.statistics.resampling import (
-    Method,
-    Sharing,
     bootstrap_difference,
-    design_effect,
-    pair_sharing,
     percentile_interval,
     percentile_p_value,
 )
@@ -256,7 +253,7 @@ def _auc_p_value(auc: AucComparison, sharing: Sharing | None) -> float:
     if sharing is None or auc.variance <= 0:
         return auc.p_value
     variance = auc.variance * design_effect(auc.contributions, sharing)
-    freedom = max(1.0, sharing.effective_nodes - 1) if sharing.method == "dyads" else math.inf
+    freedom = sharing.freedom
     return float(student_p_values(auc.difference / math.sqrt(variance), freedom))
 
 

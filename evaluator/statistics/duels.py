@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.protocols import kfold
+from evaluator.metrics.sharing import Sharing
 from evaluator.results.choice import Contestant, Variant, labels
 from evaluator.results.record import BinRecord, Result, Scores
 from evaluator.results.store import load_scores
@@ -31,7 +32,6 @@ from evaluator.statistics.comparison import (
     verdict_among,
 )
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
-from evaluator.statistics.resampling import Sharing
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.figure import Influence
+from evaluator.metrics.sharing import Sharing, dyads
 from evaluator.results.record import Scores
 from evaluator.statistics.pair_tests import holm_p_values, student_p_values
-from evaluator.statistics.resampling import Sharing, dyads
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -76,12 +76,11 @@ def differences_on_bin(
     freedom = math.inf
     if sharing is not None and sharing.method != "pairs":
         clustered = sharing.method == "clusters"
-        units = sharing.effective_clusters if clustered else sharing.effective_nodes
         gram = _cluster_gram(matrix, sharing.cluster) if clustered else _dyad_gram(matrix, sharing)
-        dependent = _squared_differences(gram) * units / max(units - 1, 1)
+        dependent = _squared_differences(gram) * sharing.correction
         np.divide(dependent, independent, out=effect, where=independent > 0)
         effect = np.maximum(effect, 1.0)
-        freedom = math.inf if clustered else max(1.0, units - 1)
+        freedom = sharing.freedom
     more = np.maximum(decisions[:, None], decisions[None, :]) ** 2
     return Differences((independent + more) * (effect + luck - 1), freedom)
 

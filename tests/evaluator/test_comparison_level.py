@@ -12,8 +12,8 @@ import pickle
 import numpy as np
 import pytest
 
+from evaluator.metrics.sharing import pair_sharing
 from evaluator.statistics.comparison import compare_pairs
-from evaluator.statistics.resampling import pair_sharing
 from evaluator.statistics.threshold_luck import threshold_luck
 
 

@@ -88,7 +88,7 @@ def test_a_signal_says_what_is_left_and_the_next_run_goes_on(
     arguments = ["eval", *(f"model{i}.onnx" for i in range(3)), "--input", "unit"]
     arguments += ["--bins", "bin0.bin", "bin1.bin"]
     process = start_zoo(here, arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    while not list(here.glob("results/*/*.json")):
+    while not list(stored_results(here / "results")):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(number)

@@ -20,8 +20,8 @@ from stores import cosines, labels, sha, store, three_models, with_flip
 
 from evaluator.metrics.figure import Influence
 from evaluator.metrics.figures import auc, eer, tar_at_far
+from evaluator.metrics.sharing import design_effect, pair_sharing
 from evaluator.metrics.sweep import sweep
-from evaluator.statistics.resampling import design_effect, pair_sharing
 from evaluator.statistics.separability import corrected_p_values, differences_on_bin
 
 RESULTS = Path("results")

@@ -1,0 +1,214 @@
+"""How pairs hang together by the images or people that they share, and what that does to a figure.
+
+Two pairs that show the same image err together: every mistake on that image enters both. Treating
+them as independent makes figures look more certain than they are. What is done depends on how the
+pairs hang together:
+
+``pairs``     nothing is shared, or it is not known: pairs are independent.
+``clusters``  the pairs fall into many clusters that share nothing with one another (connected
+              components of the graph with a node an image and an edge a pair): clusters are.
+``dyads``     reuse chains most pairs into a few clusters. Two pairs are dependent exactly when they
+              share an image; a t distribution pays for few images.
+
+Weighting a pair by the product of its images' weights (the pigeonhole bootstrap, Owen 2007) is not
+offered: where images are mostly used once it triples the variance of independent pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Method = Literal["pairs", "clusters", "dyads"]
+
+# Below this many clusters of equal size, drawing clusters rejects a true null too often.
+MINIMUM_CLUSTERS = 50.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """Which pairs share an image (or a person).
+
+    ``left`` and ``right`` number what each pair shows, ``cluster`` the connected component of each
+    pair; all have shape (pairs,) and count from 0. The effective counts are Kish's: how many
+    equally used ones would weigh the same.
+    """
+
+    unit: Literal["image", "person"]
+    left: IntArray
+    right: IntArray
+    cluster: IntArray
+    nodes: int
+    clusters: int
+    effective_nodes: float
+    effective_clusters: float
+
+    @property
+    def method(self) -> Method:
+        """The bootstrap that these pairs ask for."""
+        if self.clusters == len(self.cluster):
+            return "pairs"
+        return "clusters" if self.effective_clusters >= MINIMUM_CLUSTERS else "dyads"
+
+    @property
+    def correction(self) -> float:
+        """Times by which sums over few clusters, images or people are too small on average."""
+        if self.method == "clusters":
+            return self.effective_clusters / (self.effective_clusters - 1)
+        return self.effective_nodes / max(self.effective_nodes - 4, 1.0)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance that they give; inf where nothing is shared."""
+        if self.method == "pairs":
+            return math.inf
+        units = self.effective_clusters if self.method == "clusters" else self.effective_nodes
+        return max(1.0, units - 1)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much a figure moves by chance, with what its pairs share.
+
+    ``variance`` is that of the figure. ``effect`` is how many times sharing multiplies the variance
+    of independent pairs, ``genuine`` and ``impostor`` the same of one class; all at least 1.
+    ``freedom`` are the degrees of freedom of its t distribution, inf the normal one.
+    """
+
+    variance: float
+    effect: float
+    genuine: float
+    impostor: float
+    freedom: float
+
+    def reach(self, confidence: float = 0.95) -> float:
+        """Standard errors on either side that hold the truth with so much confidence."""
+        from scipy.special import ndtri, stdtrit
+
+        at = 0.5 + confidence / 2
+        return float(ndtri(at) if math.isinf(self.freedom) else stdtrit(self.freedom, at))
+
+
+def pair_sharing(
+    left: npt.ArrayLike, right: npt.ArrayLike, *, unit: Literal["image", "person"] = "image"
+) -> Sharing:
+    """How pairs hang together, from the number of the image (or person) on either side.
+
+    Equal numbers mean the same image, on whichever side. ``ValueError`` for other than two
+    integer arrays of one shape (pairs,).
+    """
+    ends = [np.asarray(side) for side in (left, right)]
+    if ends[0].ndim != 1 or ends[0].shape != ends[1].shape:
+        raise ValueError(
+            f"left and right must number one {unit} a pair, equally many; "
+            f"got shapes {ends[0].shape} and {ends[1].shape}"
+        )
+    if not all(np.issubdtype(side.dtype, np.integer) for side in ends):
+        raise ValueError(f"{unit} numbers must be integers; got {ends[0].dtype}, {ends[1].dtype}")
+    pairs = len(ends[0])
+    _, node = np.unique(np.concatenate(ends), return_inverse=True)
+    uses = np.bincount(node)
+    of_node = _components(node[:pairs], node[pairs:], len(uses))
+    cluster = of_node[node[:pairs]]
+    return Sharing(
+        unit=unit,
+        left=node[:pairs].astype(np.int64),
+        right=node[pairs:].astype(np.int64),
+        cluster=cluster,
+        nodes=len(uses),
+        clusters=int(of_node.max()) + 1 if pairs else 0,
+        effective_nodes=_effective_count(uses),
+        effective_clusters=_effective_count(np.bincount(cluster)),
+    )
+
+
+def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
+    """The number of each node's connected component, from 0 in the order of their first nodes.
+
+    Each round every component that touches one with a lower first node joins it, so that at least
+    half of them are gone after two.
+    """
+    first = np.arange(nodes)
+    while True:
+        lower = np.minimum(first[left], first[right])
+        joined = first.copy()
+        np.minimum.at(joined, first[left], lower)
+        np.minimum.at(joined, first[right], lower)
+        while not np.array_equal(further := joined[joined], joined):
+            joined = further
+        if np.array_equal(joined, first):
+            return np.unique(first, return_inverse=True)[1].astype(np.int64)
+        first = joined
+
+
+def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> float:
+    """Times by which sharing multiplies the variance of a mean of per-pair contributions.
+
+    1 without sharing or without variance, and never less: an estimate below 1 is noise or a gain
+    that should not be counted on. Clusters: sums over clusters (Liang and Zeger 1986), times
+    G / (G - 1) for the G of them that the mean had to be estimated from. Dyads: every product of
+    two pairs that share an end (Aronow, Samii and Assenova 2015), times n / (n - 4) for n images or
+    people: what makes it unbiased for effects of people that add up, every two of them in a pair.
+    """
+    values = np.asarray(contributions, dtype=np.float64)
+    if sharing is None or sharing.method == "pairs":
+        return 1.0
+    errors = values - values.mean()
+    independent = float(errors @ errors)
+    if independent <= 0:
+        return 1.0
+    if sharing.method == "clusters":
+        dependent = _square_of_sums(sharing.cluster, errors)
+    else:
+        dependent = _dyadic_square(errors, sharing)
+    return max(1.0, dependent / independent * sharing.correction)
+
+
+def spread_of(
+    contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing | None
+) -> Spread:
+    """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
+    effects = [
+        design_effect(part, sharing)
+        for part in (
+            contributions,
+            np.where(genuine, contributions, 0.0),
+            np.where(genuine, 0.0, contributions),
+        )
+    ]
+    independent = float(contributions @ contributions)
+    freedom = math.inf if sharing is None else sharing.freedom
+    return Spread(independent * effects[0], *effects, freedom)
+
+
+def _dyadic_square(errors: FloatArray, sharing: Sharing) -> float:
+    """Sum of products of errors over all ordered couples of pairs that share an end or both."""
+    two_ended, ends, dyad = dyads(sharing)
+    by_end = _square_of_sums(ends, np.concatenate([errors, errors[two_ended]]))
+    return by_end - _square_of_sums(dyad, errors[two_ended])
+
+
+def dyads(sharing: Sharing) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
+    """Which pairs have two ends, what each pair shows and then what these show at the right, and
+    the number of the two ends of these: couples that share both were counted at either end.
+    """
+    two_ended = sharing.left != sharing.right
+    low = np.minimum(sharing.left, sharing.right)[two_ended]
+    high = np.maximum(sharing.left, sharing.right)[two_ended]
+    _, dyad = np.unique(low * sharing.nodes + high, return_inverse=True)
+    return two_ended, np.concatenate([sharing.left, sharing.right[two_ended]]), dyad
+
+
+def _square_of_sums(group: IntArray, errors: FloatArray) -> float:
+    sums = np.bincount(group, weights=errors)
+    return float(sums @ sums)
+
+
+def _effective_count(sizes: npt.NDArray[np.int64]) -> float:
+    return float(sizes.sum()) ** 2 / float(sizes.astype(np.float64) @ sizes) if len(sizes) else 0.0

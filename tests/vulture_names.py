@@ -50,6 +50,11 @@ _.cost
 
 # Fields of figures that go into JSON by their names.
 _.accuracy_ci95
+_.auc_ci95
+_.eer_ci95
+_.d_prime_ci95
+_.far_bound95
+_.standard_error
 _.eer_threshold
 _.tar_ci95
 _.tar_at_far_1e_3

@@ -11,6 +11,7 @@ import numpy as np
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import figures
+from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.choice import (
     Contestant,
     Wanted,
@@ -127,13 +128,15 @@ def _on_bin(stored: Stored) -> BinEvaluation:
     if result.status != "ok":
         return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
     scores = load_scores(stored.path, result)
-    kept = np.isfinite(scores.scores)
+    kept = np.flatnonzero(np.isfinite(scores.scores))
+    images = scores.images if result.bin.unique_images else None
+    sharing = slots_sharing(kept, images=images, people=scores.people)
     return BinEvaluation(
         result,
-        figures(scores.scores[kept], scores.genuine[kept]),
+        figures(scores.scores[kept], scores.genuine[kept], sharing=sharing),
         scores.scores,
         scores.genuine,
-        scores.images if result.bin.unique_images else None,
+        images,
         scores.people,
         stored_as,
     )

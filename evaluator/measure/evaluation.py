@@ -15,6 +15,7 @@ from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
 from evaluator.metrics.all_figures import Figures, figures
+from evaluator.metrics.sharing import slots_sharing
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,13 @@ def _measure(
         genuine=genuine,
         images=slots,
         scores=scores,
-        figures=None if scores is None else figures(scores[kept], genuine[kept]),
+        figures=None
+        if scores is None
+        else figures(
+            scores[kept],
+            genuine[kept],
+            sharing=slots_sharing(np.flatnonzero(kept), images=slots),
+        ),
         unusable=unusable,
         dropped_pairs=int((~kept).sum()) if scored else 0,
         embedding_size=embeddings.shape[1],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evaluator.metrics.figure import Figure, Shape
     from evaluator.metrics.figures.tar_at_far import TarAtFar
     from evaluator.metrics.protocols import InsightfaceAccuracy, KFoldAccuracy
+    from evaluator.metrics.sharing import Sharing
 
 # Name of a figure -> the file in `figures/` that says all else of it. In the order of every list.
 _FILES = {
@@ -33,6 +34,8 @@ _FILES = {
     "tar@1e-2": "tar_at_far",
     "tar@1e-3": "tar_at_far",
     "tar@1e-4": "tar_at_far",
+    "tar@1e-5": "tar_at_far",
+    "tar@1e-6": "tar_at_far",
     "d-prime": "d_prime",
 }
 NAMES = tuple(_FILES)
@@ -43,7 +46,8 @@ class Figures:
     """All figures of one list of scores; None is undefined, never 0 and never NaN.
 
     Thresholds are scores: accept if ``score > threshold``. ``accuracy`` and ``threshold`` are
-    those of the ``seed`` protocol, ``accuracy_ci95`` its Wilson interval.
+    those of the ``seed`` protocol. ``*_ci95`` are 95 % intervals, None where none can be told;
+    ``far_bound95`` is the FAR that so many impostors can show at the least.
     """
 
     accuracy: float | None
@@ -52,10 +56,14 @@ class Figures:
     kfold: KFoldAccuracy | None
     insightface: InsightfaceAccuracy | None
     auc: float | None
+    auc_ci95: tuple[float, float] | None
     eer: float | None
     eer_threshold: float | None
+    eer_ci95: tuple[float, float] | None
     tar_at_far: Mapping[str, TarAtFar | None]
+    far_bound95: float | None
     d_prime: float | None
+    d_prime_ci95: tuple[float, float] | None
 
     def __repr__(self) -> str:
         """A line a figure, for people."""
@@ -95,12 +103,13 @@ def figure_named(option: str, name: str) -> Figure:
     return all_figures()[name]
 
 
-def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
+def figures(scores: ArrayLike, genuine: ArrayLike, *, sharing: Sharing | None = None) -> Figures:
     """Every figure of n pairs, as fractions, with 95 % intervals; ``print`` shows them in percent.
 
     ``scores`` are n finite floats, higher is more alike; ``genuine`` are n bools, True where both
     images show one person. Ten contiguous parts of them are the folds. The scores need not be
-    cosines, but ``insightface`` is None where they are not. Raises InputError for another shape,
+    cosines, but ``insightface`` is None where they are not. ``sharing`` says which pairs share
+    images or people, which widens the intervals. Raises InputError for another shape,
     type or length, or a score that is not finite.
     """
     from evaluator.metrics.protocols import sorted_pairs
@@ -108,7 +117,7 @@ def figures(scores: ArrayLike, genuine: ArrayLike) -> Figures:
     pairs = sorted_pairs(scores, genuine)
     found: dict[str, Any] = {}
     for figure in all_figures().values():
-        for field, value in figure.of(pairs).items():
+        for field, value in figure.of(pairs, sharing).items():
             several = isinstance(value, dict) and field in found
             found[field] = {**found[field], **value} if several else value
     return Figures(**found)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.metrics.protocols import SortedPairs
+from evaluator.metrics.sharing import Sharing, Spread, spread_of
 from evaluator.metrics.text import Digits, percent
 
 FloatArray = NDArray[np.float64]
@@ -18,10 +19,11 @@ BoolArray = NDArray[np.bool_]
 Interval = tuple[float, float]
 Stored = Mapping[str, Any]  # the ``figures`` object of a result, as JSON has it
 
-_NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
-
-# What a leaf of a figure's JSON is.
-SHARE, NUMBER, INTERVAL, NUMBERS = "share", "number", "interval", "numbers"
+# What a leaf of a figure's JSON is; OWN_SCALE is an interval of no share. An interval may be None.
+SHARE, NUMBER, NUMBERS = "share", "number", "numbers"
+INTERVAL, OWN_SCALE = "interval", "own scale"
+#: How keys end that may lack: results from before there were intervals are whole too.
+MAY_LACK = ("_ci95", "_bound95", "standard_error")
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,50 @@ Shape = str | Mapping[str, "Shape"] | Each
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """What each pair adds to the error of a figure, to first order.
+    """What each pair adds to the error of a figure, to first order: 0 in all for either class.
 
-    ``contributions`` (pairs,) sum to 0, and are 0 for a pair without a score; ``decision`` is what
-    one more wrong decision would change, 0 for a figure without decisions. Intervals and paired
-    tests rest on it: the variance of a figure is the sum of squares, that of a difference the sum
-    of squares of the differences, and pairs that share images or people are summed by these.
+    ``genuine`` (G,) and ``impostor`` (I,) are in the order of `ScoredPairs`, or in that of `Sweep`
+    where it is ``ascending``. ``event`` is what one more wrong decision would change, at most. The
+    variance of a figure is the sum of squares, that of a difference the sum of squares of the
+    differences, and pairs that share images or people are summed by these.
     """
 
-    contributions: FloatArray
-    decision: float = 0.0
+    genuine: FloatArray
+    impostor: FloatArray
+    event: float = 0.0
+    ascending: bool = False
 
     @classmethod
-    def none(cls, pairs: int) -> Influence:
+    def none(cls, pairs: SortedPairs) -> Influence:
         """That of an undefined figure."""
-        return cls(np.zeros(pairs))
+        return cls(np.zeros(len(pairs.sweep.genuine)), np.zeros(len(pairs.sweep.impostor)))
 
     @classmethod
-    def of_classes(
-        cls, genuine: BoolArray, own: FloatArray, impostors: FloatArray, decision: float = 0.0
-    ) -> Influence:
-        """That of what genuine pairs and impostors add, each in the order of their pairs."""
-        contributions = np.empty(len(genuine))
-        contributions[genuine], contributions[~genuine] = own, impostors
-        return cls(contributions, decision)
+    def of_decisions(cls, correct: BoolArray, genuine: BoolArray) -> Influence:
+        """That of the share of pairs decided rightly; both arguments have shape (pairs,)."""
+        errors = (correct - correct.mean()) / len(correct)
+        return cls(errors[genuine], errors[~genuine], 1 / len(correct))
 
-    @classmethod
-    def of_decisions(cls, correct: BoolArray) -> Influence:
-        """That of the share of pairs decided rightly."""
-        return cls((correct - correct.mean()) / len(correct), 1 / len(correct))
+    def contributions(self, pairs: SortedPairs) -> FloatArray:
+        """What each pair adds (pairs,), in file order."""
+        found = np.empty(len(pairs.pairs))
+        for part, scores, where in (
+            (self.genuine, pairs.pairs.genuine, pairs.pairs.is_genuine),
+            (self.impostor, pairs.pairs.impostor, ~pairs.pairs.is_genuine),
+        ):
+            own = part
+            if self.ascending:
+                own = np.empty_like(part)
+                own[np.argsort(scores, kind="stable")] = part
+            found[where] = own
+        return found
+
+    def spread(self, pairs: SortedPairs, sharing: Sharing | None) -> Spread:
+        """How much the figure moves by chance, with what its pairs share."""
+        if sharing is None or sharing.method == "pairs":
+            variance = float(self.genuine @ self.genuine + self.impostor @ self.impostor)
+            return Spread(variance, 1.0, 1.0, 1.0, math.inf)
+        return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
 
 
 def lacks_a_class(genuine: int, impostors: int) -> str:
@@ -79,11 +96,10 @@ def lacks_a_class(genuine: int, impostors: int) -> str:
 class Figure:
     """A figure. None is undefined everywhere, never 0 and never NaN.
 
-    ``of`` computes its fields of `Figures` from the pairs; ``shape`` is their JSON; ``at`` is where
-    the number stands in that. ``influence`` of scores (pairs,) and labels (pairs,) is what its
-    interval and its paired tests rest on; ``interval`` of (stored figures, scores, labels) gives a
-    better 95 % interval of the figure alone, where there is one. ``lacks`` says why the figure is
-    undefined on so many genuine and impostor pairs.
+    ``of`` computes its fields of `Figures` from the pairs and what they share; ``shape`` is their
+    JSON; ``at`` is where the number stands in that, ``ci95_at`` its 95 % interval, None where none
+    can be told. ``influence`` is what intervals and paired tests rest on. ``lacks`` says why the
+    figure is undefined on so many genuine and impostor pairs.
     """
 
     name: str  # what --metric takes
@@ -92,9 +108,9 @@ class Figure:
     words: str  # in the caption of a ranking
     shape: Mapping[str, Shape]
     at: tuple[str, ...]
-    of: Callable[[SortedPairs], Mapping[str, Any]]
-    influence: Callable[[FloatArray, BoolArray], Influence]
-    interval: Callable[[Stored, FloatArray, BoolArray], Interval | None] | None = None
+    ci95_at: tuple[str, ...]
+    of: Callable[[SortedPairs, Sharing | None], Mapping[str, Any]]
+    influence: Callable[[SortedPairs], Influence]
     explanation: str = ""  # what a report says of it; a figure without one is in no report
     higher_is_better: bool = True
     protocol: str | None = None  # that of published figures which it is comparable with
@@ -109,12 +125,13 @@ class Figure:
 
     def read(self, stored: Stored | None) -> float | None:
         """The number in a result's figures, None where it is undefined or not there."""
-        value: Any = stored
-        for key in self.at:
-            if value is None:
-                return None
-            value = value.get(key)
+        value = _at(stored, self.at)
         return None if value is None else float(value)
+
+    def read_ci95(self, stored: Stored | None) -> Interval | None:
+        """Its 95 % interval there; None where it has none, as results from before there was."""
+        ends = _at(stored, self.ci95_at)
+        return None if ends is None else (float(ends[0]), float(ends[1]))
 
     def cell_of(self, stored: Stored) -> str:
         """The figure as a table shows it, ``-`` where it is undefined."""
@@ -132,16 +149,22 @@ class Figure:
             return "this result is older than the figure; zoo eval --fresh adds it"
         return self.lacks(genuine, impostors)
 
-    def interval_of(
-        self, stored: Stored, scores: FloatArray, genuine: BoolArray
-    ) -> Interval | None:
-        """The 95 % interval, as if pairs were independent; None where none can be told."""
-        if self.interval is not None:
-            return self.interval(stored, scores, genuine)
-        value = self.read(stored)
-        contributions = self.influence(scores, genuine).contributions
-        half = _NORMAL_95 * math.sqrt(contributions @ contributions)
-        return None if value is None or half == 0 else (value - half, value + half)
+    def interval_of(self, pairs: SortedPairs, sharing: Sharing | None = None) -> Interval | None:
+        """The 95 % interval, with what the pairs share; None where none can be told."""
+        block = {
+            field: as_json(value, self.shape[field])
+            for field, value in self.of(pairs, sharing).items()
+        }
+        return self.read_ci95(block)
+
+
+def _at(stored: Stored | None, place: tuple[str, ...]) -> Any:
+    value: Any = stored
+    for key in place:
+        if value is None:
+            return None
+        value = value.get(key)
+    return value
 
 
 def as_json(value: Any, shape: Shape) -> Any:

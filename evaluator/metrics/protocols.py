@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,19 +53,37 @@ class SortedPairs:
     sweep: Sweep
     folds: tuple[Fold, ...]
 
+    @functools.cached_property
+    def best(self) -> BestAccuracy | None:
+        """The ``seed`` protocol's accuracy."""
+        return best_accuracy(self.sweep)
+
+    @functools.cached_property
+    def kfold(self) -> KFoldAccuracy | None:
+        """The ``kfold`` protocol's accuracy."""
+        return kfold_of(self.sweep, self.folds, self.pairs) if self.folds else None
+
 
 @dataclass(frozen=True, eq=False)
 class KFoldAccuracy:
     """Mean and population standard deviation over the folds, and what was decided.
 
-    ``thresholds`` has one a fold; ``correct`` (n,) says, in file order, which pairs the threshold
-    of the other folds decided rightly.
+    ``std`` is how much folds differ, no interval of the mean; ``standard_error`` is LFW's, the
+    sample standard deviation over the square root of the number of folds. ``thresholds`` has one a
+    fold; ``correct`` (n,) says, in file order, which pairs the threshold of the other folds decided
+    rightly.
     """
 
     accuracy: float
     std: float
     thresholds: tuple[float, ...]
     correct: NDArray[np.bool_]
+    accuracy_ci95: tuple[float, float] | None = None
+
+    @property
+    def standard_error(self) -> float:
+        """LFW's standard error of the mean accuracy."""
+        return self.std / math.sqrt(len(self.thresholds) - 1)
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,7 @@ class InsightfaceAccuracy:
     accuracy: float
     std: float
     tar_at_far_1e_3: FoldedTar | None
+    accuracy_ci95: tuple[float, float] | None = None
 
 
 def sorted_pairs(scores: ArrayLike, genuine: ArrayLike) -> SortedPairs:

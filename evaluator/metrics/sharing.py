@@ -16,6 +16,7 @@ offered: where images are mostly used once it triples the variance of independen
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -56,6 +57,17 @@ class Sharing:
             return "pairs"
         return "clusters" if self.effective_clusters >= MINIMUM_CLUSTERS else "dyads"
 
+    @functools.cached_property
+    def dyads(self) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
+        """Which pairs have two ends, what each pair shows and then what these show at the right,
+        and the number of the two ends of these: couples that share both were counted at either end.
+        """
+        two_ended = self.left != self.right
+        low = np.minimum(self.left, self.right)[two_ended]
+        high = np.maximum(self.left, self.right)[two_ended]
+        _, dyad = np.unique(low * self.nodes + high, return_inverse=True)
+        return two_ended, np.concatenate([self.left, self.right[two_ended]]), dyad
+
     @property
     def correction(self) -> float:
         """Times by which sums over few clusters, images or people are too small on average."""
@@ -78,7 +90,8 @@ class Spread:
 
     ``variance`` is that of the figure. ``effect`` is how many times sharing multiplies the variance
     of independent pairs, ``genuine`` and ``impostor`` the same of one class; all at least 1.
-    ``freedom`` are the degrees of freedom of its t distribution, inf the normal one.
+    ``freedom`` are the degrees of freedom of its t distribution, inf the normal one; ``largest`` is
+    what the pairs of one cluster, image or person add to the figure's error, at most.
     """
 
     variance: float
@@ -86,6 +99,7 @@ class Spread:
     genuine: float
     impostor: float
     freedom: float
+    largest: float = 0.0
 
     def reach(self, confidence: float = 0.95) -> float:
         """Standard errors on either side that hold the truth with so much confidence."""
@@ -126,6 +140,21 @@ def pair_sharing(
         effective_nodes=_effective_count(uses),
         effective_clusters=_effective_count(np.bincount(cluster)),
     )
+
+
+def slots_sharing(
+    pairs: npt.NDArray[np.intp], *, images: IntArray | None, people: IntArray | None = None
+) -> Sharing | None:
+    """How some pairs of a bin hang together: by people where they are known, else by images.
+
+    ``pairs`` (n,) are their places in the bin, ``images`` and ``people`` number what its slots
+    show, two a pair. None where nobody knows.
+    """
+    slots = images if people is None else people
+    if slots is None:
+        return None
+    unit: Literal["image", "person"] = "image" if people is None else "person"
+    return pair_sharing(slots[0::2][pairs], slots[1::2][pairs], unit=unit)
 
 
 def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
@@ -171,7 +200,7 @@ def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> floa
 
 
 def spread_of(
-    contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing | None
+    contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing
 ) -> Spread:
     """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
     effects = [
@@ -183,26 +212,21 @@ def spread_of(
         )
     ]
     independent = float(contributions @ contributions)
-    freedom = math.inf if sharing is None else sharing.freedom
-    return Spread(independent * effects[0], *effects, freedom)
+    if sharing.method == "clusters":
+        sums = np.bincount(sharing.cluster, contributions)
+    else:
+        two_ended, ends, _ = sharing.dyads
+        sums = np.bincount(ends, np.concatenate([contributions, contributions[two_ended]]))
+    largest = float(np.abs(sums).max(initial=0.0))
+    whole, genuines, impostors = effects
+    return Spread(independent * whole, whole, genuines, impostors, sharing.freedom, largest)
 
 
 def _dyadic_square(errors: FloatArray, sharing: Sharing) -> float:
     """Sum of products of errors over all ordered couples of pairs that share an end or both."""
-    two_ended, ends, dyad = dyads(sharing)
+    two_ended, ends, dyad = sharing.dyads
     by_end = _square_of_sums(ends, np.concatenate([errors, errors[two_ended]]))
     return by_end - _square_of_sums(dyad, errors[two_ended])
-
-
-def dyads(sharing: Sharing) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
-    """Which pairs have two ends, what each pair shows and then what these show at the right, and
-    the number of the two ends of these: couples that share both were counted at either end.
-    """
-    two_ended = sharing.left != sharing.right
-    low = np.minimum(sharing.left, sharing.right)[two_ended]
-    high = np.maximum(sharing.left, sharing.right)[two_ended]
-    _, dyad = np.unique(low * sharing.nodes + high, return_inverse=True)
-    return two_ended, np.concatenate([sharing.left, sharing.right[two_ended]]), dyad
 
 
 def _square_of_sums(group: IntArray, errors: FloatArray) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -158,6 +159,22 @@ def _cuts(
         low = high
     correct[size] = len(impostor)
     return below, correct
+
+
+def ranks_among(
+    scores: NDArray[np.float64], other: NDArray[np.float64], side: Literal["left", "right"]
+) -> NDArray[np.int64]:
+    """How many of the other scores are below each (``left``) or not above it (``right``).
+
+    Both ascend, so that a piece of one searches the part of the other between its own ends, which
+    is in cache.
+    """
+    found = np.empty(len(scores), dtype=np.int64)
+    for start in range(0, len(scores), _SEARCH_PIECE):
+        piece = scores[start : start + _SEARCH_PIECE]
+        low, high = np.searchsorted(other, piece[[0, -1]], side=side)
+        found[start : start + len(piece)] = low + np.searchsorted(other[low:high], piece, side=side)
+    return found
 
 
 def last_argmax(values: NDArray[np.int64]) -> int:

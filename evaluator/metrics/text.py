@@ -41,3 +41,8 @@ def spread(mean: float, std: float) -> str:
 def interval(ends: Sequence[float]) -> str:
     """Both ends of an interval, as percentages."""
     return f"[{percent(ends[0])}, {percent(ends[1])}]"
+
+
+def interval_after(ends: Sequence[float] | None, digits: Digits = percent) -> str:
+    """An interval to stand after its figure; empty where there is none."""
+    return "" if ends is None else f" [{digits(ends[0])}, {digits(ends[1])}]"

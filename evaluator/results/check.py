@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +17,16 @@ from msgspec import Meta
 from evaluator.errors import ResultError, cause_of, plain_name
 from evaluator.files import read_bounded
 from evaluator.metrics.all_figures import all_figures, shapes
-from evaluator.metrics.figure import INTERVAL, NUMBER, NUMBERS, SHARE, Each, Shape
+from evaluator.metrics.figure import (
+    INTERVAL,
+    MAY_LACK,
+    NUMBER,
+    NUMBERS,
+    OWN_SCALE,
+    SHARE,
+    Each,
+    Shape,
+)
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 from evaluator.results.record import SCHEMA, BinRecord, ModelRecord, Result, Settings
 
@@ -129,21 +138,27 @@ class _Interval(list[float]):
     """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
 
 
-def _interval(kind: type, value: object) -> _Interval:
-    del kind
+class _OwnScale(list[float]):
+    """Both ends of another interval."""
+
+
+def _interval(kind: type, value: object) -> list[float]:
+    low, high, of = (
+        (-0.01, 1.01, " from 0 to 1")
+        if kind is _Interval
+        else (-_LARGEST_NUMBER, _LARGEST_NUMBER, "")
+    )
     ends: list[Any] = value if isinstance(value, list) and len(value) == 2 else [None]
-    if (
-        any(type(end) not in (int, float) for end in ends)
-        or not -0.01 <= ends[0] <= ends[1] <= 1.01
-    ):
-        raise ValueError("Expected two numbers from 0 to 1, the lower first")
-    return _Interval(ends)
+    if any(type(end) not in (int, float) for end in ends) or not low <= ends[0] <= ends[1] <= high:
+        raise ValueError(f"Expected two numbers{of}, the lower first")
+    return kind(ends)  # type: ignore[no-any-return]
 
 
 _LEAVES = {
     SHARE: Annotated[float, Meta(ge=0, le=1)],
     NUMBER: _Number,
-    INTERVAL: _Interval,
+    INTERVAL: _Interval | None,
+    OWN_SCALE: _OwnScale | None,
     NUMBERS: Annotated[list[_Number], _FEW],
 }
 
@@ -191,10 +206,10 @@ def _type_of(shape: Shape) -> Any:
         return _LEAVES[shape]
     if isinstance(shape, Each):
         return Annotated[dict[str, _type_of(shape.shape) | None], _FEW]  # type: ignore[misc]
-    keys = {
-        key: _type_of(each) if isinstance(each, str) else _type_of(each) | None
-        for key, each in shape.items()
-    }
+    keys = {}
+    for key, each in shape.items():
+        type = _type_of(each) if isinstance(each, str) else _type_of(each) | None
+        keys[key] = NotRequired[type] if key.endswith(MAY_LACK) else type
     return TypedDict("_Block", keys)  # type: ignore[operator]
 
 
@@ -256,7 +271,10 @@ def _wrong_part(result: Result) -> str | None:
 @functools.cache
 def _in_one() -> dict[tuple[str, ...], bool]:
     """The fields of each figure, and whether every result has them."""
-    return {tuple(each.shape): each.in_every_result for each in all_figures().values()}
+    return {
+        tuple(key for key in each.shape if not key.endswith(MAY_LACK)): each.in_every_result
+        for each in all_figures().values()
+    }
 
 
 def _lacking(figures: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from evaluator.bins.pairs_file import Pair, numbered_people
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
 from evaluator.results.stored import UNKNOWN
@@ -120,7 +121,10 @@ def external_result(
     start = time.perf_counter()
     scored = np.isfinite(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
-    block = figures(pairs.scores[scored], pairs.genuine[scored]) if usable else None
+    sharing = slots_sharing(np.flatnonzero(scored), images=pairs.images)
+    block = (
+        figures(pairs.scores[scored], pairs.genuine[scored], sharing=sharing) if usable else None
+    )
     input = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
     result = Result(
         status="non_finite" if block is None else "ok",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.figure import Influence
 from evaluator.metrics.figures.auc import mean_variance, placements, scores_and_labels
 
 FloatArray = npt.NDArray[np.float64]
@@ -120,16 +119,16 @@ def delong_test(
     above, below = above_a - above_b, below_a - below_b
     difference = float(above.mean())
     variance = mean_variance(above) + mean_variance(below)
-    errors = Influence.of_classes(
-        genuine, (above - difference) / len(above), (below - difference) / len(below)
-    )
+    contributions = np.empty(len(genuine))
+    contributions[genuine] = (above - difference) / len(above)
+    contributions[~genuine] = (below - difference) / len(below)
     return AucComparison(
         auc_a=float(above_a.mean()),
         auc_b=float(above_b.mean()),
         difference=difference,
         variance=variance,
         p_value=_delong_p_value(difference, variance, min(len(above), len(below)), len(genuine)),
-        contributions=errors.contributions,
+        contributions=contributions,
     )
 
 

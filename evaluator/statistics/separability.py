@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.figure import Influence
-from evaluator.metrics.sharing import Sharing, dyads
+from evaluator.metrics.sharing import Sharing
 from evaluator.results.record import Scores
 from evaluator.statistics.pair_tests import holm_p_values, student_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
@@ -66,11 +65,14 @@ def neighbours_luck(scores: Sequence[Scores]) -> float:
 
 
 def differences_on_bin(
-    influences: Sequence[Influence], sharing: Sharing | None, luck: float
+    contributions: Sequence[FloatArray],
+    events: Sequence[float],
+    sharing: Sharing | None,
+    luck: float,
 ) -> Differences:
     """The variance (models, models) of every difference between models, on one bin."""
-    matrix = np.stack([each.contributions for each in influences])
-    decisions = np.array([each.decision for each in influences])
+    matrix = np.stack(contributions)
+    decisions = np.array(events)
     independent = _squared_differences(_products(matrix))
     effect = np.ones_like(independent)
     freedom = math.inf
@@ -118,7 +120,7 @@ def _cluster_gram(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArra
 
 def _dyad_gram(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     """As `resampling.py` sums products over couples of pairs that share an end or both."""
-    two, ends, dyad = dyads(sharing)
+    two, ends, dyad = sharing.dyads
     by_end = _cluster_gram(np.concatenate([matrix, matrix[:, two]], axis=1), ends)
     return by_end - _cluster_gram(matrix[:, two], dyad)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import evaluator
 from evaluator.metrics.all_figures import all_figures, to_json
 from evaluator.metrics.figures.d_prime import d_prime, influence
+from evaluator.metrics.protocols import sorted_pairs
 from evaluator.metrics.sweep import sweep
 
 
@@ -72,7 +73,8 @@ def test_influence_spreads_as_the_index_over_repeated_samples() -> None:
     for _ in range(150):
         scores = generator.gumbel(size=2000) + 3 * genuine
         drawn.append(d_prime(sweep(scores, genuine)))
-        contributions = influence(scores, genuine).contributions
+        pairs = sorted_pairs(scores, genuine)
+        contributions = influence(pairs).contributions(pairs)
         assert contributions.sum() == pytest.approx(0, abs=1e-12)
         said.append(contributions @ contributions)
     # 150 repetitions know a standard deviation within 12 % (two standard errors).
@@ -85,17 +87,16 @@ def test_its_interval_holds_the_true_index_95_times_in_100() -> None:
     genuine, hits = np.arange(400) % 2 == 0, 0
     for _ in range(600):
         scores = generator.normal(size=400) + 2 * genuine
-        stored = {"d_prime": d_prime(sweep(scores, genuine))}
-        interval = all_figures()["d-prime"].interval_of(stored, scores, genuine)
+        interval = all_figures()["d-prime"].interval_of(sorted_pairs(scores, genuine))
         assert interval is not None
         hits += interval[0] <= 2 <= interval[1]
     assert 0.92 * 600 < hits < 0.98 * 600  # 3 standard errors of 600 draws
 
 
 def test_undefined_has_an_influence_of_nothing_and_no_interval() -> None:
-    scores, genuine = np.full(6, 0.5), np.arange(6) % 2 == 0
-    assert not influence(scores, genuine).contributions.any()
-    assert all_figures()["d-prime"].interval_of({"d_prime": None}, scores, genuine) is None
+    pairs = sorted_pairs(np.full(6, 0.5), np.arange(6) % 2 == 0)
+    assert not influence(pairs).contributions(pairs).any()
+    assert all_figures()["d-prime"].interval_of(pairs) is None
 
 
 def test_it_is_in_the_json_and_in_print() -> None:
@@ -103,7 +104,10 @@ def test_it_is_in_the_json_and_in_print() -> None:
     scores = np.random.default_rng(0).normal(size=2000) + 2 * genuine
     block = evaluator.figures(scores, genuine)
     assert to_json(block)["d_prime"] == block.d_prime
-    assert repr(block).splitlines()[-1].split() == ["d'", f"{block.d_prime:.3f}"]
+    assert repr(block).splitlines()[-1].split() == [
+        *("d'", f"{block.d_prime:.3f}"),
+        *"[{:.3f}, {:.3f}]".format(*block.d_prime_ci95 or ()).split(),
+    ]
     json.dumps(to_json(block), allow_nan=False)
 
 

@@ -109,15 +109,17 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
     assert (
         list(found["figures"])
         == (
-            "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far "
-            "d_prime"
+            "accuracy threshold accuracy_ci95 kfold insightface auc auc_ci95 eer eer_threshold "
+            "eer_ci95 tar_at_far far_bound95 d_prime d_prime_ci95"
         ).split()
     )
-    assert list(found["figures"]["kfold"]) == ["accuracy", "std", "thresholds"]
-    assert list(found["figures"]["insightface"]) == ["accuracy", "std", "tar_at_far_1e-3"]
+    kfold = "accuracy std standard_error accuracy_ci95 thresholds"
+    assert list(found["figures"]["kfold"]) == kfold.split()
+    insightface = "accuracy std accuracy_ci95 tar_at_far_1e-3"
+    assert list(found["figures"]["insightface"]) == insightface.split()
     assert list(found["figures"]["insightface"]["tar_at_far_1e-3"]) == ["tar", "std", "far"]
     tar = found["figures"]["tar_at_far"]
-    assert list(tar) == ["0.1", "0.01", "0.001", "0.0001"]
+    assert list(tar) == ["0.1", "0.01", "0.001", "0.0001", "0.00001", "0.000001"]
     assert list(tar["0.1"]) == ["tar", "far", "threshold", "tar_ci95"]
     assert tar["0.0001"] is None
     assert list(found["non_finite"])[:2] == ["count", "images"]

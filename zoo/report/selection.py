@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ResultError, plain_name
-from evaluator.metrics.protocols import KFoldAccuracy, kfold
+from evaluator.metrics.protocols import KFoldAccuracy, SortedPairs, kfold, sorted_pairs
+from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.choice import Contestant, contestants, labelled, labels, picked
 from evaluator.results.record import BinRecord, Result, Scores, reading_problem
 from evaluator.results.store import load_scores
@@ -44,6 +46,17 @@ class Scored:
     genuine: NDArray[np.bool_]
     pairs: NDArray[np.int64]
     kfold: KFoldAccuracy | None
+
+    @functools.cached_property
+    def sorted(self) -> SortedPairs:
+        """The pairs, sorted for all figures."""
+        return sorted_pairs(self.scores, self.genuine)
+
+    @functools.cached_property
+    def sharing(self) -> Sharing | None:
+        """How the pairs hang together; None where nobody knows."""
+        images = self.stored.images if self.result.bin.unique_images else None
+        return slots_sharing(self.pairs, images=images, people=self.stored.people)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def figure_of(metric: Metric, scored: Scored) -> Figure:
     if value is None:
         counts = int(genuine.sum()), int((~genuine).sum())
         return Figure(None, note=metric.why_undefined(stored, *counts))
-    interval = metric.interval_of(stored, scored.scores, genuine)
+    interval = metric.interval_of(scored.sorted, scored.sharing)
     said = "" if interval else "no spread to estimate"
     return Figure(value, interval, metric.note(stored) if metric.note else said)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from evaluator.errors import ResultError
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.metrics.figure import Figure
+from evaluator.metrics.protocols import sorted_pairs
 from evaluator.results.choice import Contestant
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
@@ -134,11 +135,14 @@ def _on_pairs(
     """The models' figures (models,) on these pairs, and the variances of their differences."""
     if not len(shared.pairs):
         return np.full(len(models), np.nan), Differences(np.zeros((len(models),) * 2), np.inf)
-    influences = [
-        figure.influence(each.scores.scores[shared.pairs], shared.genuine) for each in models
+    scored = [sorted_pairs(each.scores.scores[shared.pairs], shared.genuine) for each in models]
+    influences = [figure.influence(each) for each in scored]
+    contributions = [
+        each.contributions(pairs) for each, pairs in zip(influences, scored, strict=True)
     ]
+    events = [each.event for each in influences]
     values = [_value(each, shared, figure) for each in models]
-    return np.array(values), differences_on_bin(influences, shared.sharing, luck)
+    return np.array(values), differences_on_bin(contributions, events, shared.sharing, luck)
 
 
 def _value(model: Scored, shared: SharedPairs, figure: Figure) -> float:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.figure import SHARE, BoolArray, Figure, FloatArray, Influence, Stored
-from evaluator.metrics.sweep import Sweep
-from evaluator.metrics.text import Digits, cosine
+from evaluator.metrics.figure import INTERVAL, SHARE, BoolArray, Figure, FloatArray, Influence
+from evaluator.metrics.intervals import accuracy_interval
+from evaluator.metrics.protocols import SortedPairs
+from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sweep import Sweep, ranks_among
+from evaluator.metrics.text import Digits, cosine, interval_after
+
+# Errors of an area weigh as much as the scores are out of order, and the next one may be the worst:
+# with half of the worst one more, 0.86 of the intervals near an area of 1 cover, with this 0.93.
+_MORE = 1.25
 
 
 def auc(s: Sweep) -> float | None:
@@ -78,27 +85,34 @@ def scores_and_labels(
     return checked, labels
 
 
-def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+def influence(pairs: SortedPairs) -> Influence:
     """Of DeLong's placements: what each pair's share of the other class is beside the mean."""
-    if genuine.all() or not genuine.any():
-        return Influence.none(len(scores))
-    above, below = placements(scores, genuine)
-    area = above.mean()
-    return Influence.of_classes(genuine, (above - area) / len(above), (below - area) / len(below))
+    s = pairs.sweep
+    if s.one_sided:
+        return Influence.none(pairs)
+    beaten, lost = _placements(s.genuine, s.impostor), 1 - _placements(s.impostor, s.genuine)
+    worst = (1 - float(beaten[0])) / len(beaten), (1 - float(lost[-1])) / len(lost)
+    # Without a wrong order nothing is known of the next one but that it is one pair's.
+    event = max(worst) or 1 / min(len(beaten), len(lost))
+    return Influence(
+        (beaten - beaten.mean()) / len(beaten), (lost - lost.mean()) / len(lost), event, True
+    )
 
 
-def _interval(stored: Stored, scores: FloatArray, genuine: BoolArray) -> tuple[float, float] | None:
-    """By DeLong's variance, on the logit scale to stay in [0, 1]; None without any spread."""
-    from scipy.special import expit, logit, ndtri
+def _placements(own: FloatArray, other: FloatArray) -> FloatArray:
+    """Share of the other class that each score beats, ties half; both ascending."""
+    low, high = (ranks_among(own, other, side) for side in ("left", "right"))
+    found: FloatArray = (low + high) / (2 * len(other))
+    return found
 
-    del stored
-    found = delong_variance(scores, genuine)
-    if found is None or found[1] == 0 or found[0] in (0.0, 1.0):
-        return None
-    area, variance = found
-    reach = float(ndtri(0.975)) * math.sqrt(variance) / (area * (1 - area))
-    centre = float(logit(area))
-    return float(expit(centre - reach)), float(expit(centre + reach))
+
+def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
+    area = auc(pairs.sweep)
+    if area is None:
+        return {"auc": None, "auc_ci95": None}
+    errors = influence(pairs)
+    ends = accuracy_interval(area, errors.spread(pairs, sharing), errors.event, more=_MORE)
+    return {"auc": area, "auc_ci95": ends}
 
 
 FIGURES = (
@@ -108,11 +122,14 @@ FIGURES = (
         title="AUC",
         words="area under the ROC curve, %",
         explanation="The chance that a genuine pair scores higher than an impostor pair.",
-        shape={"auc": SHARE},
+        shape={"auc": SHARE, "auc_ci95": INTERVAL},
         at=("auc",),
-        of=lambda pairs: {"auc": auc(pairs.sweep)},
+        ci95_at=("auc_ci95",),
+        of=_fields,
         influence=influence,
-        interval=_interval,
+        line=lambda stored: (
+            f"{cosine(stored['auc'])}{interval_after(stored.get('auc_ci95'), cosine)}"
+        ),
         digits=cosine,
         ranking_digits=Digits(100, 3),
         in_every_result=True,

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
+from evaluator.metrics.figure import (
+    NUMBER,
+    OWN_SCALE,
+    Figure,
+    FloatArray,
+    Influence,
+    lacks_a_class,
+)
+from evaluator.metrics.protocols import SortedPairs
+from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sweep import Sweep
+from evaluator.metrics.text import Digits, interval_after
 
-from evaluator.metrics.figure import NUMBER, BoolArray, Figure, FloatArray, Influence, lacks_a_class
-from evaluator.metrics.sweep import Sweep, sweep
-from evaluator.metrics.text import Digits
-
+_DIGITS = Digits(1, 3)
 _PIECE = 1 << 13  # scores that stay in cache; BLAS would start threads for the products of more
 
 
@@ -53,21 +62,31 @@ def _mean_and_variance(ascending: FloatArray) -> tuple[float, float]:
     return median + total / count, max(0.0, squares - total * total / count) / count
 
 
-def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+def influence(pairs: SortedPairs) -> Influence:
     """Of both means and both variances, by the index's derivatives in them."""
-    found = _moments(sweep(scores, genuine))
+    found = _moments(pairs.sweep)
     if found is None:
-        return Influence.none(len(scores))
-    (genuine_mean, genuine_variance), (impostor_mean, impostor_variance) = found
-    variance = (genuine_variance + impostor_variance) / 2
-    gap = genuine_mean - impostor_mean
-    means = np.where(genuine, genuine_mean, impostor_mean)
-    variances = np.where(genuine, genuine_variance, impostor_variance)
-    distances = scores - means
-    by_mean = np.where(genuine, 1.0, -1.0) * math.copysign(1.0, gap) * distances
-    by_spread = abs(gap) / (4 * variance) * (distances**2 - variances)
-    counts = np.where(genuine, genuine.sum(), (~genuine).sum())
-    return Influence((by_mean - by_spread) / math.sqrt(variance) / counts)
+        return Influence.none(pairs)
+    variance = (found[0][1] + found[1][1]) / 2
+    gap = found[0][0] - found[1][0]
+    parts = []
+    for scores, (mean, own), way in zip(
+        (pairs.pairs.genuine, pairs.pairs.impostor), found, (1.0, -1.0), strict=True
+    ):
+        distances = scores - mean
+        by_mean = way * math.copysign(1.0, gap) * distances
+        by_spread = abs(gap) / (4 * variance) * (distances**2 - own)
+        parts.append((by_mean - by_spread) / math.sqrt(variance) / len(scores))
+    return Influence(parts[0], parts[1])
+
+
+def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
+    index = d_prime(pairs.sweep)
+    if index is None:
+        return {"d_prime": None, "d_prime_ci95": None}
+    spread = influence(pairs).spread(pairs, sharing)
+    half = spread.reach() * math.sqrt(spread.variance)
+    return {"d_prime": index, "d_prime_ci95": (max(0.0, index - half), index + half)}
 
 
 FIGURES = (
@@ -78,11 +97,15 @@ FIGURES = (
         words="d', distance of the classes in standard deviations",
         explanation="How far the mean genuine score lies from the mean impostor score, in standard "
         "deviations of the scores of a class.",
-        shape={"d_prime": NUMBER},
+        shape={"d_prime": NUMBER, "d_prime_ci95": OWN_SCALE},
         at=("d_prime",),
-        of=lambda pairs: {"d_prime": d_prime(pairs.sweep)},
+        ci95_at=("d_prime_ci95",),
+        of=_fields,
         influence=influence,
-        digits=Digits(1, 3),
+        digits=_DIGITS,
+        line=lambda stored: (
+            f"{_DIGITS(stored['d_prime'])}{interval_after(stored.get('d_prime_ci95'), _DIGITS)}"
+        ),
         lacks=lambda genuine, impostors: (
             lacks_a_class(genuine, impostors) or "fewer than two scores of a kind, or no spread"
         ),

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.metrics.figure import NUMBER, SHARE, BoolArray, Figure, FloatArray, Influence, Stored
-from evaluator.metrics.intervals import wilson_interval
+from evaluator.metrics.figure import INTERVAL, NUMBER, SHARE, Figure, Influence, Stored
+from evaluator.metrics.intervals import error_interval
 from evaluator.metrics.protocols import SortedPairs
-from evaluator.metrics.sweep import Sweep, error_rates, predecessor, sweep, threshold_above
-from evaluator.metrics.text import cosine, percent
+from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sweep import Sweep, error_rates, predecessor, threshold_above
+from evaluator.metrics.text import cosine, interval_after, percent
 
 
 @dataclass(frozen=True)
@@ -54,47 +55,53 @@ def eer(s: Sweep) -> EqualErrorRate | None:
     return EqualErrorRate(rate, threshold_above(nearer, classes))
 
 
-def _fields(pairs: SortedPairs) -> dict[str, Any]:
+def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     found = eer(pairs.sweep)
     if found is None:
-        return {"eer": None, "eer_threshold": None}
-    return {"eer": found.rate, "eer_threshold": found.threshold}
+        return {"eer": None, "eer_threshold": None, "eer_ci95": None}
+    errors = influence(pairs)
+    ends = error_interval(found.rate, errors.spread(pairs, sharing), errors.event)
+    return {"eer": found.rate, "eer_threshold": found.threshold, "eer_ci95": ends}
 
 
-def influence(scores: FloatArray, genuine: BoolArray) -> Influence:
+def influence(pairs: SortedPairs) -> Influence:
     """Of the equal error rate: FMR and FNMR errors, weighted by how fast the other one moves.
 
     Where FMR = FNMR at t, with densities f (impostor) and g (genuine) at t, the error of the rate
     is (g dFMR + f dFNMR) / (f + g). The densities are taken from the scores nearest to t.
     """
-    found = eer(sweep(scores, genuine))
+    found = eer(pairs.sweep)
     if found is None:
-        return Influence.none(len(scores))
-    genuines, impostors = int(genuine.sum()), int((~genuine).sum())
-    distance = np.abs(scores - found.threshold)
-    nearest = min(len(scores), max(20, math.isqrt(len(scores))))
-    near = distance <= np.partition(distance, nearest - 1)[nearest - 1]
-    f, g = (near & ~genuine).sum() / impostors, (near & genuine).sum() / genuines
+        return Influence.none(pairs)
+    genuine, impostor = pairs.pairs.genuine, pairs.pairs.impostor
+    f, g = _near(pairs.sweep, found.threshold)
     weight = g / (f + g)
-    accepted = scores > found.threshold
-    false_accepts, false_rejects = accepted[~genuine], ~accepted[genuine]
-    return Influence.of_classes(
-        genuine,
-        (1 - weight) * (false_rejects - false_rejects.mean()) / genuines,
-        weight * (false_accepts - false_accepts.mean()) / impostors,
-        math.hypot(weight / impostors, (1 - weight) / genuines),
+    false_accepts, false_rejects = impostor > found.threshold, genuine <= found.threshold
+    return Influence(
+        (1 - weight) * (false_rejects - false_rejects.mean()) / len(genuine),
+        weight * (false_accepts - false_accepts.mean()) / len(impostor),
+        math.hypot(weight / len(impostor), (1 - weight) / len(genuine)),
     )
 
 
-def _interval(stored: Stored, scores: FloatArray, genuine: BoolArray) -> tuple[float, float] | None:
-    """Wilson's, as if of the smaller class.
-
-    To first order the rate is a weighted mean of two proportions, one a class, so its variance is
-    at most that of the smaller class: the interval is never too narrow.
+def _near(s: Sweep, threshold: float) -> tuple[float, float]:
+    """Which share of the impostor and of the genuine scores is among those nearest to a threshold,
+    the square root of them all, 20 at the least.
     """
-    del scores
-    smaller = int(min(genuine.sum(), (~genuine).sum()))
-    return wilson_interval(round(stored["eer"] * smaller), smaller)
+    pairs = len(s.genuine) + len(s.impostor)
+    wanted = min(pairs, max(20, math.isqrt(pairs)))
+    distances = []
+    for scores in (s.impostor, s.genuine):
+        at = int(np.searchsorted(scores, threshold))
+        distances.append(np.abs(scores[max(0, at - wanted) : at + wanted] - threshold))
+    reach = np.partition(np.concatenate(distances), wanted - 1)[wanted - 1]
+    impostors, genuines = (int(np.count_nonzero(each <= reach)) for each in distances)
+    return impostors / len(s.impostor), genuines / len(s.genuine)
+
+
+def _line(stored: Stored) -> str:
+    rate = f"{percent(stored['eer'])}{interval_after(stored.get('eer_ci95'))}"
+    return f"{rate} at {cosine(stored['eer_threshold'])}"
 
 
 FIGURES = (
@@ -105,13 +112,13 @@ FIGURES = (
         words="equal error rate, % (lower is better)",
         explanation="The error rate in % where as large a share of impostors is accepted as of "
         "genuine pairs rejected. Lower is better.",
-        shape={"eer": SHARE, "eer_threshold": NUMBER},
+        shape={"eer": SHARE, "eer_threshold": NUMBER, "eer_ci95": INTERVAL},
         at=("eer",),
+        ci95_at=("eer_ci95",),
         of=_fields,
         influence=influence,
-        interval=_interval,
         higher_is_better=False,
-        line=lambda stored: f"{percent(stored['eer'])} at {cosine(stored['eer_threshold'])}",
+        line=_line,
         note=lambda stored: f"at cosine {cosine(stored['eer_threshold'])}",
         in_every_result=True,
     ),

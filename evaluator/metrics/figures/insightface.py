@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from evaluator.metrics.figure import SHARE, Figure, lacks_a_class
+import dataclasses
+from typing import Any
+
+from evaluator.metrics.figure import INTERVAL, SHARE, Figure, lacks_a_class
 from evaluator.metrics.figures import kfold
-from evaluator.metrics.protocols import insightface_of
+from evaluator.metrics.protocols import SortedPairs, insightface_of
+from evaluator.metrics.sharing import Sharing
 from evaluator.metrics.text import spread
+
+
+def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
+    found = insightface_of(pairs.folds)
+    if found is None:
+        return {"insightface": None}
+    ends = kfold.interval(pairs, found.accuracy, sharing)
+    return {"insightface": dataclasses.replace(found, accuracy_ci95=ends)}
+
 
 FIGURES = (
     Figure(
@@ -17,11 +30,13 @@ FIGURES = (
             "insightface": {
                 "accuracy": SHARE,
                 "std": SHARE,
+                "accuracy_ci95": INTERVAL,
                 "tar_at_far_1e-3": {"tar": SHARE, "std": SHARE, "far": SHARE},
             }
         },
         at=("insightface", "accuracy"),
-        of=lambda pairs: {"insightface": insightface_of(pairs.folds)},
+        ci95_at=("insightface", "accuracy_ci95"),
+        of=_fields,
         # Its grid of thresholds decides all but a pair or two as the exact ones do.
         influence=kfold.influence,
         protocol="insightface",

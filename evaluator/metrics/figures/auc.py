@@ -91,12 +91,18 @@ def influence(pairs: SortedPairs) -> Influence:
     if s.one_sided:
         return Influence.none(pairs)
     beaten, lost = _placements(s.genuine, s.impostor), 1 - _placements(s.impostor, s.genuine)
-    worst = (1 - float(beaten[0])) / len(beaten), (1 - float(lost[-1])) / len(lost)
-    # Without a wrong order nothing is known of the next one but that it is one pair's.
-    event = max(worst) or 1 / min(len(beaten), len(lost))
     return Influence(
-        (beaten - beaten.mean()) / len(beaten), (lost - lost.mean()) / len(lost), event, True
+        (beaten - beaten.mean()) / len(beaten), (lost - lost.mean()) / len(lost), ascending=True
     )
+
+
+def _worst(pairs: SortedPairs) -> float:
+    """What the worst pair takes from the area; where none takes any, what one could."""
+    s = pairs.sweep
+    lowest = _placements(s.genuine[:1], s.impostor)[0]
+    highest = _placements(s.impostor[-1:], s.genuine)[0]
+    worst = max((1 - float(lowest)) / len(s.genuine), float(highest) / len(s.impostor))
+    return worst or 1 / min(len(s.genuine), len(s.impostor))
 
 
 def _placements(own: FloatArray, other: FloatArray) -> FloatArray:
@@ -110,8 +116,8 @@ def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     area = auc(pairs.sweep)
     if area is None:
         return {"auc": None, "auc_ci95": None}
-    errors = influence(pairs)
-    ends = accuracy_interval(area, errors.spread(pairs, sharing), errors.event, more=_MORE)
+    spread = influence(pairs).spread(pairs, sharing)
+    ends = accuracy_interval(area, spread, _worst(pairs), more=_MORE)
     return {"auc": area, "auc_ci95": ends}
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from evaluator.metrics.figure import Influence
 from evaluator.metrics.sharing import Sharing, dyads
 from evaluator.results.record import Scores
-from evaluator.statistics.pair_tests import holm_p_values, student_p_values
+from evaluator.statistics.pair_tests import student_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,8 +85,8 @@ def differences_on_bin(
     return Differences((independent + more) * (effect + luck - 1), freedom)
 
 
-def corrected_p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
-    """Two-sided p-values (models, models) of equal figures, by Holm over all couples.
+def p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
+    """Two-sided p-values (models, models) of equal figures, each couple's own (before Holm).
 
     ``gaps`` (models, models) are the differences of the figures, averaged over the bins, which
     count as independent. The diagonal is 1, as are couples whose difference has no variance, or no
@@ -99,11 +99,8 @@ def corrected_p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatAr
     p = np.ones_like(z)
     for each in np.unique(freedom):
         p[freedom == each] = student_p_values(z[freedom == each], float(each))
-    rows, columns = np.triu_indices(len(gap), 1)
-    corrected = np.ones_like(p)
-    corrected[rows, columns] = holm_p_values(p[rows, columns])
-    symmetric: FloatArray = np.minimum(corrected, corrected.T)
-    return symmetric
+    np.fill_diagonal(p, 1.0)
+    return p
 
 
 def _squared_differences(gram: FloatArray) -> FloatArray:

@@ -28,13 +28,16 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The ranks that each model can have, (models,) each from 1 on, and ``p_values`` (models,
-    models) of every two, corrected for the couples in their neighbourhood.
+    """The ranks that each model can have, (models,) each from 1 on.
+
+    ``p_values`` (models, models) of every two are corrected for the couples in their neighbourhood,
+    and ``beats`` (models, models) says whether the row is shown to be better than the column.
     """
 
     best: npt.NDArray[np.int64]
     worst: npt.NDArray[np.int64]
     p_values: FloatArray
+    beats: npt.NDArray[np.bool_]
 
 
 def rank_intervals(p_values: FloatArray, lead: FloatArray) -> Ranks:
@@ -50,7 +53,9 @@ def rank_intervals(p_values: FloatArray, lead: FloatArray) -> Ranks:
     beats = (corrected < SIGNIFICANCE) & (lead > 0)
     best = 1 + beats.sum(axis=0)
     worst = len(beats) - beats.sum(axis=1)
-    return Ranks(np.minimum.accumulate(best[::-1])[::-1], np.maximum.accumulate(worst), corrected)
+    return Ranks(
+        np.minimum.accumulate(best[::-1])[::-1], np.maximum.accumulate(worst), corrected, beats
+    )
 
 
 def neighbourhood_p_values(p_values: FloatArray) -> FloatArray:

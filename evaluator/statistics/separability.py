@@ -96,7 +96,7 @@ def p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
     gap = np.abs(gaps)
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
     freedom = np.min([np.broadcast_to(each.freedom, gap.shape) for each in bins], axis=0)
-    p = np.ones_like(z)
+    p: FloatArray = np.ones_like(z)
     for each in np.unique(freedom):
         p[freedom == each] = student_p_values(z[freedom == each], float(each))
     np.fill_diagonal(p, 1.0)

@@ -28,6 +28,7 @@ from evaluator.statistics.separability import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 # Reading and testing a model on three bins takes 15 ms; beyond so many the figure alone decides.
 TESTED = 100
@@ -57,8 +58,8 @@ class Ranking:
 
     ``bins`` (SHA-256) are those ranked on; ``order`` are the models with a figure on each of them,
     the best first, and ``others`` those with some. ``places`` are of these and those. ``p_values``
-    (tested, tested) are those of `rank_intervals`, in the order of ``order``, of the first
-    `TESTED`. ``notes`` name models that were not tested.
+    and ``beats`` (tested, tested) are those of `rank_intervals`, in the order of ``order``, of the
+    first `TESTED`. ``notes`` name models that were not tested.
     """
 
     bins: tuple[str, ...]
@@ -66,6 +67,7 @@ class Ranking:
     others: tuple[int, ...]
     places: Mapping[int, Place]
     p_values: tuple[tuple[float, ...], ...]
+    beats: tuple[tuple[bool, ...], ...]
     notes: tuple[str, ...]
 
 
@@ -85,19 +87,20 @@ def rank_models(models: Sequence[Contestant], bins: Sequence[str], figure: Figur
     the models that have them too. One whose scores cannot be read may have any rank.
     """
     known = [_figures(model, figure) for model in models]
-    used = tuple(sha256 for sha256 in bins if any(sha256 in each for each in known))
+    # Sums round by their order, and readers list bins in orders of their own.
+    used = tuple(sha256 for sha256 in sorted(bins) if any(sha256 in each for each in known))
     sets = [tuple(sha256 for sha256 in used if sha256 in each) for each in known]
     read = _Reader(models)
     places: dict[int, Place] = {}
     order: list[int] = []
-    p: FloatArray = np.ones((0, 0))
+    tests: tuple[FloatArray, BoolArray] = np.ones((0, 0)), np.zeros((0, 0), dtype=bool)
     for own in dict.fromkeys((used, *sets)):
         if not own:
             continue
         found = _by_mean(models, known, own, figure)
-        ranges, tested = _intervals(found, read, own, figure)
+        ranges, own_tests = _intervals(found, read, own, figure)
         if own == used:
-            order, p = [i for i, _ in found], tested
+            order, tests = [i for i, _ in found], own_tests
         places |= {
             i: Place(*range_, len(found), mean, own)
             for (i, mean), range_ in zip(found, ranges, strict=True)
@@ -110,7 +113,8 @@ def rank_models(models: Sequence[Contestant], bins: Sequence[str], figure: Figur
         tuple(order),
         tuple(partial),
         places,
-        tuple(map(tuple, p.tolist())),
+        tuple(map(tuple, tests[0].tolist())),
+        tuple(map(tuple, tests[1].tolist())),
         tuple(dict.fromkeys(read.notes)),
     )
 
@@ -142,29 +146,30 @@ def _by_mean(
 
 def _intervals(
     ordered: Sequence[tuple[int, float]], read: _Reader, bins: Sequence[str], figure: Figure
-) -> tuple[list[tuple[int, int]], FloatArray]:
-    """The best and worst rank of models, and the p-values (tested, tested) of the first of them.
+) -> tuple[list[tuple[int, int]], tuple[FloatArray, BoolArray]]:
+    """The best and worst rank of models; p-values and who beats whom (tested, tested) of the first.
 
     Below those that are tested may be any rank from the last one's on.
     """
     count = len(ordered)
     numbers = [i for i, _ in ordered[:TESTED]]
     p = np.ones((len(numbers), len(numbers)))
+    beats = np.zeros_like(p, dtype=bool)
     scores = read.all_of(numbers, bins) if count > 1 else [[] for _ in numbers]
     readable = [place for place, own in enumerate(scores) if own]
     if not readable:
-        return [(1, count)] * count, p
+        return [(1, count)] * count, (p, beats)
     at = np.ix_(readable, readable)
     gaps, raw = _couples([scores[place] for place in readable], figure)
     ranks = rank_intervals(raw, gaps if figure.higher_is_better else -gaps)
-    p[at] = ranks.p_values
+    p[at], beats[at] = ranks.p_values, ranks.beats
     unread = len(numbers) - len(readable)
     found = [(1, count)] * len(numbers)
     for place, best, worst in zip(readable, ranks.best.tolist(), ranks.worst.tolist(), strict=True):
         # Who is not shown to be better than the last one tested may be worse than any below it.
         open_ended = worst == len(readable)
         found[place] = best, count if open_ended else worst + unread
-    return found + [(found[readable[-1]][0], count)] * (count - len(numbers)), p
+    return found + [(found[readable[-1]][0], count)] * (count - len(numbers)), (p, beats)
 
 
 @dataclass

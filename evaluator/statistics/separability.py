@@ -20,7 +20,7 @@ import numpy.typing as npt
 from evaluator.metrics.figure import Influence
 from evaluator.metrics.sharing import Sharing, dyads
 from evaluator.results.record import Scores
-from evaluator.statistics.pair_tests import student_p_values
+from evaluator.statistics.pair_tests import holm_p_values, student_p_values
 from evaluator.statistics.threshold_luck import threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,8 +85,8 @@ def differences_on_bin(
     return Differences((independent + more) * (effect + luck - 1), freedom)
 
 
-def p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
-    """Two-sided p-values (models, models) of equal figures, each couple's own (before Holm).
+def corrected_p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
+    """Two-sided p-values (models, models) of equal figures, by Holm over all couples.
 
     ``gaps`` (models, models) are the differences of the figures, averaged over the bins, which
     count as independent. The diagonal is 1, as are couples whose difference has no variance, or no
@@ -96,11 +96,14 @@ def p_values(gaps: FloatArray, bins: Sequence[Differences]) -> FloatArray:
     gap = np.abs(gaps)
     z = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=variance > 0)
     freedom = np.min([np.broadcast_to(each.freedom, gap.shape) for each in bins], axis=0)
-    p: FloatArray = np.ones_like(z)
+    p = np.ones_like(z)
     for each in np.unique(freedom):
         p[freedom == each] = student_p_values(z[freedom == each], float(each))
-    np.fill_diagonal(p, 1.0)
-    return p
+    rows, columns = np.triu_indices(len(gap), 1)
+    corrected = np.ones_like(p)
+    corrected[rows, columns] = holm_p_values(p[rows, columns])
+    symmetric: FloatArray = np.minimum(corrected, corrected.T)
+    return symmetric
 
 
 def _squared_differences(gram: FloatArray) -> FloatArray:

@@ -5,7 +5,6 @@ Whoever ranks asks here, so that `zoo leaderboard` and `zoo report` have one ans
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,19 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import ResultError
-from evaluator.metrics.all_figures import figures, to_json
 from evaluator.metrics.figure import Figure
 from evaluator.results.choice import Contestant, core_bins
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
-from evaluator.statistics.duels import Scored, SharedPairs, shared_pairs, unlike_the_others
+from evaluator.statistics.differences import mean_of, p_values
 from evaluator.statistics.ranks import rank_intervals
-from evaluator.statistics.separability import (
-    Differences,
-    differences_on_bin,
-    neighbours_luck,
-    p_values,
-)
+from evaluator.statistics.shared_pairs import Scored, differences_of, unlike_the_others
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -217,61 +210,5 @@ def _scored(stored: Stored) -> Scored:
 
 def _couples(models: Sequence[Sequence[Scored]], figure: Figure) -> tuple[FloatArray, FloatArray]:
     """The differences (models, models) of every two models' mean figures, and their p-values."""
-    found = [_on_bin(of_bin, figure) for of_bin in zip(*models, strict=True)]
-    gaps: FloatArray = np.mean([own for own, _ in found], axis=0)
-    return gaps, p_values(gaps, [each for _, each in found])
-
-
-def _on_bin(models: Sequence[Scored], figure: Figure) -> tuple[FloatArray, Differences]:
-    """The difference (models, models) of every two models' figures on the pairs that both scored,
-    and its variance: 0 and infinite where a figure is undefined on them.
-    """
-    luck = neighbours_luck([each.scores for each in models]) if figure.fits_threshold else 1.0
-    gaps, variances = (np.zeros((len(models), len(models))) for _ in range(2))
-    freedom = np.full_like(gaps, np.inf)
-    # Most models scored all pairs and know the same of them: one set of couples, not one each.
-    for one, other in itertools.combinations_with_replacement(_alike(models), 2):
-        shared = shared_pairs(models[one[0]], models[other[0]])
-        members = sorted({*one, *other})
-        values, found = _on_pairs([models[i] for i in members], shared, figure, luck)
-        all_gaps = values[:, None] - values[None, :]
-        for rows, columns in ((one, other), (other, one)):
-            there = np.ix_(rows, columns)
-            here = np.ix_(np.searchsorted(members, rows), np.searchsorted(members, columns))
-            gaps[there], variances[there] = all_gaps[here], found.variances[here]
-            freedom[there] = found.freedom
-    undefined = np.isnan(gaps)
-    gaps[undefined], variances[undefined] = 0.0, np.inf
-    return gaps, Differences(variances, freedom)
-
-
-def _alike(models: Sequence[Scored]) -> list[list[int]]:
-    """Which models scored the same pairs and know the same of their images and people."""
-    found: dict[tuple[bytes | None, ...], list[int]] = {}
-    for i, each in enumerate(models):
-        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
-        key = tuple(None if values is None else values.tobytes() for values in known)
-        found.setdefault(key, []).append(i)
-    return list(found.values())
-
-
-def _on_pairs(
-    models: Sequence[Scored], shared: SharedPairs, figure: Figure, luck: float
-) -> tuple[FloatArray, Differences]:
-    """The models' figures (models,) on these pairs, and the variances of their differences."""
-    if not len(shared.pairs):
-        return np.full(len(models), np.nan), Differences(np.zeros((len(models),) * 2), np.inf)
-    influences = [
-        figure.influence(each.scores.scores[shared.pairs], shared.genuine) for each in models
-    ]
-    values = [_value(each, shared, figure) for each in models]
-    return np.array(values), differences_on_bin(influences, shared.sharing, luck)
-
-
-def _value(model: Scored, shared: SharedPairs, figure: Figure) -> float:
-    """The figure on these pairs, which may be fewer than its own; NaN where it is undefined."""
-    block = model.result.figures
-    if len(shared.pairs) < np.isfinite(model.scores.scores).sum():
-        block = to_json(figures(model.scores.scores[shared.pairs], shared.genuine))
-    value = figure.read(block)
-    return np.nan if value is None else value
+    found = [differences_of(of_bin, figure) for of_bin in zip(*models, strict=True)]
+    return mean_of(found).gaps, p_values(found)

@@ -171,8 +171,8 @@ def _caption(board: Leaderboard) -> str:
     sentence = "; ".join(words) + "."
     if board.complete > 1:
         sentence += (
-            f" Rank 1-3 of {board.complete:,} models is first to third, as far as can be told "
-            "beyond noise (5 %, Holm among those that cannot be told from either)."
+            f" A rank like 1-3 is first to third, as far as {board.complete:,} models can be told "
+            "apart (5 %, Holm among those that cannot be told from either)."
         )
     if board.published:
         sentence += " Published: as others reported it, on a bin of that name; not ranked."

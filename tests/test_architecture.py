@@ -104,7 +104,7 @@ ARROWS = {
         " evaluator.statistics"
     ),
     "zoo.report": (
-        "entries evaluator.bins evaluator.images evaluator.metrics evaluator.results"
+        "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"
         " evaluator.statistics training.recipes training.run"
     ),
     "zoo.projection": (

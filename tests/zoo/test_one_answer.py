@@ -23,6 +23,7 @@ from evaluator.results.record import Settings
 from evaluator.results.store import load_result, load_scores, save_result
 from zoo.report.selection import select
 from zoo.report.standings import standings
+from zoo.report.summary import summary
 
 PAIRS = 600
 PEOPLE = 60
@@ -241,6 +242,35 @@ def test_every_reader_gives_one_answer(zoo: Zoo, fill: Callable[[Path], None]) -
     printed = zoo("compare", "a", "b", "--results", folder).out
     assert compared.words in printed
     assert f"[{100 * low:+.2f},{100 * high:+.2f}]" in printed
+
+
+def test_report_and_leaderboard_rank_alike(zoo: Zoo) -> None:
+    folder = Path("results")
+    for bin in ("lfw", "agedb_30"):
+        for seed, (model, noise) in enumerate({"a": 0.4, "b": 0.45, "c": 1.2, "d": 2.5}.items()):
+            store(folder, model, cosines(800, noise=noise, seed=seed, bin=bin), bin=bin)
+    store(folder, "e", cosines(800, noise=0.1, seed=9), bin="lfw")
+    holes = cosines(800, noise=0.3, seed=10, bin="agedb_30")
+    holes[:90] = np.nan
+    store(folder, "c", holes, bin="agedb_30")
+    # A result whose scores are gone may have any rank.
+    next(folder.glob("d-*/lfw-*.h5")).unlink()
+    for asked in ({}, {"models": ["a", "c", "e"]}, {"bins": ["lfw"]}, {"bins": ["*"]}):
+        options = [word for name, values in asked.items() for word in (f"--{name}", *values)]
+        board = json.loads(zoo("leaderboard", *options, "--format", "json").out)
+        table = standings(select(folder, **asked))
+        assert [each.label for each in table.contestants] == [row["label"] for row in board["rows"]]
+        for model, row in zip(table.contestants, board["rows"], strict=True):
+            place = table.places[model.key]
+            interval = row["rank_interval"] or row["on_its_bins"]["rank_interval"]
+            assert [place.best, place.worst] == interval
+            assert (model in table.ranked) == (row["rank"] is not None)
+            assert place.mean == (row["mean"] or row["on_its_bins"]["mean"])
+        said = summary(table)
+        first = [each for each in board["couples"] if each["rows"][0] == 0]
+        assert ("No single winner" in said.headline) == any(not each["separable"] for each in first)
+        lacking = any(row["lacks"] for row in board["rows"])
+        assert ("e has no figure on agedb_30: its rank on lfw is" in said.text) == lacking
 
 
 def test_what_one_side_knows_of_people_widens_for_all(zoo: Zoo, tmp_path: Path) -> None:

@@ -35,12 +35,12 @@ def leaderboard(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Show and test this many rows, the best first.")
+        int, typer.Option(min=1, metavar="N", help="Show this many rows, the best first.")
     ] = 20,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
 ) -> None:
-    """Rank the stored results: models that cannot be told apart share a rank.
+    """Rank the stored results, as far as models can be told apart: rank 1-3 is first to third.
 
     Published figures of models.yaml stand below, unranked, where their protocol is the metric's.
 
@@ -71,6 +71,12 @@ def leaderboard(
         return
     sys.stdout.write(TEXTS[format](board))
     if format == "csv":  # the one that has no place for what is left out
+        for row in board.incomplete:
+            place = row.place
+            warn(
+                f"incomplete: {row.model.label}: rank {place.text} of {place.models:,} on the bins "
+                "that it has"
+            )
         for each in board.outdated:
             warn(f"outdated: {each.line}")
         for line in board.damaged:

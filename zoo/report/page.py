@@ -33,7 +33,7 @@ from zoo.report.standings import (
     METRICS,
     Figure,
     Standings,
-    figure_of,
+    figure_on,
     mean_figure,
     standings,
 )
@@ -187,7 +187,7 @@ def _leaderboard(
     columns = list(selection.columns)
     rows: list[list[Figure]] = []
     for each in table.contestants:
-        found = [_figure(metric, each, column, selection) for column in columns]
+        found = [figure_on(metric, each, column, selection) for column in columns]
         if len(columns) > 1:
             found.insert(0, mean_figure(metric, each, table.ranked_bins, selection))
         rows.append(found)
@@ -197,18 +197,6 @@ def _leaderboard(
         for row in rows
     ]
     return columns, list(zip(table.contestants, cells, strict=True))
-
-
-def _figure(metric: Metric, contestant: Contestant, column: Column, selection: Selection) -> Figure:
-    scored = selection.of(contestant, column)
-    if scored is None:
-        return Figure(None, note="no valid result")
-    figure = figure_of(metric, scored)
-    dropped = int(scored.result.non_finite["dropped_pairs"])
-    if not dropped:
-        return figure
-    note = f"{figure.note}; {dropped:,} pairs dropped".removeprefix("; ")
-    return Figure(figure.value, figure.interval, note)
 
 
 def _span(figures: Sequence[Figure]) -> tuple[float, float]:

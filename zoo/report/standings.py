@@ -1,18 +1,19 @@
-"""The leaderboard of a report: figures with intervals, and ranks by paired comparison."""
+"""The leaderboard of a report: figures with intervals, and the ranks of `zoo leaderboard`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
-from evaluator.results.choice import Contestant, core_bins
+from evaluator.results.choice import Contestant
 from evaluator.statistics.duels import Duel, Key, Side, compare_sides
 from zoo.report.selection import Column, Scored, Selection
+from zoo.results.ranking import Place, Ranking, bins_ranked_on, rank_models
 
 Interval = tuple[float, float]
 
@@ -28,18 +29,38 @@ class Figure:
 
 @dataclass(frozen=True, eq=False)
 class Standings:
-    """Models from best to worst mean k-fold accuracy, those without one last.
+    """Models in the order of `zoo leaderboard`: those with 10-fold accuracy on every ranked bin
+    from the best on, those that lack one, those without any.
 
-    ``means`` (by key) are over ``ranked_bins``, those of `zoo leaderboard`: the bins asked for, or
-    else those that make the most of the table. ``ranks`` counts from 1; models that cannot be told
-    apart may share a rank, and a model without a mean has none.
+    ``means`` (by key) are over ``ranked_bins``: the bins asked for, or else those that make the
+    most of the table. ``ranked`` are the first contestants, which have all of these, and ``places``
+    (by key) are theirs and those of models that have some.
     """
 
     contestants: tuple[Contestant, ...]
+    ranked: tuple[Contestant, ...]
     ranked_bins: tuple[Column, ...]
     means: Mapping[Key, Figure]
-    ranks: Mapping[Key, int]
+    places: Mapping[Key, Place]
+    ranking: Ranking
     duels: tuple[Duel, ...]
+
+    @property
+    def apart(self) -> tuple[Contestant, ...]:
+        """The models that are ranked on some of the bins alone."""
+        return tuple(
+            each for each in self.contestants[len(self.ranked) :] if each.key in self.places
+        )
+
+    def on(self, model: Contestant) -> list[str]:
+        """The bins that a model is ranked on."""
+        own = self.places[model.key].bins
+        return [each.label for each in self.ranked_bins if each.record.sha256 in own]
+
+    def lacks(self, model: Contestant) -> list[str]:
+        """The ranked bins that it has no figure on."""
+        own = self.on(model)
+        return [each.label for each in self.ranked_bins if each.label not in own]
 
     def duel(self, one: Contestant, other: Contestant) -> Duel | None:
         """The comparison of two models, in whichever order, None if they share no bin."""
@@ -48,33 +69,24 @@ class Standings:
 
 
 def standings(selection: Selection) -> Standings:
-    """Ranks by paired comparison: 1 + how many models are really better (Holm over all pairs).
-
-    A model has a rank only if it has k-fold figures on every ranked bin. The duels are those of
-    `zoo compare`.
-    """
-    ranked_bins = _ranked_bins(selection)
-    means = {
-        each.key: mean_figure(METRICS["kfold"], each, ranked_bins, selection)
-        for each in selection.contestants
-    }
-    ordered = tuple(
-        sorted(selection.contestants, key=lambda each: (_descending(means[each.key]), each.label))
-    )
+    """The ranks of `zoo leaderboard` for these models and bins, and the duels of `zoo compare`."""
+    kfold, models = METRICS["kfold"], selection.contestants
+    wanted = bins_ranked_on(models, kfold, every=selection.all_bins)
+    ranked_bins = tuple(each for each in selection.columns if each.record.sha256 in wanted)
+    ranking = rank_models(models, [each.record.sha256 for each in ranked_bins], kfold)
+    placed = [*ranking.order, *ranking.others]
+    without = sorted(set(range(len(models))) - set(placed), key=lambda i: models[i].label)
+    ordered = tuple(models[i] for i in [*placed, *without])
     duels, _ = compare_sides([_side(each, selection) for each in ordered])
-    complete = [each for each in ordered if means[each.key].value is not None]
-    ranks = {each.key: 1 + sum(_beats(o, each, duels) for o in complete) for each in complete}
-    return Standings(ordered, ranked_bins, means, ranks, tuple(duels))
-
-
-def _ranked_bins(selection: Selection) -> tuple[Column, ...]:
-    figures: dict[Key, dict[str, float]] = {each.key: {} for each in selection.contestants}
-    for (key, sha256), scored in selection.scored.items():
-        if scored.kfold is not None:
-            figures[key][sha256] = scored.kfold.accuracy
-    every = {sha256 for own in figures.values() for sha256 in own}
-    wanted = every if selection.all_bins else core_bins(list(figures.values()))
-    return tuple(column for column in selection.columns if column.record.sha256 in wanted)
+    return Standings(
+        ordered,
+        ordered[: len(ranking.order)],
+        ranked_bins,
+        {each.key: mean_figure(kfold, each, ranked_bins, selection) for each in ordered},
+        {models[i].key: place for i, place in ranking.places.items()},
+        ranking,
+        tuple(duels),
+    )
 
 
 def _side(model: Contestant, selection: Selection) -> Side:
@@ -99,19 +111,39 @@ def mean_figure(
         return Figure(None, note="no bin has this figure")
     figures = []
     for column in columns:
-        scored = selection.of(contestant, column)
-        figure = figure_of(metric, scored) if scored is not None else Figure(None)
+        figure = figure_on(metric, contestant, column, selection)
         if figure.value is None:
             return Figure(None, note=f"none on {column.label}")
         figures.append(figure)
     values = [figure.value for figure in figures if figure.value is not None]
     mean = float(np.mean(values))
     ends = [figure.interval for figure in figures if figure.interval is not None]
+    note = _dropped(
+        scored for column in columns if (scored := selection.of(contestant, column)) is not None
+    )
     if len(ends) < len(values):
-        return Figure(mean)
+        return Figure(mean, note=note)
     below = math.hypot(*(value - end[0] for value, end in zip(values, ends, strict=True)))
     above = math.hypot(*(end[1] - value for value, end in zip(values, ends, strict=True)))
-    return Figure(mean, (mean - below / len(values), mean + above / len(values)))
+    return Figure(mean, (mean - below / len(values), mean + above / len(values)), note)
+
+
+def figure_on(
+    metric: Metric, contestant: Contestant, column: Column, selection: Selection
+) -> Figure:
+    """A model's figure on a bin, with what was dropped of it, or why there is none."""
+    scored = selection.of(contestant, column)
+    if scored is None:
+        there = column.record.sha256 in contestant.results
+        return Figure(None, note="no valid result" if there else "not measured")
+    figure = figure_of(metric, scored)
+    note = "; ".join(filter(None, (figure.note, _dropped([scored]))))
+    return replace(figure, note=note)
+
+
+def _dropped(scored: Iterable[Scored]) -> str:
+    count = sum(int(each.result.non_finite["dropped_pairs"]) for each in scored)
+    return f"{count:,} pairs dropped" if count else ""
 
 
 def figure_of(metric: Metric, scored: Scored) -> Figure:
@@ -136,15 +168,3 @@ METRICS: dict[str, Metric] = {
     )
     if metric.explanation
 }
-
-
-def _descending(figure: Figure) -> float:
-    return math.inf if figure.value is None else -figure.value
-
-
-def _beats(one: Contestant, other: Contestant, duels: Sequence[Duel]) -> bool:
-    return any(
-        (duel.overall.difference > 0) == (duel.a.key == one.key)
-        for duel in duels
-        if duel.separable and {duel.a.key, duel.b.key} == {one.key, other.key}
-    )

@@ -10,6 +10,9 @@ from evaluator.statistics.duels import Duel
 from zoo.report.charts import signed
 from zoo.report.standings import Standings
 
+# Models that lack a bin, of which a sentence says where they stand.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -21,39 +24,52 @@ class Summary:
 
 def summary(table: Standings) -> Summary:
     """What a reader should take away who reads nothing else."""
-    complete = [each for each in table.contestants if each.key in table.ranks]
-    if not complete:
+    ranked, apart = table.ranked, _apart_sentences(table)
+    if not ranked:
         return Summary(
             "No model can be ranked",
             "No model has a figure on every bin, so a mean would compare different pairs. "
-            "Evaluate the models on the same bins, with genuine and impostor pairs in each.",
+            "Evaluate the models on the same bins, with genuine and impostor pairs in each."
+            + apart,
         )
-    leader = complete[0]
+    leader = ranked[0]
     opening = _opening(leader, table)
-    if len(complete) == 1:
+    if len(ranked) == 1:
         return Summary(
             f"{leader.label} decides {_accuracy(leader, table)} of the pairs rightly",
-            f"{opening} There is no second model on these bins to compare it with.",
+            f"{opening} There is no second model on these bins to compare it with.{apart}",
         )
-    beaten = [
-        (each, duel)
-        for each in complete[1:]
-        if (duel := table.duel(leader, each)) is not None and duel.separable
-    ]
-    tied = [each for each in complete[1:] if each not in [loser for loser, _ in beaten]]
+    beats = table.ranking.beats[0]
+    beaten = [each for i, each in enumerate(ranked) if beats[i]]
+    tied = [each for i, each in enumerate(ranked) if i and not beats[i]]
     if tied:
         headline = f"No single winner: {_listed([leader, *tied])} cannot be told apart"
-        text = f"{opening} {_tie_sentence(leader, tied, table)}"
+        text = f"{opening} {_tie_sentence(leader, tied[0], table)}"
         if beaten:
             text += f" {_win_sentence(leader, beaten, table)}"
     else:
+        among = " on every bin" if table.apart else ""
         headline = (
-            f"{leader.label} is better than {beaten[0][0].label}"
+            f"{leader.label} is better than {beaten[0].label}"
             if len(beaten) == 1
-            else f"{leader.label} is the best of {len(complete)} models"
+            else f"{leader.label} is the best of {len(ranked)} models{among}"
         )
         text = f"{opening} {_win_sentence(leader, beaten, table)}"
-    return Summary(headline, text)
+    return Summary(headline, text + apart)
+
+
+def _apart_sentences(table: Standings) -> str:
+    """Where models stand that lack a bin, and so are not in the headline."""
+    found = []
+    for each in table.apart[:_NAMED]:
+        place, on = table.places[each.key], _words(table.on(each))
+        found.append(
+            f" {each.label} has no figure on {_words(table.lacks(each))}: its rank on {on} is "
+            f"{place.text} of {place.models}."
+        )
+    if (more := len(table.apart) - _NAMED) > 0:
+        found.append(f" {more} more models lack a bin, too.")
+    return "".join(found)
 
 
 def _opening(leader: Contestant, table: Standings) -> str:
@@ -68,27 +84,28 @@ def _opening(leader: Contestant, table: Standings) -> str:
     )
 
 
-def _win_sentence(
-    leader: Contestant, beaten: Sequence[tuple[Contestant, Duel]], table: Standings
-) -> str:
-    following, duel = beaten[0]
+def _win_sentence(leader: Contestant, beaten: Sequence[Contestant], table: Standings) -> str:
+    following = beaten[0]
+    duel = table.duel(leader, following)
+    if duel is None:
+        return f"It is better than {following.label} ({_p(following, table)})."
     low, high, difference = _oriented(duel, leader)
     which = "the next, " if len(beaten) > 1 else ""
     return (
         f"It is {difference:.2f} percentage points ahead of {which}{following.label} (95 % "
         f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give "
-        f"it ({_p(duel.p_value)}{_corrected(table)})."
+        f"it ({_p(following, table)})."
     )
 
 
-def _tie_sentence(leader: Contestant, tied: Sequence[Contestant], table: Standings) -> str:
-    duel = table.duel(leader, tied[0])
+def _tie_sentence(leader: Contestant, tied: Contestant, table: Standings) -> str:
+    duel = table.duel(leader, tied)
     if duel is None:
-        return f"{tied[0].label} shares no bin with it."
+        return f"It cannot be compared with {tied.label} pair by pair."
     low, high, difference = _oriented(duel, leader)
     return (
-        f"Its lead over {tied[0].label}, {difference:.2f} percentage points (95 % interval "
-        f"{signed(low)} to {high:.2f}), may be luck ({_p(duel.p_value)}{_corrected(table)}): "
+        f"Its lead over {tied.label}, {difference:.2f} percentage points (95 % interval "
+        f"{signed(low)} to {high:.2f}), may be luck ({_p(tied, table)}): "
         f"{duel.overall.pairs:,} pairs like these reliably show only differences of at least "
         f"{100 * duel.overall.detectable_difference:.2f} points."
     )
@@ -102,16 +119,14 @@ def _oriented(duel: Duel, leader: Contestant) -> tuple[float, float, float]:
 
 
 def _accuracy(leader: Contestant, table: Standings) -> str:
-    return f"{100 * (table.means[leader.key].value or 0.0):.2f} %"
+    return f"{100 * table.places[leader.key].mean:.2f} %"
 
 
-def _corrected(table: Standings) -> str:
-    tests = len(table.duels)
-    return f", corrected for {tests} comparisons" if tests > 1 else ""
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def _p(other: Contestant, table: Standings) -> str:
+    """The p-value that the ranks rest on, of the leader and another."""
+    p = table.ranking.p_values[0][table.ranked.index(other)]
+    corrected = ", corrected as the ranks are" if len(table.ranked) > 2 else ""
+    return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}") + corrected
 
 
 def _listed(contestants: Sequence[Contestant]) -> str:

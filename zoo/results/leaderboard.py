@@ -1,12 +1,14 @@
 """Stored results as a ranking: which columns, which rows, what is published, what is invalid.
 
-Only rows that have every column are ranked (`ranking.py`): means over different bins say nothing.
+`ranking.py` gives the ranks: means over different bins say nothing, so that a row that lacks a
+column stands apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evaluator.errors import InputError
 from evaluator.metrics.figure import Figure
@@ -14,7 +16,6 @@ from evaluator.results.choice import (
     Contestant,
     Named,
     contestants,
-    core_bins,
     labelled,
     labels,
     meant,
@@ -23,6 +24,12 @@ from evaluator.results.choice import (
 from evaluator.results.record import Result, reading_problem
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
+
+if TYPE_CHECKING:
+    from zoo.results.ranking import Place, Ranking
+
+# Models without any figure that a note names.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -37,24 +44,36 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A model with one variant of settings. ``figures`` has a value a column, None where there is
-    none; ``mean`` and ``rank`` are None for a row that lacks one.
+    """A model with one variant of settings, and its ``place`` among those that have its bins.
+
+    ``figures`` has a value a column, None where there is none; ``lacks`` says why, for each bin
+    (SHA-256) that is ranked on and has no figure of it.
     """
 
     model: Contestant
     figures: Mapping[str, float | None]
-    mean: float | None
-    rank: int | None = None
+    place: Place
+    lacks: Mapping[str, str]
 
     @property
-    def present(self) -> int:
-        """On how many columns there is a figure."""
-        return sum(value is not None for value in self.figures.values())
+    def mean(self) -> float | None:
+        """The mean over all bins that are ranked on; None for a row that lacks one."""
+        return None if self.lacks else self.place.mean
+
+    @property
+    def rank(self) -> int | None:
+        """The best rank that it can have; None for a row that lacks a bin."""
+        return None if self.lacks else self.place.best
 
     @property
     def kind(self) -> str:
         """``ranked``, or ``incomplete`` where a column is missing."""
-        return "incomplete" if self.rank is None else "ranked"
+        return "incomplete" if self.lacks else "ranked"
+
+    def dropped(self, column: Column) -> int:
+        """How many of the column's pairs its figure does without."""
+        stored = self.model.results.get(column.sha256)
+        return int(stored.result.non_finite["dropped_pairs"]) if stored else 0
 
 
 @dataclass(frozen=True)
@@ -85,9 +104,10 @@ class Invalid:
 
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
-    """Rows from best to worst, those that lack a column last. ``p_values`` (ranked, ranked) are
-    Holm's, in the order of the ranked rows; ``more`` rows are not shown. ``outdated`` results were
-    measured by other reading rules, and so stand in no row.
+    """Rows from best to worst, then those that lack a column; ``more`` are not shown, and ranked
+    all the same. ``complete`` models have all columns; ``p_values`` (tested, tested) are those of
+    the best of them, in order, in their neighbourhoods. ``outdated`` results were measured by
+    other reading rules, and so stand in no row.
     """
 
     figure: Figure
@@ -99,12 +119,18 @@ class Leaderboard:
     notes: tuple[str, ...]
     p_values: tuple[tuple[float, ...], ...]
     more: int
+    complete: int
     outdated: tuple[Invalid, ...] = ()
 
     @property
     def ranked(self) -> tuple[Row, ...]:
         """The rows that have every column."""
-        return tuple(row for row in self.rows if row.mean is not None)
+        return tuple(row for row in self.rows if not row.lacks)
+
+    @property
+    def incomplete(self) -> tuple[Row, ...]:
+        """The rows that lack one."""
+        return tuple(row for row in self.rows if row.lacks)
 
 
 def build_leaderboard(
@@ -126,40 +152,24 @@ def build_leaderboard(
     outdated = [each for each in chosen if reading_problem(each.result) is not None]
     if len(outdated) == len(chosen):
         raise InputError(_nothing_to_rank(store, outdated))
-    found = contestants(chosen[: len(chosen) - len(outdated)])
-    figures_of = [
-        {sha256: figure.read(each.result.figures) for sha256, each in model.results.items()}
-        for model in found
-    ]
+    from zoo.results.ranking import bins_ranked_on, rank_models  # NumPy: errors do without
+
+    found = labelled(contestants(chosen[: len(chosen) - len(outdated)]), with_settings=True)
     all_columns = _columns([stored for model in found for stored in model.results.values()])
-    shown = set(all_columns) if bins else core_bins(figures_of)
+    shown = set(all_columns) if bins else bins_ranked_on(found, figure, every=False)
     columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
     if not columns:
         columns = tuple(all_columns.values())
-    measured = [
-        _row(model, figures, columns) for model, figures in zip(found, figures_of, strict=True)
-    ]
-    notes = _column_notes(all_columns, columns, figures_of)
-    visible = _ordered([row for row in measured if row.present], figure)
-    if without := len(measured) - len(visible):
-        notes.append(f"{without:,} model{'s' * (without > 1)} without a figure on these bins")
-    named = labelled([row.model for row in visible[:top]], with_settings=True)
-    rows = [replace(row, model=model) for row, model in zip(visible, named, strict=False)]
+    ranking = rank_models(found, [column.sha256 for column in columns], figure)
+    rows = _rows(ranking, found, columns, figure, outdated, top)
+    notes = _column_notes(all_columns, columns, found, figure, ranking.bins)
+    notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _dropped_notes(rows, columns)
-    complete = [row for row in rows if row.mean is not None]
-    from zoo.results.ranking import rank_means  # imports NumPy, which an error does without
-
-    ranking = rank_means(
-        [row.mean for row in complete if row.mean is not None],
-        [row.model for row in complete],
-        [column.sha256 for column in columns],
-        figure,
-    )
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,
         columns=columns,
-        rows=tuple(_with_ranks(rows, ranking.ranks)),
+        rows=rows,
         published=tuple(published),
         invalid=tuple(
             Invalid(each.model.name, each.bin.name, _why_invalid(each))
@@ -169,7 +179,8 @@ def build_leaderboard(
         damaged=store.damaged,
         notes=(*notes, *ranking.notes, *published_notes),
         p_values=ranking.p_values,
-        more=max(0, len(visible) - top),
+        more=len(ranking.places) - len(rows),
+        complete=len(ranking.order),
         outdated=tuple(
             Invalid(each.model.name, each.bin.name, reading_problem(each) or "")
             for each in (stored.result for stored in outdated)
@@ -196,31 +207,42 @@ def _columns(results: Sequence[Stored]) -> dict[str, Column]:
     }
 
 
-def _row(model: Contestant, figures: Mapping[str, float | None], columns: Sequence[Column]) -> Row:
-    shown = {column.sha256: figures.get(column.sha256) for column in columns}
-    return Row(model, shown, _mean(list(shown.values()), len(columns)))
+def _rows(
+    ranking: Ranking,
+    models: Sequence[Contestant],
+    columns: Sequence[Column],
+    figure: Figure,
+    outdated: Sequence[Stored],
+    top: int,
+) -> tuple[Row, ...]:
+    """The first rows of those that have every column, and of those that lack one."""
+    old = {(each.result.model.identity, each.result.bin.sha256) for each in outdated}
+    rows = []
+    for i in (*ranking.order[:top], *ranking.others[:top]):
+        figures = {each.sha256: _figure(models[i], each, figure) for each in columns}
+        without = [sha256 for sha256 in ranking.bins if figures[sha256] is None]
+        lacks = {sha256: _why_none(models[i], sha256, old) for sha256 in without}
+        rows.append(Row(models[i], figures, ranking.places[i], lacks))
+    return tuple(rows)
+
+
+def _figure(model: Contestant, column: Column, figure: Figure) -> float | None:
+    stored = model.results.get(column.sha256)
+    return None if stored is None else figure.read(stored.result.figures)
+
+
+def _why_none(model: Contestant, sha256: str, outdated: set[tuple[str, str]]) -> str:
+    """Why a model has no figure on a bin."""
+    stored = model.results.get(sha256)
+    if stored is None and (model.identity, sha256) not in outdated:
+        return "not measured"
+    return "undefined" if stored and stored.result.status == "ok" else "no valid result"
 
 
 def _mean(values: Sequence[float | None], columns: int) -> float | None:
     """The mean of figures on so many columns; None where one lacks."""
     there = [value for value in values if value is not None]
     return sum(there) / columns if there and len(there) == columns else None
-
-
-def _ordered(rows: Sequence[Row], figure: Figure) -> list[Row]:
-    """Complete rows by mean, best first, then the others by how much they have; then by name."""
-    sign = -1 if figure.higher_is_better else 1
-
-    def place(row: Row) -> tuple[bool, float, str, str]:
-        value = -float(row.present) if row.mean is None else sign * row.mean
-        return row.mean is None, value, row.model.name, row.model.identity
-
-    return sorted(rows, key=place)
-
-
-def _with_ranks(rows: Sequence[Row], ranks: Sequence[int]) -> list[Row]:
-    remaining = iter(ranks)
-    return [row if row.mean is None else replace(row, rank=next(remaining)) for row in rows]
 
 
 def _published(
@@ -276,15 +298,33 @@ def _why_invalid(result: Result) -> str:
 def _column_notes(
     all_columns: Mapping[str, Column],
     shown: Sequence[Column],
-    known: Sequence[Mapping[str, float | None]],
+    models: Sequence[Contestant],
+    figure: Figure,
+    ranked_on: Sequence[str],
 ) -> list[str]:
-    """Which bins are stored but no column, and on how many models."""
+    """Which bins are stored and no column, on how many models; and which have no figure at all."""
     left = []
-    for sha256, column in all_columns.items():
+    for column in all_columns.values():
         if column not in shown:
-            count = sum(figures.get(sha256) is not None for figures in known)
+            count = sum(_figure(model, column, figure) is not None for model in models)
             left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
-    return [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
+    notes = [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
+    none = [column.label for column in shown if column.sha256 not in ranked_on]
+    if none and ranked_on:
+        notes.append(f"no model has this figure on {', '.join(none)}: not ranked on it")
+    return notes
+
+
+def _without_notes(models: Sequence[Contestant]) -> list[str]:
+    """Models that have no figure on the columns."""
+    if not models:
+        return []
+    names = ", ".join(model.label for model in models[:_NAMED])
+    more = f" and {len(models) - _NAMED:,} more" if len(models) > _NAMED else ""
+    return [
+        f"{len(models):,} model{'s' * (len(models) > 1)} without a figure on these bins: "
+        f"{names}{more}"
+    ]
 
 
 def _dropped_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
@@ -292,8 +332,7 @@ def _dropped_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     found = []
     for row in rows:
         for column in columns:
-            stored = row.model.results.get(column.sha256)
-            dropped = int(stored.result.non_finite["dropped_pairs"]) if stored else 0
+            dropped = row.dropped(column)
             if dropped:
                 found.append(
                     f"{row.model.label} on {column.label}: {dropped:,} of {column.pairs:,} pairs "

@@ -1,16 +1,13 @@
-"""A leaderboard as a Rich table, plain columns, markdown, CSV, JSON and LaTeX."""
+"""A leaderboard as a Rich table, plain columns, markdown and LaTeX; CSV and JSON are exact."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evaluator.statistics.pair_tests import SIGNIFICANCE
-from zoo.results.leaderboard import Leaderboard, PublishedRow, Row
+from zoo.results.leaderboard import Leaderboard, Row
+from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
 from zoo.terminal.table import headed_table, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -26,13 +23,17 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class _Line:
-    """A row of any table: ``kind`` is ranked, incomplete or published."""
+    """A row of any table: ``kind`` is ranked, incomplete or published, ``may_lead`` whether its
+    rank may be the first. ``dropped`` pairs are missing from each cell's figure.
+    """
 
     kind: str
     rank: str
     label: str
     mean: str
     cells: tuple[str, ...]
+    dropped: tuple[int, ...]
+    may_lead: bool = False
 
 
 def print_leaderboard(board: Leaderboard) -> None:
@@ -41,86 +42,138 @@ def print_leaderboard(board: Leaderboard) -> None:
     if console is None:
         print(plain_leaderboard(board), end="")
         return
-    start = 0
-    while start < len(board.columns):
-        stop = _fitting(board, start, console.width)
-        _print_columns(board, start, stop, console)
-        start = stop
+    _print_lines(board, _lines(board), console)
     console.print(_caption(board), style="dim", highlight=False, markup=False)
+    if apart := _incomplete(board):
+        console.print(f"\n{_APART}:", highlight=False)
+        _print_lines(board, apart, console)
     for line in _remarks(board):
         console.print(line, style="yellow", highlight=False, markup=False)
 
 
-def _fitting(board: Leaderboard, start: int, width: int) -> int:
+def _print_lines(board: Leaderboard, lines: Sequence[_Line], console: Console) -> None:
+    """Prints a table of these rows, or several under each other where the bins are many."""
+    start = 0
+    while lines and start < len(board.columns):
+        stop = _fitting(board, lines, start, console.width)
+        _print_columns(board, lines, range(start, stop), console)
+        start = stop
+
+
+def _fitting(board: Leaderboard, lines: Sequence[_Line], start: int, width: int) -> int:
     """Where to stop so that the columns from ``start`` on fit into one table."""
-    used = 6 + 2 + min(_NAME_WIDTH, max(len(line.label) for line in _lines(board)))
+    used = 2 + max(4, *(len(line.rank) for line in lines))
+    used += 2 + min(_NAME_WIDTH, max(len(line.label) for line in lines))
     used += 9 if start == 0 and len(board.columns) > 1 else 0
     stop = start
     while stop < len(board.columns):
-        used += 2 + max(6, min(_BIN_WIDTH, len(board.columns[stop].label)))
+        shown = [board.columns[stop].label, *(_cell(line, stop, "\n") for line in lines)]
+        widest = max(len(part) for text in shown for part in text.split("\n"))
+        used += 2 + max(6, min(_BIN_WIDTH, widest))
         if used > width and stop > start:
             break
         stop += 1
     return stop
 
 
-def _print_columns(board: Leaderboard, start: int, stop: int, console: Console) -> None:
+def _print_columns(
+    board: Leaderboard, lines: Sequence[_Line], shown: range, console: Console
+) -> None:
     from rich.markup import escape
 
     table = headed_table()
-    table.add_column("rank", justify="right")
+    table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("model", overflow="fold", max_width=_NAME_WIDTH)
-    with_mean = start == 0 and len(board.columns) > 1
+    with_mean = shown.start == 0 and len(board.columns) > 1
     if with_mean:
-        table.add_column("mean", justify="right")
-    for column in board.columns[start:stop]:
+        table.add_column("mean", justify="right", no_wrap=True)
+    for column in board.columns[shown.start : shown.stop]:
         table.add_column(
             f"{escape(column.label)}\n[dim]{column.pairs:,}[/dim]",
             justify="right",
             overflow="fold",
             max_width=_BIN_WIDTH,
         )
-    kind = "ranked"
-    for line in _lines(board):
+    kind = lines[0].kind
+    for line in lines:
         if line.kind != kind and line.kind == "published":
             table.add_section()
         kind = line.kind
-        cells = [*([line.mean] if with_mean else []), *line.cells[start:stop]]
-        style = "bold" if line.rank == "1" else "" if kind == "ranked" else "dim"
+        cells = [*([line.mean] if with_mean else []), *(_cell(line, i, "\n") for i in shown)]
+        style = "bold" if line.may_lead else "dim" if kind == "published" else ""
         table.add_row(line.rank, escape(line.label), *cells, style=style)
     console.print(table)
 
 
 def _lines(board: Leaderboard) -> list[_Line]:
-    digits = board.figure.ranking_digits or board.figure.digits
-
-    def line(kind: str, rank: int | None, label: str, row: Row | PublishedRow) -> _Line:
-        values = [row.mean, *(row.figures.get(column.sha256) for column in board.columns)]
-        mean, *cells = ["–" if value is None else digits(value) for value in values]
-        return _Line(kind, "–" if rank is None else str(rank), label, mean, tuple(cells))
-
+    """The rows of the table: those that have every column, and published ones."""
     return [
-        *(line(row.kind, row.rank, row.model.label, row) for row in board.rows),
+        *(_line(board, row, row.place.text) for row in board.ranked),
         *(
-            line("published", None, f"{row.name} (published, {row.protocol})", row)
+            _Line(
+                "published",
+                "–",
+                f"{row.name} (published, {row.protocol})",
+                *_shown(
+                    board, [row.mean, *(row.figures.get(each.sha256) for each in board.columns)]
+                ),
+                (0,) * len(board.columns),
+            )
             for row in board.published
         ),
     ]
 
 
+def _incomplete(board: Leaderboard) -> list[_Line]:
+    """The rows of the block below: those that lack a column."""
+    return [
+        _line(board, row, f"{row.place.text} of {row.place.models:,}") for row in board.incomplete
+    ]
+
+
+def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
+    mean, cells = _shown(board, [row.mean, *row.figures.values()])
+    return _Line(
+        row.kind,
+        rank,
+        row.model.label,
+        mean,
+        tuple(
+            row.lacks.get(column.sha256, cell)
+            for column, cell in zip(board.columns, cells, strict=True)
+        ),
+        tuple(row.dropped(column) for column in board.columns),
+        may_lead=row.rank == 1,
+    )
+
+
+def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tuple[str, ...]]:
+    digits = board.figure.ranking_digits or board.figure.digits
+    mean, *cells = ["–" if value is None else digits(value) for value in values]
+    return mean, tuple(cells)
+
+
+def _cell(line: _Line, column: int, between: str = " ") -> str:
+    """A figure, and how many pairs it does without."""
+    count = line.dropped[column]
+    if not count:
+        return line.cells[column]
+    return f"{line.cells[column]}{between}({count:,} dropped)"
+
+
+_APART = "Not on every bin: ranked on those that they have, among the models with these"
+
+
 def _caption(board: Leaderboard) -> str:
-    tests = len(board.ranked) * (len(board.ranked) - 1) // 2
     words = [board.figure.words[0].upper() + board.figure.words[1:]]
     if len(board.columns) > 1:
         words.append("ranked by the mean of the bins")
     sentence = "; ".join(words) + "."
-    if tests:
+    if board.complete > 1:
         sentence += (
-            " Rank: 1 + how many are better beyond noise; equal ranks are not separable "
-            f"(5 %, Holm over {tests:,} couple{'s' * (tests > 1)})."
+            f" A rank like 1-3 is first to third, as far as {board.complete:,} models can be told "
+            "apart (5 %, Holm among those that cannot be told from either)."
         )
-    if any(row.rank is None for row in board.rows):
-        sentence += " –: not on every bin, so no mean and no rank."
     if board.published:
         sentence += " Published: as others reported it, on a bin of that name; not ranked."
     return sentence
@@ -128,7 +181,12 @@ def _caption(board: Leaderboard) -> str:
 
 def _remarks(board: Leaderboard) -> list[str]:
     """What a reader must know besides: what is left out, invalid, damaged."""
-    remarks = [f"{board.more:,} more rows, neither shown nor tested: --top N"] * bool(board.more)
+    remarks = [f"{board.more:,} more rows, ranked and not shown: --top N"] * bool(board.more)
+    if (untested := board.complete - len(board.p_values)) > 0:
+        remarks.append(
+            f"{untested:,} models below the best {len(board.p_values)} are not tested: taken to be "
+            "worse than who is better than the last of these"
+        )
     remarks += [f"note: {note}" for note in board.notes]
     left_out = {
         "invalid": [each.line for each in board.invalid],
@@ -144,24 +202,47 @@ def _remarks(board: Leaderboard) -> list[str]:
 
 def plain_leaderboard(board: Leaderboard) -> str:
     """Fixed columns, one line a model, remarks after "#": for grep and awk."""
+    shown = [*_lines(board), *_incomplete(board)]
+    noted = any(any(line.dropped) for line in shown)
     rows = [["rank", "kind", "model", "mean", *(column.label for column in board.columns)]]
-    rows += [[each.rank, each.kind, each.label, each.mean, *each.cells] for each in _lines(board)]
+    rows += [[each.rank, each.kind, each.label, each.mean, *each.cells] for each in shown]
+    if noted:
+        rows = [[*row, note] for row, note in zip(rows, _plain_notes(board, shown), strict=True)]
     lines = spaceless([[cell.replace("–", "-") for cell in row] for row in rows])
-    lines += [f"# {text}" for text in (_caption(board), *_remarks(board))]
+    lines += [f"# {text}" for text in (_caption(board), *_apart(board), *_remarks(board))]
     return "\n".join(lines) + "\n"
 
 
+def _apart(board: Leaderboard) -> list[str]:
+    """What the rows that lack a bin are, where they stand under the others."""
+    return [f"{_APART}: 1-2 of 9 is among nine."] * bool(board.incomplete)
+
+
+def _plain_notes(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
+    """A last column, with its heading: what was dropped of which bin, as dropped:445:lfw."""
+    found = ["note"]
+    for line in lines:
+        there = zip(line.dropped, board.columns, strict=True)
+        notes = [f"dropped:{count}:{column.label}" for count, column in there if count]
+        found.append(",".join(notes) or "-")
+    return found
+
+
 def markdown_leaderboard(board: Leaderboard) -> str:
-    """A markdown table, its caption, and the remarks as a list."""
-    header = ["rank", "model", *_headings(board)]
-    lines = ["| " + " | ".join(map(_markdown, header)) + " |"]
-    lines.append("|---:|---|" + "---:|" * (len(header) - 2))
-    for line in _lines(board):
-        cells = [line.rank, line.label, *_values(board, line)]
-        lines.append("| " + " | ".join(map(_markdown, cells)) + " |")
-    lines += ["", _markdown(_caption(board))]
+    """A markdown table, its caption, one of models that lack a bin, and the remarks as a list."""
+    lines = [*_markdown_table(board, _lines(board)), "", _markdown(_caption(board))]
+    if apart := _incomplete(board):
+        lines += ["", _markdown(f"{_APART}:"), "", *_markdown_table(board, apart)]
     remarks = [f"- {_markdown(remark)}" for remark in _remarks(board)]
     return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
+
+
+def _markdown_table(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
+    header = ["rank", "model", *_headings(board)]
+    rows = [header, *([line.rank, line.label, *_values(board, line)] for line in lines)]
+    found = ["| " + " | ".join(map(_markdown, row)) + " |" for row in rows]
+    found.insert(1, "|---:|---|" + "---:|" * (len(header) - 2))
+    return found
 
 
 def _headings(board: Leaderboard) -> list[str]:
@@ -169,7 +250,8 @@ def _headings(board: Leaderboard) -> list[str]:
 
 
 def _values(board: Leaderboard, line: _Line) -> list[str]:
-    return [line.mean] * (len(board.columns) > 1) + list(line.cells)
+    cells = [_cell(line, i) for i in range(len(line.cells))]
+    return [line.mean] * (len(board.columns) > 1) + cells
 
 
 def _markdown(text: str) -> str:
@@ -198,12 +280,13 @@ _LATEX = {
 def latex_leaderboard(board: Leaderboard) -> str:
     r"""A tabular for \\usepackage{booktabs}; caption and remarks stand in comments."""
     header = ["rank", "model", *_headings(board)]
-    lines = [f"% {text}" for text in (_caption(board), *_remarks(board))]
+    said = (_caption(board), *_apart(board), *_remarks(board))
+    lines = [f"% {text}" for text in said]
     lines += [r"\begin{tabular}{rl" + "r" * (len(header) - 2) + "}", r"\toprule"]
     lines += [" & ".join(map(_latex, header)) + r" \\", r"\midrule"]
-    kind = ""
-    for line in _lines(board):
-        if line.kind == "published" and kind != "published":
+    kind = "ranked"
+    for line in (*_lines(board), *_incomplete(board)):
+        if line.kind != kind:
             lines.append(r"\midrule")
         kind = line.kind
         cells = [line.rank, line.label, *_values(board, line)]
@@ -213,104 +296,6 @@ def latex_leaderboard(board: Leaderboard) -> str:
 
 def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
-
-
-def csv_leaderboard(board: Leaderboard) -> str:
-    """One line a row; figures as fractions at full precision, a bin's column NAME:SHA-256.
-
-    A name that a spreadsheet would compute begins with a single quote.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
-    writer.writerow(
-        ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
-        + [f"mean {board.figure.name}"]
-        + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
-    )
-    for row in board.rows:
-        model = row.model
-        variant = [getattr(model.variant, key) for key in settings]
-        figures = [_exact(row.figures[column.sha256]) for column in board.columns]
-        own = [
-            _exact(row.rank),
-            row.kind,
-            model.name,
-            model.identity,
-            model.record.format,
-            *variant,
-        ]
-        writer.writerow(
-            [*map(_no_formula, own), board.figure.protocol or "", _exact(row.mean), *figures]
-        )
-    for entry in board.published:
-        figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
-        own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
-        writer.writerow([*map(_no_formula, own), _exact(entry.mean), *figures])
-    return buffer.getvalue()
-
-
-def _no_formula(name: str) -> str:
-    """A name as a spreadsheet shows it and does not compute it: behind a quote where it must."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
-
-
-def _exact(value: float | None) -> str:
-    return "" if value is None else repr(value)
-
-
-def json_leaderboard(board: Leaderboard) -> str:
-    """Everything at full precision, with hashes, as one JSON object."""
-    value = {
-        "schema": 1,
-        "metric": board.figure.name,
-        "higher_is_better": board.figure.higher_is_better,
-        "significance": SIGNIFICANCE,
-        "bins": [
-            {"name": each.name, "sha256": each.sha256, "pairs": each.pairs}
-            for each in board.columns
-        ],
-        "rows": [_row_json(row) for row in board.rows],
-        "more_rows": board.more,
-        "couples": _couples_json(board),
-        "published": [
-            {"name": row.name, "protocol": row.protocol, "mean": row.mean, "figures": row.figures}
-            for row in board.published
-        ],
-        "invalid": [vars(each) for each in board.invalid],
-        "outdated": [vars(each) for each in board.outdated],
-        "unreadable": list(board.damaged),
-        "notes": list(board.notes),
-    }
-    return json.dumps(value, indent=2) + "\n"
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    return {
-        "rank": row.rank,
-        "label": row.model.label,
-        "model": {
-            "name": row.model.name,
-            "sha256": row.model.identity,
-            "format": row.model.record.format,
-        },
-        "settings": vars(row.model.variant),
-        "mean": row.mean,
-        "figures": dict(row.figures),
-    }
-
-
-def _couples_json(board: Leaderboard) -> list[dict[str, Any]]:
-    """Each couple of ranked rows, by their index in ``rows``."""
-    return [
-        {
-            "rows": [i, j],
-            "p_holm": board.p_values[i][j],
-            "separable": board.p_values[i][j] < SIGNIFICANCE,
-        }
-        for i in range(len(board.ranked))
-        for j in range(i + 1, len(board.ranked))
-    ]
 
 
 TEXTS: dict[str, Callable[[Leaderboard], str]] = {

@@ -1,96 +1,203 @@
-"""Ranks with ties: a model's rank is 1 + the number of models that are better beyond noise."""
+"""Which place each model has: ranks as intervals, on every bin or on those that a model has.
+
+Whoever ranks asks here, so that `zoo leaderboard` and `zoo report` have one answer.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import ResultError
-from evaluator.metrics.all_figures import figures, to_json
 from evaluator.metrics.figure import Figure
-from evaluator.metrics.protocols import sorted_pairs
-from evaluator.results.choice import Contestant
+from evaluator.results.choice import Contestant, core_bins
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
-from evaluator.statistics.pair_tests import SIGNIFICANCE
-from evaluator.statistics.separability import (
-    Differences,
-    corrected_p_values,
-    differences_on_bin,
-    neighbours_luck,
-)
-from evaluator.statistics.shared_pairs import (
-    Scored,
-    SharedPairs,
-    shared_pairs,
-    unlike_the_others,
-)
+from evaluator.statistics.differences import mean_of, p_values
+from evaluator.statistics.ranks import rank_intervals
+from evaluator.statistics.shared_pairs import Scored, differences_of, unlike_the_others
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Reading and testing a model on three bins takes 15 ms; beyond so many the figure alone decides.
+TESTED = 100
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's rank, from ``best`` to ``worst``, by its ``mean`` figure over ``bins`` (SHA-256),
+    among the ``models`` that have a figure on all of these.
+    """
+
+    best: int
+    worst: int
+    models: int
+    mean: float
+    bins: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """As "2", or "1-3" where the rank is not settled."""
+        return str(self.best) if self.best == self.worst else f"{self.best}-{self.worst}"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks, and Holm's p-values (models, models); ``notes`` name models that were not tested."""
+    """Where models stand, by their index.
 
-    ranks: tuple[int, ...]
+    ``bins`` (SHA-256) are those ranked on; ``order`` are the models with a figure on each of them,
+    the best first, and ``others`` those with some. ``places`` are of these and those. ``p_values``
+    and ``beats`` (tested, tested) are those of `rank_intervals`, in the order of ``order``, of the
+    first `TESTED`. ``notes`` name models that were not tested.
+    """
+
+    bins: tuple[str, ...]
+    order: tuple[int, ...]
+    others: tuple[int, ...]
+    places: Mapping[int, Place]
     p_values: tuple[tuple[float, ...], ...]
+    beats: tuple[tuple[bool, ...], ...]
     notes: tuple[str, ...]
 
 
-def rank_means(
-    means: Sequence[float], models: Sequence[Contestant], bins: Sequence[str], figure: Figure
-) -> Ranking:
-    """The ranking of models, best first, by their mean figure over bins, given by their SHA-256.
-
-    Who is better is decided at 5 % on the difference of their figures on the pairs that both
-    scored, corrected by Holm for all couples. A model whose scores cannot be read is not separable
-    from any.
+def bins_ranked_on(models: Sequence[Contestant], figure: Figure, *, every: bool) -> set[str]:
+    """The bins (SHA-256) on which models are ranked: ``every`` one on which any has a figure, or
+    else those that make the most of the table (`core_bins`).
     """
-    values = np.array(means, dtype=np.float64)
-    gaps = values[:, None] - values[None, :]
-    p_values = np.ones_like(gaps)
-    notes: list[str] = []
-    if len(values) > 1:
-        scores, notes = _load(models, bins)
-        readable = [i for i, each in enumerate(scores) if each]
-        if len(readable) > 1:
-            by_bin = zip(*(scores[i] for i in readable), strict=True)
-            found = [_on_bin(of_bin, figure) for of_bin in by_bin]
-            at = np.ix_(readable, readable)
-            gaps[at] = np.mean([own for own, _ in found], axis=0)
-            p_values[at] = corrected_p_values(gaps[at], [each for _, each in found])
-    better = (gaps.T > 0) if figure.higher_is_better else (gaps.T < 0)
-    ranks = (1 + (better & (p_values < SIGNIFICANCE)).sum(axis=1)).tolist()
-    return Ranking(tuple(ranks), tuple(map(tuple, p_values.tolist())), tuple(notes))
+    known = [_figures(model, figure) for model in models]
+    return {sha256 for each in known for sha256 in each} if every else core_bins(known)
 
 
-def _load(
-    models: Sequence[Contestant], bins: Sequence[str]
-) -> tuple[list[list[Scored]], list[str]]:
-    """The scores of each model, bin by bin; none for a model that lacks some, or whose pairs on a
-    bin are not those of most, and a line on it.
+def rank_models(models: Sequence[Contestant], bins: Sequence[str], figure: Figure) -> Ranking:
+    """The ranking of models by their mean figure over bins (SHA-256).
+
+    Who is better is tested on the difference of their figures on the pairs that both scored, and
+    `rank_intervals` says what follows. A model that lacks a bin is ranked on those it has, among
+    the models that have them too. One whose scores cannot be read may have any rank.
     """
-    found: list[list[Scored]] = []
-    notes = []
-    for model in models:
+    known = [_figures(model, figure) for model in models]
+    # Sums round by their order, and readers list bins in orders of their own.
+    used = tuple(sha256 for sha256 in sorted(bins) if any(sha256 in each for each in known))
+    sets = [tuple(sha256 for sha256 in used if sha256 in each) for each in known]
+    read = _Reader(models)
+    places: dict[int, Place] = {}
+    order: list[int] = []
+    tests: tuple[FloatArray, BoolArray] = np.ones((0, 0)), np.zeros((0, 0), dtype=bool)
+    for own in dict.fromkeys((used, *sets)):
+        if not own:
+            continue
+        found = _by_mean(models, known, own, figure)
+        ranges, own_tests = _intervals(found, read, own, figure)
+        if own == used:
+            order, tests = [i for i, _ in found], own_tests
+        places |= {
+            i: Place(*range_, len(found), mean, own)
+            for (i, mean), range_ in zip(found, ranges, strict=True)
+            if sets[i] == own
+        }
+    partial = [i for i, own in enumerate(sets) if own and own != used]
+    partial.sort(key=lambda i: (-len(sets[i]), places[i].best, places[i].worst, models[i].name))
+    return Ranking(
+        used,
+        tuple(order),
+        tuple(partial),
+        places,
+        tuple(map(tuple, tests[0].tolist())),
+        tuple(map(tuple, tests[1].tolist())),
+        tuple(dict.fromkeys(read.notes)),
+    )
+
+
+def _figures(model: Contestant, figure: Figure) -> dict[str, float]:
+    """The model's figures by bin, where they are defined."""
+    read = {sha256: figure.read(each.result.figures) for sha256, each in model.results.items()}
+    return {sha256: value for sha256, value in read.items() if value is not None}
+
+
+def _by_mean(
+    models: Sequence[Contestant],
+    known: Sequence[Mapping[str, float]],
+    bins: Sequence[str],
+    figure: Figure,
+) -> list[tuple[int, float]]:
+    """The models that have all of these bins, with their means, the best first, then by name."""
+    means = {
+        i: sum(own[sha256] for sha256 in bins) / len(bins)
+        for i, own in enumerate(known)
+        if own.keys() >= set(bins)
+    }
+    sign = -1 if figure.higher_is_better else 1
+    return sorted(
+        means.items(),
+        key=lambda each: (sign * each[1], models[each[0]].name, models[each[0]].identity),
+    )
+
+
+def _intervals(
+    ordered: Sequence[tuple[int, float]], read: _Reader, bins: Sequence[str], figure: Figure
+) -> tuple[list[tuple[int, int]], tuple[FloatArray, BoolArray]]:
+    """The best and worst rank of models; p-values and who beats whom (tested, tested) of the first.
+
+    Below those that are tested may be any rank from the last one's on.
+    """
+    count = len(ordered)
+    numbers = [i for i, _ in ordered[:TESTED]]
+    p = np.ones((len(numbers), len(numbers)))
+    beats = np.zeros_like(p, dtype=bool)
+    scores = read.all_of(numbers, bins) if count > 1 else [[] for _ in numbers]
+    readable = [place for place, own in enumerate(scores) if own]
+    if not readable:
+        return [(1, count)] * count, (p, beats)
+    at = np.ix_(readable, readable)
+    gaps, raw = _couples([scores[place] for place in readable], figure)
+    ranks = rank_intervals(raw, gaps if figure.higher_is_better else -gaps)
+    p[at], beats[at] = ranks.p_values, ranks.beats
+    unread = len(numbers) - len(readable)
+    found = [(1, count)] * len(numbers)
+    for place, best, worst in zip(readable, ranks.best.tolist(), ranks.worst.tolist(), strict=True):
+        # Who is not shown to be better than the last one tested may be worse than any below it.
+        open_ended = worst == len(readable)
+        found[place] = best, count if open_ended else worst + unread
+    return found + [(found[readable[-1]][0], count)] * (count - len(numbers)), (p, beats)
+
+
+@dataclass
+class _Reader:
+    """The scores of models, each read once, and a line on each that cannot be tested."""
+
+    models: Sequence[Contestant]
+    notes: list[str] = field(default_factory=list)
+    _known: dict[tuple[int, str], Scored] = field(default_factory=dict)
+
+    def all_of(self, numbers: Sequence[int], bins: Sequence[str]) -> list[list[Scored]]:
+        """The scores of each of these models, bin by bin; none for one that lacks some, or whose
+        pairs on a bin are not those of most.
+        """
+        found = [self._of(i, bins) for i in numbers]
+        for place, sha256 in enumerate(bins):
+            for i in unlike_the_others([own[place].scores if own else None for own in found]):
+                found[i] = []
+                model = self.models[numbers[i]]
+                self.notes.append(
+                    f"{model.label}: ranked as if tied, {model.results[sha256].path} has other "
+                    "pairs than the other results on that bin; use --fresh"
+                )
+        return found
+
+    def _of(self, i: int, bins: Sequence[str]) -> list[Scored]:
         try:
-            found.append([_scored(model.results[sha256]) for sha256 in bins])
+            for sha256 in bins:
+                if (i, sha256) not in self._known:
+                    self._known[i, sha256] = _scored(self.models[i].results[sha256])
         except ResultError as error:
-            found.append([])
-            notes.append(f"{model.label}: ranked as if tied, its scores cannot be read: {error}")
-    for place, sha256 in enumerate(bins):
-        for i in unlike_the_others([own[place].scores if own else None for own in found]):
-            found[i] = []
-            notes.append(
-                f"{models[i].label}: ranked as if tied, {models[i].results[sha256].path} has other "
-                "pairs than the other results on that bin; use --fresh"
-            )
-    return found, notes
+            label = self.models[i].label
+            self.notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
+            return []
+        return [self._known[i, sha256] for sha256 in bins]
 
 
 def _scored(stored: Stored) -> Scored:
@@ -101,59 +208,7 @@ def _scored(stored: Stored) -> Scored:
     return Scored(stored.result, scores)
 
 
-def _on_bin(models: Sequence[Scored], figure: Figure) -> tuple[FloatArray, Differences]:
-    """The difference (models, models) of every two models' figures on the pairs that both scored,
-    and its variance: 0 and infinite where a figure is undefined on them.
-    """
-    luck = neighbours_luck([each.scores for each in models]) if figure.fits_threshold else 1.0
-    gaps, variances = (np.zeros((len(models), len(models))) for _ in range(2))
-    freedom = np.full_like(gaps, np.inf)
-    # Most models scored all pairs and know the same of them: one set of couples, not one each.
-    for one, other in itertools.combinations_with_replacement(_alike(models), 2):
-        shared = shared_pairs(models[one[0]], models[other[0]])
-        members = sorted({*one, *other})
-        values, found = _on_pairs([models[i] for i in members], shared, figure, luck)
-        all_gaps = values[:, None] - values[None, :]
-        for rows, columns in ((one, other), (other, one)):
-            there = np.ix_(rows, columns)
-            here = np.ix_(np.searchsorted(members, rows), np.searchsorted(members, columns))
-            gaps[there], variances[there] = all_gaps[here], found.variances[here]
-            freedom[there] = found.freedom
-    undefined = np.isnan(gaps)
-    gaps[undefined], variances[undefined] = 0.0, np.inf
-    return gaps, Differences(variances, freedom)
-
-
-def _alike(models: Sequence[Scored]) -> list[list[int]]:
-    """Which models scored the same pairs and know the same of their images and people."""
-    found: dict[tuple[bytes | None, ...], list[int]] = {}
-    for i, each in enumerate(models):
-        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
-        key = tuple(None if values is None else values.tobytes() for values in known)
-        found.setdefault(key, []).append(i)
-    return list(found.values())
-
-
-def _on_pairs(
-    models: Sequence[Scored], shared: SharedPairs, figure: Figure, luck: float
-) -> tuple[FloatArray, Differences]:
-    """The models' figures (models,) on these pairs, and the variances of their differences."""
-    if not len(shared.pairs):
-        return np.full(len(models), np.nan), Differences(np.zeros((len(models),) * 2), np.inf)
-    scored = [sorted_pairs(each.scores.scores[shared.pairs], shared.genuine) for each in models]
-    influences = [figure.influence(each) for each in scored]
-    contributions = [
-        each.contributions(pairs) for each, pairs in zip(influences, scored, strict=True)
-    ]
-    events = [each.event for each in influences]
-    values = [_value(each, shared, figure) for each in models]
-    return np.array(values), differences_on_bin(contributions, events, shared.sharing, luck)
-
-
-def _value(model: Scored, shared: SharedPairs, figure: Figure) -> float:
-    """The figure on these pairs, which may be fewer than its own; NaN where it is undefined."""
-    block = model.result.figures
-    if len(shared.pairs) < np.isfinite(model.scores.scores).sum():
-        block = to_json(figures(model.scores.scores[shared.pairs], shared.genuine))
-    value = figure.read(block)
-    return np.nan if value is None else value
+def _couples(models: Sequence[Sequence[Scored]], figure: Figure) -> tuple[FloatArray, FloatArray]:
+    """The differences (models, models) of every two models' mean figures, and their p-values."""
+    found = [differences_of(of_bin, figure) for of_bin in zip(*models, strict=True)]
+    return mean_of(found).gaps, p_values(found)

@@ -15,7 +15,14 @@ from evaluator.metrics.protocols import kfold
 from evaluator.results.choice import Contestant
 from evaluator.statistics.comparison import compare_pairs
 from zoo.report.selection import Selection, select
-from zoo.report.standings import METRICS, Standings, figure_of, mean_figure, standings
+from zoo.report.standings import (
+    METRICS,
+    Standings,
+    figure_of,
+    figure_on,
+    mean_figure,
+    standings,
+)
 from zoo.report.summary import summary
 
 
@@ -33,11 +40,13 @@ def named(selection: Selection, label: str) -> Contestant:
     return next(each for each in selection.contestants if each.label == label)
 
 
-def test_models_that_cannot_be_told_apart_share_rank_1_and_the_worse_is_third(
+def test_models_that_cannot_be_told_apart_are_first_or_second_and_the_worse_is_third(
     table: Standings,
 ) -> None:
-    ranks = {each.label: table.ranks.get(each.key) for each in table.contestants}
-    assert ranks == {"good": 1, "twin": 1, "poor": 3, "broken": None}
+    ranks = {each.label: table.places[each.key].text for each in table.ranked}
+    assert ranks == {"good": "1-2", "twin": "1-2", "poor": "3"}
+    assert table.contestants[3].label == "broken"
+    assert table.apart == ()
 
 
 def test_an_invalid_result_is_left_out_and_named(chosen: Selection) -> None:
@@ -156,8 +165,10 @@ def test_a_model_without_a_bin_has_no_mean_and_no_rank(store: Store) -> None:
     table = standings(select(store.folder))
     assert [each.label for each in table.contestants] == ["whole", "part"]
     part = table.contestants[1]
-    assert part.key not in table.ranks
+    assert table.ranked == table.contestants[:1]
+    assert (table.on(part), table.lacks(part)) == (["two"], ["one"])
     assert table.means[part.key].note == "none on one"
+    assert "part has no figure on one: its rank on two is 1" in summary(table).text
 
 
 def test_two_bins_of_one_name_and_different_bytes_are_two_columns(store: Store) -> None:
@@ -207,8 +218,13 @@ def test_dropped_pairs_are_left_out_of_what_two_models_share(store: Store) -> No
     holes[[3, 4, 50]] = np.nan
     store.add("holes", path, holes, genuine, images=images)
     store.add("whole", path, noisy(genuine, 0.3, 2), genuine, images=images)
-    (duel,) = standings(select(store.folder)).duels
-    assert duel.bins[0].comparison.pairs == 197
+    chosen = select(store.folder)
+    table = standings(chosen)
+    assert table.duels[0].bins[0].comparison.pairs == 197
+    model = named(chosen, "holes")
+    assert table.means[model.key].note == "3 pairs dropped"
+    found = figure_on(METRICS["eer"], model, chosen.columns[0], chosen)
+    assert found.note.endswith("3 pairs dropped")
 
 
 def test_unknown_names_are_refused_with_a_near_one(three_by_two: Store) -> None:

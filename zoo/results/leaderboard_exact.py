@@ -1,0 +1,127 @@
+"""A leaderboard at full precision: CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from evaluator.statistics.pair_tests import SIGNIFICANCE
+from zoo.results.leaderboard import Column, Leaderboard, Row
+
+
+def csv_leaderboard(board: Leaderboard) -> str:
+    """One line a row; figures as fractions at full precision, a bin's column NAME:SHA-256.
+
+    A name that a spreadsheet would compute begins with a single quote.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
+    writer.writerow(
+        ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
+        + ["rank_worst", "dropped"]
+        + [f"mean {board.figure.name}"]
+        + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
+    )
+    for row in board.rows:
+        model = row.model
+        variant = [getattr(model.variant, key) for key in settings]
+        figures = [_exact(row.figures[column.sha256]) for column in board.columns]
+        own = [
+            _exact(row.rank),
+            row.kind,
+            model.name,
+            model.identity,
+            model.record.format,
+            *variant,
+        ]
+        last = "" if row.rank is None else str(row.place.worst)
+        dropped = str(sum(row.dropped(column) for column in board.columns))
+        further = [board.figure.protocol or "", last, dropped, _exact(row.mean)]
+        writer.writerow([*map(_no_formula, own), *further, *figures])
+    for entry in board.published:
+        figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
+        own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
+        writer.writerow([*map(_no_formula, own), "", "", _exact(entry.mean), *figures])
+    return buffer.getvalue()
+
+
+def _no_formula(name: str) -> str:
+    """A name as a spreadsheet shows it and does not compute it: behind a quote where it must."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
+
+
+def _exact(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def json_leaderboard(board: Leaderboard) -> str:
+    """Everything at full precision, with hashes, as one JSON object."""
+    value = {
+        "schema": 1,
+        "metric": board.figure.name,
+        "higher_is_better": board.figure.higher_is_better,
+        "significance": SIGNIFICANCE,
+        "bins": [
+            {"name": each.name, "sha256": each.sha256, "pairs": each.pairs}
+            for each in board.columns
+        ],
+        "models": board.complete,
+        "rows": [_row_json(row, board.columns) for row in board.rows],
+        "more_rows": board.more,
+        "couples": _couples_json(board),
+        "published": [
+            {"name": row.name, "protocol": row.protocol, "mean": row.mean, "figures": row.figures}
+            for row in board.published
+        ],
+        "invalid": [vars(each) for each in board.invalid],
+        "outdated": [vars(each) for each in board.outdated],
+        "unreadable": list(board.damaged),
+        "notes": list(board.notes),
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
+    place = row.place
+    interval = [place.best, place.worst]
+    return {
+        "rank": row.rank,
+        "rank_interval": None if row.lacks else interval,
+        "label": row.model.label,
+        "model": {
+            "name": row.model.name,
+            "sha256": row.model.identity,
+            "format": row.model.record.format,
+        },
+        "settings": vars(row.model.variant),
+        "mean": row.mean,
+        "figures": dict(row.figures),
+        "dropped_pairs": {each.sha256: row.dropped(each) for each in columns if row.dropped(each)},
+        "lacks": dict(row.lacks),
+        # What a row that lacks a bin is instead: one of those that have its bins.
+        "on_its_bins": {
+            "bins": list(place.bins),
+            "models": place.models,
+            "rank_interval": interval,
+            "mean": place.mean,
+        }
+        if row.lacks
+        else None,
+    }
+
+
+def _couples_json(board: Leaderboard) -> list[dict[str, Any]]:
+    """Each couple of ranked and tested rows, by their index in ``rows``."""
+    return [
+        {
+            "rows": [i, j],
+            "p_holm": board.p_values[i][j],
+            "separable": board.p_values[i][j] < SIGNIFICANCE,
+        }
+        for i, j in combinations(range(min(len(board.ranked), len(board.p_values))), 2)
+    ]

@@ -34,6 +34,8 @@ _FILES = {
     "tar@1e-3": "tar_at_far",
     "tar@1e-4": "tar_at_far",
     "d-prime": "d_prime",
+    "min-dcf": "min_dcf",
+    "min-cllr": "min_cllr",
 }
 NAMES = tuple(_FILES)
 
@@ -56,6 +58,8 @@ class Figures:
     eer_threshold: float | None
     tar_at_far: Mapping[str, TarAtFar | None]
     d_prime: float | None
+    min_dcf: float | None
+    min_cllr: float | None
 
     def __repr__(self) -> str:
         """A line a figure, for people."""

@@ -75,6 +75,11 @@ def lacks_a_class(genuine: int, impostors: int) -> str:
     return "" if impostors else "no impostor pairs"
 
 
+def no_interval(stored: Stored, scores: FloatArray, genuine: BoolArray) -> None:
+    """The interval of a figure that is fitted to its pairs so closely that none holds."""
+    del stored, scores, genuine
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """A figure. None is undefined everywhere, never 0 and never NaN.

@@ -60,6 +60,8 @@ def test_json_has_exactly_the_keys_of_the_contract() -> None:
         "eer_threshold",
         "tar_at_far",
         "d_prime",
+        "min_dcf",
+        "min_cllr",
     ]
     assert list(block["kfold"]) == ["accuracy", "std", "thresholds"]
     assert list(block["insightface"]) == ["accuracy", "std", "tar_at_far_1e-3"]
@@ -172,6 +174,9 @@ def test_every_interval_holds_its_figure_and_is_as_wide_as_its_influence_says() 
     for figure in all_figures().values():
         value, interval = figure.read(stored), figure.interval_of(stored, scores, genuine)
         assert value is not None
+        if figure.name in ("min-dcf", "min-cllr"):  # which are too low by more than their spread
+            assert interval is None
+            continue
         assert interval is not None
         assert interval[0] < value < interval[1]
         own = dataclasses.replace(figure, interval=None).interval_of(stored, scores, genuine)

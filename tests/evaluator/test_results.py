@@ -110,7 +110,7 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
         list(found["figures"])
         == (
             "accuracy threshold accuracy_ci95 kfold insightface auc eer eer_threshold tar_at_far "
-            "d_prime"
+            "d_prime min_dcf min_cllr"
         ).split()
     )
     assert list(found["figures"]["kfold"]) == ["accuracy", "std", "thresholds"]

@@ -69,7 +69,7 @@ def test_a_lower_equal_error_rate_is_better(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize(
-    "metric", ["kfold", "accuracy", "insightface", "auc", "eer", "tar@1e-1", "d-prime"]
+    "metric", ["kfold", "accuracy", "insightface", "auc", "eer", "tar@1e-1", "d-prime", "min-cllr"]
 )
 def test_copies_of_one_model_share_a_rank_and_a_worse_one_does_not(zoo: Zoo, metric: str) -> None:
     three_models(RESULTS)

@@ -2,5 +2,7 @@
 
 `duels` compares models two by two on the bins they share, `comparison` two lists of scores, and
 `separability` all models of a ranking in closed form; `pair_tests` has McNemar, DeLong and Holm;
-`resampling` and `threshold_luck` are what they use.
+`planning`
+says how many pairs a question takes, before there are any; `resampling` and `threshold_luck` are
+what they use.
 """

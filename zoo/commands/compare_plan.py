@@ -24,7 +24,7 @@ Metric = Annotated[
         metavar="FIGURE",
         rich_help_panel=_PANEL,
         help="What is to be compared: accuracy, auc, or TAR at a FAR, as tar@1e-4. "
-        "[default: accuracy]",
+        "Default: accuracy.",
     ),
 ]
 Accuracy = Annotated[
@@ -52,7 +52,7 @@ Correlation = Annotated[
     typer.Option(
         metavar="SHARE",
         rich_help_panel=_PANEL,
-        help="That of both models' scores among pairs of a kind. [default: 0.7]",
+        help="That of both models' scores among pairs of a kind. Default: 0.7.",
     ),
 ]
 Power = Annotated[
@@ -60,7 +60,7 @@ Power = Annotated[
     typer.Option(
         metavar="SHARE",
         rich_help_panel=_PANEL,
-        help="How often the question is to be answered. [default: 0.8]",
+        help="How often the question is to be answered. Default: 0.8.",
     ),
 ]
 Reuse = Annotated[
@@ -69,7 +69,7 @@ Reuse = Annotated[
         metavar="TIMES",
         rich_help_panel=_PANEL,
         help="How many times shared images and people multiply the variance: design_effect in "
-        "the JSON of a comparison. [default: 1]",
+        "the JSON of a comparison. Default: 1.",
     ),
 ]
 

@@ -37,6 +37,8 @@ _FILES = {
     "tar@1e-5": "tar_at_far",
     "tar@1e-6": "tar_at_far",
     "d-prime": "d_prime",
+    "min-dcf": "min_dcf",
+    "min-cllr": "min_cllr",
 }
 NAMES = tuple(_FILES)
 
@@ -64,6 +66,8 @@ class Figures:
     far_bound95: float | None
     d_prime: float | None
     d_prime_ci95: tuple[float, float] | None
+    min_dcf: float | None
+    min_cllr: float | None
 
     def __repr__(self) -> str:
         """A line a figure, for people."""

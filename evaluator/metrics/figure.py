@@ -108,9 +108,9 @@ class Figure:
     words: str  # in the caption of a ranking
     shape: Mapping[str, Shape]
     at: tuple[str, ...]
-    ci95_at: tuple[str, ...]
     of: Callable[[SortedPairs, Sharing | None], Mapping[str, Any]]
     influence: Callable[[SortedPairs], Influence]
+    ci95_at: tuple[str, ...] = ()  # none where the figure alone has no interval that covers
     explanation: str = ""  # what a report says of it; a figure without one is in no report
     higher_is_better: bool = True
     protocol: str | None = None  # that of published figures which it is comparable with
@@ -130,7 +130,7 @@ class Figure:
 
     def read_ci95(self, stored: Stored | None) -> Interval | None:
         """Its 95 % interval there; None where it has none, as results from before there was."""
-        ends = _at(stored, self.ci95_at)
+        ends = _at(stored, self.ci95_at) if self.ci95_at else None
         return None if ends is None else (float(ends[0]), float(ends[1]))
 
     def cell_of(self, stored: Stored) -> str:

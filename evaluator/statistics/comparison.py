@@ -19,6 +19,7 @@ from evaluator.statistics.pair_tests import (
     mcnemar_p_value,
     student_p_values,
 )
+from evaluator.statistics.planning import connor_pairs
 from evaluator.statistics.resampling import (
     bootstrap_difference,
     percentile_interval,
@@ -278,5 +279,4 @@ def _pairs_needed(only_a: int, only_b: int, pairs: int, factor: float) -> int | 
         return None
     rate = (only_a + only_b + 1) / (pairs + 1)
     difference = abs(only_a - only_b) / pairs
-    spread = CRITICAL * math.sqrt(rate) + POWER_MARGIN * math.sqrt(max(0.0, rate - difference**2))
-    return math.ceil(factor * (spread / difference) ** 2)
+    return math.ceil(factor * connor_pairs(rate, difference))

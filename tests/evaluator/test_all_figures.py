@@ -64,6 +64,8 @@ def test_json_has_exactly_the_keys_of_the_contract() -> None:
         "far_bound95",
         "d_prime",
         "d_prime_ci95",
+        "min_dcf",
+        "min_cllr",
     ]
     assert list(block["kfold"]) == [
         "accuracy",
@@ -190,8 +192,8 @@ def test_every_interval_holds_its_figure_and_is_as_wide_as_its_influence_says() 
     stored, pairs = to_json(found), sorted_pairs(scores, genuine)
     for figure in all_figures().values():
         value, interval = figure.read(stored), figure.interval_of(pairs)
-        if value is None:
-            assert interval is None
+        if value is None or figure.name in ("min-dcf", "min-cllr"):
+            assert interval is None  # the last two are too low by more than their spread
             continue
         assert interval == figure.read_ci95(stored)
         assert interval is not None

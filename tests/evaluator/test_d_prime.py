@@ -104,7 +104,7 @@ def test_it_is_in_the_json_and_in_print() -> None:
     scores = np.random.default_rng(0).normal(size=2000) + 2 * genuine
     block = evaluator.figures(scores, genuine)
     assert to_json(block)["d_prime"] == block.d_prime
-    assert repr(block).splitlines()[-1].split() == [
+    assert repr(block).splitlines()[-3].split() == [
         *("d'", f"{block.d_prime:.3f}"),
         *"[{:.3f}, {:.3f}]".format(*block.d_prime_ci95 or ()).split(),
     ]

@@ -110,7 +110,7 @@ def test_the_json_has_every_documented_key_in_order(tmp_path: Path, shared: Path
         list(found["figures"])
         == (
             "accuracy threshold accuracy_ci95 kfold insightface auc auc_ci95 eer eer_threshold "
-            "eer_ci95 tar_at_far far_bound95 d_prime d_prime_ci95"
+            "eer_ci95 tar_at_far far_bound95 d_prime d_prime_ci95 min_dcf min_cllr"
         ).split()
     )
     kfold = "accuracy std standard_error accuracy_ci95 thresholds"

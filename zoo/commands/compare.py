@@ -8,18 +8,19 @@ from typing import Annotated, Literal
 import typer
 
 from evaluator.errors import InputError
+from zoo.commands import compare_plan
 from zoo.terminal import options
 
 
 def compare(
     models: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="MODEL",
             help="Two or more: name of a stored one, or a pattern of names, start of its SHA-256, "
             "path of a model, entry of the zoo, or path of a stored result.",
         ),
-    ],
+    ] = None,
     bins: options.StoredBins = None,
     data: options.Data = None,
     format: Annotated[Literal["table", "json", "markdown"], options.FORMAT] = "table",
@@ -32,18 +33,35 @@ def compare(
     results: options.Results = options.RESULTS,
     trust: options.Trust = False,
     registry: options.Registry = None,
+    plan: compare_plan.Plan = False,
+    metric: compare_plan.Metric = None,
+    accuracy: compare_plan.Accuracy = None,
+    difference: compare_plan.Difference = None,
+    margin: compare_plan.Margin = None,
+    correlation: compare_plan.Correlation = None,
+    power: compare_plan.Power = None,
+    reuse: compare_plan.Reuse = None,
 ) -> None:
     """Compare models on the same pairs: difference, 95 % interval, p-value, verdict.
 
     Stored scores are compared; a model named by its file or entry is evaluated where they lack.
 
     zoo compare arcface centerface --bins lfw cfp_fp
+
+    zoo compare --plan --accuracy 0.99 --difference 0.2
     """
+    models = models or []
+    if compare_plan.answered(
+        plan, models, format, metric=metric, accuracy=accuracy, difference=difference,
+        margin=margin, correlation=correlation, power=power, reuse=reuse,
+    ):  # fmt: skip
+        return
     from evaluator.results.choice import is_pattern
     from zoo.results.selection import Selection, choose_models
 
-    if len(models) < 2 and not is_pattern(models[0]):
-        raise InputError(f"expected two models or more to compare; got only {models[0]!r}")
+    if len(models) < 2 and not any(map(is_pattern, models)):
+        only = f"only {models[0]!r}" if models else "none"
+        raise InputError(f"expected two models or more to compare; got {only}")
     selection = Selection(
         results=results,
         bins=tuple(options.listed(bins)),

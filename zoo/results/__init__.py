@@ -1,5 +1,6 @@
 """Stored results as answers, each with its text.
 
 `selection` says what is asked, `ranking` ranks and `leaderboard` makes a table of it, `duels`
-compares, `threshold` gives the one to ship; `leaderboard_text` and `duels_text` print.
+compares, `threshold` gives the one to ship, `plan` says how many pairs a comparison will need;
+`leaderboard_text` and `duels_text` print.
 """

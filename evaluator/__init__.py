@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evaluator.images.inputs import Embedder, InputSpec
     from evaluator.metrics.all_figures import Figures, figures
     from evaluator.metrics.deployment import DeploymentThreshold, deployment_threshold
+    from evaluator.metrics.rates import Rates, rates_at_threshold
     from evaluator.statistics.comparison import Comparison, Overall
 
 # Public name -> the module that has it.
@@ -36,6 +37,7 @@ _HOMES = {
     "ModelError": "evaluator.errors",
     "Overall": "evaluator.statistics.comparison",
     "PairedComparison": "evaluator.api.compare",
+    "Rates": "evaluator.metrics.rates",
     "ResultError": "evaluator.errors",
     "Results": "evaluator.api.loaded",
     "VerificationSet": "evaluator.bins.verification_set",
@@ -46,6 +48,7 @@ _HOMES = {
     "evaluate_scores": "evaluator.api.arrays",
     "figures": "evaluator.metrics.all_figures",
     "load_results": "evaluator.api.loaded",
+    "rates_at_threshold": "evaluator.metrics.rates",
     "read_bin": "evaluator.bins.verification_set",
     "save_results": "evaluator.api.evaluated",
     "write_bin": "evaluator.bins.verification_set",
@@ -64,6 +67,7 @@ __all__ = [
     "ModelError",
     "Overall",
     "PairedComparison",
+    "Rates",
     "ResultError",
     "Results",
     "VerificationSet",
@@ -74,6 +78,7 @@ __all__ = [
     "evaluate_scores",
     "figures",
     "load_results",
+    "rates_at_threshold",
     "read_bin",
     "save_results",
     "write_bin",

@@ -3,160 +3,212 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr
 
 from evaluator.errors import InputError
-from evaluator.metrics.intervals import clopper_pearson_interval
+from evaluator.metrics.rates import (
+    Rates,
+    chance_of_at_most,
+    dependence,
+    finite_scores,
+    rates_of,
+    sharing_of,
+)
+from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sweep import threshold_above
 
 FloatArray = npt.NDArray[np.float64]
 
+_TAIL = 0.025  # beyond either end of a 95 % interval
+
 
 class TooFewImpostorsError(InputError):
-    """A false accept rate below one error in the impostors at hand; says how many it takes."""
+    """No score of the impostors at hand keeps the rate so surely; says what it takes.
 
-    def __init__(self, far: float, impostors: int) -> None:
-        self.far, self.impostors, self.needed = far, impostors, impostors_to_resolve(far)
-        super().__init__(
-            f"FAR {far:g} takes at least {self.needed:,} impostor pairs for a threshold and "
-            f"{impostors_to_bound(far):,} for its interval; got {impostors:,}: bring more, or ask "
-            f"for FAR {_least_rate(impostors):g} or higher"
-            if impostors
-            else f"FAR {far:g} takes at least {self.needed:,} impostor pairs; got none"
-        )
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Error rates at a threshold with Clopper-Pearson 95 % intervals; None without pairs of a kind.
-
-    A pair is accepted when its score is above the threshold.
+    ``needed`` are impostor pairs that hang together as these do, ``people`` the people or images
+    that they are of, 0 where pairs share none. ``least`` is a rate that these can keep, or None.
     """
 
-    threshold: float
-    far: float | None
-    far_ci95: tuple[float, float] | None
-    frr: float | None
-    frr_ci95: tuple[float, float] | None
-    impostors: int
-    genuine: int
+    def __init__(
+        self,
+        target: tuple[float, float],
+        impostors: int,
+        *,
+        effect: float = 1.0,
+        sharing: Sharing | None = None,
+        least: float | None = None,
+    ) -> None:
+        self.far, self.confidence = target
+        self.impostors, self.least = impostors, least
+        independent = impostors_to_bound(*target)
+        self.needed = math.ceil(independent * effect)
+        text = f"FAR {self.far:g} at {100 * self.confidence:g} % confidence takes {independent:,} "
+        if sharing is None or effect == 1:
+            got = f"{impostors:,}: bring more" if impostors else "none"
+            text += f"impostor pairs; got {got}"
+        else:
+            text += f"independent impostor pairs; {_worth(impostors, effect, sharing, self.needed)}"
+        super().__init__(text + (f", or ask for FAR {least:g} or higher" if least else ""))
+
+
+def _worth(impostors: int, effect: float, sharing: Sharing, needed: int) -> str:
+    nodes = math.ceil(sharing.nodes * needed / impostors)
+    kind = "people" if sharing.unit == "person" else "images"
+    return (
+        f"got {impostors:,} of {sharing.nodes:,} {kind}, worth {impostors / effect:,.0f}: "
+        f"bring about {_two_digits(needed):,} of {_two_digits(nodes):,} {kind}"
+    )
 
 
 @dataclass(frozen=True)
 class DeploymentThreshold:
-    """The threshold for a target FAR, its 95 % interval, and the rates on the pairs it came from.
+    """The threshold that keeps a target FAR on fresh pairs of fresh people, as surely as asked.
 
-    The interval is of the score that strangers exceed at exactly the target rate. Its upper end is
-    None with fewer than ``impostors_to_bound`` impostors: no score seen is surely high enough.
+    ``threshold`` is a short decimal: what is printed of it is all of it. ``interval`` is the 95 %
+    one of the score that strangers exceed at exactly the target rate; its upper end is None where
+    no score seen is surely high enough. ``effect`` is by how much what the pairs share multiplies
+    the variance of that rate. ``rates`` are those on the pairs it came from, ``empirical`` those of
+    the lowest score above which no more than the target lie here, which promises nothing.
     """
 
     target_far: float
+    confidence: float
     threshold: float
     interval: tuple[float, float | None]
     impostors_to_bound: int
+    effect: float
     rates: Rates
+    empirical: Rates
 
 
 def deployment_threshold(
-    scores: npt.ArrayLike, genuine: npt.ArrayLike, far: float
+    scores: npt.ArrayLike,
+    genuine: npt.ArrayLike,
+    far: float,
+    *,
+    confidence: float = 0.95,
+    images: npt.ArrayLike | None = None,
+    people: npt.ArrayLike | None = None,
 ) -> DeploymentThreshold:
-    """The lowest impostor score above which no more than ``far`` of the impostors lie.
+    """The threshold that fresh strangers pass no more often than ``far``, as surely as asked.
 
-    A pair is to be accepted when its score is above it; higher is more alike, ties with the
-    threshold are rejected, so the rate on these impostors never exceeds ``far``. The interval runs
-    between order statistics of the impostors, whatever their distribution (Conover 1999, section
-    3.2), as if they were independent. `TooFewImpostorsError` below 1 / far impostors; `ValueError`
-    for a rate outside (0, 1) or scores that are not finite.
+    For a share of ``confidence`` at least of all samples of impostors that could have been drawn:
+    the lowest impostor score at which the one-sided upper limit of Clopper and Pearson is no more
+    than ``far`` (a tolerance limit, Wilks 1941), whatever the scores' distribution; from there half
+    way to the next higher score of either class, and up to a short decimal. Higher is more alike,
+    and a pair is to be accepted when its score is above.
+
+    ``images`` and ``people`` (2 x pairs,) number what is in each slot, as in a `BinEvaluation`;
+    people count where they are known. What pairs share lessens what they are worth; without either
+    they are taken as independent. Raises `TooFewImpostorsError` where no score is high enough,
+    InputError for a rate outside (0, 1), a confidence outside [0.5, 1), arrays of other shapes and
+    scores that are not finite.
     """
     if not isinstance(far, (int, float)) or not 0 < far < 1:
         raise InputError(f"far must lie in (0, 1); got {far!r}")
-    checked, labels = _finite_scores(scores, genuine)
-    descending = np.sort(checked[~labels])[::-1]
-    count = len(descending)
-    if count < impostors_to_resolve(far):
-        raise TooFewImpostorsError(far, count)
-    threshold = float(descending[_allowed_errors(far, count)])
-    low, high = _order_statistic_ranks(far, count)
+    if not isinstance(confidence, (int, float)) or not 0.5 <= confidence < 1:
+        raise InputError(f"confidence must lie in [0.5, 1); got {confidence!r}")
+    checked, labels = finite_scores(scores, genuine)
+    classes = np.sort(checked[~labels]), np.sort(checked[labels])
+    sharing = sharing_of(images, people, ~labels), sharing_of(images, people, labels)
+    impostors, count = checked[~labels], len(classes[0])
+    if not count:
+        raise TooFewImpostorsError((far, confidence), 0)
+    effect = _effect(impostors, sharing[0], far, confidence)
+    allowed = _most_errors(count, effect, far, confidence)
+    if allowed < 0:
+        least = _least_rate(impostors, sharing[0], far, confidence)
+        raise TooFewImpostorsError(
+            (far, confidence), count, effect=effect, sharing=sharing[0], least=least
+        )
+    low = _most_errors(count, effect, far, _TAIL) + 1
+    high = _most_errors(count, effect, far, 1 - _TAIL)
+    descending = classes[0][::-1]
+    thresholds = (
+        _short_decimal(float(descending[allowed]), classes),
+        float(descending[_within(far, count)]),
+    )
+    chosen, empirical = (rates_of(impostors, checked[labels], each, sharing) for each in thresholds)
     return DeploymentThreshold(
         target_far=far,
-        threshold=threshold,
-        interval=(float(descending[low]), float(descending[high]) if high is not None else None),
-        impostors_to_bound=impostors_to_bound(far),
-        rates=rates_at_threshold(checked, labels, threshold),
+        confidence=confidence,
+        threshold=chosen.threshold,
+        interval=(
+            float(descending[min(low, count - 1)]),
+            float(descending[high]) if high >= 0 else None,
+        ),
+        impostors_to_bound=impostors_to_bound(far, confidence),
+        effect=effect,
+        rates=chosen,
+        empirical=empirical,
     )
 
 
-def rates_at_threshold(scores: npt.ArrayLike, genuine: npt.ArrayLike, threshold: float) -> Rates:
-    """False accept and false reject rate of accepting the scores above ``threshold``."""
-    checked, labels = _finite_scores(scores, genuine)
-    accepted = checked > threshold
-    impostors, genuines = int((~labels).sum()), int(labels.sum())
-    false_accepts, false_rejects = int((accepted & ~labels).sum()), int((~accepted & labels).sum())
-    return Rates(
-        threshold=threshold,
-        far=false_accepts / impostors if impostors else None,
-        far_ci95=clopper_pearson_interval(false_accepts, impostors),
-        frr=false_rejects / genuines if genuines else None,
-        frr_ci95=clopper_pearson_interval(false_rejects, genuines),
-        impostors=impostors,
-        genuine=genuines,
-    )
+def impostors_to_bound(far: float, confidence: float = 0.95) -> int:
+    """Independent impostors whose highest score fresh ones pass at ``far`` or less, so surely.
 
-
-def impostors_to_resolve(far: float) -> int:
-    """Impostors of which ``far`` is at least one error."""
-    return math.ceil(1 / far - 1e-9)
-
-
-def impostors_to_bound(far: float) -> int:
-    """Impostors whose highest score lies above the true threshold with 97.5 % certainty.
-
-    About 3.7 / far: the rule of three for a two-sided interval.
+    About 3 / far at 0.95: the rule of three.
     """
-    return math.ceil(math.log(0.025) / math.log1p(-far))
+    return math.ceil(math.log1p(-confidence) / math.log1p(-far))
 
 
-def _allowed_errors(far: float, impostors: int) -> int:
+def _effect(impostors: FloatArray, sharing: Sharing | None, far: float, confidence: float) -> float:
+    return dependence(impostors, sharing, far, certainty=confidence).effect(far)
+
+
+def _most_errors(impostors: int, effect: float, far: float, certainty: float) -> int:
+    """The most impostors above a threshold that leave it so certain to keep the rate; -1: none."""
+
+    def doubtful(errors: int) -> bool:
+        return chance_of_at_most(errors, impostors, effect, far) > 1 - certainty
+
+    return int(bisect_left(range(impostors), True, key=doubtful)) - 1
+
+
+def _within(far: float, impostors: int) -> int:
     # 1e-3 of 3,000 is 3, also where the product is rounded to just below.
     return min(impostors - 1, math.floor(far * impostors + 1e-9))
 
 
-def _order_statistic_ranks(far: float, impostors: int) -> tuple[int, int | None]:
-    """Ranks from the top, from 0, of the interval's ends; the number above is binomial."""
-    reach = int(far * impostors + 12 * math.sqrt(far * impostors) + 20)
-    ranks = np.arange(min(impostors, reach))
-    at_most = bdtr(ranks, impostors, far)
-    # The score with `rank` scores above it is too high a lower end if more than `rank` lie above.
-    low = int(np.searchsorted(at_most, 0.975))
-    high = int(np.searchsorted(at_most, 0.025, side="right")) - 1
-    return min(low, impostors - 1), high if high >= 0 else None
+def _least_rate(
+    impostors: FloatArray, sharing: Sharing | None, far: float, confidence: float
+) -> float | None:
+    """The lowest rate of two digits above ``far`` that these impostors can keep, if any."""
+    first = math.floor(math.log10(far)) - 1
+    rates = [float(f"{digits}e{power}") for power in range(first, -1) for digits in range(10, 100)]
+    higher: list[float] = [rate for rate in rates if rate > far]
+
+    def kept(rate: float) -> bool:
+        effect = _effect(impostors, sharing, rate, confidence)
+        return _most_errors(len(impostors), effect, rate, confidence) >= 0
+
+    place = bisect_left(higher, True, key=kept)
+    return higher[place] if place < len(higher) else None
 
 
-def _least_rate(impostors: int) -> float:
-    """1 / impostors, rounded up to two digits so that asking for it is not refused again."""
-    digits = 10.0 ** (math.floor(math.log10(1 / impostors)) - 1)
-    return math.ceil(1 / impostors / digits - 1e-9) * digits
+def _two_digits(count: int) -> int:
+    """A number rounded up to two digits."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // step) * step
 
 
-def _finite_scores(
-    scores: npt.ArrayLike, genuine: npt.ArrayLike
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    given = np.asarray(genuine)
-    if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
-        raise InputError(
-            f"genuine must be bool, True for a genuine pair; got {given.dtype} besides 0 and 1"
-        )
-    checked, labels = np.asarray(scores, dtype=np.float64), given.astype(np.bool_)
-    if checked.ndim != 1 or checked.shape != labels.shape:
-        raise InputError(
-            "scores and genuine must be one value a pair, equally many; "
-            f"got shapes {checked.shape} and {labels.shape}"
-        )
-    if not np.isfinite(checked).all():
-        raise InputError(
-            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores are not finite"
-        )
-    return checked, labels
+def _short_decimal(score: float, classes: tuple[FloatArray, FloatArray]) -> float:
+    """The decimal of fewest digits, four or more after the point, from half way between a score
+    and the next higher one up to that: it decides these scores as the score itself does.
+    """
+    middle = threshold_above(score, classes)
+    places = [int(np.searchsorted(each, score, side="right")) for each in classes]
+    higher = min(
+        (float(x[i]) for x, i in zip(classes, places, strict=True) if i < len(x)),
+        default=math.inf,
+    )
+    for digits in range(4, 18):
+        if abs(middle) * 10.0**digits < 2**53:
+            decimal = float(math.ceil(middle * 10**digits) / 10**digits)
+            if middle <= decimal < higher:
+                return decimal
+    return middle

@@ -74,9 +74,9 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
     assert set(evaluator.__all__) == {
         "BinError", "BinEvaluation", "Comparison", "DeploymentThreshold", "Embedder", "Evaluation",
         "Figures", "InputError", "InputSpec", "ModelError", "Overall", "PairedComparison",
-        "ResultError", "Results", "VerificationSet", "compare", "deployment_threshold", "evaluate",
-        "evaluate_embeddings", "evaluate_scores", "figures", "load_results", "read_bin",
-        "save_results", "write_bin",
+        "Rates", "ResultError", "Results", "VerificationSet", "compare", "deployment_threshold",
+        "evaluate", "evaluate_embeddings", "evaluate_scores", "figures", "load_results",
+        "rates_at_threshold", "read_bin", "save_results", "write_bin",
     }  # fmt: skip
     assert evaluator.__all__ == sorted(evaluator.__all__) == dir(evaluator)
     for name in evaluator.__all__:

@@ -403,6 +403,3 @@ def test_an_empty_store_says_what_fills_it(zoo: Zoo) -> None:
     RESULTS.mkdir()
     (line,) = zoo("leaderboard").error_lines
     assert "zoo eval stores them" in line
-
-
-# ---- The test of all couples ---------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Annotated, Literal
 
@@ -20,9 +21,20 @@ def threshold(
         ),
     ],
     far: Annotated[
-        float,
+        float | None,
         typer.Option(metavar="RATE", help="Share of strangers that may pass at most, as 1e-4."),
-    ],
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="How surely fresh strangers keep --far, from 0.5 up. Default: 0.95.",
+        ),
+    ] = None,
+    check: Annotated[
+        float | None,
+        typer.Option(metavar="COSINE", help="Instead of --far: the rates at this threshold."),
+    ] = None,
     bins: options.StoredBins = None,
     data: options.Data = None,
     format: Annotated[Literal["table", "json"], options.FORMAT] = "table",
@@ -36,18 +48,29 @@ def threshold(
     trust: options.Trust = False,
     registry: options.Registry = None,
 ) -> None:
-    """Choose the cosine to deploy with: accept a pair whose cosine is above it.
+    """Choose the cosine to deploy with, or check one: accept a pair whose cosine is above it.
 
     The impostors of all the bins together choose it; refused where they are too few for the rate.
 
     zoo threshold arcface --bins lfw cfp_fp --far 1e-3
     """
+    if (far is None) == (check is None):
+        raise InputError(
+            "expected --far RATE, for the threshold that keeps it, or --check COSINE, for what "
+            "that one gives" + ("" if far is None else "; not both")
+        )
+    if far is not None and not 0 < far < 1:
+        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-4")
+    if confidence is not None and (check is not None or not 0.5 <= confidence < 1):
+        problem = "goes with --far" if check is not None else "expected 0.5 or more, below 1"
+        raise InputError(f"--confidence {confidence:g}: {problem}")
+    if check is not None and not math.isfinite(check):
+        raise InputError(f"--check {check:g}: expected a number, as 0.3")
     from zoo.entries.registry import read_registry, registry_path
     from zoo.results.selection import Selection, choose_model
-    from zoo.results.threshold import choose_threshold, json_deployment, print_deployment
+    from zoo.results.threshold import check_threshold, choose_threshold
+    from zoo.results.threshold_text import json_deployment, print_deployment
 
-    if not 0 < far < 1:
-        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-4")
     selection = Selection(
         results=results,
         bins=tuple(options.listed(bins)),
@@ -62,7 +85,10 @@ def threshold(
     )
     entries = read_registry(registry_path(registry))
     chosen = choose_model(model, selection, entries)
-    found = choose_threshold(chosen, far)
+    if far is not None:
+        found = choose_threshold(chosen, far, 0.95 if confidence is None else confidence)
+    else:
+        found = check_threshold(chosen, float(check or 0))
     if format == "json":
         sys.stdout.write(json_deployment(found))
     else:

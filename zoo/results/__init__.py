@@ -2,5 +2,5 @@
 
 `selection` says what is asked, `ranking` ranks and `leaderboard` makes a table of it, `duels`
 compares, `threshold` gives the one to ship, `plan` says how many pairs a comparison will need;
-`leaderboard_text` and `duels_text` print.
+`leaderboard_text`, `duels_text` and `threshold_text` print.
 """

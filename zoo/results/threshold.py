@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from rich.markup import escape
+import numpy.typing as npt
 
 from evaluator.errors import InputError
 from evaluator.metrics.deployment import (
     DeploymentThreshold,
-    Rates,
+    TooFewImpostorsError,
     deployment_threshold,
-    rates_at_threshold,
 )
+from evaluator.metrics.rates import Rates, rates_at_threshold
 from evaluator.results.choice import labels
 from evaluator.results.record import BinRecord
 from evaluator.results.store import load_scores
+from evaluator.results.stored import Stored
 from zoo.results.selection import Chosen
-from zoo.terminal.table import headed_table, print_fitting, spaceless
-from zoo.terminal.words import rich_terminal
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class OnBin:
-    """The rates of the chosen threshold on one bin, and how many pairs had no score."""
+    """The rates of a threshold on one bin, and how many of its pairs had no score."""
 
     bin: BinRecord
     label: str
@@ -37,23 +36,85 @@ class OnBin:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The threshold from the impostors of all bins together, and its rates bin by bin.
+    """A threshold, and its rates on all bins together and bin by bin.
 
-    ``notes`` say which bins were left out.
+    ``chosen`` says how the impostors of all bins chose it, None where it was given. ``elsewhere``
+    are two bins each: the one whose own impostors chose a threshold as surely, and the rates of
+    that one on another. ``notes`` say which bins were left out.
     """
 
     model: Chosen
-    pooled: DeploymentThreshold
+    chosen: DeploymentThreshold | None
+    rates: Rates
     bins: tuple[OnBin, ...]
+    elsewhere: tuple[tuple[OnBin, OnBin], ...]
     notes: tuple[str, ...]
 
 
-def choose_threshold(model: Chosen, far: float) -> Deployment:
-    """The threshold at which at most ``far`` of the impostors of all the model's results pass.
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """The pairs of a bin that have scores; ``images`` and ``people`` number their slots."""
 
-    Raises InputError for no usable scores, TooFewImpostorsError where the impostors cannot tell,
-    ResultError for scores that are not there, ValueError for a rate outside (0, 1).
+    bin: BinRecord
+    label: str
+    scores: npt.NDArray[np.float64]
+    genuine: npt.NDArray[np.bool_]
+    images: IntArray | None
+    people: IntArray | None
+    dropped: int
+
+    def rates(self, threshold: float) -> OnBin:
+        """Those of a threshold on this bin."""
+        rates = rates_at_threshold(
+            self.scores, self.genuine, threshold, images=self.images, people=self.people
+        )
+        return OnBin(self.bin, self.label, rates, self.dropped)
+
+
+def choose_threshold(model: Chosen, far: float, confidence: float) -> Deployment:
+    """The threshold that keeps ``far``, from the impostors of all the model's results.
+
+    Raises InputError for no usable scores or a wrong rate, TooFewImpostorsError where the impostors
+    cannot tell, ResultError for scores that are not there.
     """
+    scored, notes = _scored(model)
+    chosen = _threshold(_together(scored), far, confidence)
+    bins = tuple(each.rates(chosen.threshold) for each in scored)
+    elsewhere = []
+    for own in scored if len(scored) > 1 else ():
+        try:
+            threshold = _threshold(own, far, confidence).threshold
+        except TooFewImpostorsError as error:
+            takes = f"that takes about {error.needed:,} impostor pairs like its {error.impostors:,}"
+            notes.append(f"{own.label}: no threshold of its own, {takes}")
+            continue
+        elsewhere += [
+            (own.rates(threshold), other.rates(threshold)) for other in scored if other is not own
+        ]
+    return Deployment(model, chosen, chosen.rates, bins, tuple(elsewhere), tuple(notes))
+
+
+def check_threshold(model: Chosen, threshold: float) -> Deployment:
+    """What a threshold gives on all the model's results. Raises InputError for no usable scores."""
+    scored, notes = _scored(model)
+    bins = tuple(each.rates(threshold) for each in scored)
+    rates = _together(scored).rates(threshold).rates
+    return Deployment(model, None, rates, bins, (), tuple(notes))
+
+
+def _threshold(scored: _Scored, far: float, confidence: float) -> DeploymentThreshold:
+    return deployment_threshold(
+        scored.scores,
+        scored.genuine,
+        far,
+        confidence=confidence,
+        images=scored.images,
+        people=scored.people,
+    )
+
+
+def _scored(model: Chosen) -> tuple[list[_Scored], list[str]]:
+    """The scores of each usable result, and notes on those left out."""
     usable = {sha: each for sha, each in model.results.items() if each.result.status == "ok"}
     notes = [
         f"{each.result.bin.name}: left out, its result is {each.result.status}"
@@ -62,139 +123,45 @@ def choose_threshold(model: Chosen, far: float) -> Deployment:
     ]
     if not usable:
         raise InputError(f"{model.asked}: no usable scores ({'; '.join(notes)})")
-    of_bins = {}
-    for sha256, stored in usable.items():
-        scores = load_scores(stored.path, stored.result)
-        kept = np.isfinite(scores.scores)
-        of_bins[sha256] = (scores.scores[kept], scores.genuine[kept], int((~kept).sum()))
-    scores_of_all = np.concatenate([scores for scores, _, _ in of_bins.values()])
-    genuine_of_all = np.concatenate([genuine for _, genuine, _ in of_bins.values()])
-    pooled = deployment_threshold(scores_of_all, genuine_of_all, far)
     named = labels([(sha, each.result.bin.name) for sha, each in usable.items()])
-    bins = tuple(
-        OnBin(
-            usable[sha].result.bin,
-            named[sha],
-            rates_at_threshold(scores, genuine, pooled.threshold),
-            dropped,
-        )
-        for sha, (scores, genuine, dropped) in of_bins.items()
-    )
-    return Deployment(model, pooled, bins, tuple(notes))
+    return [_load(each, named[sha]) for sha, each in usable.items()], notes
 
 
-def print_deployment(found: Deployment) -> None:
-    """Prints the threshold and the rates on stdout: Rich on a terminal, plain in a pipe."""
-    console = rich_terminal()
-    if console is None:
-        sys.stdout.write(plain_deployment(found))
-        return
-    console.print(
-        f"[bold]{escape(found.model.name)}: accept if the cosine is above "
-        f"{found.pooled.threshold:.4f}[/bold]  {_interval(found)}",
-        highlight=False,
-    )
-    table = headed_table()
-    table.add_column("bin", overflow="fold", max_width=20)
-    for heading in ("impostors", "FAR\n[dim]95 %[/dim]", "genuine", "FRR\n[dim]95 %[/dim]"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for label, rates in _rows(found):
-        table.add_row(
-            escape(label),
-            f"{rates.impostors:,}",
-            f"{_rate(rates.far)}\n[dim]{_ends(rates.far_ci95)}[/dim]",
-            f"{rates.genuine:,}",
-            f"{_rate(rates.frr)}\n[dim]{_ends(rates.frr_ci95)}[/dim]",
-        )
-    print_fitting(table, console)
-    console.print(_caption(found), style="dim", highlight=False, markup=False)
-    for note in _notes(found):
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
-
-
-def _rows(found: Deployment) -> list[tuple[str, Rates]]:
-    rows = [(each.label, each.rates) for each in found.bins]
-    return [*rows, ("all bins", found.pooled.rates)] if len(rows) > 1 else rows
-
-
-def plain_deployment(found: Deployment) -> str:
-    """The threshold alone on the first line that is no comment, then a line a bin."""
-    lines = [
-        f"# {found.model.name} {found.model.identity}",
-        f"threshold {found.pooled.threshold!r} {_interval(found)}",
-    ]
-    rows = [["bin", "impostors", "FAR", "FAR_95%", "genuine", "FRR", "FRR_95%"]]
-    for label, rates in _rows(found):
-        far = [str(rates.impostors), _rate(rates.far), f"[{_ends(rates.far_ci95)}]"]
-        frr = [str(rates.genuine), _rate(rates.frr), f"[{_ends(rates.frr_ci95)}]"]
-        rows.append([label, *far, *frr])
-    lines += [*spaceless(rows), *(f"# {text}" for text in (_caption(found), *_notes(found)))]
-    return "\n".join(lines) + "\n"
-
-
-def _interval(found: Deployment) -> str:
-    low, high = found.pooled.interval
-    return f"[{low:.4f}, {'unknown' if high is None else f'{high:.4f}'}]"
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _ends(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.2g} .. {interval[1]:.2g}"
-
-
-def _caption(found: Deployment) -> str:
-    pooled = found.pooled
-    whose = (
-        f"the impostors of all {len(found.bins)} bins together"
-        if len(found.bins) > 1
-        else (f"the impostors of {found.bins[0].label}")
-    )
-    return (
-        f"Chosen so that at most {pooled.target_far:g} of {whose} pass "
-        f"({pooled.rates.impostors:,} pairs, taken as independent). In brackets: 95 % intervals."
+def _load(stored: Stored, label: str) -> _Scored:
+    scores = load_scores(stored.path, stored.result)
+    kept = np.isfinite(scores.scores)
+    slots = np.repeat(kept, 2)
+    record = stored.result.bin
+    return _Scored(
+        record,
+        label,
+        scores.scores[kept],
+        scores.genuine[kept],
+        scores.images[slots] if record.unique_images else None,
+        None if scores.people is None else scores.people[slots],
+        int((~kept).sum()),
     )
 
 
-def _notes(found: Deployment) -> list[str]:
-    notes = list(found.notes)
-    if found.pooled.interval[1] is None:
-        notes.append(
-            "the threshold may have to be higher, by how much these impostors cannot tell: that "
-            f"takes {found.pooled.impostors_to_bound:,} impostor pairs"
-        )
-    notes += [
-        f"{each.label}: {each.dropped:,} pairs without a score left out"
-        for each in found.bins
-        if each.dropped
-    ]
-    return notes
-
-
-def json_deployment(found: Deployment) -> str:
-    """Everything at full precision, with hashes, as one JSON object."""
-    pooled = found.pooled
-    model: dict[str, Any] = {"name": found.model.name, "sha256": found.model.identity}
-    model["settings"] = None if found.model.variant is None else asdict(found.model.variant)
-    value = {
-        "schema": 1,
-        "model": model,
-        "target_far": pooled.target_far,
-        "threshold": pooled.threshold,
-        "interval95": list(pooled.interval),
-        "impostors_to_bound": pooled.impostors_to_bound,
-        "pooled": asdict(pooled.rates),
-        "bins": [
-            {
-                "name": each.bin.name,
-                "sha256": each.bin.sha256,
-                "dropped_pairs": each.dropped,
-                **asdict(each.rates),
-            }
-            for each in found.bins
-        ],
-        "notes": _notes(found),
-    }
-    return json.dumps(value, indent=2) + "\n"
+def _together(scored: Sequence[_Scored]) -> _Scored:
+    """The pairs of all bins, as of one; bins share no one with one another."""
+    if len(scored) == 1:
+        return scored[0]
+    known = all(each.people is not None for each in scored)
+    slots, numbers = [], 0
+    for each in scored:
+        own = each.images if each.people is None else each.people
+        own = np.arange(2 * len(each.scores)) if own is None else own
+        _, renumbered = np.unique(own, return_inverse=True)
+        slots.append(renumbered.astype(np.int64) + numbers)
+        numbers += int(renumbered.max(initial=-1)) + 1
+    together = np.concatenate(slots)
+    return _Scored(
+        scored[0].bin,
+        "all bins",
+        np.concatenate([each.scores for each in scored]),
+        np.concatenate([each.genuine for each in scored]),
+        None if known else together,
+        together if known else None,
+        sum(each.dropped for each in scored),
+    )

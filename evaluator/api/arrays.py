@@ -17,6 +17,7 @@ from evaluator.results.external import (
     ExternalPairs,
     embedded_elsewhere,
     external_result,
+    listed,
     scored_elsewhere,
 )
 from evaluator.results.record import list_sha256
@@ -59,8 +60,9 @@ def evaluate_scores(
     ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
     (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
     the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels, which pairs share images and, by the pairs file beside it, people. Two
-    systems can be compared where pairs and labels are the same. Raises InputError.
+    then tells the labels, which pairs share images and, by the pairs file beside it, people, and
+    whose ten contiguous parts are the folds; of other pairs they are drawn by rule, whatever their
+    order. Two systems can be compared where pairs and labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -85,11 +87,15 @@ def _external(
         pairs, of = replace(pairs, images=images), (bin.name, str(bin.path), bin.sha256)
         people = slot_people(bin)
     else:
+        pairs = listed(pairs)
         of = bin, "", list_sha256(pairs.genuine, bin)
     result, block, measured = external_result(pairs, name=name, bin=of, nan=nan)
     scores = None if block is None else pairs.scores
     stored_as = measured.path_in(Path())
-    found = BinEvaluation(result, block, scores, pairs.genuine, pairs.images, people, stored_as)
+    folds = None if pairs.folds is None else pairs.folds.numbers
+    found = BinEvaluation(
+        result, block, scores, pairs.genuine, pairs.images, people, stored_as, folds
+    )
     return Evaluation(result.model, (found,))
 
 

@@ -130,10 +130,11 @@ def _on_bin(stored: Stored) -> BinEvaluation:
     kept = np.isfinite(scores.scores)
     return BinEvaluation(
         result,
-        figures(scores.scores[kept], scores.genuine[kept]),
+        figures(scores.scores[kept], scores.genuine[kept], folds=scores.folds_of(kept)),
         scores.scores,
         scores.genuine,
         scores.images if result.bin.unique_images else None,
         scores.people,
         stored_as,
+        scores.folds,
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-# Of a pair, 41 bytes are stored, which packing cannot make more than a few per cent larger.
+# Of a pair, 42 bytes are stored, which packing cannot make more than a few per cent larger.
 _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
@@ -92,13 +92,14 @@ def _scores_bytes(scores: Scores) -> bytes:
 
     from evaluator.results.scores_file import hdf5_bytes
 
-    return hdf5_bytes(
-        {
-            "scores": scores.scores,
-            "genuine": scores.genuine.astype(np.uint8),
-            "images": scores.images.astype(np.int64),
-        }
-    )
+    arrays: dict[str, NDArray[np.generic]] = {
+        "scores": scores.scores,
+        "genuine": scores.genuine.astype(np.uint8),
+        "images": scores.images.astype(np.int64),
+    }
+    if scores.folds is not None:
+        arrays["folds"] = scores.folds.astype(np.uint8)
+    return hdf5_bytes(arrays)
 
 
 def own_scores(path: Path) -> re.Pattern[str]:
@@ -163,6 +164,7 @@ def load_scores(path: Path, result: Result) -> Scores:
         genuine=genuine,
         images=arrays["images"].astype(np.int64),
         people=people,
+        folds=arrays["folds"].astype(np.uint8) if "folds" in arrays else None,
     )
 
 

@@ -242,7 +242,12 @@ def _on_bin(a: Scored, b: Scored, label: str, replicates: int, seed: int) -> OnB
     shared = shared_pairs(a, b)
     scores = [each.scores.scores[shared.pairs] for each in (a, b)]
     # Decided anew on these pairs: folds of other pairs would have other thresholds.
-    folds = [kfold(each, shared.genuine) for each in scores] if len(shared.pairs) else [None] * 2
+    # Of a list, each model has the folds that its own figure has.
+    numbers = [each.scores.folds_of(shared.pairs) for each in (a, b)]
+    folds = [
+        kfold(own, shared.genuine, 10 if of_own is None else of_own)
+        for own, of_own in zip(scores, numbers, strict=True)
+    ]
     if folds[0] is None or folds[1] is None:
         return f"{label}: too few pairs of both kinds for ten folds; left out"
     compared = compare_pairs(

@@ -153,7 +153,9 @@ def _read(
 def _scored(result: Result, scores: Scores) -> Scored:
     pairs = np.flatnonzero(np.isfinite(scores.scores)).astype(np.int64)
     values, genuine = scores.scores[pairs], scores.genuine[pairs]
-    return Scored(result, scores, values, genuine, pairs, kfold(values, genuine))
+    folds = scores.folds_of(pairs)
+    decided = kfold(values, genuine, 10 if folds is None else folds)
+    return Scored(result, scores, values, genuine, pairs, decided)
 
 
 def _non_finite(result: Result) -> str:

@@ -145,6 +145,7 @@ def _value(model: Scored, shared: SharedPairs, figure: Figure) -> float:
     """The figure on these pairs, which may be fewer than its own; NaN where it is undefined."""
     block = model.result.figures
     if len(shared.pairs) < np.isfinite(model.scores.scores).sum():
-        block = to_json(figures(model.scores.scores[shared.pairs], shared.genuine))
+        folds = model.scores.folds_of(shared.pairs)
+        block = to_json(figures(model.scores.scores[shared.pairs], shared.genuine, folds=folds))
     value = figure.read(block)
     return np.nan if value is None else value

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.bins.pairs_file import slot_people
-from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.bins.stored_images import distinct_of, slot_digests
+from evaluator.bins.verification_set import VerificationSet
 from evaluator.choices import check_settings
 from evaluator.errors import InputError
 from evaluator.results.external import (
@@ -81,10 +82,12 @@ def _external(
     check_settings(nan=nan)
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
-    people = None
+    people = digests = None
     if isinstance(bin, VerificationSet):
-        images = distinct_images(bin.images)[1].astype(np.int64)
-        pairs, of = replace(pairs, images=images), (bin.name, str(bin.path), bin.sha256)
+        distinct, slots = distinct_of(bin)
+        digests = slot_digests(distinct, slots)
+        pairs = replace(pairs, images=slots.astype(np.int64))
+        of = bin.name, str(bin.path), bin.sha256
         people = slot_people(bin)
     else:
         pairs = listed(pairs)
@@ -94,7 +97,7 @@ def _external(
     stored_as = measured.path_in(Path())
     folds = None if pairs.folds is None else pairs.folds.numbers
     found = BinEvaluation(
-        result, block, scores, pairs.genuine, pairs.images, people, stored_as, folds
+        result, block, scores, pairs.genuine, pairs.images, people, stored_as, folds, digests
     )
     return Evaluation(result.model, (found,))
 

@@ -137,4 +137,5 @@ def _on_bin(stored: Stored) -> BinEvaluation:
         scores.people,
         stored_as,
         scores.folds,
+        scores.digests,
     )

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins.pairs_file import slot_people
-from evaluator.bins.verification_set import VerificationSet, distinct_images, read_bin
+from evaluator.bins.stored_images import distinct_of, slot_digests
+from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError, plain_name
 from evaluator.results.external import ExternalPairs, external_result, listed
 from evaluator.results.record import BinRecord, Result, Scores, Settings
@@ -89,12 +90,12 @@ def store_external(
     """
     if verification_set is not None:
         _check_pairs_are(path, pairs, verification_set)
-        images = distinct_images(verification_set.images)[1].astype(np.int64)
-        pairs = replace(pairs, images=images)
+        distinct, slots = distinct_of(verification_set)
+        pairs = replace(pairs, images=slots.astype(np.int64))
         bin = verification_set.name, str(verification_set.path), verification_set.sha256
-        people = slot_people(verification_set)
+        people, digests = slot_people(verification_set), slot_digests(distinct, slots)
     else:
-        pairs = listed(pairs)
+        pairs, digests = listed(pairs), None
         bin, people = (plain_name(path.stem), str(path), pairs.sha256), pairs.people
     result, block, measured = external_result(
         pairs, name=name, bin=bin, nan=nan, path=str(path), file_sha256=file_sha256(path)
@@ -107,7 +108,7 @@ def store_external(
         # Unknown images count as all different: no more is claimed than that pairs are independent.
         images = np.arange(2 * len(pairs.genuine)) if pairs.images is None else pairs.images
         folds = None if pairs.folds is None else pairs.folds.numbers
-        scores = Scores(pairs.scores, pairs.genuine, images, people, folds)
+        scores = Scores(pairs.scores, pairs.genuine, images, people, folds, digests)
     return save_result(where, result, scores)
 
 

@@ -1,6 +1,8 @@
-"""How much of a difference is noise: tests, resampling, and the comparison of two models.
+"""How much of a difference is noise: the test of every two models, and its words.
 
-`duels` compares models two by two on the bins they share, `comparison` two lists of scores, and
-`separability` all models of a ranking in closed form; `pair_tests` has McNemar, DeLong and Holm;
-`resampling` and `threshold_luck` are what they use.
+`duels` compares models two by two on the bins they share, `comparison` two lists of scores. Beneath
+both and a leaderboard's ranks lies `differences`, every two of any number of models in closed form,
+which `shared_pairs` asks for the pairs that both scored; `discordance` is its test, `pair_tests`
+has McNemar, DeLong and Holm. `resampling` and `threshold_luck` are what `comparison` uses, and
+`separability` a ranking.
 """

@@ -1,14 +1,12 @@
 """Two models on the bins they share: which pairs, whose people, one test, and its words.
 
-Who compares models asks here, so that `zoo compare`, `zoo report` and Python have one answer. A
-leaderboard's ranking in closed form (`separability`) takes its pairs and people from here, too.
+Who compares models asks here, so that `zoo compare`, `zoo report` and Python have one answer.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -16,9 +14,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.errors import ResultError
 from evaluator.metrics.protocols import kfold
-from evaluator.metrics.sharing import Sharing
 from evaluator.results.choice import Contestant, Variant, labels
 from evaluator.results.record import BinRecord, Result, Scores
 from evaluator.results.store import load_scores
@@ -28,84 +24,15 @@ from evaluator.statistics.comparison import (
     Overall,
     combine,
     compare_pairs,
-    pairs_sharing,
     verdict_among,
 )
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
+from evaluator.statistics.shared_pairs import Scored, shared_pairs
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 Ends = tuple[IntArray, IntArray]
 Key = tuple[str, str, Variant]
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """A result and its scores."""
-
-    result: Result
-    scores: Scores
-
-    @property
-    def images(self) -> IntArray | None:
-        """The number of the image in each slot; None where the images are not known."""
-        return self.scores.images if self.result.bin.unique_images else None
-
-
-@dataclass(frozen=True, eq=False)
-class SharedPairs:
-    """The pairs of a bin that two models both scored.
-
-    ``pairs`` (n,) are their places in the bin, ascending, ``genuine`` (n,) their labels, and
-    ``images`` and ``people`` number what is on either side, each (n,); None where neither knows.
-    """
-
-    pairs: npt.NDArray[np.intp]
-    genuine: BoolArray
-    images: Ends | None
-    people: Ends | None
-
-    @property
-    def sharing(self) -> Sharing | None:
-        """How these pairs hang together; None where nobody knows."""
-        return pairs_sharing(self.images, self.people)
-
-
-def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
-    """What two results on one bin have in common; what one of them knows counts for both.
-
-    Raises ResultError where their labels differ, as those of one bin cannot.
-    """
-    if not np.array_equal(a.scores.genuine, b.scores.genuine):
-        raise ResultError(
-            f"{a.result.bin.name}: {b.result.model.name}'s labels are not those of "
-            f"{a.result.model.name}, though the bin's hash is the same; evaluate both with --fresh"
-        )
-    pairs = np.flatnonzero(np.isfinite(a.scores.scores) & np.isfinite(b.scores.scores))
-    return SharedPairs(
-        pairs,
-        a.scores.genuine[pairs],
-        _ends(_known(a.images, b.images), pairs),
-        _ends(_known(a.scores.people, b.scores.people), pairs),
-    )
-
-
-def _known(one: IntArray | None, other: IntArray | None) -> IntArray | None:
-    """What either knows of the slots; where they differ, that by which more slots are the same."""
-    if one is None or other is None or np.array_equal(one, other):
-        return other if one is None else one
-    return min((one, other), key=lambda slots: (len(np.unique(slots)), slots.tobytes()))
-
-
-def _ends(slots: IntArray | None, pairs: npt.NDArray[np.intp]) -> Ends | None:
-    return None if slots is None else (slots[0::2][pairs], slots[1::2][pairs])
-
-
-def unlike_the_others(scores: Sequence[Scores | None]) -> list[int]:
-    """Which of the scores on one bin, None where there are none, have other labels than most."""
-    known = [None if each is None else each.genuine.tobytes() for each in scores]
-    usual = Counter(each for each in known if each is not None).most_common(1)
-    return [i for i, own in enumerate(known) if own is not None and own != usual[0][0]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from evaluator.results.choice import Contestant, contestants, labelled, labels, 
 from evaluator.results.record import BinRecord, Result, Scores, reading_problem
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Store, read_store
-from evaluator.statistics.duels import Key, unlike_the_others
+from evaluator.statistics.duels import Key
+from evaluator.statistics.shared_pairs import unlike_the_others
 
 # Every two models are compared: 12 are 66 comparisons a bin, and as many colours as a reader tells
 # apart with dashes.

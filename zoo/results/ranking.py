@@ -15,13 +15,18 @@ from evaluator.metrics.figure import Figure
 from evaluator.results.choice import Contestant
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
-from evaluator.statistics.duels import Scored, SharedPairs, shared_pairs, unlike_the_others
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.separability import (
     Differences,
     corrected_p_values,
     differences_on_bin,
     neighbours_luck,
+)
+from evaluator.statistics.shared_pairs import (
+    Scored,
+    SharedPairs,
+    shared_pairs,
+    unlike_the_others,
 )
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,0 +1,132 @@
+"""What models share on a bin: the pairs that all scored, whose people are on them, and how the
+models' figures differ there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluator.errors import ResultError
+from evaluator.metrics.figure import Figure
+from evaluator.metrics.sharing import Sharing, pair_sharing
+from evaluator.results.record import Result, Scores
+from evaluator.statistics.differences import Differences, differences_on_bin
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+Ends = tuple[IntArray, IntArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A result and its scores."""
+
+    result: Result
+    scores: Scores
+
+    @property
+    def images(self) -> IntArray | None:
+        """The number of the image in each slot; None where the images are not known."""
+        return self.scores.images if self.result.bin.unique_images else None
+
+
+@dataclass(frozen=True, eq=False)
+class SharedPairs:
+    """The pairs of a bin that two models both scored.
+
+    ``pairs`` (n,) are their places in the bin, ascending, ``genuine`` (n,) their labels, and
+    ``images`` and ``people`` number what is on either side, each (n,); None where neither knows.
+    """
+
+    pairs: npt.NDArray[np.intp]
+    genuine: BoolArray
+    images: Ends | None
+    people: Ends | None
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """How these pairs hang together; None where nobody knows."""
+        return pairs_sharing(self.images, self.people)
+
+
+def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
+    """What two results on one bin have in common; what one of them knows counts for both.
+
+    Raises ResultError where their labels differ, as those of one bin cannot.
+    """
+    if not np.array_equal(a.scores.genuine, b.scores.genuine):
+        raise ResultError(
+            f"{a.result.bin.name}: {b.result.model.name}'s labels are not those of "
+            f"{a.result.model.name}, though the bin's hash is the same; evaluate both with --fresh"
+        )
+    pairs = np.flatnonzero(np.isfinite(a.scores.scores) & np.isfinite(b.scores.scores))
+    return SharedPairs(
+        pairs,
+        a.scores.genuine[pairs],
+        _ends(_known(a.images, b.images), pairs),
+        _ends(_known(a.scores.people, b.scores.people), pairs),
+    )
+
+
+def _known(one: IntArray | None, other: IntArray | None) -> IntArray | None:
+    """What either knows of the slots; where they differ, that by which more slots are the same."""
+    if one is None or other is None or np.array_equal(one, other):
+        return other if one is None else one
+    return min((one, other), key=lambda slots: (len(np.unique(slots)), slots.tobytes()))
+
+
+def _ends(slots: IntArray | None, pairs: npt.NDArray[np.intp]) -> Ends | None:
+    return None if slots is None else (slots[0::2][pairs], slots[1::2][pairs])
+
+
+def unlike_the_others(scores: Sequence[Scores | None]) -> list[int]:
+    """Which of the scores on one bin, None where there are none, have other labels than most."""
+    known = [None if each is None else each.genuine.tobytes() for each in scores]
+    usual = Counter(each for each in known if each is not None).most_common(1)
+    return [i for i, own in enumerate(known) if own is not None and own != usual[0][0]]
+
+
+def pairs_sharing(images: Ends | None, people: Ends | None) -> Sharing | None:
+    """How pairs hang together: by people where they are known, else by images, else None."""
+    if people is not None:
+        return pair_sharing(*people, unit="person")
+    return pair_sharing(*images) if images is not None else None
+
+
+def differences_of(models: Sequence[Scored], figure: Figure) -> Differences:
+    """How every two models differ in a figure on the pairs of a bin that both scored.
+
+    NaN where the figure is undefined on them. Raises ResultError as `shared_pairs`.
+    """
+    # Most models scored all pairs and know the same of them: one set of couples, not one each.
+    parts = []
+    for one, other in itertools.combinations_with_replacement(_alike(models), 2):
+        shared = shared_pairs(models[one[0]], models[other[0]])
+        members = np.union1d(one, other)
+        scores = [models[i].scores.scores[shared.pairs] for i in members]
+        found = differences_on_bin(scores, shared.genuine, shared.sharing, figure)
+        parts.append((one, other, members, shared, found))
+    whole = Differences.undefined(len(models), len(models[0].scores.scores))
+    for one, other, members, shared, found in parts:
+        for rows, columns in ((one, other), (other, one)):
+            here = np.ix_(np.searchsorted(members, rows), np.searchsorted(members, columns))
+            whole.place(found, here, np.ix_(np.array(rows), np.array(columns)))
+        if one is other:
+            whole.errors[np.ix_(np.array(one), shared.pairs)] = found.errors
+    return whole
+
+
+def _alike(models: Sequence[Scored]) -> list[list[int]]:
+    """Which models scored the same pairs and know the same of their images and people."""
+    found: dict[tuple[bytes | None, ...], list[int]] = {}
+    for i, each in enumerate(models):
+        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
+        key = tuple(None if values is None else values.tobytes() for values in known)
+        found.setdefault(key, []).append(i)
+    return list(found.values())

@@ -16,7 +16,7 @@ from samples import Zoo
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels
 
-from evaluator.bins.verification_set import read_bin
+from evaluator.bins.verification_set import read_bin, write_bin
 from evaluator.metrics.folds import folds_by_rule
 from evaluator.metrics.protocols import kfold
 
@@ -496,3 +496,21 @@ def test_lists_by_labels_alone_in_another_order_are_not_paired(zoo: Zoo) -> None
     done = zoo("compare", "a", "b")
     assert done.code == 2
     assert "a and b share no bin that can be compared" in done.error_lines[0]
+
+
+def test_the_same_pairs_in_two_containers_make_nothing_more_certain(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    write_bin(Path("copy.npz"), of_bin.images, of_bin.genuine)
+    for seed, name in enumerate(("one", "two")):
+        scores = 2 * of_bin.genuine + np.random.default_rng(seed).normal(size=of_bin.pairs)
+        path = write_scores(Path("s.csv"), scores, of_bin.genuine)
+        for bin in (bins / "easy.bin", "copy.npz"):
+            stored(zoo, "--scores", path, "--name", name, "--bins", bin)
+    (alone,) = json.loads(zoo("compare", "one", "two", "--bins", "easy", "--format", "json").out)[
+        "comparisons"
+    ]
+    (both,) = json.loads(zoo("compare", "one", "two", "--format", "json").out)["comparisons"]
+    widths = [np.ptp(each["overall"]["interval"]) for each in (alone, both)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert any("share 60 pairs: they are drawn together" in note for note in both["notes"])
+    assert "share 60 pairs: the mean counts each bin" in zoo("leaderboard").out

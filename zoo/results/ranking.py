@@ -12,7 +12,8 @@ import numpy.typing as npt
 from evaluator.errors import ResultError
 from evaluator.metrics.all_figures import figures, to_json
 from evaluator.metrics.figure import Figure
-from evaluator.results.choice import Contestant
+from evaluator.results.choice import Contestant, labels
+from evaluator.results.overlap import shared_images
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.pair_tests import SIGNIFICANCE
@@ -60,6 +61,14 @@ def rank_means(
         if len(readable) > 1:
             by_bin = zip(*(scores[i] for i in readable), strict=True)
             found = [_on_bin(of_bin, figure) for of_bin in by_bin]
+            first = [each.scores for each in scores[readable[0]]]
+            records = [each.result.bin for each in scores[readable[0]]]
+            named = labels([(each.sha256, each.name) for each in records])
+            known = shared_images(
+                {named[each.sha256]: own for each, own in zip(records, first, strict=True)}
+            )
+            if known.words:
+                notes.append(f"{known.words}: the mean counts each bin, ranks as if independent")
             at = np.ix_(readable, readable)
             gaps[at] = np.mean([own for own, _ in found], axis=0)
             p_values[at] = corrected_p_values(gaps[at], [each for _, each in found])

@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.bins.pairs_file import slot_people
-from evaluator.bins.verification_set import VerificationSet, distinct_images
+from evaluator.bins.stored_images import distinct_of, slot_digests
+from evaluator.bins.verification_set import VerificationSet
 from evaluator.choices import check_settings
 from evaluator.errors import InputError
 from evaluator.results.external import (
     ExternalPairs,
     embedded_elsewhere,
     external_result,
+    listed,
     scored_elsewhere,
 )
 from evaluator.results.record import list_sha256
@@ -59,8 +61,9 @@ def evaluate_scores(
     ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
     (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
     the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels, which pairs share images and, by the pairs file beside it, people. Two
-    systems can be compared where pairs and labels are the same. Raises InputError.
+    then tells the labels, which pairs share images and, by the pairs file beside it, people, and
+    whose ten contiguous parts are the folds; of other pairs they are drawn by rule, whatever their
+    order. Two systems can be compared where pairs and labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -79,17 +82,23 @@ def _external(
     check_settings(nan=nan)
     if not name.strip():
         raise InputError("name is empty; it is what the system is called")
-    people = None
+    people = digests = None
     if isinstance(bin, VerificationSet):
-        images = distinct_images(bin.images)[1].astype(np.int64)
-        pairs, of = replace(pairs, images=images), (bin.name, str(bin.path), bin.sha256)
+        distinct, slots = distinct_of(bin)
+        digests = slot_digests(distinct, slots)
+        pairs = replace(pairs, images=slots.astype(np.int64))
+        of = bin.name, str(bin.path), bin.sha256
         people = slot_people(bin)
     else:
+        pairs = listed(pairs)
         of = bin, "", list_sha256(pairs.genuine, bin)
     result, block, measured = external_result(pairs, name=name, bin=of, nan=nan)
     scores = None if block is None else pairs.scores
     stored_as = measured.path_in(Path())
-    found = BinEvaluation(result, block, scores, pairs.genuine, pairs.images, people, stored_as)
+    folds = None if pairs.folds is None else pairs.folds.numbers
+    found = BinEvaluation(
+        result, block, scores, pairs.genuine, pairs.images, people, stored_as, folds, digests
+    )
     return Evaluation(result.model, (found,))
 
 

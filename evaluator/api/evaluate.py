@@ -177,6 +177,7 @@ def _evaluated(
         images=measurement.images.astype(np.int64),
         people=people,
         stored_as=measured.path_in(Path()),
+        digests=measurement.digests,
     )
 
 

@@ -25,7 +25,8 @@ class BinEvaluation:
     finite and ``nan="fail"``, ``genuine`` then empty if it comes from a store. ``images``
     (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
     nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
-    folder of results.
+    folder of results. ``folds`` (pairs,) numbers the fold of each pair, None where they are ten
+    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins.
     """
 
     result: Result
@@ -35,6 +36,8 @@ class BinEvaluation:
     images: NDArray[np.int64] | None
     people: NDArray[np.int64] | None
     stored_as: Path
+    folds: NDArray[np.uint8] | None = None
+    digests: NDArray[np.int64] | None = None
 
     @property
     def name(self) -> str:
@@ -169,4 +172,11 @@ def stored_scores(evaluation: BinEvaluation) -> Scores | None:
     if images is None:
         # All different, which claims no more than that pairs are independent.
         images = np.arange(2 * len(evaluation.genuine))
-    return Scores(evaluation.scores, evaluation.genuine, images, evaluation.people)
+    return Scores(
+        evaluation.scores,
+        evaluation.genuine,
+        images,
+        evaluation.people,
+        evaluation.folds,
+        evaluation.digests,
+    )

@@ -133,10 +133,17 @@ def _on_bin(stored: Stored) -> BinEvaluation:
     sharing = slots_sharing(kept, images=images, people=scores.people)
     return BinEvaluation(
         result,
-        figures(scores.scores[kept], scores.genuine[kept], sharing=sharing),
+        figures(
+            scores.scores[kept],
+            scores.genuine[kept],
+            folds=scores.folds_of(kept),
+            sharing=sharing,
+        ),
         scores.scores,
         scores.genuine,
         images,
         scores.people,
         stored_as,
+        scores.folds,
+        scores.digests,
     )

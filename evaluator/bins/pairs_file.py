@@ -7,6 +7,7 @@ label` and, where the people are known, `left_person,right_person`. A bin has no
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,9 @@ LARGEST_LIST = 2**29
 
 #: Signs of the longest name in a list: a path has 4,096 bytes at most.
 LONGEST_NAME = 4096
+
+#: From here on, a number of a person stands for a name, and is the same in all lists.
+NAMED = 2**62
 
 LABELS = {
     **dict.fromkeys(("1", "true", "genuine", "same"), True),
@@ -133,7 +137,7 @@ def read_people(
 def slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
     """The number of the person in each slot, (2 x pairs,), by the pairs file beside a bin.
 
-    They count from 0 in the order of their names. None where no pairs file stands beside the bin,
+    Numbers are those of ``numbered_people``. None where no pairs file stands beside the bin,
     or it names no people. Raises `BinError` for a pairs file of another bin.
     """
     path = sidecar_path(verification_set.path)
@@ -145,15 +149,25 @@ def slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
 
 
 def numbered_people(pairs: Sequence[Pair]) -> NDArray[np.int64] | None:
-    """The number of the person in each slot of the pairs; None unless all pairs name people."""
+    """The number of the person in each slot of the pairs; None unless all pairs name people.
+
+    A name has one number, of ``NAMED`` or more, in all lists. One without a letter is a number
+    itself, which other lists give to others: these count from 0 in the order of their names.
+    """
     named = [pair.people for pair in pairs if pair.people]
     if len(named) != len(pairs):
         return None
     # Not by NumPy, whose texts all take the room of the longest.
     number_of = {
-        name: i for i, name in enumerate(sorted({name for pair in named for name in pair}))
+        name: _number_in_all_lists(name) if any(sign.isalpha() for sign in name) else i
+        for i, name in enumerate(sorted({name for pair in named for name in pair}))
     }
     return np.array([number_of[name] for pair in named for name in pair], np.int64)
+
+
+def _number_in_all_lists(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % NAMED + NAMED
 
 
 def check_sidecar(path: Path, pairs: Sequence[Pair], genuine: NDArray[np.bool_]) -> None:

@@ -140,5 +140,13 @@ def distinct_of(verification_set: VerificationSet) -> tuple[DistinctImages, NDAr
     return DistinctImages(images, list(map(_key, images)), str(verification_set.path)), slots
 
 
+def slot_digests(images: DistinctImages, slots: NDArray[np.intp]) -> NDArray[np.int64]:
+    """A number of the bytes in each slot, as ``slots`` numbers these images: the same in all bins,
+    whatever holds them.
+    """
+    starts: NDArray[np.int64] = np.frombuffer(b"".join(images.keys), "<i8").reshape(-1, 2)[:, 0]
+    return starts[slots]
+
+
 def _key(image: bytes) -> bytes:
     return hashlib.blake2b(image, digest_size=16).digest()

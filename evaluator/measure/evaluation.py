@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins.stored_images import distinct_of
+from evaluator.bins.stored_images import distinct_of, slot_digests
 from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder
@@ -24,7 +24,8 @@ class Measurement:
 
     ``scores`` (pairs,) float64 are cosines in file order, NaN for a pair left out; ``genuine``
     (pairs,) bool; ``images`` (2 x pairs,) the number of the distinct image in each slot, so that
-    pairs sharing an image are known. ``unusable`` lists the slots whose embedding is not finite
+    pairs sharing an image are known, and ``digests`` (2 x pairs,) its number in all bins.
+    ``unusable`` lists the slots whose embedding is not finite
     or has no length. ``figures`` and ``scores`` are None where there are such slots and
     ``nan="fail"``. ``embedded`` is how many images were new, ``seconds`` the time for them.
     """
@@ -32,6 +33,7 @@ class Measurement:
     bin: VerificationSet
     genuine: NDArray[np.bool_]
     images: NDArray[np.intp]
+    digests: NDArray[np.int64]
     scores: NDArray[np.float64] | None
     figures: Figures | None
     unusable: NDArray[np.intp]
@@ -84,7 +86,12 @@ def evaluate_bins(
                 known.pop(key, None)
         seconds = time.perf_counter() - start
         yield _measure(
-            verification_set, embeddings, slots, nan=nan, embedded=len(new), seconds=seconds
+            verification_set,
+            embeddings,
+            (slots, slot_digests(images, slots)),
+            nan=nan,
+            embedded=len(new),
+            seconds=seconds,
         )
 
 
@@ -111,12 +118,13 @@ def _merged(
 def _measure(
     verification_set: VerificationSet,
     embeddings: NDArray[np.float32],
-    slots: NDArray[np.intp],
+    shown: tuple[NDArray[np.intp], NDArray[np.int64]],
     *,
     nan: str,
     embedded: int,
     seconds: float,
 ) -> Measurement:
+    slots, digests = shown
     bad = unusable_rows(embeddings)[slots]
     unusable = np.flatnonzero(bad)
     left, right = slots[0::2], slots[1::2]
@@ -131,6 +139,7 @@ def _measure(
         bin=verification_set,
         genuine=genuine,
         images=slots,
+        digests=digests,
         scores=scores,
         figures=None
         if scores is None

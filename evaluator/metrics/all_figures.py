@@ -107,24 +107,48 @@ def figure_named(option: str, name: str) -> Figure:
     return all_figures()[name]
 
 
-def figures(scores: ArrayLike, genuine: ArrayLike, *, sharing: Sharing | None = None) -> Figures:
+def figures(
+    scores: ArrayLike,
+    genuine: ArrayLike,
+    *,
+    folds: str | ArrayLike | None = "contiguous",
+    sharing: Sharing | None = None,
+) -> Figures:
     """Every figure of n pairs, as fractions, with 95 % intervals; ``print`` shows them in percent.
 
     ``scores`` are n finite floats, higher is more alike; ``genuine`` are n bools, True where both
-    images show one person. Ten contiguous parts of them are the folds. The scores need not be
-    cosines, but ``insightface`` is None where they are not. ``sharing`` says which pairs share
-    images or people, which widens the intervals. Raises InputError for another shape,
-    type or length, or a score that is not finite.
+    images show one person. The scores need not be cosines, but ``insightface`` is None where they
+    are not. ``folds``: "contiguous" or None, ten parts of the pairs in the order given, which is a
+    bin's protocol; "by rule", ten that do not depend on the order (``folds_by_rule``); or n whole
+    numbers, the fold of each pair. ``sharing`` says which pairs share images or people, which
+    widens the intervals. Raises InputError for another shape, type or length, or a score that is
+    not finite.
     """
     from evaluator.metrics.protocols import sorted_pairs
 
-    pairs = sorted_pairs(scores, genuine)
+    pairs = sorted_pairs(scores, genuine, _fold_numbers(scores, genuine, folds))
     found: dict[str, Any] = {}
     for figure in all_figures().values():
         for field, value in figure.of(pairs, sharing).items():
             several = isinstance(value, dict) and field in found
             found[field] = {**found[field], **value} if several else value
     return Figures(**found)
+
+
+def _fold_numbers(
+    scores: ArrayLike, genuine: ArrayLike, folds: str | ArrayLike | None
+) -> ArrayLike | None:
+    """The fold of each pair; None for contiguous ones."""
+    if not isinstance(folds, str):
+        return folds
+    check_choice("folds", folds, ("contiguous", "by rule"))
+    if folds == "contiguous":
+        return None
+    from evaluator.metrics.folds import folds_by_rule
+    from evaluator.metrics.sweep import scored_pairs
+
+    pairs = scored_pairs(scores, genuine)
+    return folds_by_rule(pairs.scores, pairs.is_genuine).numbers
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evaluator.errors import InputError
 from evaluator.metrics.sweep import (
     BestAccuracy,
     ScoredPairs,
@@ -32,9 +33,9 @@ COSINE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One of the contiguous parts of a bin: which pairs it holds, and their scores ascending."""
+    """One part of a bin: which pairs it holds, and their scores ascending."""
 
-    pairs: slice
+    pairs: slice | NDArray[np.intp]
     genuine: NDArray[np.float64]
     impostor: NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class SortedPairs:
-    """What every figure is read off: n pairs, their sweep, and ten contiguous folds of them.
+    """What every figure is read off: n pairs, their sweep, and ten folds of them.
 
     Each is sorted once for all figures. ``folds`` is empty for fewer than ten pairs.
     """
@@ -105,12 +106,16 @@ class InsightfaceAccuracy:
     accuracy_ci95: tuple[float, float] | None = None
 
 
-def sorted_pairs(scores: ArrayLike, genuine: ArrayLike) -> SortedPairs:
-    """The pairs, sorted; arguments and errors are those of ``scored_pairs``."""
+def sorted_pairs(
+    scores: ArrayLike, genuine: ArrayLike, folds: ArrayLike | None = None
+) -> SortedPairs:
+    """The pairs, sorted; arguments and errors are those of ``scored_pairs`` and ``split_folds``.
+
+    ``folds`` (n,) numbers the fold of each pair; None: they are ten contiguous parts.
+    """
     pairs = scored_pairs(scores, genuine)
-    enough = len(pairs) >= INSIGHTFACE_FOLDS
-    folds = split_folds(pairs, INSIGHTFACE_FOLDS) if enough else ()
-    return SortedPairs(pairs, sweep_of(pairs), folds)
+    found = split_folds(pairs, INSIGHTFACE_FOLDS if folds is None else folds)
+    return SortedPairs(pairs, sweep_of(pairs), found)
 
 
 def seed(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:
@@ -137,26 +142,35 @@ def seed300(scores: ArrayLike, genuine: ArrayLike) -> BestAccuracy | None:
     return BestAccuracy(int(correct[best]) / pairs, float(candidates[best]), int(correct[best]))
 
 
-def kfold(scores: ArrayLike, genuine: ArrayLike, folds: int = 10) -> KFoldAccuracy | None:
+def kfold(
+    scores: ArrayLike, genuine: ArrayLike, folds: int | NDArray[np.integer] = 10
+) -> KFoldAccuracy | None:
     """Accuracy of each fold at the threshold the other folds choose, so that nothing leaks.
 
-    The folds are contiguous in file order and differ by one pair at most, the longer ones first.
+    So many folds are contiguous in file order and differ by one pair at most, the longer ones
+    first; an array (n,) numbers the fold of each pair, in any order.
     On the other folds the ``seed`` rule finds the best candidate; the threshold is halfway from it
     to their next higher score (the candidate itself where it is their highest score; the float
     under their lowest score where "below all" is best). None where undefined: fewer pairs than
     folds, or some fold whose others lack a class. A fold that lacks one itself still counts.
-    Raises ValueError for fewer than two folds.
+    Raises ValueError for fewer than two folds, and InputError as ``split_folds``.
     """
     pairs = scored_pairs(scores, genuine)
-    if folds < 2:
+    if isinstance(folds, int) and folds < 2:
         raise ValueError(f"folds must be at least 2; got {folds}")
+    found = split_folds(pairs, folds)
+    return kfold_of(sweep_of(pairs), found, pairs) if found else None
+
+
+def split_folds(pairs: ScoredPairs, folds: ArrayLike) -> tuple[Fold, ...]:
+    """The pairs in so many contiguous folds, split as scikit-learn's ``KFold(folds)``, or in those
+    that an array (pairs,) of whole numbers names, in their order; a number that no pair has is no
+    fold. None at all for fewer pairs than folds. Raises InputError for another array.
+    """
+    if not isinstance(folds, int):
+        return _numbered_folds(pairs, np.asarray(folds))
     if len(pairs) < folds:
-        return None
-    return kfold_of(sweep_of(pairs), split_folds(pairs, folds), pairs)
-
-
-def split_folds(pairs: ScoredPairs, folds: int) -> tuple[Fold, ...]:
-    """The pairs in contiguous folds, split as scikit-learn's ``KFold(folds, shuffle=False)``."""
+        return ()
     shorter, longer = divmod(len(pairs), folds)
     found, start, genuine = [], 0, 0
     for index in range(folds):
@@ -174,6 +188,24 @@ def split_folds(pairs: ScoredPairs, folds: int) -> tuple[Fold, ...]:
     return tuple(found)
 
 
+def _numbered_folds(pairs: ScoredPairs, numbers: NDArray[np.generic]) -> tuple[Fold, ...]:
+    if numbers.dtype.kind not in "iu" or numbers.shape != (len(pairs),):
+        raise InputError(
+            f"folds must be whole numbers of shape ({len(pairs)},), the fold of each pair; "
+            f"got {numbers.dtype} of shape {numbers.shape}"
+        )
+    names, fold_of = np.unique(numbers, return_inverse=True)
+    if len(names) < 2:
+        return ()
+    order = np.argsort(fold_of, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(fold_of))[:-1])
+    found = []
+    for part in parts:
+        scores, genuine = pairs.scores[part], pairs.is_genuine[part]
+        found.append(Fold(part, np.sort(scores[genuine]), np.sort(scores[~genuine])))
+    return tuple(found)
+
+
 def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccuracy | None:
     """``kfold`` of scores that are sorted already, as a whole and fold by fold."""
     for fold in folds:
@@ -185,7 +217,7 @@ def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccura
     for fold, cut in zip(folds, cuts, strict=True):
         threshold = _threshold_at_cut(s, cut, [x for x in folds if x is not fold])
         accepted = pairs.scores[fold.pairs] > threshold
-        np.equal(accepted, pairs.is_genuine[fold.pairs], out=correct[fold.pairs])
+        correct[fold.pairs] = accepted == pairs.is_genuine[fold.pairs]
         thresholds.append(threshold)
     accuracies = [np.count_nonzero(correct[fold.pairs]) / len(fold) for fold in folds]
     return KFoldAccuracy(
@@ -250,10 +282,7 @@ def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | 
     by more than rounding). The TAR alone is None where a fold lacks a class: insightface divides
     by zero there.
     """
-    pairs = scored_pairs(scores, genuine)
-    if len(pairs) < INSIGHTFACE_FOLDS:
-        return None
-    return insightface_of(split_folds(pairs, INSIGHTFACE_FOLDS))
+    return insightface_of(split_folds(scored_pairs(scores, genuine), INSIGHTFACE_FOLDS))
 
 
 def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:

@@ -1,7 +1,9 @@
-"""What is known of a bin besides its file: who is in its pairs, once for all results on it.
+"""What is known of a bin besides its file: what its images are and who is in its pairs, once for
+all results on it.
 
-In a folder of results, ``bin-<SHA-256 of the bin>.h5`` has `people`, the number of the person in
-each slot, and where they come from: the path of the pairs file, its size and time. It is written
+In a folder of results, ``bin-<SHA-256 of the bin>.h5`` has `images`, the number of the bytes in
+each slot, the same in all bins; `people`, the number of the person in each, and where they come
+from: the path of the pairs file, its size and time. Each may be missing. It is written
 when a bin is measured, and when somebody asks about it and a pairs file stands beside it that was
 not seen yet. A pairs file that goes away takes nobody with it.
 """
@@ -25,8 +27,8 @@ from evaluator.files import file_sha256, read_bounded, remove_leftovers, whole_f
 from evaluator.results.record import BinRecord
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
 
-# Of a slot, 8 bytes are stored, which packing cannot make more than a few per cent larger.
-_BYTES_A_SLOT = 10
+# Of a slot, 16 bytes are stored, which packing cannot make more than a few per cent larger.
+_BYTES_A_SLOT = 20
 _BYTES = 1 << 20
 
 # A path has 4,096 bytes at most; the rest is zeros.
@@ -48,9 +50,10 @@ class _Source:
 
 @dataclass(frozen=True, eq=False)
 class _Facts:
-    """(2 x pairs,) numbers of people, read-only; None for a source that nobody noted."""
+    """(2 x pairs,) numbers of people and of images, read-only; None for what nobody noted."""
 
-    people: NDArray[np.int64]
+    people: NDArray[np.int64] | None
+    images: NDArray[np.int64] | None
     source: _Source | None
 
 
@@ -81,7 +84,7 @@ def known_people(
         return people
     if damage is not None:
         raise damage
-    if facts is None:
+    if facts is None or facts.people is None:
         return None
     if not np.array_equal(_labels(facts.people), genuine):
         raise ResultError(
@@ -90,14 +93,48 @@ def known_people(
     return facts.people
 
 
-def keep_people(folder: Path, record: BinRecord, people: NDArray[np.int64]) -> None:
-    """Notes in a folder of results who is in each slot of a bin, (2 x pairs,). Raises OSError."""
+def known_images(folder: Path, record: BinRecord) -> NDArray[np.int64] | None:
+    """The number of the bytes in each slot of a bin, (2 x pairs,), read-only and the same in all
+    bins; None where nobody noted them.
+    """
     at = facts_path(folder, record.sha256)
-    with suppress(ResultError):  # what is damaged is replaced
-        facts = _read(at, _stamp(at), record.pairs)
-        if facts is not None and np.array_equal(facts.people, people):
-            return
-    _write(at, people, None)
+    facts = _whole(at, record.pairs)
+    return None if facts is None else facts.images
+
+
+def keep_facts(
+    folder: Path,
+    record: BinRecord,
+    *,
+    people: NDArray[np.int64] | None = None,
+    images: NDArray[np.int64] | None = None,
+) -> None:
+    """Notes in a folder of results who and what is in each slot of a bin, (2 x pairs,) each; None
+    leaves what is known. Raises OSError.
+    """
+    at = facts_path(folder, record.sha256)
+    facts = _whole(at, record.pairs) or _Facts(None, None, None)
+    same_people = people is None or np.array_equal(people, _or_none(facts.people))
+    same_images = images is None or np.array_equal(images, _or_none(facts.images))
+    if same_people and same_images:
+        return
+    _write(
+        at,
+        facts.people if same_people else people,
+        facts.images if same_images else images,
+        facts.source if same_people else None,
+    )
+
+
+def _or_none(values: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    return np.zeros(0, np.int64) if values is None else values
+
+
+def _whole(at: Path, pairs: int) -> _Facts | None:
+    """The facts at a path; None where there are none, or damaged ones, which may be replaced."""
+    with suppress(ResultError):
+        return _read(at, _stamp(at), pairs)
+    return None
 
 
 def _labels(people: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -132,7 +169,7 @@ def _newer_people(
         raise ResultError(str(error)) from None
     except OSError as error:
         raise ResultError(f"{beside}: no pairs file ({error.strerror}); remove it") from None
-    _keep_once(at, _stamp(at), bin_path, bin_stamp, stamp, record.sha256)
+    _keep_once(at, _stamp(at), bin_path, bin_stamp, stamp, (record.sha256, record.pairs))
     return people
 
 
@@ -165,14 +202,22 @@ def _people_beside(
 
 @lru_cache(maxsize=64)
 def _keep_once(
-    at: Path, at_stamp: _Stamp | None, bin_path: Path, bin_stamp: _Stamp, stamp: _Stamp, sha256: str
+    at: Path,
+    at_stamp: _Stamp | None,
+    bin_path: Path,
+    bin_stamp: _Stamp,
+    stamp: _Stamp,
+    record: tuple[str, int],
 ) -> None:
     """Notes people; once in a process for what stands there, be the folder one to read alone."""
     del at_stamp
+    sha256, pairs = record
     people = _people_beside(bin_path, bin_stamp, stamp, sha256)
     if people is not None:
+        known = _whole(at, pairs)
+        images = None if known is None else known.images
         with suppress(OSError):
-            _write(at, people, _source_of(sidecar_path(bin_path), stamp))
+            _write(at, people, images, _source_of(sidecar_path(bin_path), stamp))
 
 
 def _stamp(path: Path) -> _Stamp | None:
@@ -187,8 +232,9 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 def _layout(pairs: int) -> Layout:
-    lengths = {"people": 2 * pairs, "pairs_file": _PATH_BYTES, "pairs_file_state": 2}
-    return Layout(lengths, {"pairs_file", "pairs_file_state"}, "facts of a bin", "remove it")
+    slots = {"people": 2 * pairs, "images": 2 * pairs}
+    lengths = {**slots, "pairs_file": _PATH_BYTES, "pairs_file_state": 2}
+    return Layout(lengths, set(lengths), "facts of a bin", "remove it")
 
 
 @lru_cache(maxsize=64)
@@ -202,9 +248,16 @@ def _read(at: Path, stamp: _Stamp | None, pairs: int) -> _Facts | None:
     except OSError as error:
         raise ResultError(f"{at}: damaged facts of a bin ({error.strerror}); remove it") from None
     arrays = hdf5_arrays(at, data, _layout(pairs))
-    people = arrays["people"].astype(np.int64)
-    people.flags.writeable = False
-    return _Facts(people, _source(arrays))
+    people, images = (_read_only(arrays.get(name)) for name in ("people", "images"))
+    return _Facts(people, images, _source(arrays))
+
+
+def _read_only(values: NDArray[np.generic] | None) -> NDArray[np.int64] | None:
+    if values is None:
+        return None
+    numbers = values.astype(np.int64)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def _source(arrays: Mapping[str, NDArray[np.generic]]) -> _Source | None:
@@ -214,8 +267,16 @@ def _source(arrays: Mapping[str, NDArray[np.generic]]) -> _Source | None:
     return _Source(path, *map(int, arrays["pairs_file_state"]))
 
 
-def _write(at: Path, people: NDArray[np.int64], source: _Source | None) -> None:
-    arrays: dict[str, NDArray[np.generic]] = {"people": people.astype(np.int64)}
+def _write(
+    at: Path,
+    people: NDArray[np.int64] | None,
+    images: NDArray[np.int64] | None,
+    source: _Source | None,
+) -> None:
+    known = {"people": people, "images": images}
+    arrays: dict[str, NDArray[np.generic]] = {
+        name: values.astype(np.int64) for name, values in known.items() if values is not None
+    }
     if source is not None:
         path = os.fsencode(source.path)[:_PATH_BYTES].ljust(_PATH_BYTES, b"\0")
         arrays["pairs_file"] = np.frombuffer(path, np.uint8)

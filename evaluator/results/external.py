@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from evaluator.bins.pairs_file import Pair, numbered_people
 from evaluator.measure.embed import pair_scores, unusable_rows
 from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.metrics.folds import RuledFolds, folds_by_rule
 from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.measured import Measured
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
@@ -35,6 +36,7 @@ class ExternalPairs:
     (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
     ``unusable`` lists the slots that leave their pair without a score; of a pair that came
     without one, the first slot. ``pair_list`` are the pairs' names where the file has them.
+    ``folds`` are those of a list of its own, None for a bin's pairs: they are contiguous.
     """
 
     format: str
@@ -44,6 +46,7 @@ class ExternalPairs:
     unusable: NDArray[np.intp]
     embedding_size: int
     pair_list: Sequence[Pair] = ()
+    folds: RuledFolds | None = None
 
     @property
     def people(self) -> NDArray[np.int64] | None:
@@ -99,6 +102,56 @@ def embedded_elsewhere(
     )
 
 
+def listed(pairs: ExternalPairs) -> ExternalPairs:
+    """Pairs that are of no bin, as a list of their own: with folds by rule and, where they have
+    names, in the order of these, the first of a pair's two at the left.
+
+    So files of one list that have other orders are one bin, with one 10-fold figure.
+    """
+    if not pairs.pair_list:
+        found = folds_by_rule(pairs.scores, pairs.genuine, images=pairs.images)
+        return replace(pairs, folds=found)
+    named = [_in_order(pair) for pair in pairs.pair_list]
+    values = np.where(np.isnan(pairs.scores), -np.inf, pairs.scores).tolist()
+    keys = [(each.left, each.right, each.genuine) for each in named]
+    order = sorted(range(len(named)), key=lambda i: (keys[i], values[i]))
+    place_of = {key: place for place, key in enumerate(sorted(set(keys)))}
+    names = [named[i] for i in order]
+    ordered = scored_elsewhere(
+        pairs.scores[order], pairs.genuine[order], image_numbers(names), pair_list=names
+    )
+    found = folds_by_rule(
+        ordered.scores,
+        ordered.genuine,
+        places=np.array([place_of[keys[i]] for i in order], np.int64),
+        images=ordered.images,
+        people=ordered.people,
+    )
+    return replace(ordered, folds=found)
+
+
+def _in_order(pair: Pair) -> Pair:
+    """The pair with the first of its two names at the left."""
+    if pair.left <= pair.right:
+        return pair
+    people = None if pair.people is None else (pair.people[1], pair.people[0])
+    return Pair(pair.right, pair.left, pair.genuine, people)
+
+
+def image_numbers(pair_list: Sequence[Pair]) -> NDArray[np.int64]:
+    """The number of the image in each slot, by name, from 0 as they come."""
+    number_of: dict[str, int] = {}
+    names = (name for pair in pair_list for name in (pair.left, pair.right))
+    return np.array([number_of.setdefault(name, len(number_of)) for name in names], np.int64)
+
+
+_RULE = {
+    "person": "by rule, pairs linked by people in one fold",
+    "image": "by rule, pairs linked by images in one fold",
+    "pair": "by rule, pair by pair",
+}
+
+
 def name_sha256(name: str) -> str:
     """What stands for the SHA-256 of a model that is known by its name alone."""
     return hashlib.sha256(f"external {name}".encode()).hexdigest()
@@ -122,8 +175,11 @@ def external_result(
     scored = np.isfinite(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
     sharing = slots_sharing(np.flatnonzero(scored), images=pairs.images)
+    folds = None if pairs.folds is None else pairs.folds.numbers[scored]
     block = (
-        figures(pairs.scores[scored], pairs.genuine[scored], sharing=sharing) if usable else None
+        figures(pairs.scores[scored], pairs.genuine[scored], folds=folds, sharing=sharing)
+        if usable
+        else None
     )
     input = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
     result = Result(
@@ -145,6 +201,7 @@ def external_result(
             impostor=int((~pairs.genuine).sum()),
             images=2 * len(pairs.genuine),
             unique_images=0 if pairs.images is None else int(pairs.images.max()) + 1,
+            folds=None if pairs.folds is None else _RULE[pairs.folds.together],
         ),
         settings=Settings(flip=UNKNOWN, decoder=UNKNOWN, precision=UNKNOWN, nan=nan),
         figures=None if block is None else to_json(block),

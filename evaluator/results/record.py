@@ -51,7 +51,11 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class BinRecord:
-    """Which bin a result is on, and its counts."""
+    """Which bin a result is on, and its counts.
+
+    ``folds`` says by what rule its ten folds are drawn, and is in a result's JSON only where they
+    are not contiguous parts of its order.
+    """
 
     name: str
     path: str
@@ -61,6 +65,7 @@ class BinRecord:
     impostor: int
     images: int
     unique_images: int
+    folds: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +107,21 @@ class Result:
 class Scores:
     """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
     and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
-    slot where the bin's pairs file names them.
+    slot where the bin's pairs file names them. ``folds`` (pairs,) numbers the fold of each pair,
+    None where they are contiguous. ``digests`` (2 x pairs,) numbers the bytes in each slot alike in
+    all bins, None where nobody noted them.
     """
 
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     images: NDArray[np.int64]
     people: NDArray[np.int64] | None = None
+    folds: NDArray[np.uint8] | None = None
+    digests: NDArray[np.int64] | None = None
+
+    def folds_of(self, pairs: NDArray[np.intp] | NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+        """The folds of these pairs, as figures take them."""
+        return None if self.folds is None else self.folds[pairs]
 
 
 def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
@@ -210,6 +223,8 @@ def to_dict(result: Result) -> dict[str, Any]:
         del parts["settings"]["engine"]
     if result.model.data_sha256 is None:
         del parts["model"]["data_sha256"]
+    if result.bin.folds is None:
+        del parts["bin"]["folds"]
     return {"schema": parts.pop("schema"), **parts}
 
 

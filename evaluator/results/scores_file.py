@@ -73,9 +73,11 @@ def check_values(
 
 
 def scores_layout(pairs: int) -> Layout:
-    """The datasets of a scores file; ``people`` are in those from before facts of bins."""
+    """The datasets of a scores file; ``people`` are in those from before facts of bins, ``folds``
+    where they are not contiguous.
+    """
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
-    return Layout(lengths, {"people"}, "scores", "use --fresh")
+    return Layout({**lengths, "folds": pairs}, {"people", "folds"}, "scores", "use --fresh")
 
 
 def hdf5_arrays(path: Path, data: bytes, layout: Layout) -> dict[str, NDArray[np.generic]]:

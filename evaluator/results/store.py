@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-# Of a pair, 41 bytes are stored, which packing cannot make more than a few per cent larger.
+# Of a pair, 42 bytes are stored, which packing cannot make more than a few per cent larger.
 _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
@@ -50,21 +50,21 @@ def check_writable(folder: Path) -> None:
 def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     """Stores a result and its scores; returns it with the name of its scores file.
 
-    Who is on the bin's images is stored once for all results on it (``bin_facts``). Each file is
-    written under a temporary name and renamed, the JSON last. The scores file's name is new at
-    every call: a reader never sees half a file, and of two writers one's result stands with that
-    one's scores, never a mixture. What killed writers left in the folder is removed when it is an
-    hour old. Raises OSError, which names the file.
+    What the bin's images are, and who is on them, is stored once for all results on it
+    (``bin_facts``). Each file is written under a temporary name and renamed, the JSON last. The
+    scores file's name is new at every call: a reader never sees half a file, and of two writers
+    one's result stands with that one's scores, never a mixture. What killed writers left in the
+    folder is removed when it is an hour old. Raises OSError, which names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = None
     if scores is not None:
         import secrets
 
-        if scores.people is not None:
-            from evaluator.results.bin_facts import keep_people
+        if scores.people is not None or scores.digests is not None:
+            from evaluator.results.bin_facts import keep_facts
 
-            keep_people(path.parent.parent, result.bin, scores.people)
+            keep_facts(path.parent.parent, result.bin, people=scores.people, images=scores.digests)
         # Never a name used before: another writer may be about to remove that one as outdated.
         name = f"{path.stem}.{secrets.token_hex(6)}.h5"
         write_whole(path.with_name(name), _scores_bytes(scores))
@@ -92,13 +92,14 @@ def _scores_bytes(scores: Scores) -> bytes:
 
     from evaluator.results.scores_file import hdf5_bytes
 
-    return hdf5_bytes(
-        {
-            "scores": scores.scores,
-            "genuine": scores.genuine.astype(np.uint8),
-            "images": scores.images.astype(np.int64),
-        }
-    )
+    arrays: dict[str, NDArray[np.generic]] = {
+        "scores": scores.scores,
+        "genuine": scores.genuine.astype(np.uint8),
+        "images": scores.images.astype(np.int64),
+    }
+    if scores.folds is not None:
+        arrays["folds"] = scores.folds.astype(np.uint8)
+    return hdf5_bytes(arrays)
 
 
 def own_scores(path: Path) -> re.Pattern[str]:
@@ -135,7 +136,7 @@ def load_scores(path: Path, result: Result) -> Scores:
     """
     import numpy as np
 
-    from evaluator.results.bin_facts import known_people
+    from evaluator.results.bin_facts import known_images, known_people
     from evaluator.results.scores_file import check_values, hdf5_arrays, scores_layout
 
     name = result.scores
@@ -163,6 +164,8 @@ def load_scores(path: Path, result: Result) -> Scores:
         genuine=genuine,
         images=arrays["images"].astype(np.int64),
         people=people,
+        folds=arrays["folds"].astype(np.uint8) if "folds" in arrays else None,
+        digests=known_images(path.parent.parent, result.bin),
     )
 
 

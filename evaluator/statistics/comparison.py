@@ -150,12 +150,15 @@ def compare_pairs(
     )
 
 
-def combine(comparisons: Mapping[str, Comparison], *, seed: int = 0) -> Overall:
+def combine(
+    comparisons: Mapping[str, Comparison], *, seed: int = 0, together: float = 1.0
+) -> Overall:
     """The comparisons of the same two models on several bins, as one.
 
     ``comparisons`` are by what names the bin, such as its SHA-256: the figures depend on the names
-    and not on the bins' order, which ``bin_p_values`` keep. Bins are taken as independent: no pair
-    should be in two of them. ``ValueError`` for none, or for unequal numbers of replicates.
+    and not on the bins' order, which ``bin_p_values`` keep. Bins are taken as independent, but for
+    ``together``, which multiplies the variance where they share pairs, images or people
+    (`variance_together`). ``ValueError`` for none, or for unequal numbers of replicates.
     """
     counts = {len(comparison.replicates) for comparison in comparisons.values()}
     if len(counts) != 1:
@@ -171,7 +174,8 @@ def combine(comparisons: Mapping[str, Comparison], *, seed: int = 0) -> Overall:
             _shuffled(comparisons[name].replicates, name, seed) for name in sorted(comparisons)
         ]
         replicates = np.mean(parts, axis=0)
-    squares = sum(each.detectable_difference**2 for each in ordered)
+        replicates = replicates.mean() + (replicates - replicates.mean()) * math.sqrt(together)
+    squares = together * sum(each.detectable_difference**2 for each in ordered)
     return Overall(
         bins=len(ordered),
         pairs=sum(each.pairs for each in ordered),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from evaluator.metrics.protocols import kfold
 from evaluator.results.choice import Contestant, Variant, labels
+from evaluator.results.overlap import Together, shared_images, variance_together
 from evaluator.results.record import BinRecord, Result, Scores
 from evaluator.results.store import load_scores
 from evaluator.results.stored import UNKNOWN
@@ -146,11 +147,33 @@ def compare_sides(
         bins = tuple(each for each in compared if isinstance(each, OnBin))
         said = (*notes, *(each for each in compared if isinstance(each, str)))
         if bins:
-            overall = combine({each.bin.sha256: each.comparison for each in bins}, seed=seed)
+            of_bins = {each.bin.sha256: each.comparison for each in bins}
+            known = shared_images(
+                {each.label: read[id(a), each.bin.sha256].scores for each in bins}
+            )
+            together = _together(bins, known)
+            overall = combine(of_bins, seed=seed, together=together)
+            if known.words:
+                said = (
+                    *said,
+                    f"{known.words}: they are drawn together, and the mean counts each bin",
+                )
             duels.append(Duel(a, b, bins, overall, overall.p_value, said))
         else:
             apart.append(Apart(a, b, said))
     return _corrected(duels), apart
+
+
+def _together(bins: Sequence[OnBin], known: Together) -> float:
+    """Times by which what the bins share multiplies the variance of the mean difference."""
+    if known.across is None:
+        return 1.0
+    errors = []
+    for each in bins:
+        own = np.zeros(each.bin.pairs)
+        own[each.comparison.only_a], own[each.comparison.only_b] = 1.0, -1.0
+        errors.append(own / each.comparison.pairs)
+    return variance_together(errors, known.across)
 
 
 def _in_parallel(
@@ -169,7 +192,12 @@ def _on_bin(a: Scored, b: Scored, label: str, replicates: int, seed: int) -> OnB
     shared = shared_pairs(a, b)
     scores = [each.scores.scores[shared.pairs] for each in (a, b)]
     # Decided anew on these pairs: folds of other pairs would have other thresholds.
-    folds = [kfold(each, shared.genuine) for each in scores] if len(shared.pairs) else [None] * 2
+    # Of a list, each model has the folds that its own figure has.
+    numbers = [each.scores.folds_of(shared.pairs) for each in (a, b)]
+    folds = [
+        kfold(own, shared.genuine, 10 if of_own is None else of_own)
+        for own, of_own in zip(scores, numbers, strict=True)
+    ]
     if folds[0] is None or folds[1] is None:
         return f"{label}: too few pairs of both kinds for ten folds; left out"
     compared = compare_pairs(

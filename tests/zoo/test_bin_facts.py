@@ -24,7 +24,7 @@ import evaluator
 from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
 from evaluator.errors import ResultError
 from evaluator.results import bin_facts
-from evaluator.results.bin_facts import facts_path, keep_people, known_people
+from evaluator.results.bin_facts import facts_path, keep_facts, known_people
 from evaluator.results.record import Scores
 from evaluator.results.store import load_result, load_scores, save_result
 
@@ -371,14 +371,14 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, {str(ROOT / "tests" / "zoo")!r})
 from dataclasses import replace
-from evaluator.results.bin_facts import keep_people
+from evaluator.results.bin_facts import keep_facts
 from evaluator.results.store import load_result
 known = np.load({str(tmp_path / "people.npz")!r})
 record = replace(load_result(Path({str(path)!r})).bin, path="")
 for _ in range(60):
-    keep_people(Path({str(tmp_path)!r}), record, known[sys.argv[1]])
+    keep_facts(Path({str(tmp_path)!r}), record, people=known[sys.argv[1]])
 """
-    keep_people(tmp_path, record, SLOTS)
+    keep_facts(tmp_path, record, people=SLOTS)
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", script, name], env={**os.environ, "PYTHONPATH": str(ROOT)}

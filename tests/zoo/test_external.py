@@ -16,7 +16,9 @@ from samples import Zoo
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels
 
-from evaluator.bins.verification_set import read_bin
+from evaluator.bins.verification_set import read_bin, write_bin
+from evaluator.metrics.folds import folds_by_rule
+from evaluator.metrics.protocols import kfold
 
 RESULTS = Path("results")
 
@@ -375,3 +377,140 @@ def test_names_of_arrays_are_shown_as_one_printable_line(zoo: Zoo) -> None:
     (line,) = zoo("eval", "--scores", "s.npz").err.splitlines()
     assert line.isprintable()
     assert len(line) < 400
+
+
+def in_three_orders(
+    scores: NDArray[np.float64], genuine: NDArray[np.bool_]
+) -> dict[str, NDArray[np.intp]]:
+    """The rows of a list mixed, genuine first and by score."""
+    mixed = np.random.default_rng(0).permutation(len(scores))
+    return {
+        "mixed": mixed,
+        "grouped": np.argsort(~genuine, kind="stable"),
+        "sorted": np.argsort(scores),
+    }
+
+
+def test_one_list_in_any_order_has_one_figure_by_folds(zoo: Zoo) -> None:
+    scores, genuine = cosines(3000, noise=1, seed=1), np.arange(3000) < 300
+    scores = np.where(genuine, 0.3, 0.0) + scores / 4
+    found = []
+    for name, order in in_three_orders(scores, genuine).items():
+        path = write_scores(Path(f"{name}.csv"), scores[order], genuine[order])
+        found.append(stored(zoo, "--scores", path))
+    assert found[0]["figures"]["kfold"] is not None
+    assert found[0]["figures"]["insightface"]["tar_at_far_1e-3"] is not None
+    assert found[0]["figures"] == found[1]["figures"] == found[2]["figures"]
+    assert found[0]["bin"]["folds"] == "by rule, pair by pair"
+
+
+def test_the_pairs_of_a_bin_keep_its_contiguous_folds(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    scores = np.tanh(of_bin.genuine + np.random.default_rng(0).normal(size=of_bin.pairs))
+    path = write_scores(Path("s.csv"), scores, of_bin.genuine)
+    result = stored(zoo, "--scores", path, "--bins", bins / "easy.bin")
+    expected = kfold(scores, of_bin.genuine)
+    assert expected is not None
+    assert result["figures"]["kfold"]["accuracy"] == expected.accuracy
+    assert "folds" not in result["bin"]
+
+
+def test_how_folds_are_drawn_is_said(zoo: Zoo) -> None:
+    scores, genuine = cosines(400, noise=1, seed=1), labels(400)
+    said = zoo("eval", "--scores", write_scores(Path("a.csv"), scores, genuine)).err
+    assert "ten folds by rule, pair by pair, whatever their order; two systems are" in said
+    write_named(Path("b.csv"), scores, genuine, people=True)
+    said = zoo("eval", "--scores", "b.csv").err
+    assert "ten folds by rule, pairs linked by people in one fold, whatever their order\n" in said
+    assert "folds" not in zoo("--quiet", "eval", "--scores", "b.csv").err
+
+
+def write_named(
+    path: Path,
+    scores: NDArray[np.float64],
+    genuine: NDArray[np.bool_],
+    *,
+    order: NDArray[np.intp] | None = None,
+    swapped: bool = False,
+    people: bool = False,
+) -> Path:
+    """Scores of pairs that are named by their number, in an order, with columns in another one."""
+    header = ["left", "right", "score", "label", *(["left_person", "right_person"] * people)]
+    rows = []
+    for i in range(len(scores)) if order is None else order.tolist():
+        ends = [f"{i}/a.jpg", f"{i}/{'b' if genuine[i] else 'c'}.jpg"]
+        who = [f"p{i}", f"p{i}" if genuine[i] else f"q{i}"]
+        if swapped:
+            ends, who = ends[::-1], who[::-1]
+        rows.append([*ends, repr(float(scores[i])), str(int(genuine[i])), *(who * people)])
+    columns = [3, 1, 0, 2, *range(4, len(header))] if swapped else range(len(header))
+    lines = [",".join(row[column] for column in columns) for row in [header, *rows]]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_files_of_one_named_list_in_any_order_are_one_bin(zoo: Zoo) -> None:
+    genuine = labels(600)
+    ours, theirs = (cosines(600, noise=noise, seed=seed) for noise, seed in ((0.5, 1), (2.5, 2)))
+    stored(zoo, "--scores", write_named(Path("ours.csv"), ours, genuine))
+    mixed = np.random.default_rng(0).permutation(600)
+    variants: dict[str, dict[str, Any]] = {
+        "same": {},
+        "mixed": {"order": mixed},
+        "swapped": {"order": mixed[::-1], "swapped": True},
+    }
+    answers = []
+    for name, how in variants.items():
+        stored(zoo, "--scores", write_named(Path(f"{name}.csv"), theirs, genuine, **how))
+        done = zoo("compare", "ours", name, "--format", "json")
+        assert done.code == 0, done.err
+        (duel,) = json.loads(done.out)["comparisons"]
+        (of_bin,) = duel["bins"]
+        answers.append({key: value for key, value in of_bin.items() if "name" not in key})
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["pairs"] == 600
+    # What `sort` of the names gives, paired by hand.
+    decided = [decisions(scores, genuine) for scores in (ours, theirs)]
+    assert answers[0]["difference"] == pytest.approx(decided[0].mean() - decided[1].mean())
+
+
+def decisions(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pairs of `write_named` are decided rightly, by folds of the sorted names."""
+    names = [f"{i}/a.jpg {i}/{'b' if genuine[i] else 'c'}.jpg" for i in range(len(scores))]
+    places = np.argsort(np.argsort(names))
+    images = np.arange(2 * len(scores))
+    found = kfold(
+        scores, genuine, folds_by_rule(scores, genuine, places=places, images=images).numbers
+    )
+    assert found is not None
+    return found.correct
+
+
+def test_lists_by_labels_alone_in_another_order_are_not_paired(zoo: Zoo) -> None:
+    scores, genuine = cosines(400, noise=1, seed=1), labels(400)
+    write_scores(Path("a.csv"), scores, genuine)
+    order = np.argsort(~genuine, kind="stable")
+    write_scores(Path("b.csv"), scores[order], genuine[order])
+    for name in ("a", "b"):
+        stored(zoo, "--scores", f"{name}.csv")
+    done = zoo("compare", "a", "b")
+    assert done.code == 2
+    assert "a and b share no bin that can be compared" in done.error_lines[0]
+
+
+def test_the_same_pairs_in_two_containers_make_nothing_more_certain(zoo: Zoo, bins: Path) -> None:
+    of_bin = read_bin(bins / "easy.bin")
+    write_bin(Path("copy.npz"), of_bin.images, of_bin.genuine)
+    for seed, name in enumerate(("one", "two")):
+        scores = 2 * of_bin.genuine + np.random.default_rng(seed).normal(size=of_bin.pairs)
+        path = write_scores(Path("s.csv"), scores, of_bin.genuine)
+        for bin in (bins / "easy.bin", "copy.npz"):
+            stored(zoo, "--scores", path, "--name", name, "--bins", bin)
+    (alone,) = json.loads(zoo("compare", "one", "two", "--bins", "easy", "--format", "json").out)[
+        "comparisons"
+    ]
+    (both,) = json.loads(zoo("compare", "one", "two", "--format", "json").out)["comparisons"]
+    widths = [np.ptp(each["overall"]["interval"]) for each in (alone, both)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert any("share 60 pairs: they are drawn together" in note for note in both["notes"])
+    assert "share 60 pairs: the mean counts each bin" in zoo("leaderboard").out

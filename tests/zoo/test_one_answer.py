@@ -17,7 +17,7 @@ from stores import cosines, sha, store, with_flip
 
 import evaluator
 from evaluator.metrics.sweep import best_accuracy, sweep
-from evaluator.results.bin_facts import keep_people
+from evaluator.results.bin_facts import keep_facts
 from evaluator.results.choice import Named, meant, results_meant
 from evaluator.results.record import Settings
 from evaluator.results.store import load_result, load_scores, save_result
@@ -169,7 +169,7 @@ def people_of_both(folder: Path) -> None:
 def people_added_later(folder: Path) -> None:
     put(folder, "a", person_scores(1, 2.4))
     path = put(folder, "b", person_scores(2, 2.0))
-    keep_people(folder, load_result(path).bin, SLOTS)
+    keep_facts(folder, load_result(path).bin, people=SLOTS)
 
 
 def dropped_by_one(folder: Path) -> None:

@@ -21,7 +21,7 @@ from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.identity import FileStamp, ModelIdentity, file_stamp, model_identity
 from evaluator.models.load import check_model
 from evaluator.models.options import LoadOptions
-from evaluator.results.bin_facts import keep_people
+from evaluator.results.bin_facts import keep_facts
 from evaluator.results.measured import Measured
 from evaluator.results.record import Result, Scores, make_result
 from evaluator.results.store import check_writable, save_result
@@ -159,7 +159,7 @@ def _keep_people(tasks: Sequence[_Task], bins: Sequence[VerificationSet], run: _
         result = next((each for each in known if each is not None), None)
         if people is not None and result is not None:
             with suppress(OSError):  # a store to read alone still answers
-                keep_people(run.request.results, result.bin, people)
+                keep_facts(run.request.results, result.bin, people=people)
 
 
 def _count(tasks: Sequence[_Task]) -> int:
@@ -224,7 +224,13 @@ def _keep(measurement: Measurement, task: _Task, embedder: Embedder, run: _Run) 
     scores = None
     if measurement.scores is not None:
         people = run.people[measurement.bin.path]
-        scores = Scores(measurement.scores, measurement.genuine, measurement.images, people)
+        scores = Scores(
+            measurement.scores,
+            measurement.genuine,
+            measurement.images,
+            people,
+            digests=measurement.digests,
+        )
     measured = task.on(measurement.bin, run.request)
     path = measured.path_in(run.request.results)
     task.results[measured] = save_result(path, result, scores)

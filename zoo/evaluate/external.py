@@ -12,15 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins.pairs_file import slot_people
-from evaluator.bins.verification_set import VerificationSet, distinct_images, read_bin
+from evaluator.bins.stored_images import distinct_of, slot_digests
+from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError, plain_name
-from evaluator.results.external import ExternalPairs, external_result
+from evaluator.results.external import ExternalPairs, external_result, listed
 from evaluator.results.record import BinRecord, Result, Scores, Settings
 from evaluator.results.store import save_result
 from evaluator.results.stored import file_sha256, read_folder
 from zoo.evaluate.external_files import read_embeddings, read_scores
 from zoo.evaluate.request import Request
-from zoo.terminal.words import warn
+from zoo.terminal.words import note, warn
+
+# Whether the pairs have names -> what that means for other files of the list.
+_ROWS = {
+    True: "",
+    False: "; two systems are compared row by row, so their files must have one order, unless "
+    "columns left and right name the pairs",
+}
 
 
 def stored_external(
@@ -47,6 +55,7 @@ def stored_external(
         path, pairs = scores, read_scores(scores)
     elif embeddings is not None:
         path, pairs = embeddings, read_embeddings(embeddings, verification_set)
+    named = bool(pairs.pair_list)
     result = store_external(
         path,
         pairs,
@@ -55,6 +64,8 @@ def stored_external(
         nan=request.nan,
         results=request.results,
     )
+    if result.bin.folds is not None and (result.figures or {}).get("kfold") is not None:
+        note(f"note: {path}: ten folds {result.bin.folds}, whatever their order{_ROWS[named]}")
     if _looks_like_distances(result):
         warn(
             f"note: {path}: genuine pairs score lower than impostors; if these are distances, "
@@ -79,11 +90,12 @@ def store_external(
     """
     if verification_set is not None:
         _check_pairs_are(path, pairs, verification_set)
-        images = distinct_images(verification_set.images)[1].astype(np.int64)
-        pairs = replace(pairs, images=images)
+        distinct, slots = distinct_of(verification_set)
+        pairs = replace(pairs, images=slots.astype(np.int64))
         bin = verification_set.name, str(verification_set.path), verification_set.sha256
-        people = slot_people(verification_set)
+        people, digests = slot_people(verification_set), slot_digests(distinct, slots)
     else:
+        pairs, digests = listed(pairs), None
         bin, people = (plain_name(path.stem), str(path), pairs.sha256), pairs.people
     result, block, measured = external_result(
         pairs, name=name, bin=bin, nan=nan, path=str(path), file_sha256=file_sha256(path)
@@ -95,7 +107,8 @@ def store_external(
     if block is not None:
         # Unknown images count as all different: no more is claimed than that pairs are independent.
         images = np.arange(2 * len(pairs.genuine)) if pairs.images is None else pairs.images
-        scores = Scores(pairs.scores, pairs.genuine, images, people)
+        folds = None if pairs.folds is None else pairs.folds.numbers
+        scores = Scores(pairs.scores, pairs.genuine, images, people, folds, digests)
     return save_result(where, result, scores)
 
 

@@ -16,7 +16,12 @@ from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.files import TooLargeError, read_bounded
 from evaluator.limits import available_bytes
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
-from evaluator.results.external import ExternalPairs, embedded_elsewhere, scored_elsewhere
+from evaluator.results.external import (
+    ExternalPairs,
+    embedded_elsewhere,
+    image_numbers,
+    scored_elsewhere,
+)
 from evaluator.results.scores_file import LARGEST_SCORE
 
 _SCORE_NAMES = ("score", "scores")
@@ -57,11 +62,7 @@ def read_scores(path: Path) -> ExternalPairs:
         )
     _check_not_empty(path, len(scores))
     _check_scale(path, scores)
-    images = None
-    if listed:
-        number_of: dict[str, int] = {}
-        names = (name for pair in listed for name in (pair.left, pair.right))
-        images = np.array([number_of.setdefault(name, len(number_of)) for name in names], np.int64)
+    images = image_numbers(listed) if listed else None
     return scored_elsewhere(scores, genuine, images, pair_list=listed)
 
 

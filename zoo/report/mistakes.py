@@ -174,10 +174,15 @@ def _margins(scored: Scored) -> NDArray[np.float64]:
 
     From their mean where only the pairs that a duel shares make ten folds of both kinds.
     """
-    own = scored.kfold.thresholds if scored.kfold is not None else (float(scored.scores.mean()),)
+    folds = scored.sorted.kfold
+    own = folds.thresholds if folds is not None else (float(scored.scores.mean()),)
     thresholds = np.asarray(own)
-    folds = np.array_split(np.arange(len(scored.scores)), len(thresholds))
-    of_pair = np.repeat(thresholds, [len(fold) for fold in folds])
+    folds = scored.stored.folds_of(scored.pairs)
+    if folds is not None and len(thresholds) > 1:
+        of_pair = thresholds[np.unique(folds, return_inverse=True)[1]]
+    else:
+        parts = np.array_split(np.arange(len(scored.scores)), len(thresholds))
+        of_pair = np.repeat(thresholds, [len(part) for part in parts])
     margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(scored.scores.std()) or 1.0)
     return margins
 

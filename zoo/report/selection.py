@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ResultError, plain_name
-from evaluator.metrics.protocols import KFoldAccuracy, SortedPairs, kfold, sorted_pairs
+from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.choice import Contestant, contestants, labelled, labels, picked
 from evaluator.results.record import BinRecord, Result, Scores, reading_problem
@@ -37,8 +37,7 @@ class Column:
 class Scored:
     """The pairs of one result that have a score: cosines (n,), labels (n,), and their numbers.
 
-    ``pairs`` (n,) are positions in the bin, ascending; ``kfold`` is None where that protocol is
-    undefined. ``stored`` has all pairs.
+    ``pairs`` (n,) are positions in the bin, ascending. ``stored`` has all pairs.
     """
 
     result: Result
@@ -46,12 +45,11 @@ class Scored:
     scores: NDArray[np.float64]
     genuine: NDArray[np.bool_]
     pairs: NDArray[np.int64]
-    kfold: KFoldAccuracy | None
 
     @functools.cached_property
     def sorted(self) -> SortedPairs:
         """The pairs, sorted for all figures."""
-        return sorted_pairs(self.scores, self.genuine)
+        return sorted_pairs(self.scores, self.genuine, self.stored.folds_of(self.pairs))
 
     @functools.cached_property
     def sharing(self) -> Sharing | None:
@@ -166,8 +164,7 @@ def _read(
 
 def _scored(result: Result, scores: Scores) -> Scored:
     pairs = np.flatnonzero(np.isfinite(scores.scores)).astype(np.int64)
-    values, genuine = scores.scores[pairs], scores.genuine[pairs]
-    return Scored(result, scores, values, genuine, pairs, kfold(values, genuine))
+    return Scored(result, scores, scores.scores[pairs], scores.genuine[pairs], pairs)
 
 
 def _non_finite(result: Result) -> str:

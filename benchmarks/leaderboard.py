@@ -64,12 +64,12 @@ def scored_result(model: int, bin: str, generator: np.random.Generator) -> tuple
 
 
 def fill(folder: Path, results: int) -> None:
-    """Stores that many results; beyond the best 40 models the JSON alone is written."""
+    """Stores that many results; beyond the best 100 models, which are tested, JSON alone."""
     generator = np.random.default_rng(0)
     template: Result | None = None
     for i in range(results):
         model, bin = divmod(i, len(BINS))
-        if model < 40 or template is None:
+        if model < 100 or template is None:
             result, scores = scored_result(model, BINS[bin], generator)
             template = result
         else:
@@ -87,7 +87,7 @@ def fill(folder: Path, results: int) -> None:
             (result.bin.name, result.bin.sha256),
             result.settings,
         ).path_in(folder)
-        if model < 40:
+        if model < 100:
             save_result(path, result, scores)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)

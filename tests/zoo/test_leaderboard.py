@@ -1,4 +1,4 @@
-"""`zoo leaderboard`, on synthetic stored results, and the test of all couples beneath it."""
+"""`zoo leaderboard`, on synthetic stored results."""
 
 from __future__ import annotations
 
@@ -7,22 +7,13 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from samples import Zoo
-from sklearn.metrics import roc_auc_score
-from stores import cosines, labels, sha, store, three_models, with_flip
-
-from evaluator.metrics.figure import Influence
-from evaluator.metrics.figures import auc, eer, tar_at_far
-from evaluator.metrics.sharing import design_effect, pair_sharing
-from evaluator.metrics.sweep import sweep
-from evaluator.statistics.separability import corrected_p_values, differences_on_bin
+from stores import cosines, sha, store, three_models, with_flip
 
 RESULTS = Path("results")
 REGISTRY = """
@@ -77,7 +68,7 @@ def test_copies_of_one_model_share_a_rank_and_a_worse_one_does_not(zoo: Zoo, met
     assert {row["label"]: row["rank"] for row in rows} == {"alpha": 1, "beta": 1, "weak": 3}
 
 
-def test_p_values_are_those_of_compare_up_to_its_draws(zoo: Zoo) -> None:
+def test_p_values_are_those_of_compare(zoo: Zoo) -> None:
     for seed, noise in enumerate((0.5, 0.9, 1.1)):
         for bin in ("lfw", "agedb_30"):
             scores = cosines(2000, noise=noise, seed=seed, bin=bin)
@@ -92,7 +83,7 @@ def test_p_values_are_those_of_compare_up_to_its_draws(zoo: Zoo) -> None:
     }
     for couple in board["couples"]:
         overall = by_couple[frozenset(names[i] for i in couple["rows"])]
-        assert couple["p_holm"] == pytest.approx(overall["p_holm"], rel=0.5, abs=0.03)
+        assert couple["p_holm"] == overall["p_holm"]
         assert couple["separable"] == overall["separable"]
 
 
@@ -295,102 +286,3 @@ def test_an_empty_store_says_what_fills_it(zoo: Zoo) -> None:
     RESULTS.mkdir()
     (line,) = zoo("leaderboard").error_lines
     assert "zoo eval stores them" in line
-
-
-# ---- The test of all couples ---------------------------------------------------------------------
-
-
-def noisy_scores(generator: np.random.Generator, pairs: int) -> list[NDArray[np.float64]]:
-    base = generator.normal(size=pairs) + 3 * labels(pairs)
-    return [base + 0.5 * generator.normal(size=pairs) for _ in range(2)]
-
-
-def the_eer(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
-    found = eer.eer(sweep(scores, genuine))
-    assert found is not None
-    return found.rate
-
-
-def the_tar(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> float:
-    found = tar_at_far.tar_at_far(sweep(scores, genuine), 0.05)
-    assert found is not None
-    return found.tar
-
-
-def tar_influence_5(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> Influence:
-    return tar_at_far.influence(scores, genuine, far=0.05)
-
-
-FigureOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
-InfluenceOf = Callable[[NDArray[np.float64], NDArray[np.bool_]], Influence]
-
-
-@pytest.mark.parametrize(
-    ("influence", "figure"),
-    [
-        (auc.influence, lambda scores, genuine: roc_auc_score(genuine, scores)),
-        (eer.influence, the_eer),
-        (tar_influence_5, the_tar),
-    ],
-)
-def test_contributions_spread_as_the_figure_over_repeated_samples(
-    influence: InfluenceOf, figure: FigureOf
-) -> None:
-    generator = np.random.default_rng(0)
-    genuine = labels(2000)
-    drawn, said = [], []
-    for _ in range(150):
-        a, b = noisy_scores(generator, 2000)
-        drawn.append(figure(a, genuine) - figure(b, genuine))
-        both = [influence(each, genuine) for each in (a, b)]
-        assert both[0].contributions.sum() == pytest.approx(0, abs=1e-12)
-        said.append(differences_on_bin(both, None, 1.0).variances[0, 1])
-    # 150 repetitions know a standard deviation within 12 % (two standard errors).
-    assert np.sqrt(np.mean(said)) == pytest.approx(np.std(drawn), rel=0.2)
-
-
-def test_shared_images_widen_as_the_design_effect_of_each_couple() -> None:
-    generator = np.random.default_rng(0)
-    for images in (400, 20_000):  # chained into one cluster, or into thousands
-        sharing = pair_sharing(*generator.integers(0, images, size=(2, 6000)))
-        rows = generator.normal(size=(3, 6000)) + generator.normal(size=images)[sharing.left % 7]
-        rows -= rows.mean(axis=1, keepdims=True)
-        found = differences_on_bin([Influence(row, 0.0) for row in rows], sharing, 1.0)
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            errors = rows[i] - rows[j]
-            expected = (errors @ errors) * design_effect(errors, sharing)
-            assert found.variances[i, j] == pytest.approx(expected)
-
-
-def test_p_values_are_two_sided_normal_and_corrected_by_holm() -> None:
-    from scipy.stats import norm
-
-    rows = np.eye(3)[:, :, None].repeat(5, axis=2).reshape(3, -1)
-    bins = [differences_on_bin([Influence(row, 0.0) for row in rows], None, 1.0)] * 2
-    means = np.array([10.0, 5.0, 4.0])
-    # Two bins of variance 10 each: that of the mean is 20 / 4.
-    p = 2 * norm.sf(np.array([5.0, 6.0, 1.0]) / np.sqrt(5.0))
-    order = [1, 0, 2]
-    holm = np.maximum.accumulate(p[order] * [3, 2, 1])
-    found = corrected_p_values(means[:, None] - means[None, :], bins)
-    assert [found[0, 2], found[0, 1], found[1, 2]] == pytest.approx(holm)
-    assert np.array_equal(found, found.T)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("far", [0.1, 0.01])
-def test_equal_models_are_rarely_told_apart_by_tar(far: float) -> None:
-    generator = np.random.default_rng(1)
-    genuine, rejected = labels(4000), 0
-    for _ in range(600):
-        scores = noisy_scores(generator, 4000)
-        tars = []
-        for each in scores:
-            found = tar_at_far.tar_at_far(sweep(each, genuine), far)
-            assert found is not None
-            tars.append(found.tar)
-        both = [tar_at_far.influence(each, genuine, far=far) for each in scores]
-        differences = differences_on_bin(both, None, 1.0)
-        gaps = np.subtract.outer(tars, tars)
-        rejected += int(corrected_p_values(gaps, [differences])[0, 1] < 0.05)
-    assert 0.015 < rejected / 600 < 0.075

@@ -20,6 +20,29 @@ def compare(
             "path of a model, entry of the zoo, or path of a stored result.",
         ),
     ],
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Figure to compare: accuracy (each model at its best threshold), kfold, auc, eer, "
+            "tar@1e-3 ...; kfold-decisions tests 10-fold accuracy by its own decisions.",
+        ),
+    ] = "accuracy",
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Ask whether B is as good as A but for so many percentage points.",
+        ),
+    ] = None,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit 1 if a model is worse than the first; with --margin, unless each is shown "
+            "not to be worse by more.",
+        ),
+    ] = False,
     bins: options.StoredBins = None,
     data: options.Data = None,
     format: Annotated[Literal["table", "json", "markdown"], options.FORMAT] = "table",
@@ -35,9 +58,12 @@ def compare(
 ) -> None:
     """Compare models on the same pairs: difference, 95 % interval, p-value, verdict.
 
-    Stored scores are compared; a model named by its file or entry is evaluated where they lack.
+    The first model is the baseline, A. Stored scores are compared; a model named by its file or
+    entry is evaluated where they lack.
 
     zoo compare arcface centerface --bins lfw cfp_fp
+
+    zoo compare old new --margin 0.1 --fail-if-worse
     """
     from evaluator.results.choice import is_pattern
     from zoo.results.selection import Selection, choose_models
@@ -60,11 +86,17 @@ def compare(
 
     chosen = choose_models(models, selection, read_registry(registry_path(registry)))
 
-    from zoo.results.duels import compare_models
+    from zoo.results.duels import compare_models, failures
     from zoo.results.duels_text import json_comparison, markdown_comparison, print_comparison
 
-    duels = compare_models(chosen)
+    duels = compare_models(chosen, metric=metric, margin=margin)
     if format == "table":
         print_comparison(duels)
+    elif format == "markdown":
+        sys.stdout.write(markdown_comparison(duels))
     else:
-        sys.stdout.write({"json": json_comparison, "markdown": markdown_comparison}[format](duels))
+        sys.stdout.write(json_comparison(duels, margin=margin))
+    failed = failures(duels) if fail_if_worse else []
+    if failed:
+        print("; ".join(failed), file=sys.stderr)
+        raise typer.Exit(1)

@@ -37,7 +37,7 @@ class HardPairs:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Pairs of a bin that only ``a`` or only ``b`` gets right in k-fold decisions."""
+    """Pairs of a bin that only ``a`` or only ``b`` gets right at its best threshold."""
 
     a: Contestant
     b: Contestant

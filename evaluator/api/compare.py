@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from evaluator.api.evaluated import Evaluation, stored_scores
 from evaluator.errors import InputError, ResultError
-from evaluator.metrics.text import columns, percent
+from evaluator.metrics.text import columns
 from evaluator.results.choice import model_labels, variant_of, variant_words
 from evaluator.results.record import Scores
-from evaluator.statistics.comparison import Comparison, Overall, p_text
+from evaluator.statistics.comparison import Comparison, Overall, tested_figure
 from evaluator.statistics.duels import Key, Side, compare_sides, nothing_shared
+from evaluator.statistics.verdicts import MarginVerdict, p_text, signed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,7 +21,9 @@ class PairedComparison:
 
     ``bins`` are the comparisons by the bin's name, with indices of that bin's pairs; ``overall``
     counts each bin the same; ``verdict`` is it in words. ``p_values`` are the bins' after Holm's
-    correction for their number. ``notes`` say what was left out.
+    correction for their number. ``notes`` say what was left out. ``margin`` is the verdict on the
+    margin asked for (`equivalent`, `not worse`, `worse`, `cannot tell`), ``margin_words`` the same
+    as a sentence.
     """
 
     name_a: str
@@ -30,6 +33,9 @@ class PairedComparison:
     overall: Overall
     verdict: str
     notes: tuple[str, ...]
+    metric: str = "accuracy"
+    margin: MarginVerdict | None = None
+    margin_words: str = ""
 
     def __repr__(self) -> str:
         """A row a bin, and the verdicts."""
@@ -37,13 +43,16 @@ class PairedComparison:
 
 
 def compare(
-    a: Evaluation, b: Evaluation, *, replicates: int = 10_000, seed: int = 0
+    a: Evaluation, b: Evaluation, *, metric: str = "accuracy", margin: float | None = None
 ) -> PairedComparison:
     """Whether one of two models is better on the same pairs, by how much, and is it real.
 
-    What `zoo compare` computes: k-fold decisions on the bins that are equal by SHA-256, only the
-    pairs that both scored. Differences are A - B as fractions: above 0, A wins. Raises InputError
-    where there is no such bin, or where its pairs make no ten folds of both kinds.
+    What `zoo compare` computes: a figure on the bins that are equal by SHA-256, only the pairs that
+    both scored. Differences are A - B as fractions. ``metric`` is the name of a figure; accuracies
+    are tested by decisions at each model's best threshold, ``kfold-decisions`` by those at the
+    other folds' thresholds. ``margin``, in percentage points of a share, asks whether B is as good
+    as A but for that much. Raises InputError where there is no such bin or
+    figure, or where it is undefined on the pairs.
     """
     for side in (a, b):
         if not isinstance(side, Evaluation):
@@ -63,7 +72,7 @@ def compare(
         _side(each, (each.model.name, each.model.identity, variant), label)
         for each, variant, label in zip((a, b), variants, labels, strict=True)
     ]
-    duels, apart = compare_sides(sides, replicates=replicates, seed=seed)
+    duels, apart = compare_sides(sides, metric=metric, margin=margin)
     if apart:
         raise InputError(nothing_shared(apart[0]))
     [duel] = duels
@@ -75,6 +84,9 @@ def compare(
         duel.overall,
         duel.words,
         duel.notes,
+        metric,
+        duel.by_margin,
+        duel.margin_words,
     )
 
 
@@ -91,18 +103,19 @@ def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
 
 
 def comparison_table(found: PairedComparison) -> str:
-    """The comparison as lines of text, in percentages and percentage points."""
+    """The comparison as lines of text, shares in percentages and percentage points."""
+    figure = tested_figure(found.metric)
     rows = [("bin", "pairs", "A", "B", "A-B", "95 %", "p", "only A", "only B")]
     for name, each in found.bins.items():
-        low, high = (f"{100 * end:+.2f}" for end in each.interval)
+        low, high = (signed(end, figure) for end in each.interval)
         p = found.p_values[name]
         rows.append(
             (
                 name,
                 f"{each.pairs:,}",
-                percent(each.accuracy_a),
-                percent(each.accuracy_b),
-                f"{100 * each.difference:+.2f}",
+                figure.digits(each.value_a),
+                figure.digits(each.value_b),
+                signed(each.difference, figure),
                 f"[{low}, {high}]",
                 p_text(p),
                 str(len(each.only_a)),
@@ -110,4 +123,5 @@ def comparison_table(found: PairedComparison) -> str:
             )
         )
     lines = [f"A = {found.name_a}, B = {found.name_b}", *columns(rows), found.verdict]
+    lines += [found.margin_words] if found.margin_words else []
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])

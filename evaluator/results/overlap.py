@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.bins.pairs_file import NAMED
-from evaluator.metrics.sharing import design_effect, pair_sharing
 from evaluator.results.record import Scores
 
 IntArray = npt.NDArray[np.int64]
@@ -86,23 +85,6 @@ def shared_images(bins: Mapping[str, Scores]) -> Together:
         known = [np.full(len(each.images), each.digests is not None) for each in scores]
         slots = _alike(images, known)
     return Together(tuple((each[0::2], each[1::2]) for each in slots), tuple(couples))
-
-
-def variance_together(errors: Sequence[FloatArray], across: Sequence[Ends]) -> float:
-    """Times by which what bins share multiplies the variance of a mean over them, at least 1.
-
-    ``errors`` is what each pair adds to the figure of each bin, (pairs,) each. Within a bin, what
-    its own pairs share is in either variance.
-    """
-    parts = [own - own.mean() for own in errors]
-    apart = sum(
-        float(own @ own) * design_effect(own, pair_sharing(*ends))
-        for own, ends in zip(parts, across, strict=True)
-    )
-    whole = np.concatenate(parts)
-    sharing = pair_sharing(*(np.concatenate([ends[side] for ends in across]) for side in (0, 1)))
-    together = float(whole @ whole) * design_effect(whole, sharing)
-    return max(1.0, together / apart) if apart > 0 else 1.0
 
 
 def _common(names: tuple[str, str], one: Scores, other: Scores) -> Common:

@@ -3,6 +3,7 @@
 `duels` compares models two by two on the bins they share, `comparison` two lists of scores. Beneath
 both and a leaderboard's ranks lies `differences`, every two of any number of models in closed form,
 which `shared_pairs` asks for the pairs that both scored and `ranks` for places; `discordance` is
-its test, `pair_tests` has McNemar, DeLong and Holm; `resampling` and `threshold_luck` are what
-`comparison` uses. `planning` says how many pairs a question takes, before there are any.
+its test, `tails` its distributions, `verdicts` has the words. `pair_tests` has McNemar, DeLong and
+Holm; `threshold_luck` is what thresholds of folds add. `planning` says how many pairs a question
+takes, before there are any.
 """

@@ -274,13 +274,18 @@ def interval(
     return discordance_interval(gap, discordant, step, freedom=freedom, confidence=confidence)
 
 
+def figure_value(scores: FloatArray, genuine: BoolArray, figure: Figure) -> float | None:
+    """The figure of these pairs, None where it is undefined."""
+    fields_of = figure.of(sorted_pairs(scores, genuine), None)
+    shape = figure.shape
+    return figure.read({key: as_json(each, shape[key]) for key, each in fields_of.items()})
+
+
 def _error(
     scores: FloatArray, genuine: BoolArray, figure: Figure
 ) -> tuple[float, FloatArray, float]:
     """The figure of these pairs, NaN if it is undefined, what each adds, and what one decision."""
-    pairs = sorted_pairs(scores, genuine)
-    fields, shape = figure.of(pairs, None), figure.shape
-    value = figure.read({field: as_json(each, shape[field]) for field, each in fields.items()})
+    value, pairs = figure_value(scores, genuine, figure), sorted_pairs(scores, genuine)
     influence = figure.influence(pairs)
     return math.nan if value is None else value, influence.contributions(pairs), influence.event
 

@@ -6,6 +6,7 @@ Who compares models asks here, so that `zoo compare`, `zoo report` and Python ha
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,25 +15,31 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.protocols import kfold
+from evaluator.errors import InputError
+from evaluator.metrics.figure import Figure
 from evaluator.results.choice import Contestant, Variant, labels
-from evaluator.results.overlap import Together, shared_images, variance_together
+from evaluator.results.overlap import Ends, Together, shared_images
 from evaluator.results.record import BinRecord, Result, Scores
 from evaluator.results.store import load_scores
 from evaluator.results.stored import UNKNOWN
 from evaluator.statistics.comparison import (
+    KFOLD_DECISIONS,
     Comparison,
     Overall,
     combine,
     compare_pairs,
-    verdict_among,
+    tested_figure,
 )
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
 from evaluator.statistics.shared_pairs import Scored, shared_pairs
+from evaluator.statistics.verdicts import (
+    MarginVerdict,
+    against_margin,
+    b_is_worse,
+    ranking_digits,
+    verdict,
+)
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-Ends = tuple[IntArray, IntArray]
 Key = tuple[str, str, Variant]
 
 
@@ -67,14 +74,15 @@ def stored_side(model: Contestant) -> Side:
 
 @dataclass(frozen=True, eq=False)
 class OnBin:
-    """Two models on one bin. The indices in ``comparison`` are those of the bin's pairs;
-    ``dropped`` pairs had a score from one model at most. ``p_value`` is Holm's for all bins of all
-    duels, and ``words`` are the verdict by it.
+    """Two models on one bin. The indices in ``comparison`` are those of the bin's pairs, of which
+    ``pairs`` (n,) were compared; ``dropped`` pairs had a score from one model at most. ``p_value``
+    is Holm's for all bins of all duels, and ``words`` are the verdict by it.
     """
 
     bin: BinRecord
     label: str
     comparison: Comparison
+    pairs: npt.NDArray[np.intp]
     dropped: int
     p_value: float
     words: str = ""
@@ -84,21 +92,35 @@ class OnBin:
 class Duel:
     """Two models on all bins they share. ``p_value`` is the overall one after Holm's correction
     for the number of duels, ``words`` the verdict by it; ``notes`` say what differs besides the
-    models and what was left out.
+    models and what was left out. With a margin, ``by_margin`` and ``margin_words`` say whether B is
+    as good as A but for that.
     """
 
     a: Side
     b: Side
+    metric: str
     bins: tuple[OnBin, ...]
     overall: Overall
     p_value: float
     notes: tuple[str, ...]
     words: str = ""
+    by_margin: MarginVerdict | None = None
+    margin_words: str = ""
 
     @property
     def separable(self) -> bool:
         """Whether the difference is real at 5 %, after correction."""
         return self.p_value < SIGNIFICANCE
+
+    @property
+    def b_is_worse(self) -> bool:
+        """Whether B is shown to be the worse one, after correction."""
+        return self.separable and b_is_worse(self.overall, self.figure)
+
+    @property
+    def figure(self) -> Figure:
+        """What the models are compared by."""
+        return tested_figure(self.metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,15 +133,19 @@ class Apart:
 
 
 def compare_sides(
-    sides: Sequence[Side], *, replicates: int = 10_000, seed: int = 0
+    sides: Sequence[Side], *, metric: str = "accuracy", margin: float | None = None
 ) -> tuple[list[Duel], list[Apart]]:
-    """Every two of the models, in the order given, by their k-fold decisions on shared bins.
+    """Every two of the models, in the order given, by a figure on shared bins.
 
-    A bin is shared where its SHA-256 is; only pairs that both models scored count. P-values of
-    bins are corrected by Holm for all bins of all duels, overall ones for all duels. The same
-    scores give the same numbers. Raises ResultError for scores that cannot be read, or that are
-    not of one bin.
+    A bin is shared where its SHA-256 is; only pairs that both models scored count. ``metric`` is
+    what `compare_pairs` takes, ``margin`` in percentage points of a share, else in units of the
+    figure. P-values of bins are corrected by Holm for all bins of all duels, overall ones for all
+    duels. Raises ResultError for scores that cannot be read, or that are not of one bin, InputError
+    for an unknown metric or a margin that is not above 0.
     """
+    figure = tested_figure(metric)
+    if margin is not None and not 0 < margin < math.inf:
+        raise InputError(f"--margin must be above 0; got {margin:g}")
     named = labels([(sha, each.bin.name) for side in sides for sha, each in side.results.items()])
     read: dict[tuple[int, str], Scored] = {}
     couples = []
@@ -140,40 +166,48 @@ def compare_sides(
             tasks.append((read[id(a), sha256], read[id(b), sha256], named[sha256]))
         couples.append((a, b, tasks, notes))
     flat = [task for _, _, tasks, _ in couples for task in tasks]
-    found = iter(_in_parallel(lambda task: _on_bin(*task, replicates, seed), flat))
+    found = iter(_in_parallel(lambda task: _on_bin(*task, metric), flat))
     duels, apart = [], []
     for a, b, tasks, notes in couples:
         compared = [next(found) for _ in tasks]
         bins = tuple(each for each in compared if isinstance(each, OnBin))
         said = (*notes, *(each for each in compared if isinstance(each, str)))
         if bins:
-            of_bins = {each.bin.sha256: each.comparison for each in bins}
             known = shared_images(
                 {each.label: read[id(a), each.bin.sha256].scores for each in bins}
             )
-            together = _together(bins, known)
-            overall = combine(of_bins, seed=seed, together=together)
+            overall = combine(
+                {each.bin.sha256: each.comparison for each in bins}, across=_across(bins, known)
+            )
             if known.words:
                 said = (
                     *said,
                     f"{known.words}: they are drawn together, and the mean counts each bin",
                 )
-            duels.append(Duel(a, b, bins, overall, overall.p_value, said))
+            duels.append(Duel(a, b, metric, bins, overall, overall.p_value, said))
         else:
             apart.append(Apart(a, b, said))
-    return _corrected(duels), apart
+    corrected = _corrected(duels)
+    if margin is not None:
+        apart_by = margin / ranking_digits(figure).scale
+        corrected = [_by_margin(duel, apart_by) for duel in corrected]
+    return corrected, apart
 
 
-def _together(bins: Sequence[OnBin], known: Together) -> float:
-    """Times by which what the bins share multiplies the variance of the mean difference."""
+def _by_margin(duel: Duel, margin: float) -> Duel:
+    names = duel.a.label, duel.b.label
+    found, words = against_margin(duel.overall, names, margin, duel.figure)
+    return replace(duel, by_margin=found, margin_words=words)
+
+
+def _across(bins: Sequence[OnBin], known: Together) -> dict[str, Ends] | None:
+    """What either side of each compared pair shows, numbered alike on all bins, by SHA-256."""
     if known.across is None:
-        return 1.0
-    errors = []
-    for each in bins:
-        own = np.zeros(each.bin.pairs)
-        own[each.comparison.only_a], own[each.comparison.only_b] = 1.0, -1.0
-        errors.append(own / each.comparison.pairs)
-    return variance_together(errors, known.across)
+        return None
+    return {
+        each.bin.sha256: (ends[0][each.pairs], ends[1][each.pairs])
+        for each, ends in zip(bins, known.across, strict=True)
+    }
 
 
 def _in_parallel(
@@ -187,35 +221,28 @@ def _in_parallel(
         return list(pool.map(compare, tasks))
 
 
-def _on_bin(a: Scored, b: Scored, label: str, replicates: int, seed: int) -> OnBin | str:
+def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
     """The comparison on one bin, or why there is none."""
     shared = shared_pairs(a, b)
-    scores = [each.scores.scores[shared.pairs] for each in (a, b)]
-    # Decided anew on these pairs: folds of other pairs would have other thresholds.
-    # Of a list, each model has the folds that its own figure has.
-    numbers = [each.scores.folds_of(shared.pairs) for each in (a, b)]
-    folds = [
-        kfold(own, shared.genuine, 10 if of_own is None else of_own)
-        for own, of_own in zip(scores, numbers, strict=True)
-    ]
-    if folds[0] is None or folds[1] is None:
-        return f"{label}: too few pairs of both kinds for ten folds; left out"
+    # Decided anew on these pairs: others would have another threshold.
     compared = compare_pairs(
-        scores[0],
-        scores[1],
+        a.scores.scores[shared.pairs],
+        b.scores.scores[shared.pairs],
         shared.genuine,
-        correct_a=folds[0].correct,
-        correct_b=folds[1].correct,
-        images=shared.images,
-        identities=shared.people,
-        replicates=replicates,
-        seed=seed,
+        metric=metric,
+        sharing=shared.sharing,
     )
+    if compared is None:
+        figure, genuine = tested_figure(metric), int(shared.genuine.sum())
+        why = figure.lacks(genuine, len(shared.genuine) - genuine)
+        if metric == KFOLD_DECISIONS:
+            why = "too few pairs of both kinds for ten folds"
+        return f"{label}: {figure.label} is undefined ({why}); left out"
     compared = replace(
         compared, only_a=shared.pairs[compared.only_a], only_b=shared.pairs[compared.only_b]
     )
     dropped = len(a.scores.genuine) - len(shared.pairs)
-    return OnBin(a.result.bin, label, compared, dropped, compared.p_value)
+    return OnBin(a.result.bin, label, compared, shared.pairs, dropped, compared.p_value)
 
 
 def _corrected(duels: Sequence[Duel]) -> list[Duel]:
@@ -227,9 +254,9 @@ def _corrected(duels: Sequence[Duel]) -> list[Duel]:
         bins = []
         for each in duel.bins:
             p = next(of_bins)
-            words = verdict_among(each.comparison, names, p)
+            words = verdict(each.comparison, names, p, duel.figure)
             bins.append(replace(each, p_value=p, words=words))
-        words = verdict_among(duel.overall, names, p_value)
+        words = verdict(duel.overall, names, p_value, duel.figure)
         found.append(replace(duel, bins=tuple(bins), p_value=p_value, words=words))
     return found
 

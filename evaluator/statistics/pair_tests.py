@@ -1,8 +1,4 @@
-"""Tests that say how much of a difference is noise.
-
-SciPy is imported by the functions that need it: a stored result is answered without it, and it is
-half of what such an answer would import.
-"""
+"""Tests of two models on independent pairs, and the correction for many tests."""
 
 from __future__ import annotations
 
@@ -14,16 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.metrics.figures.auc import mean_variance, placements, scores_and_labels
+from evaluator.statistics.tails import incomplete_beta
 
 FloatArray = npt.NDArray[np.float64]
 
 # What counts as shown: the level of every test, two-sided.
 SIGNIFICANCE = 0.05
-
-# Up to here whole numbers count the ways in a few milliseconds, and from so many degrees of freedom
-# on Student's t has an expansion; importing SciPy takes a hundred milliseconds.
-_COUNTED_COINS = 4000
-_MANY_DEGREES = 100
 
 
 @dataclass(frozen=True)
@@ -42,61 +34,15 @@ class AucComparison:
     contributions: FloatArray
 
 
-def mcnemar_p_value(only_a: int, only_b: int, *, mid_p: bool = False) -> float:
+def mcnemar_p_value(only_a: int, only_b: int) -> float:
     """Exact two-sided McNemar p-value from the pairs that only A and only B gets right.
 
-    1 where there is no such pair. ``mid_p`` counts the observed table half, which undoes most of
-    the exact test's caution. Sources: McNemar 1947; Fagerland, Lydersen and Laake 2013.
+    1 where there is no such pair. Source: McNemar 1947.
     """
     if min(only_a, only_b) < 0:
         raise ValueError(f"counts of pairs must not be negative; got {only_a} and {only_b}")
-    fewer, discordant = min(only_a, only_b), only_a + only_b
-    tail = 2 * _at_most(fewer, discordant)
-    if mid_p:
-        below = _at_most(fewer - 1, discordant) if fewer else 0.0
-        tail -= tail / 2 - below
-    return min(1.0, tail)
-
-
-def _at_most(heads: int, coins: int) -> float:
-    """The chance of at most so many heads."""
-    if coins > _COUNTED_COINS:
-        from scipy.special import bdtr
-
-        return float(bdtr(heads, coins, 0.5))
-    ways: int = 1
-    total: int = 1
-    for i in range(1, heads + 1):
-        ways = ways * (coins - i + 1) // i
-        total += ways
-    return float(total / 2**coins)
-
-
-def student_p_values(t: npt.ArrayLike, freedom: float) -> FloatArray:
-    """The chance that Student's t lies at least as far from 0, for each value of ``t`` (any shape).
-
-    ``freedom`` are the degrees of freedom, above 0; inf is the normal distribution. ``ValueError``
-    for others. From 100 on by the normal deviate with the same tails (Hill 1970, Algorithm 395),
-    which is right to 1e-14 there.
-    """
-    if not freedom > 0:
-        raise ValueError(f"degrees of freedom must be above 0; got {freedom}")
-    values = np.minimum(np.abs(np.asarray(t, dtype=np.float64)), 1e150)  # its square is a number
-    if freedom < _MANY_DEGREES:
-        from scipy.special import stdtr
-
-        few: FloatArray = 2 * stdtr(freedom, -values)
-        return few
-    if math.isfinite(freedom):
-        a = freedom - 0.5
-        z = np.sqrt(a * np.log1p(values**2 / freedom))
-        square = z * z
-        second = (((4 * square + 33) * square + 240) * square + 855) / (
-            10 * (48 * a * a + 0.8 * square * square + 100)
-        )
-        values = z + z * (square + 3 - second) / (48 * a * a)
-    tails = [math.erfc(value / math.sqrt(2)) for value in values.ravel().tolist()]
-    return np.array(tails).reshape(values.shape)
+    more, discordant = max(only_a, only_b), only_a + only_b
+    return min(1.0, 2 * incomplete_beta(more, discordant - more + 1, 0.5))
 
 
 def delong_test(

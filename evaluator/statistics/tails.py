@@ -15,8 +15,8 @@ _HALVINGS = 54
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """The regularised incomplete beta function I_x(a, b), for a, b >= 0 and x in [0, 1].
 
-    By Lentz's continued fraction, right to about 1e-8 of itself for tens of thousands. The chance
-    of at least k of n in a binomial distribution is I_x(k, n - k + 1), for real numbers, too.
+    By Lentz's continued fraction, right to about 1e-8 of itself for tens of thousands. The
+    chance of at least k of n in a binomial distribution is I_x(k, n - k + 1), for real numbers too.
     """
     if x <= 0 or b <= 0:
         return 0.0

@@ -456,7 +456,7 @@ def test_a_comparison_counts_what_numpy_and_scipy_count() -> None:
     (strong, genuine), (weak, _) = some_scores(0, 2.0), some_scores(1, 1.0)
     a = evaluator.evaluate_scores(strong, genuine, name="strong")
     b = evaluator.evaluate_scores(weak, genuine, name="weak")
-    found = evaluator.compare(a, b)
+    found = evaluator.compare(a, b, metric="kfold-decisions")
     one = found.bins["pairs"]
     right_a, right_b = folds_decided(strong, genuine), folds_decided(weak, genuine)
     assert one.difference == pytest.approx(right_a.mean() - right_b.mean())
@@ -468,7 +468,7 @@ def test_a_comparison_counts_what_numpy_and_scipy_count() -> None:
     assert one.auc_difference == pytest.approx(areas[0] - areas[1])
     assert found.verdict.startswith("strong is better: +")
     assert repr(found).splitlines()[0] == "A = strong, B = weak"
-    back = evaluator.compare(b, a)
+    back = evaluator.compare(b, a, metric="kfold-decisions")
     assert back.overall.difference == pytest.approx(-found.overall.difference)
 
 
@@ -591,9 +591,10 @@ def test_models_of_one_name_are_told_apart_and_too_few_pairs_are_no_comparison()
     few = np.r_[np.flatnonzero(genuine)[:3], np.flatnonzero(~genuine)[:3]]
     short = [evaluator.evaluate_scores(x[few], genuine[few], name="m") for x in (scores, -scores)]
     with pytest.raises(
-        evaluator.InputError, match=r"too few pairs of both kinds for ten folds; left"
+        evaluator.InputError, match=r"\(too few pairs of both kinds for ten folds\); left"
     ):
-        evaluator.compare(*short)
+        evaluator.compare(*short, metric="kfold-decisions")
+    assert evaluator.compare(*short, margin=50).margin == "cannot tell"
     with pytest.raises(evaluator.InputError, match=r"pairs: not paired, the bins differ"):
         evaluator.compare(one, short[0])
     assert "10-fold" in str(short[0])

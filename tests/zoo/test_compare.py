@@ -50,7 +50,7 @@ def test_difference_and_lone_pairs_are_those_of_ten_fold_decisions(zoo: Zoo) -> 
     a, b = cosines(400, noise=0.4, seed=1), cosines(400, noise=1.5, seed=2)
     store(RESULTS, "a", a)
     store(RESULTS, "b", b)
-    (duel,) = compared(zoo, "a", "b")
+    (duel,) = compared(zoo, "a", "b", "--metric", "kfold-decisions")
     right_a, right_b = (held_out_decisions(each, labels(400)) for each in (a, b))
     (on_bin,) = duel["bins"]
     assert on_bin["accuracy_a"] == right_a.mean()
@@ -73,7 +73,7 @@ def test_noisy_copies_of_one_model_are_not_separable(zoo: Zoo) -> None:
     three_models(RESULTS)
     (duel,) = compared(zoo, "alpha", "beta")
     assert not duel["overall"]["separable"]
-    assert "not separable: 2,000 pairs can show" in duel["overall"]["verdict"]
+    assert "not separable: 2,000 pairs would show" in duel["overall"]["verdict"]
 
 
 def test_the_order_of_the_models_turns_the_sign_and_nothing_else(zoo: Zoo) -> None:
@@ -141,7 +141,7 @@ def test_only_pairs_that_both_models_scored_count(zoo: Zoo) -> None:
     a[[3, 8]], b[[8, 11]] = np.nan, np.nan
     store(RESULTS, "a", a)
     store(RESULTS, "b", b)
-    (duel,) = compared(zoo, "a", "b")
+    (duel,) = compared(zoo, "a", "b", "--metric", "kfold-decisions")
     kept = np.isfinite(a) & np.isfinite(b)
     (on_bin,) = duel["bins"]
     assert (on_bin["pairs"], on_bin["dropped_pairs"]) == (397, 3)
@@ -182,7 +182,7 @@ def test_several_stored_settings_are_listed_and_one_can_be_picked(zoo: Zoo) -> N
     store(RESULTS, "b", cosines(400, noise=2.0, seed=3), settings=with_flip("sum"))
     (line,) = zoo("compare", "a", "b").error_lines
     assert "2 settings: flip sum; the default settings" in line
-    (duel,) = compared(zoo, "a", "b", "--flip", "sum")
+    (duel,) = compared(zoo, "a", "b", "--flip", "sum", "--metric", "kfold-decisions")
     right = held_out_decisions(cosines(400, noise=0.5, seed=2), labels(400))
     assert duel["bins"][0]["accuracy_a"] == right.mean()
 
@@ -195,7 +195,7 @@ def test_an_engine_is_a_setting_that_is_said_and_can_be_picked(zoo: Zoo) -> None
     (line,) = zoo("compare", "a", "b").error_lines
     assert "2 settings: the default settings; openvino" in line
     path = store(RESULTS, "a", scores, settings=Settings(engine="openvino"))
-    (duel,) = compared(zoo, path, "b")
+    (duel,) = compared(zoo, path, "b", "--metric", "kfold-decisions")
     assert duel["bins"][0]["accuracy_a"] == held_out_decisions(scores, labels(400)).mean()
     assert any("engine openvino / native" in note for note in duel["notes"])
     done = zoo("threshold", "a", "--far", "0.1", "--format", "json", "--engine", "openvino")
@@ -358,3 +358,56 @@ def test_people_that_a_bin_names_are_what_the_comparison_draws(zoo: Zoo, tmp_pat
         said.append(done.out)
     assert "share people" not in said[0]
     assert "share people" in said[1]
+
+
+def test_the_difference_is_of_decisions_at_each_best_threshold(zoo: Zoo) -> None:
+    scores = [cosines(400, noise=0.4, seed=1), cosines(400, noise=1.5, seed=2)]
+    for name, own in zip("ab", scores, strict=True):
+        store(RESULTS, name, own)
+    right = []
+    for own in scores:
+        thresholds = [*own, own.min() - 1]
+        best = max(thresholds, key=lambda t: ((own > t) == labels(400)).sum())
+        right.append((own > best) == labels(400))
+    expected = right[0].mean() - right[1].mean()
+    for metric in ("accuracy", "kfold", "insightface"):
+        (duel,) = compared(zoo, "a", "b", "--metric", metric)
+        (on_bin,) = duel["bins"]
+        assert on_bin["difference"] == pytest.approx(expected)
+        figures = load_result(next(RESULTS.glob("a-*/*.json"))).figures
+        assert figures is not None
+        of_metric = figures if metric == "accuracy" else figures[metric]
+        assert on_bin["value_a"] == of_metric["accuracy"]
+
+
+@pytest.mark.parametrize("metric", ["auc", "eer", "tar@1e-1", "d-prime"])
+def test_any_figure_is_compared(zoo: Zoo, metric: str) -> None:
+    three_models(RESULTS)
+    done = zoo("compare", "weak", "alpha", "--metric", metric)
+    assert "overall: alpha is better" in done.out
+    (duel,) = compared(zoo, "weak", "alpha", "--metric", metric)
+    for each in duel["bins"]:
+        assert each["difference"] == pytest.approx(each["value_a"] - each["value_b"])
+    assert zoo("compare", "weak", "alpha", "--metric", metric, "--fail-if-worse").code == 0
+    failed = zoo("compare", "alpha", "weak", "--metric", metric, "--fail-if-worse")
+    assert (failed.code, len(failed.err.splitlines())) == (1, 1)
+
+
+def test_a_margin_is_held_by_the_90_percent_interval(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    (duel,) = compared(zoo, "alpha", "beta")
+    low, high = (100 * end for end in duel["overall"]["interval90"])
+    wide, narrow = max(-low, high) + 0.01, max(0.001, min(-low, high) - 0.01)
+    assert zoo("compare", "alpha", "beta", "--fail-if-worse").code == 0
+    for margin, verdict, code in ((wide, "equivalent", 0), (narrow, "cannot tell", 1)):
+        (duel,) = compared(zoo, "alpha", "beta", "--margin", margin)
+        assert duel["overall"]["margin"]["verdict"] == verdict
+        done = zoo("compare", "alpha", "beta", "--margin", margin, "--fail-if-worse")
+        assert done.code == code
+        assert f"# margin: {duel['overall']['margin']['words']}" in done.out
+        assert done.out == zoo("compare", "alpha", "beta", "--margin", margin).out
+    (duel,) = compared(zoo, "weak", "alpha", "--margin", 1)
+    assert duel["overall"]["margin"]["verdict"] == "not worse"
+    (duel,) = compared(zoo, "alpha", "weak", "--margin", 0.01)
+    assert duel["overall"]["margin"]["verdict"] == "worse"
+    assert zoo("compare", "alpha", "beta", "--margin", 0).code == 2

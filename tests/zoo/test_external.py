@@ -240,7 +240,7 @@ def test_pairs_of_unknown_images_are_compared_as_if_none_were_shared(zoo: Zoo) -
         stored(zoo, "--scores", "e.npz", "--name", name)
     done = zoo("compare", "one", "two", "--format", "json")
     (duel,) = json.loads(done.out)["comparisons"]
-    assert duel["bins"][0]["basis"] == "bootstrap over pairs, as if none shared an image"
+    assert duel["bins"][0]["basis"] == "pairs count as independent: what they share is not known"
     assert duel["bins"][0]["design_effect"] == 1
 
 

@@ -69,7 +69,7 @@ def test_copies_of_one_model_share_a_rank_and_a_worse_one_does_not(zoo: Zoo, met
     assert {row["label"]: row["rank"] for row in rows} == {"alpha": 1, "beta": 1, "weak": 3}
 
 
-def test_p_values_are_those_of_compare_up_to_its_draws(zoo: Zoo) -> None:
+def test_p_values_are_those_of_compare(zoo: Zoo) -> None:
     for seed, noise in enumerate((0.5, 0.9, 1.1)):
         for bin in ("lfw", "agedb_30"):
             scores = cosines(2000, noise=noise, seed=seed, bin=bin)
@@ -84,7 +84,7 @@ def test_p_values_are_those_of_compare_up_to_its_draws(zoo: Zoo) -> None:
     }
     for couple in board["couples"]:
         overall = by_couple[frozenset(names[i] for i in couple["rows"])]
-        assert couple["p_holm"] == pytest.approx(overall["p_holm"], rel=0.5, abs=0.03)
+        assert couple["p_holm"] == overall["p_holm"]
         assert couple["separable"] == overall["separable"]
 
 

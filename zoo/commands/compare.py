@@ -21,6 +21,30 @@ def compare(
             "path of a model, entry of the zoo, or path of a stored result.",
         ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Figure to compare: accuracy (each model at its best threshold), kfold, auc, eer, "
+            "tar@1e-3 ...; kfold-decisions tests 10-fold accuracy by its own decisions.",
+        ),
+    ] = "accuracy",
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Ask whether B is as good as A but for so many percentage points; with --plan, "
+            "what that takes.",
+        ),
+    ] = None,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit 1 if a model is worse than the first; with --margin, unless each is shown "
+            "not to be worse by more.",
+        ),
+    ] = False,
     bins: options.StoredBins = None,
     data: options.Data = None,
     format: Annotated[Literal["table", "json", "markdown"], options.FORMAT] = "table",
@@ -34,26 +58,27 @@ def compare(
     trust: options.Trust = False,
     registry: options.Registry = None,
     plan: compare_plan.Plan = False,
-    metric: compare_plan.Metric = None,
     accuracy: compare_plan.Accuracy = None,
     difference: compare_plan.Difference = None,
-    margin: compare_plan.Margin = None,
     correlation: compare_plan.Correlation = None,
     power: compare_plan.Power = None,
     reuse: compare_plan.Reuse = None,
 ) -> None:
     """Compare models on the same pairs: difference, 95 % interval, p-value, verdict.
 
-    Stored scores are compared; a model named by its file or entry is evaluated where they lack.
+    The first model is the baseline, A. Stored scores are compared; a model named by its file or
+    entry is evaluated where they lack.
 
     zoo compare arcface centerface --bins lfw cfp_fp
+
+    zoo compare old new --margin 0.1 --fail-if-worse
 
     zoo compare --plan --accuracy 0.99 --difference 0.2
     """
     models = models or []
     if compare_plan.answered(
-        plan, models, format, metric=metric, accuracy=accuracy, difference=difference,
-        margin=margin, correlation=correlation, power=power, reuse=reuse,
+        plan, models, format, {"metric": metric, "margin": margin},
+        accuracy=accuracy, difference=difference, correlation=correlation, power=power, reuse=reuse,
     ):  # fmt: skip
         return
     from evaluator.results.choice import is_pattern
@@ -78,11 +103,17 @@ def compare(
 
     chosen = choose_models(models, selection, read_registry(registry_path(registry)))
 
-    from zoo.results.duels import compare_models
+    from zoo.results.duels import compare_models, failures
     from zoo.results.duels_text import json_comparison, markdown_comparison, print_comparison
 
-    duels = compare_models(chosen)
+    duels = compare_models(chosen, metric=metric, margin=margin)
     if format == "table":
         print_comparison(duels)
+    elif format == "markdown":
+        sys.stdout.write(markdown_comparison(duels))
     else:
-        sys.stdout.write({"json": json_comparison, "markdown": markdown_comparison}[format](duels))
+        sys.stdout.write(json_comparison(duels, margin=margin))
+    failed = failures(duels) if fail_if_worse else []
+    if failed:
+        print("; ".join(failed), file=sys.stderr)
+        raise typer.Exit(1)

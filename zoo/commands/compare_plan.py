@@ -18,15 +18,6 @@ Plan = Annotated[
         help="Compare nothing: say how many pairs and people a comparison will need.",
     ),
 ]
-Metric = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FIGURE",
-        rich_help_panel=_PANEL,
-        help="What is to be compared: accuracy, auc, or TAR at a FAR, as tar@1e-4. "
-        "Default: accuracy.",
-    ),
-]
 Accuracy = Annotated[
     float | None,
     typer.Option(
@@ -37,14 +28,6 @@ Difference = Annotated[
     float | None,
     typer.Option(
         metavar="POINTS", rich_help_panel=_PANEL, help="How much less the other has, to be found."
-    ),
-]
-Margin = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS",
-        rich_help_panel=_PANEL,
-        help="How much worse the other surely is not, where both are equal.",
     ),
 ]
 Correlation = Annotated[
@@ -74,16 +57,20 @@ Reuse = Annotated[
 ]
 
 
-_USUAL = {"metric": "accuracy", "correlation": 0.7, "power": 0.8, "reuse": 1.0}
-_NOTHING = dict.fromkeys(("accuracy", "difference", "margin"))
+_USUAL = {"correlation": 0.7, "power": 0.8, "reuse": 1.0}
+_NOTHING = dict.fromkeys(("accuracy", "difference"))
 
 
 def answered(
-    plan: bool, models: list[str], form: Literal["table", "json", "markdown"], **options: Any
+    plan: bool,
+    models: list[str],
+    form: Literal["table", "json", "markdown"],
+    question: dict[str, Any],
+    **options: Any,
 ) -> bool:
-    """Whether a plan was wanted, and is printed.
+    """Whether a plan was wanted, and is printed. ``question`` is what a comparison takes, too.
 
-    InputError for models beside it, for its options without it, and as `print_plan` has it.
+    InputError for models beside it, for its ``options`` without it, and as `print_plan` has it.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if not plan:
@@ -94,5 +81,5 @@ def answered(
         raise InputError(f"--plan: expected no models; got {models[0]!r}")
     from zoo.results.plan import Wanted, print_plan
 
-    print_plan(Wanted(**{**_NOTHING, **_USUAL, **given}), form)
+    print_plan(Wanted(**{**question, **_NOTHING, **_USUAL, **given}), form)
     return True

@@ -37,7 +37,7 @@ class HardPairs:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Pairs of a bin that only ``a`` or only ``b`` gets right in k-fold decisions."""
+    """Pairs of a bin that only ``a`` or only ``b`` gets right at its best threshold."""
 
     a: Contestant
     b: Contestant
@@ -174,8 +174,8 @@ def _margins(scored: Scored) -> NDArray[np.float64]:
 
     From their mean where only the pairs that a duel shares make ten folds of both kinds.
     """
-    folds = scored.sorted.kfold
-    own = folds.thresholds if folds is not None else (float(scored.scores.mean()),)
+    decided = scored.sorted.kfold
+    own = decided.thresholds if decided is not None else (float(scored.scores.mean()),)
     thresholds = np.asarray(own)
     folds = scored.stored.folds_of(scored.pairs)
     if folds is not None and len(thresholds) > 1:

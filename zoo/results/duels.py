@@ -11,7 +11,9 @@ from evaluator.statistics.duels import Duel, compare_sides, nothing_shared, stor
 from zoo.results.selection import Chosen
 
 
-def compare_models(models: Sequence[Chosen]) -> list[Duel]:
+def compare_models(
+    models: Sequence[Chosen], *, metric: str = "accuracy", margin: float | None = None
+) -> list[Duel]:
     """All pairs of the models, in the order given, as `compare_sides` has it.
 
     Raises InputError for fewer than two models, or where two are one or share no bin; ResultError
@@ -36,7 +38,25 @@ def compare_models(models: Sequence[Chosen]) -> list[Duel]:
             for each in models
         ]
     )
-    duels, apart = compare_sides([stored_side(each) for each in sides])
+    duels, apart = compare_sides(
+        [stored_side(each) for each in sides], metric=metric, margin=margin
+    )
     if apart:
         raise InputError(nothing_shared(apart[0]))
     return duels
+
+
+def failures(duels: Sequence[Duel]) -> list[str]:
+    """Which models are worse than the first one, a line each; with a margin, which are not shown
+    to be as good but for that.
+    """
+    said = []
+    for duel in duels:
+        if duel.a is not duels[0].a:
+            continue
+        if duel.by_margin is None:
+            if duel.b_is_worse:
+                said.append(f"{duel.b.label} is worse than {duel.a.label}: {duel.words}")
+        elif duel.by_margin in ("worse", "cannot tell"):
+            said.append(duel.margin_words)
+    return said

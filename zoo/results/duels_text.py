@@ -10,9 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from evaluator.statistics.comparison import Comparison, Overall, p_text
+from evaluator.metrics.figure import Figure
+from evaluator.statistics.comparison import KFOLD_DECISIONS, Comparison, Overall
 from evaluator.statistics.duels import Duel, OnBin, Side
 from evaluator.statistics.pair_tests import SIGNIFICANCE
+from evaluator.statistics.verdicts import p_text, ranking_digits, signed
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -36,11 +38,12 @@ def print_comparison(duels: Sequence[Duel]) -> None:
 def _print_duel(duel: Duel, console: Console) -> None:
     console.print(f"[bold]A[/bold]  {_heading(duel.a)}", highlight=False)
     console.print(f"[bold]B[/bold]  {_heading(duel.b)}", highlight=False)
+    points = ", points" if ranking_digits(duel.figure).scale == 100 else ""
     table = headed_table()
     table.add_column("bin\n[dim]pairs[/dim]", overflow="fold", max_width=_MAX_BIN_WIDTH)
     for heading in (
-        "A %\nB %",
-        "A - B, points\n[dim]95 % interval[/dim]",
+        "A %\nB %" if duel.figure.digits.scale == 100 else "A\nB",
+        f"A - B{points}\n[dim]95 % interval[/dim]",
         "p",
         "only A right\nonly B right",
         "pairs\nneeded",
@@ -50,11 +53,11 @@ def _print_duel(duel: Duel, console: Console) -> None:
         compared = each.comparison
         table.add_row(
             f"{escape(each.label)}\n[dim]{compared.pairs:,}[/dim]",
-            f"{100 * compared.accuracy_a:.2f}\n{100 * compared.accuracy_b:.2f}",
-            _difference_cell(compared, each.p_value),
+            f"{duel.figure.digits(compared.value_a)}\n{duel.figure.digits(compared.value_b)}",
+            _difference_cell(compared, each.p_value, duel.figure),
             p_text(each.p_value),
             f"{len(compared.only_a):,}\n{len(compared.only_b):,}",
-            "-" if compared.pairs_needed is None else f"{compared.pairs_needed:,}",
+            _about(compared.pairs_needed, ","),
         )
     if len(duel.bins) > 1:
         table.add_section()
@@ -62,7 +65,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
         table.add_row(
             f"mean of {overall.bins}\n[dim]{overall.pairs:,}[/dim]",
             "",
-            _difference_cell(overall, duel.p_value),
+            _difference_cell(overall, duel.p_value, duel.figure),
             p_text(duel.p_value),
             "",
             "",
@@ -75,13 +78,18 @@ def _print_duel(duel: Duel, console: Console) -> None:
     console.print()
 
 
-def _difference_cell(compared: Comparison | Overall, p_value: float) -> str:
-    low, high = compared.interval
+def _about(pairs: int | None, thousands: str) -> str:
+    """A number of pairs to the two digits that can be told, at best."""
+    if pairs is None:
+        return "-"
+    rounded = round(pairs, 2 - len(str(pairs)))
+    return f"~{rounded:{thousands}}"
+
+
+def _difference_cell(compared: Comparison | Overall, p_value: float, figure: Figure) -> str:
+    low, high = (signed(end, figure) for end in compared.interval)
     style = "bold" if p_value < SIGNIFICANCE else "not bold"
-    return (
-        f"[{style}]{100 * compared.difference:+.2f}[/{style}]\n"
-        f"[dim]{100 * low:+.2f} .. {100 * high:+.2f}[/dim]"
-    )
+    return f"[{style}]{signed(compared.difference, figure)}[/{style}]\n[dim]{low} .. {high}[/dim]"
 
 
 def _print_summary(duels: Sequence[Duel], console: Console) -> None:
@@ -104,10 +112,12 @@ def _heading(side: Side) -> str:
 
 
 def _verdicts(duel: Duel) -> list[tuple[str, str]]:
-    """(bin or "overall", sentence) for each bin, and for the mean of several."""
+    """(bin, "overall" or "margin", sentence) for each bin, the mean of several, and the margin."""
     found = [(each.label, each.words) for each in duel.bins]
     if len(duel.bins) > 1:
         found.append(("overall", duel.words))
+    if duel.margin_words:
+        found.append(("margin", duel.margin_words))
     return found
 
 
@@ -126,15 +136,29 @@ def _footer(duels: Sequence[Duel]) -> str:
     corrected = f"; p corrected (Holm) for {tests} tests of bins" if tests > 1 else ""
     if len(duels) > 1:
         corrected += f" and {len(duels)} of means"
-    # Of each kind of bootstrap, the bin where sharing matters most speaks for the others.
+    # Of each way to share, the bin where it matters most speaks for the others.
     compared = [each.comparison for duel in duels for each in duel.bins]
     basis = {c.method: c.basis for c in sorted(compared, key=lambda c: c.design_effect)}
     return (
-        f"10-fold accuracy on the same pairs; intervals are 95 % each{corrected}. "
-        "Pairs needed: to find the observed difference in 4 of 5 repetitions. "
+        f"{_tested(duels[0])}; intervals are 95 % each{corrected}. "
+        "Pairs needed: about, to find the observed difference in 4 of 5 cases. "
         + "; ".join(basis.values()).capitalize()
         + "."
     )
+
+
+def _tested(duel: Duel) -> str:
+    """What A and B are, and what their difference is of."""
+    figure, at_best = duel.figure, "decisions at each model's best threshold on these pairs"
+    shown = figure.words.partition(", %")[0]
+    shown = shown[0].upper() + shown[1:]
+    if duel.metric == KFOLD_DECISIONS:
+        return f"{shown}, tested by its own decisions"
+    if duel.metric == "accuracy":
+        return f"Accuracy by {at_best}"
+    if figure.fits_threshold:
+        return f"A and B: {figure.label}; the difference and its test: {at_best}"
+    return f"{shown} on the same pairs"
 
 
 def _rows(duel: Duel) -> list[list[str]]:
@@ -145,24 +169,24 @@ def _rows(duel: Duel) -> list[list[str]]:
             [
                 each.label,
                 str(compared.pairs),
-                f"{100 * compared.accuracy_a:.2f}",
-                f"{100 * compared.accuracy_b:.2f}",
-                *_difference_texts(compared, each.p_value),
+                duel.figure.digits(compared.value_a),
+                duel.figure.digits(compared.value_b),
+                *_difference_texts(compared, each.p_value, duel.figure),
                 str(len(compared.only_a)),
                 str(len(compared.only_b)),
-                "-" if compared.pairs_needed is None else str(compared.pairs_needed),
+                _about(compared.pairs_needed, ""),
             ]
         )
     if len(duel.bins) > 1:
         overall = duel.overall
-        differences = _difference_texts(overall, duel.p_value)
+        differences = _difference_texts(overall, duel.p_value, duel.figure)
         rows.append(["overall", str(overall.pairs), "-", "-", *differences, "-", "-", "-"])
     return rows
 
 
-def _difference_texts(compared: Comparison | Overall, p_value: float) -> list[str]:
-    low, high = (f"{100 * end:+.2f}" for end in compared.interval)
-    return [f"{100 * compared.difference:+.2f}", f"[{low},{high}]", p_text(p_value)]
+def _difference_texts(compared: Comparison | Overall, p_value: float, figure: Figure) -> list[str]:
+    low, high = (signed(end, figure) for end in compared.interval)
+    return [signed(compared.difference, figure), f"[{low},{high}]", p_text(p_value)]
 
 
 def plain_comparison(duels: Sequence[Duel]) -> str:
@@ -197,11 +221,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
 
 
-def json_comparison(duels: Sequence[Duel]) -> str:
+def json_comparison(duels: Sequence[Duel], *, margin: float | None = None) -> str:
     """Everything, at full precision, as one JSON object."""
     value = {
         "schema": 1,
-        "figure": "kfold",
+        "figure": duels[0].figure.name,
+        "metric": duels[0].metric,
+        "margin": margin,
         "significance": SIGNIFICANCE,
         "comparisons": [_duel_json(duel) for duel in duels],
     }
@@ -219,10 +245,12 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
             "pairs": overall.pairs,
             "difference": overall.difference,
             "interval95": list(overall.interval),
+            "interval90": list(overall.interval90),
             "p_value": overall.p_value,
             "p_holm": duel.p_value,
             "separable": duel.separable,
             "verdict": duel.words,
+            "margin": duel.by_margin and {"verdict": duel.by_margin, "words": duel.margin_words},
             "detectable_difference": overall.detectable_difference,
         },
         "bins": [_bin_json(each) for each in duel.bins],
@@ -240,10 +268,13 @@ def _bin_json(each: OnBin) -> dict[str, Any]:
         "bin": {"name": each.bin.name, "sha256": each.bin.sha256},
         "pairs": compared.pairs,
         "dropped_pairs": each.dropped,
+        "value_a": compared.value_a,
+        "value_b": compared.value_b,
         "accuracy_a": compared.accuracy_a,
         "accuracy_b": compared.accuracy_b,
         "difference": compared.difference,
         "interval95": list(compared.interval),
+        "interval90": list(compared.interval90),
         "p_value": compared.p_value,
         "p_holm": each.p_value,
         "separable": each.p_value < SIGNIFICANCE,

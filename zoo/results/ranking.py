@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
-from evaluator.results.choice import Contestant, core_bins
+from evaluator.results.choice import Contestant, core_bins, labels
+from evaluator.results.overlap import shared_images
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.differences import mean_of, p_values
@@ -153,7 +154,7 @@ def _intervals(
     if not readable:
         return [(1, count)] * count, (p, beats)
     at = np.ix_(readable, readable)
-    gaps, raw = _couples([scores[place] for place in readable], figure)
+    gaps, raw = _couples([scores[place] for place in readable], figure, read.notes)
     ranks = rank_intervals(raw, gaps if figure.higher_is_better else -gaps)
     p[at], beats[at] = ranks.p_values, ranks.beats
     unread = len(numbers) - len(readable)
@@ -208,7 +209,15 @@ def _scored(stored: Stored) -> Scored:
     return Scored(stored.result, scores)
 
 
-def _couples(models: Sequence[Sequence[Scored]], figure: Figure) -> tuple[FloatArray, FloatArray]:
-    """The differences (models, models) of every two models' mean figures, and their p-values."""
+def _couples(
+    models: Sequence[Sequence[Scored]], figure: Figure, notes: list[str]
+) -> tuple[FloatArray, FloatArray]:
+    """The differences (models, models) of every two models' mean figures, and their p-values; a
+    note on bins that share pairs, images or people, which are drawn together.
+    """
     found = [differences_of(of_bin, figure) for of_bin in zip(*models, strict=True)]
-    return mean_of(found).gaps, p_values(found)
+    named = labels([(each.result.bin.sha256, each.result.bin.name) for each in models[0]])
+    known = shared_images({named[each.result.bin.sha256]: each.scores for each in models[0]})
+    if known.words:
+        notes.append(f"{known.words}: they are drawn together, and the mean counts each bin")
+    return mean_of(found, known.across).gaps, p_values(found, known.across)

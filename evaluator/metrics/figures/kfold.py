@@ -66,7 +66,8 @@ FIGURES = (
         title="10-fold accuracy",
         words="10-fold accuracy, %",
         explanation="Accuracy in %, each tenth of a bin decided at the threshold that is best on "
-        "the other nine: what to expect on new pairs like these.",
+        "the other nine: what to expect on new pairs like these. Ranks rest on decisions at each "
+        "model's best threshold.",
         shape={
             "kfold": {
                 "accuracy": SHARE,

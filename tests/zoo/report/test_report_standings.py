@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from evaluator.errors import InputError
-from evaluator.metrics.protocols import kfold
+from evaluator.metrics.sharing import pair_sharing
 from evaluator.results.choice import Contestant
 from evaluator.statistics.comparison import compare_pairs
 from zoo.report.selection import Selection, select
@@ -66,11 +66,12 @@ def test_the_summary_says_that_the_leaders_cannot_be_told_apart(table: Standings
 
 
 def test_the_summary_names_the_one_better_model_and_by_how_much(three_by_two: Store) -> None:
-    table = standings(select(three_by_two.folder, models=["good", "poor"]))
-    said = summary(table)
+    picked = select(three_by_two.folder, models=["good", "poor"])
+    found = picked.scored.items()
+    said = summary(standings(picked))
     assert said.headline == "good is better than poor"
     good, poor = (
-        np.mean([table.means[each.key].value for each in table.contestants if each.label == name])
+        np.mean([scored.result.figures["accuracy"] for (key, _), scored in found if key[0] == name])
         for name in ("good", "poor")
     )
     assert f"{100 * (good - poor):.2f} percentage points ahead of poor" in said.text
@@ -85,15 +86,9 @@ def test_a_difference_is_that_of_compare_pairs_on_the_stored_scores(
     column = chosen.columns[0]
     genuine = labels(400)
     scores = [noisy(genuine, 0.25, 0), noisy(genuine, 0.9, 2)]
-    folds = [kfold(each, genuine) for each in scores]
-    expected = compare_pairs(
-        scores[0],
-        scores[1],
-        genuine,
-        correct_a=folds[0].correct,
-        correct_b=folds[1].correct,
-        images=(np.arange(0, 800, 2) % 256, np.arange(1, 800, 2) % 256),
-    )
+    sharing = pair_sharing(np.arange(0, 800, 2) % 256, np.arange(1, 800, 2) % 256)
+    expected = compare_pairs(scores[0], scores[1], genuine, sharing=sharing)
+    assert expected is not None
     (found,) = (each.comparison for each in duel.bins if each.bin == column.record)
     assert found.interval == expected.interval
     assert found.p_value == expected.p_value

@@ -96,10 +96,10 @@ def lacks_a_class(genuine: int, impostors: int) -> str:
 class Figure:
     """A figure. None is undefined everywhere, never 0 and never NaN.
 
-    ``of`` computes its fields of `Figures` from the pairs and what they share; ``shape`` is their
-    JSON; ``at`` is where the number stands in that, ``ci95_at`` its 95 % interval, None where none
-    can be told. ``influence`` is what intervals and paired tests rest on. ``lacks`` says why the
-    figure is undefined on so many genuine and impostor pairs.
+    ``of`` computes its fields of `Figures` from the pairs and what they share, ``value`` the number
+    alone; ``shape`` is their JSON; ``at`` is where the number stands in that, ``ci95_at`` its 95 %
+    interval, None where none can be told. ``influence`` is what intervals and paired tests rest on.
+    ``lacks`` says why the figure is undefined on so many genuine and impostor pairs.
     """
 
     name: str  # what --metric takes
@@ -109,6 +109,7 @@ class Figure:
     shape: Mapping[str, Shape]
     at: tuple[str, ...]
     of: Callable[[SortedPairs, Sharing | None], Mapping[str, Any]]
+    value: Callable[[SortedPairs], float | None]
     influence: Callable[[SortedPairs], Influence]
     ci95_at: tuple[str, ...] = ()  # none where the figure alone has no interval that covers
     explanation: str = ""  # what a report says of it; a figure without one is in no report

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.metrics.figure import Figure, as_json
+from evaluator.metrics.figure import Figure
 from evaluator.metrics.protocols import seed, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing
 from evaluator.statistics.discordance import discordance_interval, discordance_p_value
@@ -276,17 +276,15 @@ def interval(
 
 def figure_value(scores: FloatArray, genuine: BoolArray, figure: Figure) -> float | None:
     """The figure of these pairs, None where it is undefined."""
-    fields_of = figure.of(sorted_pairs(scores, genuine), None)
-    shape = figure.shape
-    return figure.read({key: as_json(each, shape[key]) for key, each in fields_of.items()})
+    return figure.value(sorted_pairs(scores, genuine))
 
 
 def _error(
     scores: FloatArray, genuine: BoolArray, figure: Figure
 ) -> tuple[float, FloatArray, float]:
     """The figure of these pairs, NaN if it is undefined, what each adds, and what one decision."""
-    value, pairs = figure_value(scores, genuine, figure), sorted_pairs(scores, genuine)
-    influence = figure.influence(pairs)
+    pairs = sorted_pairs(scores, genuine)
+    value, influence = figure.value(pairs), figure.influence(pairs)
     return math.nan if value is None else value, influence.contributions(pairs), influence.event
 
 

@@ -131,11 +131,11 @@ def test_intervals_hold_the_truth_95_times_in_100(structure, by, accuracy):
 @pytest.mark.slow
 def test_few_people_in_all_pairs_are_allowed_for():
     structure = all_to_all(30, 6, 5_000)
-    blind = coverage(structure, 0.9, by="images", draws=100)
+    blind = coverage(structure, 0.9, by="pairs", draws=100)
     found = coverage(structure, 0.9, by="people", draws=200)
     for name in ("auc", "eer", "tar@1e-1", "tar@1e-2", "tar@1e-3", "d-prime"):
         assert found[name] > 0.88, (name, found[name])
-    assert blind["tar@1e-1"] < 0.75
+    assert blind["auc"] < 0.85
 
 
 def test_an_interval_of_equal_errors_is_the_one_of_a_count():

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import Pair, numbered_people
-from evaluator.results.overlap import Common, shared_images, variance_together
+from evaluator.results.overlap import Common, shared_images
 from evaluator.results.record import Scores
+from evaluator.statistics.differences import differences_of_decisions, mean_of
 
 PAIRS = 400
 
@@ -71,13 +72,17 @@ def test_a_copy_without_a_pairs_file_shows_the_people_of_its_photographs() -> No
 
 
 def test_a_copy_doubles_the_variance_of_a_mean_and_another_bin_does_not() -> None:
-    errors = np.random.default_rng(0).normal(size=PAIRS)
+    generator = np.random.default_rng(0)
+    one, other = (
+        differences_of_decisions(generator.random((2, PAIRS)) < 0.9, None) for _ in range(2)
+    )
     # The mean over a bin and its copy is the bin's: its variance is V, and V / 2 if independent.
     copies = shared_images({"a": a_bin(0), "b": a_bin(0)}).across
-    assert copies is not None
-    expected = 2 * PAIRS / (PAIRS - 1)  # few clusters: G / (G - 1), as within a bin
-    assert variance_together([errors, errors], copies) == pytest.approx(expected, rel=1e-9)
+    few = PAIRS / (PAIRS - 1)  # clusters: G / (G - 1), as within a bin
+    mean = mean_of([one, one], copies).variances[0, 1]
+    # The sums of squares are about the means, as the mean differences are 0 for equal models.
+    assert mean == pytest.approx(few * one.variances[0, 1], rel=0.02)
     apart = shared_images({"a": a_bin(0), "b": a_bin(0), "c": a_bin(9_000)}).across
     assert apart is not None
-    other = np.random.default_rng(1).normal(size=PAIRS)
-    assert variance_together([errors, other], [apart[0], apart[2]]) == 1.0
+    together = mean_of([one, other], [apart[0], apart[2]]).variances[0, 1]
+    assert together == mean_of([one, other]).variances[0, 1]

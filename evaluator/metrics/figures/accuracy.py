@@ -69,6 +69,7 @@ FIGURES = (
         at=("accuracy",),
         ci95_at=("accuracy_ci95",),
         of=_fields,
+        value=lambda pairs: pairs.best.accuracy if pairs.best else None,
         influence=influence,
         protocol="seed",
         fits_threshold=True,

@@ -132,6 +132,7 @@ FIGURES = (
         at=("auc",),
         ci95_at=("auc_ci95",),
         of=_fields,
+        value=lambda pairs: auc(pairs.sweep),
         influence=influence,
         line=lambda stored: (
             f"{cosine(stored['auc'])}{interval_after(stored.get('auc_ci95'), cosine)}"

@@ -101,6 +101,7 @@ FIGURES = (
         at=("d_prime",),
         ci95_at=("d_prime_ci95",),
         of=_fields,
+        value=lambda pairs: d_prime(pairs.sweep),
         influence=influence,
         digits=_DIGITS,
         line=lambda stored: (

@@ -55,6 +55,11 @@ def eer(s: Sweep) -> EqualErrorRate | None:
     return EqualErrorRate(rate, threshold_above(nearer, classes))
 
 
+def _value(pairs: SortedPairs) -> float | None:
+    found = eer(pairs.sweep)
+    return found.rate if found else None
+
+
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     found = eer(pairs.sweep)
     if found is None:
@@ -73,7 +78,7 @@ def influence(pairs: SortedPairs) -> Influence:
     found = eer(pairs.sweep)
     if found is None:
         return Influence.none(pairs)
-    genuine, impostor = pairs.pairs.genuine, pairs.pairs.impostor
+    genuine, impostor = pairs.sweep.genuine, pairs.sweep.impostor
     f, g = _near(pairs.sweep, found.threshold)
     weight = g / (f + g)
     false_accepts, false_rejects = impostor > found.threshold, genuine <= found.threshold
@@ -81,6 +86,7 @@ def influence(pairs: SortedPairs) -> Influence:
         (1 - weight) * (false_rejects - false_rejects.mean()) / len(genuine),
         weight * (false_accepts - false_accepts.mean()) / len(impostor),
         math.hypot(weight / len(impostor), (1 - weight) / len(genuine)),
+        ascending=True,
     )
 
 
@@ -116,6 +122,7 @@ FIGURES = (
         at=("eer",),
         ci95_at=("eer_ci95",),
         of=_fields,
+        value=_value,
         influence=influence,
         higher_is_better=False,
         line=_line,

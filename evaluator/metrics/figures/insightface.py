@@ -12,6 +12,11 @@ from evaluator.metrics.sharing import Sharing
 from evaluator.metrics.text import spread
 
 
+def _value(pairs: SortedPairs) -> float | None:
+    found = insightface_of(pairs.folds)
+    return found.accuracy if found else None
+
+
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     found = insightface_of(pairs.folds)
     if found is None:
@@ -37,6 +42,7 @@ FIGURES = (
         at=("insightface", "accuracy"),
         ci95_at=("insightface", "accuracy_ci95"),
         of=_fields,
+        value=_value,
         # Its grid of thresholds decides all but a pair or two as the exact ones do.
         influence=kfold.influence,
         protocol="insightface",

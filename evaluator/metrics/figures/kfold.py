@@ -80,6 +80,7 @@ FIGURES = (
         at=("kfold", "accuracy"),
         ci95_at=("kfold", "accuracy_ci95"),
         of=_fields,
+        value=lambda pairs: pairs.kfold.accuracy if pairs.kfold else None,
         influence=influence,
         protocol="kfold",
         fits_threshold=True,

@@ -111,6 +111,7 @@ FIGURES = (
         shape={"min_cllr": SHARE},
         at=("min_cllr",),
         of=lambda pairs, _sharing: {"min_cllr": min_cllr(pairs.sweep)},
+        value=lambda pairs: min_cllr(pairs.sweep),
         influence=influence,
         higher_is_better=False,
         digits=cosine,

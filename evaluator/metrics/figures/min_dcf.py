@@ -76,6 +76,7 @@ FIGURES = (
         shape={"min_dcf": SHARE},
         at=("min_dcf",),
         of=lambda pairs, _sharing: {"min_dcf": min_dcf(pairs.sweep)},
+        value=lambda pairs: min_dcf(pairs.sweep),
         influence=influence,
         higher_is_better=False,
         digits=cosine,

@@ -99,13 +99,12 @@ def influence(pairs: SortedPairs, *, far: float) -> Influence:
     between = _tar(s, float(s.impostor[-low - 1])) - _tar(s, float(s.impostor[-high - 1]))
     slope = between * impostors / max(1, low - high)
     threshold = s.impostor[-allowed - 1]
-    true_accepts, false_accepts = (
-        x > threshold for x in (pairs.pairs.genuine, pairs.pairs.impostor)
-    )
+    true_accepts, false_accepts = (x > threshold for x in (s.genuine, s.impostor))
     return Influence(
         (true_accepts - true_accepts.mean()) / len(true_accepts),
         -slope * (false_accepts - false_accepts.mean()) / impostors,
         math.hypot(1 / len(true_accepts), slope / impostors),
+        ascending=True,
     )
 
 
@@ -175,6 +174,11 @@ def _impostor_at(s: Sweep, rank: float, allowed: int) -> float:
     return higher + (rank - above) * (lower - higher) if rank < impostors else lower
 
 
+def _value(pairs: SortedPairs, *, far: float) -> float | None:
+    found = tar_at_far(pairs.sweep, far)
+    return found.tar if found else None
+
+
 def _fields(pairs: SortedPairs, sharing: Sharing | None, *, far: float, key: str) -> dict[str, Any]:
     found = tar_at_far(pairs.sweep, far)
     if found is not None:
@@ -220,6 +224,7 @@ def _figure(key: str, far: float) -> Figure:
         at=("tar_at_far", key, "tar"),
         ci95_at=("tar_at_far", key, "tar_ci95"),
         of=functools.partial(_fields, far=far, key=key),
+        value=functools.partial(_value, far=far),
         influence=functools.partial(influence, far=far),
         line=lambda stored: _line(stored["tar_at_far"][key]),
         note=lambda stored: _note(stored["tar_at_far"][key]),

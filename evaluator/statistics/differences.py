@@ -230,6 +230,11 @@ def _drawn_together(
         [each.errors - each.errors.mean(axis=1, keepdims=True) for each in bins], axis=1
     ) / len(bins)
     dependent = _squared_differences(_shared_products(errors, sharing)) * sharing.correction
+    # Few images may hide what they share; that the same two stand in two bins, nothing can.
+    low, high = np.sort([sharing.left, sharing.right], axis=0)
+    same = np.unique(low * sharing.nodes + high, return_inverse=True)[1]
+    sums = _sums(errors, same)
+    dependent = np.maximum(dependent, _squared_differences(_products(sums, sums)))
     wider = np.ones_like(dependent)
     np.divide(dependent, found.variances, out=wider, where=found.variances > 0)
     wider = np.maximum(wider, 1.0)

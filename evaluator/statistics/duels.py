@@ -31,6 +31,7 @@ from evaluator.statistics.comparison import (
     tested_figure,
 )
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
+from evaluator.statistics.ranks import neighbourhood_p_values
 from evaluator.statistics.shared_pairs import Scored, shared_pairs
 from evaluator.statistics.verdicts import (
     MarginVerdict,
@@ -90,8 +91,8 @@ class OnBin:
 
 @dataclass(frozen=True, eq=False)
 class Duel:
-    """Two models on all bins they share. ``p_value`` is the overall one after Holm's correction
-    for the number of duels, ``words`` the verdict by it; ``notes`` say what differs besides the
+    """Two models on all bins they share. ``p_value`` is the overall one corrected as a
+    leaderboard's is (`ranks`), ``words`` the verdict by it; ``notes`` say what differs besides the
     models and what was left out. With a margin, ``by_margin`` and ``margin_words`` say whether B is
     as good as A but for that.
     """
@@ -139,9 +140,9 @@ def compare_sides(
 
     A bin is shared where its SHA-256 is; only pairs that both models scored count. ``metric`` is
     what `compare_pairs` takes, ``margin`` in percentage points of a share, else in units of the
-    figure. P-values of bins are corrected by Holm for all bins of all duels, overall ones for all
-    duels. Raises ResultError for scores that cannot be read, or that are not of one bin, InputError
-    for an unknown metric or a margin that is not above 0.
+    figure. P-values of bins are corrected by Holm for all bins of all duels, overall ones as a
+    leaderboard's. Raises ResultError for scores that cannot be read, or that are not of one bin,
+    InputError for an unknown metric or a margin that is not above 0.
     """
     figure = tested_figure(metric)
     if margin is not None and not 0 < margin < math.inf:
@@ -246,7 +247,7 @@ def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
 
 
 def _corrected(duels: Sequence[Duel]) -> list[Duel]:
-    of_duels = holm_p_values([duel.overall.p_value for duel in duels])
+    of_duels = _of_neighbourhoods(duels)
     of_bins = iter(holm_p_values([each.comparison.p_value for duel in duels for each in duel.bins]))
     found = []
     for duel, p_value in zip(duels, of_duels, strict=True):
@@ -259,6 +260,20 @@ def _corrected(duels: Sequence[Duel]) -> list[Duel]:
         words = verdict(duel.overall, names, p_value, duel.figure)
         found.append(replace(duel, bins=tuple(bins), p_value=p_value, words=words))
     return found
+
+
+def _of_neighbourhoods(duels: Sequence[Duel]) -> list[float]:
+    """The overall p-values, corrected as a leaderboard's are (`neighbourhood_p_values`)."""
+    place: dict[int, int] = {}
+    for duel in duels:
+        for side in (duel.a, duel.b):
+            place.setdefault(id(side), len(place))
+    couples = [(place[id(duel.a)], place[id(duel.b)]) for duel in duels]
+    raw = np.ones((len(place), len(place)))
+    for (i, j), duel in zip(couples, duels, strict=True):
+        raw[i, j] = raw[j, i] = duel.overall.p_value
+    corrected = neighbourhood_p_values(raw)
+    return [float(corrected[couple]) for couple in couples]
 
 
 def _setting_notes(a: Side, b: Side) -> list[str]:

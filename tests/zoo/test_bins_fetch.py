@@ -99,7 +99,7 @@ def test_lfw_becomes_its_official_pairs_aligned(
         np.testing.assert_array_equal(decode_image(made.images[slot]), face)
     people = read_people(made)
     assert people is not None
-    assert people[1].tolist() == [0, 1, 2, 3]
+    assert len(set(people[1].tolist())) == 4
     assert "4 pairs (2 genuine) in 2 folds" in done.out
 
 

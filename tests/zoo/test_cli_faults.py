@@ -225,7 +225,7 @@ def test_leftovers_of_dead_writers_are_removed_when_they_are_old(
 ) -> None:
     command = ("eval", models / "a.onnx", "--input", "unit", "--bins", bins / "easy.bin")
     zoo(*command)
-    (folder,) = Path("results").iterdir()
+    (folder,) = (path for path in Path("results").iterdir() if path.is_dir())
     (stem,) = [path.stem for path in folder.glob("*.json")]
     old = [folder / f".{stem}.json.abcd_123", folder / f"{stem}.0123456789ab.h5"]
     young = [folder / f".{stem}.json.zzzzzzzz", folder / f"{stem}.ba9876543210.h5"]

@@ -176,11 +176,11 @@ def _people(stored: StoredBin) -> tuple[dict[str, int] | None, list[str]]:
         return None, [str(error)]
     if ends is None:
         return None, []
-    count = int(max(ends[0].max(), ends[1].max())) + 1
-    seen = np.zeros((FOLDS, count), np.bool_)
-    for fold, part in enumerate(np.array_split(np.stack(ends, axis=1), FOLDS)):
+    known, number = np.unique(np.stack(ends, axis=1), return_inverse=True)
+    seen = np.zeros((FOLDS, len(known)), np.bool_)
+    for fold, part in enumerate(np.array_split(number.reshape(-1, 2), FOLDS)):
         seen[fold, part.ravel()] = True
-    return {"count": count, "in_several_folds": int((seen.sum(axis=0) > 1).sum())}, []
+    return {"count": len(known), "in_several_folds": int((seen.sum(axis=0) > 1).sum())}, []
 
 
 def _problems(report: BinReport) -> list[str]:

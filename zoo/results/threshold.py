@@ -74,11 +74,14 @@ class _Scored:
 def choose_threshold(model: Chosen, far: float, confidence: float) -> Deployment:
     """The threshold that keeps ``far``, from the impostors of all the model's results.
 
-    Raises InputError for no usable scores or a wrong rate, TooFewImpostorsError where the impostors
-    cannot tell, ResultError for scores that are not there.
+    Raises InputError for no usable scores, a wrong rate, and where the impostors cannot tell;
+    ResultError for scores that are not there.
     """
     scored, notes = _scored(model)
-    chosen = _threshold(_together(scored), far, confidence)
+    try:
+        chosen = _threshold(_together(scored), far, confidence)
+    except TooFewImpostorsError as error:
+        raise InputError(f"{model.name}: {error}") from None
     bins = tuple(each.rates(chosen.threshold) for each in scored)
     elsewhere = []
     for own in scored if len(scored) > 1 else ():

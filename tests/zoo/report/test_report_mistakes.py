@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from report_store import Store, labels, noisy
 
-from evaluator.metrics.protocols import kfold
+from evaluator.metrics.protocols import seed
 from zoo.report.faces import SIDE, faces_of, thumbnail
 from zoo.report.mistakes import calibration, disagreement, hard_pairs
 from zoo.report.selection import Selection, select
@@ -43,7 +43,7 @@ def test_the_hardest_errors_are_the_extreme_wrong_scores_in_order(chosen: Select
     assert [each.pair for each in found.rejected] == [pair for _, pair in sorted(rejects)[:3]]
 
 
-def test_disagreements_are_the_pairs_that_one_models_folds_decide_wrongly(
+def test_disagreements_are_the_pairs_that_one_model_decides_wrongly(
     chosen: Selection,
 ) -> None:
     good, poor = chosen.contestants
@@ -55,7 +55,7 @@ def test_disagreements_are_the_pairs_that_one_models_folds_decide_wrongly(
     found = disagreement((good, poor), column, both, compared, shown=10_000)
     genuine = labels(400)
     right = [
-        set(np.flatnonzero(kfold(each, genuine).correct).tolist())
+        set(np.flatnonzero((each > seed(each, genuine).threshold) == genuine).tolist())
         for each in (noisy(genuine, 0.25, 0), noisy(genuine, 0.9, 2))
     ]
     assert {each.pair for each in found.shown_a} == right[0] - right[1]

@@ -32,24 +32,6 @@ def wilson_interval(
     return low, high
 
 
-def clopper_pearson_interval(
-    successes: int, trials: int, *, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Exact (conservative) binomial interval of a proportion; None for no trials.
-
-    Source: Clopper and Pearson 1934, by the quantiles of the beta distribution.
-    """
-    _check_counts(successes, trials, confidence)
-    if trials == 0:
-        return None
-    from scipy.special import betaincinv
-
-    tail = (1 - confidence) / 2
-    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
-    high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
-    return float(low), float(high)
-
-
 def error_interval(
     rate: float, spread: Spread, event: float, *, more: float = 0.5
 ) -> tuple[float, float] | None:

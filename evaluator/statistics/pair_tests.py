@@ -54,7 +54,7 @@ def delong_test(
     p-value is two-sided, for independent pairs. It is 1 for equal areas, and where a class has one
     pair, which says nothing of the spread; where the variance is 0 but the areas differ it is
     2 / 2^pairs, the least that exchanging models pair by pair can show. Source: as
-    `delong_variance`.
+    `auc`.
     """
     scores_a, genuine = scores_and_labels(scores_a, genuine)
     scores_b, genuine = scores_and_labels(scores_b, genuine)

@@ -1,4 +1,7 @@
-"""AUC: the area under the ROC curve, with DeLong's variance of it."""
+"""AUC: the area under the ROC curve, and DeLong's placements, of which its errors are made.
+
+Source: DeLong et al. 1988, by the midranks of Sun and Xu 2014, O(n log n).
+"""
 
 from __future__ import annotations
 
@@ -32,20 +35,6 @@ def auc(s: Sweep) -> float | None:
     last = np.searchsorted(s.impostor, s.genuine[is_tied], side="right")
     tied = int((last - s.impostors_below[is_tied]).sum())
     return (2 * above + tied) / (2 * len(s.genuine) * len(s.impostor))
-
-
-def delong_variance(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[float, float] | None:
-    """AUC and DeLong's variance of it; None without a genuine or without an impostor pair.
-
-    Higher scores are more alike; a tie counts half. The variance of a class with one pair is taken
-    as 0, since it cannot be estimated. Source: DeLong et al. 1988, by the midranks of Sun and
-    Xu 2014, O(n log n).
-    """
-    scores, genuine = scores_and_labels(scores, genuine)
-    if genuine.all() or not genuine.any():
-        return None
-    above, below = placements(scores, genuine)
-    return float(above.mean()), mean_variance(above) + mean_variance(below)
 
 
 def placements(scores: FloatArray, genuine: BoolArray) -> tuple[FloatArray, FloatArray]:

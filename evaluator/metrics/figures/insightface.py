@@ -47,6 +47,7 @@ FIGURES = (
         influence=kfold.influence,
         protocol="insightface",
         fits_threshold=True,
+        line=lambda stored: kfold.line_of(stored["insightface"]),
         cell=lambda stored: spread(stored["insightface"]["accuracy"], stored["insightface"]["std"]),
         lacks=lambda genuine, impostors: (
             lacks_a_class(genuine, impostors) or "fewer than ten pairs, or scores are no cosines"

@@ -54,8 +54,8 @@ def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     return {"kfold": dataclasses.replace(folds, accuracy_ci95=ends)}
 
 
-def _line(stored: Stored) -> str:
-    folds = stored["kfold"]
+def line_of(folds: Stored) -> str:
+    """Mean, standard deviation and interval of ten folds, as `print` shows them."""
     return f"{spread(folds['accuracy'], folds['std'])}{interval_after(folds.get('accuracy_ci95'))}"
 
 
@@ -85,7 +85,7 @@ FIGURES = (
         protocol="kfold",
         fits_threshold=True,
         cell=lambda stored: spread(stored["kfold"]["accuracy"], stored["kfold"]["std"]),
-        line=_line,
+        line=lambda stored: line_of(stored["kfold"]),
         note=lambda stored: f"± {percent(stored['kfold']['std'])}, the SD of folds",
         lacks=lambda genuine, impostors: lacks_a_class(genuine, impostors) or "folds lack a class",
         in_every_result=True,

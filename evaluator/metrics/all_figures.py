@@ -85,9 +85,10 @@ def all_figures() -> Mapping[str, Figure]:
     return {name: found[name] for name in NAMES}
 
 
-def figure_named(option: str, name: str) -> Figure:
+def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
     """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001`` ...
 
+    With ``any_far`` also TAR at a FAR that results do not carry, to be computed from scores.
     Raises InputError that says which ``option`` was given it.
     """
     kind, at, number = name.partition("@")
@@ -100,6 +101,8 @@ def figure_named(option: str, name: str) -> Figure:
                 f"{option} {name}: expected a number after {kind}@, as {', '.join(alike)}"
             ) from None
         same = [each for each in alike if float(each.partition("@")[2]) == rate]
+        if not same and any_far and 0 < rate < 1:
+            return importlib.import_module("evaluator.metrics.figures.tar_at_far").figure_at(rate)
         if not same:
             raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other FAR")
         name = same[0]

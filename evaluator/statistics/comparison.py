@@ -99,7 +99,8 @@ class Overall:
 
 def tested_figure(metric: str) -> Figure:
     """The figure that a comparison by ``metric`` shows; InputError for an unknown name."""
-    return figure_named("--metric", "kfold" if metric == KFOLD_DECISIONS else metric)
+    named = "kfold" if metric == KFOLD_DECISIONS else metric
+    return figure_named("--metric", named, any_far=True)
 
 
 def compare_pairs(

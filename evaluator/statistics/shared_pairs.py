@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
-from evaluator.metrics.sharing import Sharing, pair_sharing
+from evaluator.metrics.protocols import sorted_pairs
+from evaluator.metrics.sharing import Sharing, pair_sharing, slots_sharing
 from evaluator.results.record import Result, Scores
 from evaluator.statistics.differences import Differences, differences_on_bin
 
@@ -34,6 +35,15 @@ class Scored:
     def images(self) -> IntArray | None:
         """The number of the image in each slot; None where the images are not known."""
         return self.scores.images if self.result.bin.unique_images else None
+
+    def interval_of(self, figure: Figure) -> tuple[float, float] | None:
+        """The figure's 95 % interval, with what is known of images and people by now."""
+        kept = np.flatnonzero(np.isfinite(self.scores.scores))
+        pairs = sorted_pairs(
+            self.scores.scores[kept], self.scores.genuine[kept], self.scores.folds_of(kept)
+        )
+        sharing = slots_sharing(kept, images=self.images, people=self.scores.people)
+        return figure.interval_of(pairs, sharing)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+from evaluator.errors import InputError
 from evaluator.metrics import figures as home
 from evaluator.metrics.all_figures import (
     NAMES,
@@ -210,6 +211,16 @@ def test_every_interval_holds_its_figure_and_is_as_wide_as_its_influence_says() 
 )
 def test_a_figure_is_found_by_its_name_and_a_far_by_its_value(given: str, name: str) -> None:
     assert figure_named("--metric", given).name == name
+
+
+def test_a_far_that_no_result_carries_is_computed_from_scores() -> None:
+    with pytest.raises(InputError, match="no other FAR"):
+        figure_named("--metric", "tar@0.02")
+    scores, genuine, _ = random_figures(4000)
+    found = figure_named("--metric", "tar@0.02", any_far=True)
+    value = found.value(sorted_pairs(scores, genuine))
+    least = np.sort(scores[~genuine])[::-1][math.floor(0.02 * (~genuine).sum())]
+    assert value == (scores[genuine] > least).mean()
 
 
 def test_every_field_of_figures_is_in_the_json() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from samples import Zoo
+from scipy.stats import binomtest
 from stores import cosines, labels, sha, store, three_models, with_flip
 
 RESULTS = Path("results")
@@ -86,6 +87,19 @@ def test_p_values_are_those_of_compare(zoo: Zoo) -> None:
         overall = by_couple[frozenset(names[i] for i in couple["rows"])]
         assert couple["p_holm"] == overall["p_holm"]
         assert couple["separable"] == overall["separable"]
+
+
+def test_intervals_are_shown_where_they_are_asked_for(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    assert not any(row["ci95"] for row in ranked(zoo)["rows"])
+    (column, *_), rows = (ranked(zoo, "--intervals")[key] for key in ("bins", "rows"))
+    text = zoo("leaderboard", "--intervals").out
+    for row in rows:
+        value, (low, high) = (row[key][column["sha256"]] for key in ("figures", "ci95"))
+        # Wilson's, of independent pairs, leaves out that folds choose thresholds.
+        known = binomtest(round(1000 * value), 1000).proportion_ci(method="wilson")
+        assert low < known.low < value < known.high < high
+        assert f"{100 * value:.2f}[{100 * low:.2f},{100 * high:.2f}]" in text
 
 
 def test_bins_of_one_name_are_one_column_only_where_their_content_is_one(zoo: Zoo) -> None:

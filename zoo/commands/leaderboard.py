@@ -37,6 +37,10 @@ def leaderboard(
     top: Annotated[
         int, typer.Option(min=1, metavar="N", help="Show this many rows, the best first.")
     ] = 20,
+    intervals: Annotated[
+        bool,
+        typer.Option("--intervals", help="Show each figure's 95 % interval (not in csv)."),
+    ] = False,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
 ) -> None:
@@ -65,6 +69,7 @@ def leaderboard(
             models=tuple(options.listed(models)),
             bins=tuple(options.listed(bins)),
             top=top,
+            intervals=intervals,
         )
     if format == "table":
         print_leaderboard(board)

@@ -7,10 +7,10 @@ column stands apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, ResultError
 from evaluator.metrics.figure import Figure
 from evaluator.results.choice import (
     Contestant,
@@ -47,13 +47,15 @@ class Row:
     """A model with one variant of settings, and its ``place`` among those that have its bins.
 
     ``figures`` has a value a column, None where there is none; ``lacks`` says why, for each bin
-    (SHA-256) that is ranked on and has no figure of it.
+    (SHA-256) that is ranked on and has no figure of it. ``ci95`` are 95 % intervals of the figures,
+    where they were asked for.
     """
 
     model: Contestant
     figures: Mapping[str, float | None]
     place: Place
     lacks: Mapping[str, str]
+    ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def mean(self) -> float | None:
@@ -141,6 +143,7 @@ def build_leaderboard(
     models: Sequence[str] = (),
     bins: Sequence[str] = (),
     top: int = 20,
+    intervals: bool = False,
 ) -> Leaderboard:
     """The ranking of the stored results whose model and bin match the patterns (none: all).
 
@@ -162,6 +165,8 @@ def build_leaderboard(
         columns = tuple(all_columns.values())
     ranking = rank_models(found, [column.sha256 for column in columns], figure)
     rows = _rows(ranking, found, columns, figure, outdated, top)
+    if intervals:
+        rows = tuple(replace(row, ci95=_intervals(row, columns, figure)) for row in rows)
     notes = _column_notes(all_columns, columns, found, figure, ranking.bins)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _dropped_notes(rows, columns)
@@ -186,6 +191,27 @@ def build_leaderboard(
             for each in (stored.result for stored in outdated)
         ),
     )
+
+
+def _intervals(
+    row: Row, columns: Sequence[Column], figure: Figure
+) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of a row's figures, by the bin's SHA-256."""
+    from evaluator.results.store import load_scores
+    from evaluator.statistics.shared_pairs import Scored
+
+    found = {}
+    for column in columns:
+        if row.figures.get(column.sha256) is None:
+            continue
+        stored = row.model.results[column.sha256]
+        try:
+            scores = load_scores(stored.path, stored.result)
+        except ResultError:
+            continue  # which the ranking's note says
+        if ends := Scored(stored.result, scores).interval_of(figure):
+            found[column.sha256] = ends
+    return found
 
 
 def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:

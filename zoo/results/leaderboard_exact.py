@@ -101,6 +101,7 @@ def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
         "settings": vars(row.model.variant),
         "mean": row.mean,
         "figures": dict(row.figures),
+        "ci95": {sha256: list(ends) for sha256, ends in row.ci95.items()},
         "dropped_pairs": {each.sha256: row.dropped(each) for each in columns if row.dropped(each)},
         "lacks": dict(row.lacks),
         # What a row that lacks a bin is instead: one of those that have its bins.

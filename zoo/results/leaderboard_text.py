@@ -24,7 +24,8 @@ _LISTED = 10
 @dataclass(frozen=True)
 class _Line:
     """A row of any table: ``kind`` is ranked, incomplete or published, ``may_lead`` whether its
-    rank may be the first. ``dropped`` pairs are missing from each cell's figure.
+    rank may be the first. ``dropped`` pairs are missing from each cell's figure; ``ci95`` are its
+    intervals, empty where none was asked for.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class _Line:
     cells: tuple[str, ...]
     dropped: tuple[int, ...]
     may_lead: bool = False
+    ci95: tuple[str, ...] = ()
 
 
 def print_leaderboard(board: Leaderboard) -> None:
@@ -144,7 +146,15 @@ def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
         ),
         tuple(row.dropped(column) for column in board.columns),
         may_lead=row.rank == 1,
+        ci95=tuple(_ends(board, row.ci95.get(column.sha256)) for column in board.columns)
+        if row.ci95
+        else (),
     )
+
+
+def _ends(board: Leaderboard, ends: tuple[float, float] | None) -> str:
+    digits = board.figure.ranking_digits or board.figure.digits
+    return "" if ends is None else f"[{digits(ends[0])}, {digits(ends[1])}]"
 
 
 def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tuple[str, ...]]:
@@ -154,11 +164,10 @@ def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tup
 
 
 def _cell(line: _Line, column: int, between: str = " ") -> str:
-    """A figure, and how many pairs it does without."""
-    count = line.dropped[column]
-    if not count:
-        return line.cells[column]
-    return f"{line.cells[column]}{between}({count:,} dropped)"
+    """A figure, its interval, and how many pairs it does without."""
+    count, ends = line.dropped[column], line.ci95[column] if line.ci95 else ""
+    parts = [line.cells[column], ends, f"({count:,} dropped)" if count else ""]
+    return between.join(part for part in parts if part)
 
 
 _APART = "Not on every bin: ranked on those that they have, among the models with these"
@@ -168,6 +177,8 @@ def _caption(board: Leaderboard) -> str:
     words = [board.figure.words[0].upper() + board.figure.words[1:]]
     if len(board.columns) > 1:
         words.append("ranked by the mean of the bins")
+    if any(row.ci95 for row in board.rows):
+        words.append("in brackets 95 % intervals of each figure alone")
     sentence = "; ".join(words) + "."
     if board.complete > 1:
         sentence += (
@@ -205,7 +216,10 @@ def plain_leaderboard(board: Leaderboard) -> str:
     shown = [*_lines(board), *_incomplete(board)]
     noted = any(any(line.dropped) for line in shown)
     rows = [["rank", "kind", "model", "mean", *(column.label for column in board.columns)]]
-    rows += [[each.rank, each.kind, each.label, each.mean, *each.cells] for each in shown]
+    for each in shown:
+        ends = [own.replace(" ", "") for own in each.ci95 or [""] * len(each.cells)]
+        cells = [cell + own for cell, own in zip(each.cells, ends, strict=True)]
+        rows.append([each.rank, each.kind, each.label, each.mean, *cells])
     if noted:
         rows = [[*row, note] for row, note in zip(rows, _plain_notes(board, shown), strict=True)]
     lines = spaceless([[cell.replace("–", "-") for cell in row] for row in rows])

@@ -206,7 +206,9 @@ def _lacks(far: float, genuine: int, impostors: int) -> str:
     return lacks_a_class(genuine, impostors) or few
 
 
-def _figure(key: str, far: float) -> Figure:
+def figure_at(far: float, key: str | None = None) -> Figure:
+    """TAR at any FAR in (0, 1); ``key`` is that of its JSON."""
+    key = key or f"{far:g}"
     return Figure(
         name=f"tar@{far:.0e}".replace("e-0", "e-"),
         label=f"TAR at FAR {key}",
@@ -233,4 +235,4 @@ def _figure(key: str, far: float) -> Figure:
     )
 
 
-FIGURES = tuple(_figure(key, far) for key, far in FARS.items())
+FIGURES = tuple(figure_at(far, key) for key, far in FARS.items())

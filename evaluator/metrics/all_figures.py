@@ -102,7 +102,9 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
             ) from None
         same = [each for each in alike if float(each.partition("@")[2]) == rate]
         if not same and any_far and 0 < rate < 1:
-            return importlib.import_module("evaluator.metrics.figures.tar_at_far").figure_at(rate)
+            from evaluator.metrics.figures.tar_at_far import figure_at
+
+            return figure_at(rate)
         if not same:
             raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other FAR")
         name = same[0]

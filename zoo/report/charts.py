@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -44,21 +44,29 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values laid over a range of the drawing, linear or logarithmic."""
+    """A range of values laid over a range of the drawing: evenly ("linear"), by their logarithm
+    ("log"), or, for rates, by the normal deviate that they are the tail of ("probit").
+    """
 
     low: float
     high: float
     start: float
     end: float
-    logarithmic: bool
+    scale: Literal["linear", "log", "probit"] = "linear"
 
     def place(self, values: FloatArray) -> FloatArray:
         """Where values lie in the drawing; values outside the range lie outside too."""
-        low, high = self.low, self.high
-        if self.logarithmic:
-            low, high, values = math.log10(low), math.log10(high), np.log10(values)
-        placed: FloatArray = self.start + (values - low) / (high - low) * (self.end - self.start)
+        low, high = self._scaled(np.array([self.low, self.high]))
+        places = (self._scaled(values) - low) / (high - low)
+        placed: FloatArray = self.start + places * (self.end - self.start)
         return placed
+
+    def _scaled(self, values: FloatArray) -> FloatArray:
+        from scipy.special import ndtri
+
+        scales = {"linear": lambda x: x, "log": np.log10, "probit": ndtri}
+        scaled: FloatArray = scales[self.scale](values)
+        return scaled
 
     def at(self, value: float) -> float:
         """Where one value lies."""
@@ -87,7 +95,7 @@ def roc_chart(curves: Sequence[Curve], impostors: int) -> Chart:
     lowest = min((1 - each.fnmr[_measurable(each)][-1] for each in curves), default=0.0)
     floor = math.floor(min(lowest, 0.99) * 20) / 20
     floor = floor if floor > 0.5 else 0.0
-    y = Axis(floor, 1.0, HEIGHT - BOTTOM, TOP, logarithmic=False)
+    y = Axis(floor, 1.0, HEIGHT - BOTTOM, TOP)
     drawn = [(each, *_points(each, _measurable(each), x, y, 1 - each.fnmr)) for each in curves]
     steps = [floor + (1 - floor) * i / 5 for i in range(6)]
     y_ticks = [(value, _percent(value)) for value in steps]
@@ -95,14 +103,16 @@ def roc_chart(curves: Sequence[Curve], impostors: int) -> Chart:
 
 
 def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
-    """FNMR over FMR, both logarithmic, as NIST draws it: small differences of good models show."""
-    x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
-    y = _rate_axis(genuine, HEIGHT - BOTTOM, TOP)
-    drawn = [
-        (each, *_points(each, _measurable(each) & (each.fnmr > 0), x, y, each.fnmr))
-        for each in curves
-    ]
-    y_ticks = [(value, _percent(value)) for value in _decades(y)]
+    """FNMR over FMR by their normal deviates, up to one half, as NIST draws it (Martin and others
+    1997): normal scores are a straight line, and small differences of good models show.
+    """
+    x = _rate_axis(impostors, LEFT, WIDTH - RIGHT, probit=True)
+    y = _rate_axis(genuine, HEIGHT - BOTTOM, TOP, probit=True)
+    drawn = []
+    for each in curves:
+        shown = _measurable(each) & (each.fnmr > 0) & (each.fmr <= x.high) & (each.fnmr <= y.high)
+        drawn.append((each, *_points(each, shown, x, y, each.fnmr)))
+    y_ticks = [(value, _percent(value)) for value in _ticks(y)]
     return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "FNMR: genuine rejected"))
 
 
@@ -120,7 +130,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
     counts = [np.histogram(scored.scores[scored.genuine == side], edges)[0] for side in (1, 0)]
     shares = [count / max(1, count.sum()) for count in counts]
-    x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8, logarithmic=False)
+    x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8)
     base, reach = 56.0, 48.0
     peak = max(float(share.max()) for share in shares)
     places = x.place(edges)
@@ -161,13 +171,18 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     return Chart(_svg("histogram", box, name, parts), data)
 
 
-def _rate_axis(pairs: int, start: float, end: float) -> Axis:
+def _rate_axis(pairs: int, start: float, end: float, *, probit: bool = False) -> Axis:
     lowest = 10.0 ** min(-1, math.floor(math.log10(1 / max(pairs, 1)) + 1e-9))
-    return Axis(lowest, 1.0, start, end, logarithmic=True)
+    if probit:
+        return Axis(min(lowest, 0.01), 0.5, start, end, "probit")
+    return Axis(lowest, 1.0, start, end, "log")
 
 
-def _decades(axis: Axis) -> list[float]:
-    return [10.0**power for power in range(round(math.log10(axis.low)), 1)]
+def _ticks(axis: Axis) -> list[float]:
+    decades = [10.0**power for power in range(round(math.log10(axis.low)), 1)]
+    if axis.scale == "log":
+        return decades
+    return [*(each for each in decades if each < 0.05), 0.05, 0.2, 0.5]
 
 
 def _measurable(each: Curve) -> NDArray[np.bool_]:
@@ -228,7 +243,7 @@ def _chart(
 
 def _grid(x: Axis, y: Axis, y_ticks: Sequence[tuple[float, str]], titles: tuple[str, str]) -> str:
     lines, words = [], []
-    for value in _decades(x):
+    for value in _ticks(x):
         at = x.at(value)
         lines.append(f"M{at:.1f},{TOP}V{HEIGHT - BOTTOM}")
         words.append(

@@ -98,8 +98,8 @@ def _panel(
     last = max(2, *(epoch for line in lines for epoch, _ in line.points))
     low = min(values) if floor is None else min(floor, *values)
     ticks = even_ticks(low, max(values))
-    x = Axis(1.0, float(last), _LEFT, size[0] - _RIGHT, logarithmic=False)
-    y = Axis(ticks[0], ticks[-1], size[1] - _BOTTOM, _TOP, logarithmic=False)
+    x = Axis(1.0, float(last), _LEFT, size[0] - _RIGHT)
+    y = Axis(ticks[0], ticks[-1], size[1] - _BOTTOM, _TOP)
     parts = [_grid(x, y, ticks)]
     for start in starts:
         at = (x.at(start - 1) + x.at(start)) / 2

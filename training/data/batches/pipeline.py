@@ -254,11 +254,13 @@ def _ahead(
         parts = [range(at, min(at + stride, size)) for at in range(0, size, stride)]
         return batch, [pool.submit(fill, batch, numbers, part) for part in parts]
 
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            yield from map(_finished, ahead(map(submit, steps), _AHEAD + 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from map(_finished, ahead(map(submit, steps), _AHEAD + 1))
+    finally:
+        # Nobody waits: the garbage collector may end an abandoned generator in a thread that is
+        # just starting, which cannot wait for others then.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _finished(begun: tuple[Batch, list[Future[None]]]) -> Batch:

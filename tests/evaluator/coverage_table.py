@@ -6,18 +6,15 @@ A figure without an interval counts as a miss. ``boot`` is the median width of a
 same scores that draws clusters of people, or for all pairs people, over the median width of ours,
 on a few draws: below 1 where ours is wider.
 
-    python benchmarks/coverage.py --draws 2000
+    PYTHONPATH=. python tests/evaluator/coverage_table.py --draws 2000
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "evaluator"))
 from test_interval_coverage import NAMES, all_to_all, drawn, independent, reused, truths
 
 from evaluator.metrics.all_figures import all_figures

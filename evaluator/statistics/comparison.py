@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,11 +110,13 @@ def compare_pairs(
     *,
     metric: str = "accuracy",
     sharing: Sharing | None = None,
+    folds: Sequence[npt.NDArray[np.integer] | None] = (None, None),
 ) -> Comparison | None:
     """Paired comparison of two models' scores on the same pairs; None if they have no figure there.
 
     Finite scores, higher is more alike, and labels have shape (pairs,). ``metric`` is the name of a
-    figure, or ``kfold-decisions``; ``sharing`` is what the pairs share. ``ValueError`` for arrays
+    figure, or ``kfold-decisions``, of ten contiguous folds or those that ``folds`` numbers for each
+    model, (pairs,) each; ``sharing`` is what the pairs share. ``ValueError`` for arrays
     that do not belong together.
     """
     labels = np.asarray(genuine, dtype=bool)
@@ -129,10 +131,13 @@ def compare_pairs(
     figure = tested_figure(metric)
     luck = 1.0
     if metric == KFOLD_DECISIONS:
-        folds = [kfold(own, labels) for own in scores]
-        if folds[0] is None or folds[1] is None:
+        decided = [
+            kfold(own, labels, 10 if numbers is None else numbers)
+            for own, numbers in zip(scores, folds, strict=True)
+        ]
+        if decided[0] is None or decided[1] is None:
             return None
-        right = np.stack([each.correct for each in folds if each])
+        right = np.stack([each.correct for each in decided if each])
         luck = threshold_luck(scores[0], scores[1], labels)
         found = differences_of_decisions(right, sharing, luck=luck)
     else:

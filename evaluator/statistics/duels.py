@@ -232,6 +232,7 @@ def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
         shared.genuine,
         metric=metric,
         sharing=shared.sharing,
+        folds=[each.scores.folds_of(shared.pairs) for each in (a, b)],
     )
     if compared is None:
         figure, genuine = tested_figure(metric), int(shared.genuine.sum())

@@ -472,6 +472,21 @@ def test_files_of_one_named_list_in_any_order_are_one_bin(zoo: Zoo) -> None:
     assert answers[0]["difference"] == pytest.approx(best[0] - best[1])
 
 
+def test_decisions_of_folds_are_those_of_the_printed_figure(zoo: Zoo) -> None:
+    genuine = labels(600)
+    order = np.argsort(~genuine, kind="stable")  # contiguous folds of it would lack a class
+    for seed, name in enumerate(("one", "two")):
+        scores = cosines(600, noise=1, seed=seed)
+        stored(zoo, "--scores", write_scores(Path(f"{name}.csv"), scores[order], genuine[order]))
+    figures = {
+        path.parent.name.split("-")[0]: json.loads(path.read_text())["figures"]["kfold"]["accuracy"]
+        for path in Path("results").glob("*/*.json")
+    }
+    done = zoo("compare", "one", "two", "--metric", "kfold-decisions", "--format", "json")
+    ((of_bin,),) = (each["bins"] for each in json.loads(done.out)["comparisons"])
+    assert of_bin["difference"] == pytest.approx(figures["one"] - figures["two"])
+
+
 def test_lists_by_labels_alone_in_another_order_are_not_paired(zoo: Zoo) -> None:
     scores, genuine = cosines(400, noise=1, seed=1), labels(400)
     write_scores(Path("a.csv"), scores, genuine)

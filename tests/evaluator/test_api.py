@@ -439,10 +439,13 @@ def test_labels_that_are_not_the_bins_are_refused(easy: evaluator.VerificationSe
 # ---- compare -------------------------------------------------------------------------------------
 
 
-def folds_decided(scores: NDArray[np.float64], genuine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def folds_decided(of: evaluator.BinEvaluation) -> NDArray[np.bool_]:
     """Which pairs the best threshold of nine tenths decides rightly in the tenth, by trying all."""
+    scores, genuine = of.scores, of.genuine
+    assert of.folds is not None
     right = np.empty(len(scores), bool)
-    for test in np.array_split(np.arange(len(scores)), 10):
+    for fold in range(10):
+        test = np.flatnonzero(of.folds == fold)
         train = np.setdiff1d(np.arange(len(scores)), test)
         candidates = np.sort(scores[train][~genuine[train]])[::-1]
         hits = [((scores[train] > t) == genuine[train]).mean() for t in candidates]
@@ -458,7 +461,7 @@ def test_a_comparison_counts_what_numpy_and_scipy_count() -> None:
     b = evaluator.evaluate_scores(weak, genuine, name="weak")
     found = evaluator.compare(a, b, metric="kfold-decisions")
     one = found.bins["pairs"]
-    right_a, right_b = folds_decided(strong, genuine), folds_decided(weak, genuine)
+    right_a, right_b = (folds_decided(each.bins[0]) for each in (a, b))
     assert one.difference == pytest.approx(right_a.mean() - right_b.mean())
     np.testing.assert_array_equal(one.only_a, np.flatnonzero(right_a & ~right_b))
     np.testing.assert_array_equal(one.only_b, np.flatnonzero(right_b & ~right_a))

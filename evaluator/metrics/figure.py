@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ Stored = Mapping[str, Any]  # the ``figures`` object of a result, as JSON has it
 # What a leaf of a figure's JSON is; OWN_SCALE is an interval of no share. An interval may be None.
 SHARE, NUMBER, NUMBERS = "share", "number", "numbers"
 INTERVAL, OWN_SCALE = "interval", "own scale"
+TEXT, COUNT, MAYBE = "text", "count", "number or none"
 #: How keys end that may lack: results from before there were intervals are whole too.
 MAY_LACK = ("_ci95", "_bound95", "standard_error")
 
@@ -33,8 +34,15 @@ class Each:
     shape: Shape
 
 
-#: A leaf; a block with these keys, made of the attributes of those names; or a mapping.
-Shape = str | Mapping[str, "Shape"] | Each
+@dataclass(frozen=True)
+class Listed:
+    """The shape of a list of values of one shape."""
+
+    shape: Shape
+
+
+#: A leaf; a block with these keys, made of the attributes of those names; a mapping; or a list.
+Shape = str | Mapping[str, "Shape"] | Each | Listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +108,9 @@ class Figure:
     alone; ``shape`` is their JSON; ``at`` is where the number stands in that, ``ci95_at`` its 95 %
     interval, None where none can be told. ``influence`` is what intervals and paired tests rest on.
     ``lacks`` says why the figure is undefined on so many genuine and impostor pairs.
+    ``searches`` is "open" for a figure of all searches in the galleries of a template set, "mated"
+    for one of those with a mate alone; ``decisions`` says which pairs a figure counts that is a
+    share of them.
     """
 
     name: str  # what --metric takes
@@ -123,6 +134,8 @@ class Figure:
     note: Callable[[Stored], str] | None = None  # under it in a report
     lacks: Callable[[int, int], str] = lacks_a_class
     in_every_result: bool = False  # else results from before there was this figure are whole too
+    searches: Literal["", "open", "mated"] = ""
+    decisions: Callable[[FloatArray], BoolArray] | None = None
 
     def read(self, stored: Stored | None) -> float | None:
         """The number in a result's figures, None where it is undefined or not there."""
@@ -146,6 +159,8 @@ class Figure:
 
     def why_undefined(self, stored: Stored, genuine: int, impostors: int) -> str:
         """Why there is no number in these figures of so many pairs; empty where it is not known."""
+        if self.searches and "identification" not in stored:
+            return "only template sets with galleries have it"
         if stored.keys().isdisjoint(self.shape):
             return "this result is older than the figure; zoo eval --fresh adds it"
         return self.lacks(genuine, impostors)
@@ -174,6 +189,8 @@ def as_json(value: Any, shape: Shape) -> Any:
         return None
     if isinstance(shape, Each):
         return {key: as_json(each, shape.shape) for key, each in value.items()}
+    if isinstance(shape, Listed):
+        return [as_json(each, shape.shape) for each in value]
     if isinstance(shape, Mapping):
         return {
             key: as_json(getattr(value, key.replace("-", "_")), each) for key, each in shape.items()

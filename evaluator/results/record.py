@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
+    from evaluator.templates.searches import Searches
 
 
 SCHEMA = 1
@@ -54,7 +56,9 @@ class BinRecord:
     """Which bin a result is on, and its counts.
 
     ``folds`` says by what rule its ten folds are drawn, and is in a result's JSON only where they
-    are not contiguous parts of its order.
+    are not contiguous parts of its order. Only a template set has a ``kind``, its layout, and says
+    how many ``templates``, ``people`` (those that it names), ``probes`` and ``galleries`` there
+    are; its ``images`` are those of all templates.
     """
 
     name: str
@@ -66,6 +70,11 @@ class BinRecord:
     images: int
     unique_images: int
     folds: str | None = None
+    kind: str | None = None
+    templates: int | None = None
+    people: int | None = None
+    probes: int | None = None
+    galleries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Settings:
     """What changes figures besides model, bin and input.
 
     ``engine`` is in a result's JSON only where it is not ``native``: results that do not have it
-    were computed by their format's own runtime.
+    were computed by their format's own runtime. Only a template set has a ``norm``, and
+    ``detector_score`` only where it states such scores.
     """
 
     flip: str = "none"
@@ -81,6 +91,8 @@ class Settings:
     precision: str = "float32"
     nan: str = "fail"
     engine: str = "native"
+    norm: str | None = None
+    detector_score: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +115,35 @@ class Result:
     reading: int = READING
 
 
+@dataclass(frozen=True, eq=False)
+class SetFacts:
+    """What all results on a template set share, read-only: ``templates`` (2 x pairs,) number the
+    template in each slot of the 1:1 list, ``genuine`` (pairs,) are its labels, ``person``
+    (templates,) numbers who each shows, each whom nobody names apart, and ``probes`` are numbers
+    of templates.
+    """
+
+    templates: NDArray[np.int64]
+    genuine: NDArray[np.bool_]
+    person: NDArray[np.int64]
+    probes: NDArray[np.int64]
+
+    @functools.cached_property
+    def people(self) -> NDArray[np.int64]:
+        """The number of the person in each slot, (2 x pairs,)."""
+        return self.person[self.templates]
+
+
 @dataclass(frozen=True)
 class Scores:
     """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
     and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
     slot where the bin's pairs file names them. ``folds`` (pairs,) numbers the fold of each pair,
     None where they are contiguous. ``digests`` (2 x pairs,) numbers the bytes in each slot alike in
-    all bins, None where nobody noted them.
+    all bins, None where nobody noted them. Of a template set ``images`` number templates, ``facts``
+    are known, and ``searches`` one a gallery, of all probes; NaN is the score of one that was left
+    out. ``lists`` (pairs,) says which of several lists each pair is of, where figures are means
+    over lists.
     """
 
     scores: NDArray[np.float64]
@@ -118,6 +152,9 @@ class Scores:
     people: NDArray[np.int64] | None = None
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    facts: SetFacts | None = None
+    searches: tuple[Searches, ...] = ()
+    lists: NDArray[np.int64] | None = None
 
     def folds_of(self, pairs: NDArray[np.intp] | NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         """The folds of these pairs, as figures take them."""
@@ -216,15 +253,22 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
+_ONLY_WHERE_STATED = {
+    "model": ("data_sha256",),
+    "bin": ("folds", "kind", "templates", "people", "probes", "galleries"),
+    "settings": ("norm", "detector_score"),
+}
+
+
 def to_dict(result: Result) -> dict[str, Any]:
     """A result as its JSON object, keys in the documented order."""
     parts = asdict(result)
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
-    if result.model.data_sha256 is None:
-        del parts["model"]["data_sha256"]
-    if result.bin.folds is None:
-        del parts["bin"]["folds"]
+    for part, names in _ONLY_WHERE_STATED.items():
+        for name in names:
+            if parts[part][name] is None:
+                del parts[part][name]
     return {"schema": parts.pop("schema"), **parts}
 
 

@@ -27,6 +27,7 @@ from evaluator.statistics.tails import reach
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 Ends = tuple[npt.ArrayLike, npt.ArrayLike]
 Couples = tuple[npt.NDArray[np.intp], ...]  # rows and columns, as `np.ix_` gives them
 
@@ -81,12 +82,22 @@ class Differences:
 
 
 def differences_on_bin(
-    scores: Sequence[FloatArray], genuine: BoolArray, sharing: Sharing | None, figure: Figure
+    scores: Sequence[FloatArray],
+    genuine: BoolArray,
+    sharing: Sharing | None,
+    figure: Figure,
+    lists: IntArray | None = None,
 ) -> Differences:
     """The differences of a figure between models, from finite scores (pairs,) of each.
 
     Of ``kfold`` and ``insightface``, too, those of the accuracy at each model's best threshold.
+    ``lists`` (pairs,), ascending, says which list each pair is of: the figure is the mean over
+    lists then, whose pairs are drawn together where they show the same people.
     """
+    if figure.decisions is not None:
+        return differences_of_decisions(np.stack(list(map(figure.decisions, scores))), sharing)
+    if lists is not None:
+        return _of_lists(scores, genuine, sharing, figure, lists)
     if genuine.all() or not genuine.any():
         return Differences.undefined(len(scores), len(genuine))
     if figure.fits_threshold:
@@ -120,6 +131,29 @@ def differences_on_bin(
         pairs=np.full_like(effect, len(genuine)),
         errors=errors,
     )
+
+
+def _of_lists(
+    scores: Sequence[FloatArray],
+    genuine: BoolArray,
+    sharing: Sharing | None,
+    figure: Figure,
+    lists: IntArray,
+) -> Differences:
+    found, across = [], []
+    for of in parts_of(lists):
+        own = None
+        if sharing is not None:
+            across.append((sharing.left[of], sharing.right[of]))
+            own = pair_sharing(*across[-1], unit=sharing.unit)
+        found.append(differences_on_bin([each[of] for each in scores], genuine[of], own, figure))
+    return mean_of(found, across or None)
+
+
+def parts_of(lists: IntArray) -> list[slice]:
+    """Where the pairs of each list stand, from the list of each (pairs,), ascending."""
+    starts = [0, *(np.flatnonzero(np.diff(lists)) + 1).tolist(), len(lists)]
+    return [slice(*ends) for ends in itertools.pairwise(starts)]
 
 
 def best_decisions(scores: Sequence[FloatArray], genuine: BoolArray) -> BoolArray:
@@ -279,9 +313,14 @@ def interval(
     return discordance_interval(gap, discordant, step, freedom=freedom, confidence=confidence)
 
 
-def figure_value(scores: FloatArray, genuine: BoolArray, figure: Figure) -> float | None:
-    """The figure of these pairs, None where it is undefined."""
-    return figure.value(sorted_pairs(scores, genuine))
+def figure_value(
+    scores: FloatArray, genuine: BoolArray, figure: Figure, lists: IntArray | None = None
+) -> float | None:
+    """The figure of these pairs, or its mean over lists; None where it is undefined."""
+    parts = [slice(None)] if lists is None else parts_of(lists)
+    found = [figure.value(sorted_pairs(scores[of], genuine[of])) for of in parts]
+    known = [each for each in found if each is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def _error(

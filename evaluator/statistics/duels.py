@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from evaluator.errors import InputError
 from evaluator.metrics.figure import Figure
+from evaluator.metrics.figures.kfold import NO_FOLDS
 from evaluator.results.choice import Contestant, Variant, labels
 from evaluator.results.overlap import Ends, Together, shared_images
 from evaluator.results.record import BinRecord, Result, Scores
@@ -156,14 +157,14 @@ def compare_sides(
         for sha256 in a.results:
             if sha256 not in b.results:
                 continue
-            reason = _why_not(a, b, sha256)
+            reason = _why_not(a, b, sha256) or _not_of_sets(a.results[sha256], metric)
             if reason is not None:
                 notes.append(reason)
                 continue
             for side in (a, b):
                 if (id(side), sha256) not in read:
                     scores = side.scores(sha256)
-                    read[id(side), sha256] = Scored(side.results[sha256], scores)
+                    read[id(side), sha256] = Scored(side.results[sha256], scores).asked(figure)
             tasks.append((read[id(a), sha256], read[id(b), sha256], named[sha256]))
         couples.append((a, b, tasks, notes))
     flat = [task for _, _, tasks, _ in couples for task in tasks]
@@ -233,6 +234,7 @@ def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
         metric=metric,
         sharing=shared.sharing,
         folds=[each.scores.folds_of(shared.pairs) for each in (a, b)],
+        lists=shared.lists,
     )
     if compared is None:
         figure, genuine = tested_figure(metric), int(shared.genuine.sum())
@@ -286,7 +288,8 @@ def _setting_notes(a: Side, b: Side) -> list[str]:
                 f"{side.label} was scored elsewhere: its flip, input and precision are not known"
             ]
     differing = [
-        f"{field.name} {getattr(variants[0], field.name)} / {getattr(variants[1], field.name)}"
+        f"{field.name.replace('_', ' ')} {getattr(variants[0], field.name)} / "
+        f"{getattr(variants[1], field.name)}"
         for field in fields(Variant)
         if getattr(variants[0], field.name) != getattr(variants[1], field.name)
     ]
@@ -329,6 +332,18 @@ def _why_not(a: Side, b: Side, sha256: str) -> str | None:
                 f"{result.bin.name}: left out, {side.label} has no scores ({count:,} images not "
                 "finite)"
             )
+    return None
+
+
+def _not_of_sets(result: Result, metric: str) -> str | None:
+    """Why a bin has no figure of searches, or a template set none of folds."""
+    figure, record = tested_figure(metric), result.bin
+    if figure.searches and not record.galleries:
+        return f"{record.name}: no galleries, so {figure.label} is undefined; left out"
+    if record.kind is not None and not figure.searches and not record.pairs:
+        return f"{record.name}: no 1:1 list, so {figure.label} is undefined; left out"
+    if record.kind is not None and figure.name in ("kfold", "insightface"):
+        return f"{record.name}: {figure.label} is undefined ({NO_FOLDS}); left out"
     return None
 
 

@@ -259,7 +259,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
 
 def _model_json(side: Side) -> dict[str, Any]:
     name, identity, variant = side.key
-    return {"label": side.label, "name": name, "sha256": identity, "settings": vars(variant)}
+    return {"label": side.label, "name": name, "sha256": identity, "settings": variant.json}
 
 
 def _bin_json(each: OnBin) -> dict[str, Any]:

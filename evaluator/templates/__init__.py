@@ -1,6 +1,7 @@
 """Sets of templates, each one or more images of a person: verified one to one, searched one to N.
 
-`template_set` is the set itself, `pooling` makes its images' embeddings vectors of templates.
-`pair_scores` are the cosines of a 1:1 list and `nearest_far` its TAR as published rows have it;
-`search` is 1:N, `searches` what it found in a gallery, `identification` the figures of that.
+`template_set` is the set itself, `layouts` reads it from a folder, `image_files` its images;
+`pooling` makes these images' embeddings vectors of templates. `pair_scores` are the cosines of a
+1:1 list and `nearest_far` its TAR as published rows have it; `search` is 1:N, `searches` what it
+found in a gallery, `identification` the figures of that; `evaluation` does all of it.
 """

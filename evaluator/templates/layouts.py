@@ -1,0 +1,54 @@
+"""Which layout of template sets a folder has, and the set in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from evaluator.errors import BinError
+from evaluator.templates.ijb import read_ijb, row_lists
+from evaluator.templates.template_set import TemplateSet
+
+Layout = Literal["ijb", "tinyface", "folders"]
+
+_READERS = {"ijb": read_ijb}
+
+
+def layout_of(path: Path) -> Layout | None:
+    """The layout of template sets that a folder has, told by a few names in it; None for files
+    and for every other folder.
+    """
+    if not path.is_dir():
+        return None
+    if row_lists(path):
+        return "ijb"
+    return None
+
+
+def read_template_set(
+    path: str | Path, *, embeddings_names: Sequence[str] | None = None
+) -> TemplateSet:
+    """The template set in a folder, of the layout that `layout_of` tells.
+
+    ``embeddings_names`` are the images' names in a file of cached embeddings: then images need not
+    be there, ``sha256`` is of the lists alone, and each image of the set has to be among the names.
+    Without, the images are read, and ``sha256`` is of their bytes too.
+
+    Raises BinError in one line for a folder of no layout and for what is wrong in its lists, with
+    file and line; OSError.
+    """
+    path = Path(path)
+    layout = layout_of(path)
+    if layout is None:
+        raise BinError(
+            f"{path}: is no template set; expected meta/ijbc_face_tid_mid.txt (IJB), or"
+            " Testing_Set/Gallery_Match and Probe (TinyFace), or gallery/ID and probe/ID folders"
+        )
+    found = _READERS[layout](path, embeddings_names=embeddings_names)
+    if embeddings_names is not None:
+        known = set(embeddings_names)
+        missing = next((each for each in found.images if each not in known), None)
+        if missing is not None:
+            raise BinError(f"{path}: its image {missing} is not among the embeddings' names")
+    return found

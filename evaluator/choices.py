@@ -17,7 +17,8 @@ Profile = Literal["unit", "symmetric", "insightface", "raw"]
 Channels = Literal["rgb", "bgr", "gray"]
 
 #: What template sets are pooled with where nothing else is asked for.
-NORM, DETECTOR_SCORE = "raw", "yes"
+NORM: Norm = "raw"
+DETECTOR_SCORE: DetectorScore = "yes"
 
 _WORDS: dict[str, Any] = {
     "flip": Flip,

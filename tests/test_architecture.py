@@ -72,7 +72,7 @@ ARROWS = {
     "evaluator.isolation": "images models",
     "evaluator.metrics": "",
     "evaluator.measure": "bins images metrics",
-    "evaluator.templates": "bins images metrics",
+    "evaluator.templates": "images measure metrics",
     "evaluator.results": "bins images measure metrics models templates",
     "evaluator.statistics": "metrics results",
     "evaluator.api": "bins images isolation measure metrics models results statistics",

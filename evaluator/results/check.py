@@ -181,6 +181,8 @@ class _NonFinite(TypedDict):
     count: _Count
     images: _Counts
     dropped_pairs: _Count
+    dropped_probes: NotRequired[_Count]
+    names: NotRequired[Annotated[list[_Text], _FEW]]
 
 
 class _Input(TypedDict, total=False):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
+    from evaluator.templates.evaluation import SetMeasurement
     from evaluator.templates.searches import Searches
 
 
@@ -172,7 +173,7 @@ def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
 
 
 def make_result(
-    measurement: Measurement,
+    measurement: Measurement | SetMeasurement,
     *,
     name: str,
     path: Path,
@@ -183,12 +184,8 @@ def make_result(
     data_sha256: str | None = None,
 ) -> Result:
     """The Result of a Measurement by the model of that name, path, digests and format."""
-    from evaluator.metrics.all_figures import to_json
-
-    verification_set = measurement.bin
-    figures = measurement.figures
     return Result(
-        status="ok" if figures is not None else "non_finite",
+        status="ok" if measurement.figures is not None else "non_finite",
         model=ModelRecord(
             name=name,
             path=str(path),
@@ -198,7 +195,29 @@ def make_result(
             input=input_json(input_spec),
             data_sha256=data_sha256,
         ),
-        bin=BinRecord(
+        settings=settings,
+        cost={
+            "seconds": round(measurement.seconds, 4),
+            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+        },
+        versions=versions(settings.engine),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        **measured_parts(measurement),
+    )
+
+
+def measured_parts(measurement: Measurement | SetMeasurement) -> dict[str, Any]:
+    """What of a result says what was measured and found: ``bin``, ``figures``, ``non_finite``."""
+    from evaluator.metrics.all_figures import to_json
+    from evaluator.templates.evaluation import SetMeasurement
+
+    if isinstance(measurement, SetMeasurement):
+        from evaluator.results.set_result import set_parts
+
+        return set_parts(measurement, _NAMED_IMAGES)
+    verification_set, figures = measurement.bin, measurement.figures
+    return {
+        "bin": BinRecord(
             name=verification_set.name,
             path=str(verification_set.path),
             sha256=verification_set.sha256,
@@ -208,20 +227,13 @@ def make_result(
             images=len(measurement.images),
             unique_images=int(measurement.images.max()) + 1,
         ),
-        settings=settings,
-        figures=None if figures is None else to_json(figures),
-        non_finite={
+        "figures": None if figures is None else to_json(figures),
+        "non_finite": {
             "count": len(measurement.unusable),
             "images": measurement.unusable[:_NAMED_IMAGES].tolist(),
             "dropped_pairs": measurement.dropped_pairs,
         },
-        cost={
-            "seconds": round(measurement.seconds, 4),
-            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
-        },
-        versions=versions(settings.engine),
-        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-    )
+    }
 
 
 def input_json(spec: InputSpec) -> dict[str, Any]:

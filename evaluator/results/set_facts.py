@@ -19,6 +19,7 @@ from evaluator.errors import ResultError
 from evaluator.files import read_bounded, whole_file
 from evaluator.results.record import BinRecord, SetFacts
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
+from evaluator.templates.evaluation import named_people
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import TemplateSet
 
@@ -37,15 +38,12 @@ def facts_of(held: TemplateSet) -> SetFacts:
     ends = np.zeros((0, 2), np.int32)
     if pairs is not None:
         ends = np.column_stack([pairs.left, pairs.right]).astype(np.int32)
-    named = held.person >= 0
-    person = held.person.astype(np.int32)
-    first = int(person.max(initial=-1)) + 1
-    person[~named] = first + np.arange(int((~named).sum()), dtype=np.int32)
+    person = named_people(held.person)
     return _facts(
         ends.ravel(),
         np.zeros(0, np.bool_) if pairs is None else pairs.genuine,
         person,
-        held.probes.astype(np.int32),
+        held.probes.copy(),
     )
 
 

@@ -27,6 +27,12 @@ def finished(outcome: tuple[list[Result], list[str]], request: Request, json: st
 def _not_finite(result: Result) -> str:
     """Which images of a result cannot be scored, and what to do."""
     count, slots = result.non_finite["count"], result.non_finite["images"]
+    if names := result.non_finite.get("names"):
+        some = f"{', '.join(names)}{', ...' if count > len(names) else ''}"
+        return (
+            f"{result.model.name} on {result.bin.name}: {count:,} image{'s' if count > 1 else ''} "
+            f"of no use to a template, so nothing is scored ({some}); --nan drop leaves them out"
+        )
     named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
     return (
         f"{result.model.name} on {result.bin.name}: {count:,} "

@@ -1,0 +1,112 @@
+"""What a measurement of a template set is as parts of a result, and as the scores beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluator.errors import InputError
+from evaluator.metrics.all_figures import to_json
+from evaluator.metrics.figure import as_json
+from evaluator.metrics.figures.search import SHAPE
+from evaluator.models.options import LoadOptions
+from evaluator.results.measured import Measured
+from evaluator.results.reading_rules import READING
+from evaluator.results.record import BinRecord, Scores, Settings
+from evaluator.results.set_facts import facts_of
+from evaluator.templates.evaluation import SetMeasurement
+from evaluator.templates.template_set import TemplateSet
+
+
+def set_settings(
+    held: TemplateSet, settings: Settings, *, norm: str, detector_score: str | None
+) -> Settings:
+    """The settings of a result on a set: detector scores count where it has some, unless ``no``.
+
+    Raises InputError where they are asked for and the set has none.
+    """
+    if held.detector_scores is None:
+        if detector_score == "yes":
+            raise InputError(f"--detector-score yes: {held.path} states no detector scores")
+        return replace(settings, norm=norm)
+    return replace(settings, norm=norm, detector_score=detector_score or "yes")
+
+
+def embeddings_of(
+    measured: Measured, folder: Path, options: LoadOptions
+) -> tuple[Path, dict[str, Any]]:
+    """Where the embeddings of a set's images are kept in a folder of results, and what they are of.
+
+    They stay when the result is there: other norms and detector scores need no new ones.
+    """
+    settings = replace(measured.settings, norm=None, detector_score=None, nan=Settings().nan)
+    bare = replace(measured, settings=settings)
+    key = {
+        "model": measured.model[1],
+        "set": measured.bin[1],
+        "settings": [settings.flip, settings.decoder, settings.precision, settings.engine],
+        "input": [options.profile, options.channels, options.output, list(options.size or ())],
+        "reading": READING,
+    }
+    return bare.path_in(folder).with_suffix(".embeddings.npy"), key
+
+
+def set_parts(measurement: SetMeasurement, named: int) -> dict[str, Any]:
+    """``bin``, ``figures`` and ``non_finite``, of which at most ``named`` images are named."""
+    held, block = measurement.bin, measurement.figures
+    genuine = int(measurement.genuine.sum())
+    figures = None
+    if block is not None:
+        figures = to_json(block)
+        if measurement.nearest is not None:
+            figures["tar_nearest_far"] = {
+                key: {"tar": each.tar, "far": each.far} for key, each in measurement.nearest.items()
+            }
+        if measurement.identification is not None:
+            figures["identification"] = as_json(measurement.identification, SHAPE["identification"])
+    unusable = measurement.unusable[:named].tolist()
+    return {
+        "bin": BinRecord(
+            name=held.name,
+            path=str(held.path),
+            sha256=held.sha256,
+            pairs=len(measurement.genuine),
+            genuine=genuine,
+            impostor=len(measurement.genuine) - genuine,
+            images=len(held.images),
+            unique_images=measurement.unique_images,
+            kind=held.kind,
+            templates=held.templates,
+            people=len(np.unique(held.person[held.person >= 0])),
+            probes=len(held.probes) if held.galleries else 0,
+            galleries=len(held.galleries),
+        ),
+        "figures": figures,
+        "non_finite": {
+            "count": len(measurement.unusable),
+            "images": unusable,
+            "dropped_pairs": measurement.dropped_pairs,
+            "dropped_probes": measurement.dropped_probes,
+            "names": [held.images[i] for i in unusable],
+        },
+    }
+
+
+def set_scores(measurement: SetMeasurement) -> Scores | None:
+    """The scores of a result on a set as they are stored; None where nothing was scored."""
+    if measurement.figures is None:
+        return None
+    facts = facts_of(measurement.bin)
+    scores = np.zeros(0) if measurement.scores is None else measurement.scores
+    return Scores(
+        scores=scores,
+        genuine=facts.genuine,
+        images=facts.templates,
+        people=facts.people,
+        folds=np.zeros(len(scores), np.uint8),
+        facts=facts,
+        searches=measurement.searches,
+    )

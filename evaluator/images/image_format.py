@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: How the names of images end, in small letters, by which they are found in a folder.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
 _SIGNATURES = (
     ("JPEG", b"\xff\xd8\xff"),
     ("PNG", b"\x89PNG\r\n\x1a\n"),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from evaluator.errors import BinError
+from evaluator.templates.folders import is_folders, read_folders
 from evaluator.templates.ijb import read_ijb, row_lists
 from evaluator.templates.template_set import TemplateSet
+from evaluator.templates.tinyface import read_tinyface, tinyface_folder
 
 Layout = Literal["ijb", "tinyface", "folders"]
 
-_READERS = {"ijb": read_ijb}
+_READERS: dict[Layout, Callable[..., TemplateSet]] = {
+    "ijb": read_ijb,
+    "tinyface": read_tinyface,
+    "folders": read_folders,
+}
 
 
 def layout_of(path: Path) -> Layout | None:
@@ -23,7 +29,9 @@ def layout_of(path: Path) -> Layout | None:
         return None
     if row_lists(path):
         return "ijb"
-    return None
+    if tinyface_folder(path) is not None:
+        return "tinyface"
+    return "folders" if is_folders(path) else None
 
 
 def read_template_set(

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from evaluator.errors import InputError
 from evaluator.files import write_whole
+from evaluator.images.image_format import IMAGE_SUFFIXES
 from training.data.convert.convert import in_order
-from training.data.sources.folders import IMAGE_SUFFIXES
 from zoo.align.faces import (
     AlignOptions,
     aligned_image,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluator.bins.pairs_file import LONGEST_NAME, Pair, list_text, read_pairs_csv
 from evaluator.errors import InputError
-from training.data.sources.folders import IMAGE_SUFFIXES
+from evaluator.images.image_format import IMAGE_SUFFIXES
 from zoo.bins.build import image_names
 
 _MOST_DIGITS = 9

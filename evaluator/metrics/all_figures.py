@@ -98,8 +98,8 @@ def search_figures() -> Mapping[str, Figure]:
 def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
     """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001``, ``rank1`` ...
 
-    With ``any_far`` also TAR or TPIR at a rate that results do not carry, to be computed from
-    scores. Raises InputError that says which ``option`` was given it.
+    With ``any_far`` also TAR or TPIR at a rate, and a rank, that results do not carry, to be
+    computed from scores. Raises InputError that says which ``option`` was given it.
     """
     known = (*NAMES, *SEARCH_NAMES)
     kind, at, number = name.partition("@")
@@ -119,6 +119,10 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
         if not same:
             raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other rate")
         name = same[0]
+    if any_far and name[:4] == "rank" and name[4:].isdecimal() and 0 < int(name[4:]) < 10**6:
+        from evaluator.metrics.figures.search import found_at
+
+        return found_at(int(name[4:]))
     check_choice(option, name, known)
     return (search_figures() if name in SEARCH_NAMES else all_figures())[name]
 

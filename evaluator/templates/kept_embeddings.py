@@ -1,8 +1,8 @@
 """Embeddings of a template set in a file that grows block by block: what was interrupted goes on.
 
-``NAME.npy`` has room for all rows, and beside it ``NAME.rows``, JSON, says how many are there and of what
-model, set and settings they are. That file is replaced after the rows are on the disk, so that it
-never promises rows which a power cut took.
+``NAME.npy`` has room for all rows, and beside it ``NAME.rows``, JSON, says how many are there and
+of what model, set and settings they are. That file is replaced after the rows are on the disk, so
+that it never promises rows which a power cut took.
 """
 
 from __future__ import annotations

@@ -86,6 +86,9 @@ def evaluate(
             "where the set states them."
         ),
     ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Template sets: each figure's 95 % interval.")
+    ] = False,
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,
     trust: options.Trust = False,
@@ -140,8 +143,8 @@ def evaluate(
     )
     if outside:
         found = stored_external(request, scores=scores, embeddings=embeddings, name=name)
-        raise typer.Exit(finished(([found], []), request, json))
-    raise typer.Exit(finished(run_request(request), request, json))
+        raise typer.Exit(finished(([found], []), request, json, intervals=intervals))
+    raise typer.Exit(finished(run_request(request), request, json, intervals=intervals))
 
 
 def _resolved(

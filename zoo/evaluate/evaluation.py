@@ -39,7 +39,6 @@ from zoo.evaluate.remarks import Remarks, left_to_do, say_files, say_stored, war
 from zoo.evaluate.request import Request, checked_model
 from zoo.terminal.words import Interrupted, detail, note
 
-
 Bin = VerificationSet | TemplateSet
 
 

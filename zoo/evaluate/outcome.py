@@ -9,13 +9,19 @@ from zoo.terminal.table import print_evaluation
 from zoo.terminal.words import warn
 
 
-def finished(outcome: tuple[list[Result], list[str]], request: Request, json: str | None) -> int:
+def finished(
+    outcome: tuple[list[Result], list[str]],
+    request: Request,
+    json: str | None,
+    *,
+    intervals: bool = False,
+) -> int:
     """Prints what ``run_request`` found, as JSON to a file or "-" too; the exit code."""
     found, failures = outcome
     if json is not None:
         write_json(found, json)
     if json != "-" and found:
-        print_evaluation(found, show_store=request.results)
+        print_evaluation(found, show_store=request.results, intervals=intervals)
     unusable = [result for result in found if result.status != "ok"]
     for result in unusable:
         warn(f"zoo: {_not_finite(result)}")

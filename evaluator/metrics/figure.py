@@ -50,9 +50,9 @@ class Influence:
     """What each pair adds to the error of a figure, to first order: 0 in all for either class.
 
     ``genuine`` (G,) and ``impostor`` (I,) are in the order of `ScoredPairs`, or in that of `Sweep`
-    where it is ``ascending``. ``event`` is what one more wrong decision would change, at most. The
-    variance of a figure is the sum of squares, that of a difference the sum of squares of the
-    differences, and pairs that share images or people are summed by these.
+    where it is ``ascending``, equal where scores are. ``event`` is what one more wrong decision
+    would change, at most. The variance of a figure is the sum of squares, that of a difference the
+    sum of squares of the differences, and pairs that share images or people are summed by these.
     """
 
     genuine: FloatArray
@@ -81,7 +81,7 @@ class Influence:
             own = part
             if self.ascending:
                 own = np.empty_like(part)
-                own[np.argsort(scores, kind="stable")] = part
+                own[np.argsort(scores)] = part  # equal scores have equal parts
             found[where] = own
         return found
 

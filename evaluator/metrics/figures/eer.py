@@ -78,7 +78,7 @@ def influence(pairs: SortedPairs) -> Influence:
     found = eer(pairs.sweep)
     if found is None:
         return Influence.none(pairs)
-    genuine, impostor = pairs.sweep.genuine, pairs.sweep.impostor
+    genuine, impostor = pairs.pairs.genuine, pairs.pairs.impostor
     f, g = _near(pairs.sweep, found.threshold)
     weight = g / (f + g)
     false_accepts, false_rejects = impostor > found.threshold, genuine <= found.threshold
@@ -86,7 +86,6 @@ def influence(pairs: SortedPairs) -> Influence:
         (1 - weight) * (false_rejects - false_rejects.mean()) / len(genuine),
         weight * (false_accepts - false_accepts.mean()) / len(impostor),
         math.hypot(weight / len(impostor), (1 - weight) / len(genuine)),
-        ascending=True,
     )
 
 

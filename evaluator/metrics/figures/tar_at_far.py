@@ -99,12 +99,12 @@ def influence(pairs: SortedPairs, *, far: float) -> Influence:
     between = _tar(s, float(s.impostor[-low - 1])) - _tar(s, float(s.impostor[-high - 1]))
     slope = between * impostors / max(1, low - high)
     threshold = s.impostor[-allowed - 1]
-    true_accepts, false_accepts = (x > threshold for x in (s.genuine, s.impostor))
+    of = pairs.pairs
+    true_accepts, false_accepts = (x > threshold for x in (of.genuine, of.impostor))
     return Influence(
         (true_accepts - true_accepts.mean()) / len(true_accepts),
         -slope * (false_accepts - false_accepts.mean()) / impostors,
         math.hypot(1 / len(true_accepts), slope / impostors),
-        ascending=True,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
+    from evaluator.metrics.figure import Figure
     from evaluator.templates.evaluation import SetMeasurement
     from evaluator.templates.searches import Searches
 
@@ -27,7 +28,7 @@ SCHEMA = 1
 
 
 # How many unusable images a result names; the count is always whole.
-_NAMED_IMAGES = 20
+NAMED_IMAGES = 20
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,13 @@ def make_result(
     input_spec: InputSpec,
     settings: Settings,
     data_sha256: str | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Result:
-    """The Result of a Measurement by the model of that name, path, digests and format."""
+    """The Result of a Measurement by the model of that name, path, digests and format.
+
+    ``parts`` are what says what it is on and what was found (``bin``, ``figures``, ``non_finite``)
+    where that is no bin.
+    """
     return Result(
         status="ok" if measurement.figures is not None else "non_finite",
         model=ModelRecord(
@@ -202,19 +208,13 @@ def make_result(
         },
         versions=versions(settings.engine),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        **measured_parts(measurement),
+        **(parts or _parts(cast("Measurement", measurement))),
     )
 
 
-def measured_parts(measurement: Measurement | SetMeasurement) -> dict[str, Any]:
-    """What of a result says what was measured and found: ``bin``, ``figures``, ``non_finite``."""
+def _parts(measurement: Measurement) -> dict[str, Any]:
     from evaluator.metrics.all_figures import to_json
-    from evaluator.templates.evaluation import SetMeasurement
 
-    if isinstance(measurement, SetMeasurement):
-        from evaluator.results.set_result import set_parts
-
-        return set_parts(measurement, _NAMED_IMAGES)
     verification_set, figures = measurement.bin, measurement.figures
     return {
         "bin": BinRecord(
@@ -230,7 +230,7 @@ def measured_parts(measurement: Measurement | SetMeasurement) -> dict[str, Any]:
         "figures": None if figures is None else to_json(figures),
         "non_finite": {
             "count": len(measurement.unusable),
-            "images": measurement.unusable[:_NAMED_IMAGES].tolist(),
+            "images": measurement.unusable[:NAMED_IMAGES].tolist(),
             "dropped_pairs": measurement.dropped_pairs,
         },
     }
@@ -282,6 +282,19 @@ def to_dict(result: Result) -> dict[str, Any]:
             if parts[part][name] is None:
                 del parts[part][name]
     return {"schema": parts.pop("schema"), **parts}
+
+
+def cannot_have(record: BinRecord, figure: Figure) -> str:
+    """Why no result on a bin or template set has a figure; empty where one may have it."""
+    if figure.searches:
+        return "" if record.galleries else "no galleries are searched in it"
+    if record.kind is None:
+        return ""
+    if not record.pairs:
+        return "it has no 1:1 list"
+    if figure.protocol not in ("kfold", "insightface"):
+        return ""
+    return "the order of a template set's pairs means nothing, so it has no folds"
 
 
 # Formats of results that other systems made: no rule of ours read a model for them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,20 @@ from evaluator.metrics.all_figures import to_json
 from evaluator.metrics.figure import as_json
 from evaluator.metrics.figures.search import SHAPE
 from evaluator.models.options import LoadOptions
+from evaluator.results.external import name_sha256
 from evaluator.results.measured import Measured
 from evaluator.results.reading_rules import READING
-from evaluator.results.record import BinRecord, Scores, Settings
+from evaluator.results.record import (
+    NAMED_IMAGES,
+    BinRecord,
+    ModelRecord,
+    Result,
+    Scores,
+    Settings,
+    versions,
+)
 from evaluator.results.set_facts import facts_of
+from evaluator.results.stored import UNKNOWN
 from evaluator.templates.evaluation import SetMeasurement
 from evaluator.templates.template_set import TemplateSet
 
@@ -54,8 +65,8 @@ def embeddings_of(
     return bare.path_in(folder).with_suffix(".embeddings.npy"), key
 
 
-def set_parts(measurement: SetMeasurement, named: int) -> dict[str, Any]:
-    """``bin``, ``figures`` and ``non_finite``, of which at most ``named`` images are named."""
+def set_parts(measurement: SetMeasurement) -> dict[str, Any]:
+    """What of a result says what was measured and found: ``bin``, ``figures``, ``non_finite``."""
     held, block = measurement.bin, measurement.figures
     genuine = int(measurement.genuine.sum())
     figures = None
@@ -67,7 +78,7 @@ def set_parts(measurement: SetMeasurement, named: int) -> dict[str, Any]:
             }
         if measurement.identification is not None:
             figures["identification"] = as_json(measurement.identification, SHAPE["identification"])
-    unusable = measurement.unusable[:named].tolist()
+    unusable = measurement.unusable[:NAMED_IMAGES].tolist()
     return {
         "bin": BinRecord(
             name=held.name,
@@ -93,6 +104,29 @@ def set_parts(measurement: SetMeasurement, named: int) -> dict[str, Any]:
             "names": [held.images[i] for i in unusable],
         },
     }
+
+
+def external_set_result(
+    measurement: SetMeasurement, *, name: str, path: str, file_sha256: str, settings: Settings
+) -> Result:
+    """The result of a system of that name, whose embeddings came in a file, on a template set."""
+    unknown = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
+    return Result(
+        status="ok" if measurement.figures is not None else "non_finite",
+        model=ModelRecord(
+            name=name,
+            path=path,
+            sha256=name_sha256(name),
+            format="embeddings",
+            embedding_size=measurement.embedding_size,
+            input={**unknown, "file_sha256": file_sha256},
+        ),
+        settings=settings,
+        cost={"seconds": round(measurement.seconds, 4), "images_per_second": 0.0},
+        versions=versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        **set_parts(measurement),
+    )
 
 
 def set_scores(measurement: SetMeasurement) -> Scores | None:

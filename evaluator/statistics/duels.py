@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from evaluator.errors import InputError
 from evaluator.metrics.figure import Figure
-from evaluator.metrics.figures.kfold import NO_FOLDS
 from evaluator.results.choice import Contestant, Variant, labels
 from evaluator.results.overlap import Ends, Together, shared_images
-from evaluator.results.record import BinRecord, Result, Scores
+from evaluator.results.record import BinRecord, Result, Scores, cannot_have
 from evaluator.results.store import load_scores
 from evaluator.results.stored import UNKNOWN
 from evaluator.statistics.comparison import (
@@ -157,7 +156,7 @@ def compare_sides(
         for sha256 in a.results:
             if sha256 not in b.results:
                 continue
-            reason = _why_not(a, b, sha256) or _not_of_sets(a.results[sha256], metric)
+            reason = _why_not(a, b, sha256) or _cannot_be(a.results[sha256], figure)
             if reason is not None:
                 notes.append(reason)
                 continue
@@ -335,16 +334,9 @@ def _why_not(a: Side, b: Side, sha256: str) -> str | None:
     return None
 
 
-def _not_of_sets(result: Result, metric: str) -> str | None:
-    """Why a bin has no figure of searches, or a template set none of folds."""
-    figure, record = tested_figure(metric), result.bin
-    if figure.searches and not record.galleries:
-        return f"{record.name}: no galleries, so {figure.label} is undefined; left out"
-    if record.kind is not None and not figure.searches and not record.pairs:
-        return f"{record.name}: no 1:1 list, so {figure.label} is undefined; left out"
-    if record.kind is not None and figure.name in ("kfold", "insightface"):
-        return f"{record.name}: {figure.label} is undefined ({NO_FOLDS}); left out"
-    return None
+def _cannot_be(result: Result, figure: Figure) -> str | None:
+    why = cannot_have(result.bin, figure)
+    return f"{result.bin.name}: {figure.label} is undefined ({why}); left out" if why else None
 
 
 def nothing_shared(apart: Apart) -> str:

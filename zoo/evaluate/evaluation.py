@@ -26,7 +26,7 @@ from evaluator.models.options import LoadOptions
 from evaluator.results.bin_facts import keep_facts
 from evaluator.results.measured import Measured
 from evaluator.results.record import Result, Scores, make_result
-from evaluator.results.set_result import embeddings_of, set_scores
+from evaluator.results.set_result import embeddings_of, set_parts, set_scores
 from evaluator.results.store import check_writable, save_result
 from evaluator.templates.evaluation import SetMeasurement, embed_set, evaluate_set
 from evaluator.templates.kept_embeddings import KeptEmbeddings
@@ -272,6 +272,7 @@ def _keep(
         model_format=embedder.format,
         input_spec=embedder.input,
         settings=run.request.settings_on(measurement.bin),
+        parts=set_parts(measurement) if isinstance(measurement, SetMeasurement) else None,
     )
     warn_of_collapse(task.model, measurement)
     scores = None

@@ -27,9 +27,6 @@ from evaluator.metrics.text import interval_after, percent, spread
 # (tests/evaluator/test_interval_coverage.py).
 _THRESHOLDS_NOISE = 3.5
 
-#: Why a template set has no figure of folds.
-NO_FOLDS = "the order of a template set's pairs means nothing, so it has no folds"
-
 
 def influence(pairs: SortedPairs) -> Influence:
     """Of the decisions by the other folds, or where there are no ten, at the best threshold."""

@@ -72,10 +72,10 @@ ARROWS = {
     "evaluator.isolation": "images models",
     "evaluator.metrics": "",
     "evaluator.measure": "bins images metrics",
-    "evaluator.templates": "images measure metrics",
+    "evaluator.templates": "bins images measure metrics",
     "evaluator.results": "bins images measure metrics models templates",
     "evaluator.statistics": "metrics results",
-    "evaluator.api": "bins images isolation measure metrics models results statistics",
+    "evaluator.api": "bins images isolation measure metrics models results statistics templates",
     "training": "",
     "training.data": "",
     "training.recipes": "",
@@ -91,18 +91,18 @@ ARROWS = {
         " evaluator.bins evaluator.images evaluator.measure evaluator.metrics"
     ),
     "zoo.terminal": "evaluator.metrics evaluator.results",
-    "zoo.entries": "terminal evaluator.bins evaluator.models training.recipes",
+    "zoo.entries": "terminal evaluator.bins evaluator.models evaluator.templates training.recipes",
     "zoo.train": (
         "entries terminal evaluator.bins evaluator.images evaluator.models training.data.batches"
         " training.data.sources training.loop training.processes training.recipes training.run"
     ),
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.models evaluator.results"
+        " evaluator.models evaluator.results evaluator.templates"
     ),
     "zoo.results": (
         "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
-        " evaluator.statistics"
+        " evaluator.statistics evaluator.templates"
     ),
     "zoo.report": (
         "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"

@@ -146,4 +146,6 @@ def _on_bin(stored: Stored) -> BinEvaluation:
         stored_as,
         scores.folds,
         scores.digests,
+        scores.facts,
+        scores.searches,
     )

@@ -43,8 +43,11 @@ class Scored:
         it: its people are the probe's at the left and, at the right, its rival's where it has no
         mate.
         """
-        if not figure.searches or not self.scores.searches:
+        if not figure.searches:
             return self
+        if not self.scores.searches:
+            name = self.result.bin.name
+            raise ResultError(f"{name}: {figure.name} needs searches, and none are known")
         return replace(self, scores=_searched(self.scores, figure))
 
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:

@@ -63,21 +63,29 @@ def _bytes_of(folder: Path, name: str, where: str) -> bytes:
         ) from None
 
 
-def template_image(template_set: TemplateSet, image: int) -> NDArray[np.uint8]:
+def image_bytes(template_set: TemplateSet, image: int) -> bytes:
+    """The file of image number ``image``. Raises BinError for one that is missing; OSError."""
+    if template_set.folder is None:
+        raise BinError(f"{template_set.path}: has no images; evaluate cached embeddings")
+    return _bytes_of(template_set.folder, template_set.images[image], str(template_set.path))
+
+
+def template_image(
+    template_set: TemplateSet, image: int, data: bytes | None = None, *, decoder: str = "accurate"
+) -> NDArray[np.uint8]:
     """Image number ``image`` as (height, width, 3) RGB: aligned to 112x112 by its five points
-    where the set has points, else as it is.
+    where the set has points, else as it is. ``data`` are its bytes where they have been read.
 
     Raises InputError for a set without images and for one that does not decode or has points that
     align nothing; BinError for one that is missing; OSError.
     """
-    if template_set.folder is None:
-        raise BinError(f"{template_set.path}: has no images; evaluate cached embeddings")
-    name = template_set.images[image]
-    data = _bytes_of(template_set.folder, name, str(template_set.path))
+    if data is None:
+        data = image_bytes(template_set, image)
     try:
-        pixels = decode_image(data)
+        pixels = decode_image(data, decoder=decoder)
         if template_set.points is None:
             return pixels
         return aligned(pixels, template_set.points[image])
     except InputError as error:
-        raise InputError(f"{template_set.folder / name}: {error}") from None
+        where = (template_set.folder or template_set.path) / template_set.images[image]
+        raise InputError(f"{where}: {error}") from None

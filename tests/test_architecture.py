@@ -115,7 +115,7 @@ ARROWS = {
     "zoo.align": ("evaluator.images evaluator.models training.data.convert training.data.sources"),
     "zoo.bins": (
         "align terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.models training.data.convert training.data.sources"
+        " evaluator.models evaluator.templates training.data.convert training.data.sources"
     ),
     "zoo.demo": (
         "entries terminal train evaluator.bins evaluator.images evaluator.models"

@@ -8,9 +8,9 @@ from typing import Literal
 
 from evaluator.errors import BinError
 from evaluator.templates.folders import is_folders, read_folders
-from evaluator.templates.ijb import read_ijb, row_lists
+from evaluator.templates.ijb import IMAGES, read_ijb, row_lists
 from evaluator.templates.template_set import TemplateSet
-from evaluator.templates.tinyface import read_tinyface, tinyface_folder
+from evaluator.templates.tinyface import PROBE, read_tinyface, tinyface_folder
 
 Layout = Literal["ijb", "tinyface", "folders"]
 
@@ -46,17 +46,38 @@ def read_template_set(
     Raises BinError in one line for a folder of no layout and for what is wrong in its lists, with
     file and line; OSError.
     """
-    path = Path(path)
+    if embeddings_names is None:
+        return _read(Path(path), None)
+    found = _read(Path(path), embeddings_names)
+    known = set(embeddings_names)
+    missing = next((each for each in found.images if each not in known), None)
+    if missing is not None:
+        raise BinError(f"{path}: its image {missing} is not among the embeddings' names")
+    return found
+
+
+def read_lists(path: str | Path) -> TemplateSet:
+    """The template set as its lists alone say, with ``sha256`` of these: of one whose images are
+    not there, what can be told. Raises as `read_template_set`.
+    """
+    return _read(Path(path), ())
+
+
+def has_images(path: Path) -> bool:
+    """Whether the folder of a template set's images is there, be it with all of them or not."""
+    tinyface = tinyface_folder(path)
+    return (
+        (path / IMAGES).is_dir()
+        or is_folders(path)
+        or (tinyface is not None and (tinyface / PROBE).is_dir())
+    )
+
+
+def _read(path: Path, embeddings_names: Sequence[str] | None) -> TemplateSet:
     layout = layout_of(path)
     if layout is None:
         raise BinError(
             f"{path}: is no template set; expected meta/ijbc_face_tid_mid.txt (IJB), or"
             " Testing_Set/Gallery_Match and Probe (TinyFace), or gallery/ID and probe/ID folders"
         )
-    found = _READERS[layout](path, embeddings_names=embeddings_names)
-    if embeddings_names is not None:
-        known = set(embeddings_names)
-        missing = next((each for each in found.images if each not in known), None)
-        if missing is not None:
-            raise BinError(f"{path}: its image {missing} is not among the embeddings' names")
-    return found
+    return _READERS[layout](path, embeddings_names=embeddings_names)

@@ -1,4 +1,5 @@
-"""Bins looked into, made from faces, fetched and converted.
+"""Bins and template sets looked into; bins made from faces, fetched and converted.
 
-`inspection`, `sheet` (a page of images), `make` and `convert` are the commands' sides.
+`inspection`, `template_sets`, `sheet` (a page of images), `make` and `convert` are the commands'
+sides.
 """

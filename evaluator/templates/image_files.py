@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from evaluator.errors import BinError, InputError
 from evaluator.files import read_bounded
-from evaluator.images.alignment import aligned
-from evaluator.images.decode import decode_image
 from evaluator.templates.lists import put
 from evaluator.templates.template_set import TemplateSet
 
@@ -79,6 +77,10 @@ def template_image(
     Raises InputError for a set without images and for one that does not decode or has points that
     align nothing; BinError for one that is missing; OSError.
     """
+    # Here, because what is stored is answered without Pillow.
+    from evaluator.images.alignment import aligned
+    from evaluator.images.decode import decode_image
+
     if data is None:
         data = image_bytes(template_set, image)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evaluator.results.record import Result
 from zoo.evaluate.request import Request
 from zoo.terminal.output import write_json
+from zoo.terminal.set_table import print_sets
 from zoo.terminal.table import print_evaluation
 from zoo.terminal.words import warn
 
@@ -20,14 +21,26 @@ def finished(
     found, failures = outcome
     if json is not None:
         write_json(found, json)
-    if json != "-" and found:
-        print_evaluation(found, show_store=request.results, intervals=intervals)
+    if json != "-":
+        _print(found, request, intervals=intervals)
     unusable = [result for result in found if result.status != "ok"]
     for result in unusable:
         warn(f"zoo: {_not_finite(result)}")
     for failure in failures:
         warn(f"zoo: error: {failure}")
     return 2 if failures else 1 if unusable else 0
+
+
+def _print(found: list[Result], request: Request, *, intervals: bool) -> None:
+    """The table of bins, then those of template sets."""
+    sets = [each for each in found if each.bin.kind is not None]
+    bins = [each for each in found if each.bin.kind is None]
+    if bins:
+        print_evaluation(bins, show_store=None if sets else request.results)
+    if bins and sets:
+        print()
+    if sets:
+        print_sets(sets, show_store=request.results, intervals=intervals)
 
 
 def _not_finite(result: Result) -> str:

@@ -1,5 +1,6 @@
 """The terminal: what commands say and write.
 
 `options` is what several commands take, `words` and `progress` talk to people, `table` lines up
-figures, `output` writes files that a user names, `streams` sets the terminal up.
+figures and `set_table` those of template sets, `output` writes files that a user names, `streams`
+sets the terminal up.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.metrics.all_figures import all_figures, search_figures
@@ -11,6 +13,7 @@ from evaluator.metrics.text import cosine, percent
 from evaluator.results.choice import labels
 from evaluator.results.record import Result
 from zoo.terminal.table import headed_table, print_fitting, spaceless
+from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,10 +26,18 @@ _FPIRS = ("0.1", "0.01")
 _NAME_WIDTH = 13
 
 
-def print_sets(results: Sequence[Result], console: Console, *, intervals: bool) -> None:
-    """Prints the results on template sets, each set's under one another."""
+def print_sets(
+    results: Sequence[Result], show_store: Path | None = None, *, intervals: bool = False
+) -> None:
+    """Prints results on template sets on stdout: tables on a terminal, plain columns in a pipe.
+    ``intervals`` shows those of 95 %, too.
+    """
     from rich.markup import escape
 
+    console = rich_terminal()
+    if console is None:
+        sys.stdout.write(plain_sets(results, intervals=intervals))
+        return
     for own in _by_set(results):
         record = own[0].bin
         console.print(f"[bold]{escape(_named(own, results))}[/bold]", highlight=False)
@@ -40,6 +51,8 @@ def print_sets(results: Sequence[Result], console: Console, *, intervals: bool) 
         for each in own:
             for line in _remarks(each, names[_key(each)]):
                 console.print(line, style="yellow", highlight=False, markup=False)
+    if show_store is not None:
+        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
 def _by_set(results: Sequence[Result]) -> list[list[Result]]:

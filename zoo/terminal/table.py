@@ -118,26 +118,13 @@ def print_fitting(table: Table, console: Console) -> None:
     console.print()
 
 
-def print_evaluation(
-    results: Sequence[Result], show_store: Path | None = None, *, intervals: bool = False
-) -> None:
-    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe. ``intervals``
-    are those of template sets.
-    """
-    from zoo.terminal.set_table import plain_sets, print_sets
-
+def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
+    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
     console = rich_terminal()
-    bins = [each for each in results if each.bin.kind is None]
-    sets = [each for each in results if each.bin.kind is not None]
     if console is None:
-        parts = [plain_table(bins)] if bins else []
-        parts += [plain_sets(sets, intervals=intervals)] if sets else []
-        sys.stdout.write("\n".join(parts))
+        sys.stdout.write(plain_table(results))
         return
-    if bins:
-        _print_rich(_grid(bins), console)
-    if sets:
-        print_sets(sets, console, intervals=intervals)
+    _print_rich(_grid(results), console)
     if show_store is not None:
         console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 

@@ -118,6 +118,11 @@ def _rank_influence(pairs: SortedPairs, *, rank: int) -> Influence:
     )
 
 
+def _rank_line(key: str, stored: Stored) -> str:
+    found = stored["identification"]
+    return f"{percent(found['rank'][key])}{interval_after(found.get('rank_ci95', {}).get(key))}"
+
+
 def found_at(rank: int) -> Figure:
     """The share of mated searches whose mate has that rank or a better one."""
     key = str(rank)
@@ -132,6 +137,7 @@ def found_at(rank: int) -> Figure:
         of=_of_searches,
         value=functools.partial(_share, rank=rank),
         influence=functools.partial(_rank_influence, rank=rank),
+        line=functools.partial(_rank_line, key),
         lacks=lambda mated, _: "" if mated else "no search with a mate",
         searches="mated",
         decisions=functools.partial(_found, rank=rank),

@@ -172,7 +172,12 @@ def build_leaderboard(
     rows = _rows(ranking, found, columns, figure, outdated, top)
     if intervals:
         rows = tuple(replace(row, ci95=_intervals(row, columns, figure)) for row in rows)
-    notes = _column_notes(all_columns, columns, found, figure, ranking.bins)
+    possible = {
+        sha256: column
+        for sha256, column in all_columns.items()
+        if not cannot_have(records[sha256], figure)
+    }
+    notes = _column_notes(possible, columns, found, figure, ranking.bins)
     notes += _undefined_notes(records, all_columns, figure)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _dropped_notes(rows, columns)

@@ -26,7 +26,7 @@ from evaluator.images.image_format import image_format
 from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
-from fuzz import seeds
+from fuzz import seeds, template_sets
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
@@ -245,6 +245,24 @@ TARGETS = {
             weight=6,
         ),
         Target("pairs", "faces.pairs.csv", _read_pairs, (BinError,), seeds.pairs, (), weight=4),
+        Target(
+            "ijb-lists",
+            "lists",
+            template_sets.read_ijb_lists,
+            (BinError,),
+            template_sets.ijb_lists,
+            template_sets.IJB_TOKENS,
+            weight=4,
+        ),
+        Target(
+            "mat",
+            "probe_img_ID_pairs.mat",
+            template_sets.read_mat_file,
+            (BinError,),
+            template_sets.mat_files,
+            template_sets.MAT_TOKENS,
+            weight=4,
+        ),
         Target("image", "face", _read_image, (DecodeError,), seeds.images, (), weight=8),
         Target(
             "record",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import BinError, InputError
+from evaluator.errors import BinError, InputError, plain_name
 from evaluator.files import read_bounded
 from evaluator.templates.lists import put
 from evaluator.templates.template_set import TemplateSet
@@ -56,8 +56,8 @@ def _bytes_of(folder: Path, name: str, where: str) -> bytes:
         return read_bounded(folder / name, LARGEST_IMAGE)
     except FileNotFoundError:
         raise BinError(
-            f"{where}: names the image {name}, which is not in {folder}; put it there, or evaluate"
-            " cached embeddings"
+            f"{where}: names the image {plain_name(name)}, which is not in {folder}; put it there,"
+            " or evaluate cached embeddings"
         ) from None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from evaluator.errors import BinError
+from evaluator.errors import BinError, plain_name
 from evaluator.templates.folders import is_folders, read_folders
 from evaluator.templates.ijb import IMAGES, read_ijb, row_lists
 from evaluator.templates.template_set import TemplateSet
@@ -52,7 +52,9 @@ def read_template_set(
     known = set(embeddings_names)
     missing = next((each for each in found.images if each not in known), None)
     if missing is not None:
-        raise BinError(f"{path}: its image {missing} is not among the embeddings' names")
+        raise BinError(
+            f"{path}: its image {plain_name(missing)} is not among the embeddings' names"
+        )
     return found
 
 

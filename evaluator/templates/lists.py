@@ -22,9 +22,11 @@ _MOST_DIGITS = 18
 _BOM = b"\xef\xbb\xbf"
 # How much of a file's end may be blank lines.
 _BLANK_END = 64
+# Lines of a list that is read as text: MegaFace's million, five times.
+_MOST_LINES = 5_000_000
 # A path that stays below its folder, on Windows too.
 _BELOW = re.compile(
-    rf"(?!/|\.\./|.*/\.\./)(?!(?:.*/)?\.\.?$)[^\\:\0]{{1,{LONGEST_NAME}}}", re.DOTALL
+    rf"(?!/|[A-Za-z]:|\.\./|.*/\.\./)(?!(?:.*/)?\.\.?$)[^\\\0]{{1,{LONGEST_NAME}}}", re.DOTALL
 )
 
 
@@ -99,7 +101,12 @@ def _numbers_a_line(block: NDArray[np.uint8], separator: bytes) -> NDArray[np.in
 
 
 def text_lines(path: Path, data: bytes) -> list[str]:
-    """The lines of a list in UTF-8, LF or CRLF; blank lines may end it. Raises BinError."""
+    """The lines of a list in UTF-8, LF or CRLF, five million at most; blank lines may end it.
+
+    Raises BinError.
+    """
+    if data.count(b"\n") > _MOST_LINES:
+        raise BinError(f"{path}: has more than {_MOST_LINES:,} lines; expected fewer images")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

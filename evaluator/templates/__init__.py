@@ -2,5 +2,6 @@
 
 `template_set` is the set itself, `pooling` makes its images' embeddings vectors of templates.
 `pair_scores` are the cosines of a 1:1 list and `nearest_far` its TAR as published rows have it;
-`search` is 1:N, `searches` what it found in a gallery, `identification` the figures of that.
+`search` is 1:N, `searches` what it found in a gallery, `identification` the figures of that and
+`gallery_size` what they would be in smaller galleries.
 """

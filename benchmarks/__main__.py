@@ -43,6 +43,7 @@ SCRIPTS = (
     "engines",
     "scaling",
     "isolation",
+    "templates",
 )
 
 

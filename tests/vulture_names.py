@@ -102,3 +102,10 @@ _.elseSubgraphIndex
 _.thenSubgraphIndex
 KerasFormat
 ResultFormat
+
+# Fields of a template set's figures, which a result's JSON takes by their names, and what only
+# Python asks.
+non_mated
+rank_ci95
+tpir_at_fpir
+rates_by_size

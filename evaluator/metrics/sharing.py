@@ -67,24 +67,31 @@ class Sharing:
         return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
 
     @functools.cached_property
+    def two_ended(self) -> npt.NDArray[np.bool_]:
+        """Which pairs show two different images (or people), (pairs,)."""
+        found: npt.NDArray[np.bool_] = self.left != self.right
+        return found
+
+    @functools.cached_property
     def dyads(self) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
         """Which pairs have two ends, what each pair shows and then what these show at the right,
         and the number of the two ends of these: couples that share both were counted at either end.
         """
-        two_ended = self.left != self.right
-        ends = np.concatenate([self.left, self.right[two_ended]])
-        return two_ended, ends, self.dyad[two_ended]
+        ends = np.concatenate([self.left, self.right[self.two_ended]])
+        return self.two_ended, ends, self.dyad[self.two_ended]
 
-    def sums(self, errors: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Errors (pairs,) summed by cluster, or by end, and by the two ends of pairs that have two:
-        pairs hang together by the first, and were counted twice there by the second.
+    def sums(
+        self, errors: FloatArray, pairs: slice | npt.NDArray[np.intp] = slice(None)
+    ) -> tuple[FloatArray, FloatArray]:
+        """Errors of some pairs summed by cluster, or by end, and by the two ends of pairs that have
+        two: pairs hang together by the first, and were counted twice there by the second.
         """
         if self.method == "clusters":
-            return _totals(self.cluster, errors), np.zeros(0)
-        by_end = _totals(self.left, errors, self.nodes)
-        two_ended = np.where(self.left == self.right, 0.0, errors)
-        by_end += _totals(self.right, two_ended, self.nodes)
-        return by_end, _totals(self.dyad, two_ended)
+            return _totals(self.cluster[pairs], errors, self.clusters), np.zeros(0)
+        by_end = _totals(self.left[pairs], errors, self.nodes)
+        twice = np.where(self.two_ended[pairs], errors, 0.0)
+        by_end += _totals(self.right[pairs], twice, self.nodes)
+        return by_end, _totals(self.dyad[pairs], twice, int(self.dyad.max(initial=-1)) + 1)
 
     @property
     def correction(self) -> float:
@@ -237,9 +244,14 @@ def spread_of(
         independent = float(contributions @ contributions)
         largest = float(np.abs(contributions).max(initial=0.0))
         return Spread(independent, 1.0, 1.0, 1.0, math.inf, largest)
-    parts = [np.where(genuine, contributions, 0.0), np.where(genuine, 0.0, contributions)]
-    sums = [sharing.sums(part) for part in parts]
-    squares = [float(part @ part) for part in parts]
+    squares, sums = [], []
+    for held in (genuine, ~genuine):
+        # Picking out a class pays where it is small.
+        few = 4 * np.count_nonzero(held) < len(held)
+        at = np.flatnonzero(held) if few else slice(None)
+        part = contributions[at] if few else np.where(held, contributions, 0.0)
+        squares.append(float(part @ part))
+        sums.append(sharing.sums(part, at))
     both = sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]
     whole = _effect(sum(squares), both, sharing)
     own, others = (_effect(*each, sharing) for each in zip(squares, sums, strict=True))

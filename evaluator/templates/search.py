@@ -50,7 +50,7 @@ def search(vectors: Vectors, person: IntArray, gallery: Gallery, probes: Rows) -
     is found by no probe and finds nobody: its cosines count as -inf. Of equal rivals the template
     with the lowest number counts.
     """
-    mates = _mates(person[probes], person[gallery.templates])
+    mates = mates_in(person[probes], person[gallery.templates])
     score = np.full(len(probes), -np.inf)
     own = cosines(vectors, probes[mates[0]], gallery.templates[mates[1]])
     np.maximum.at(score, mates[0], np.where(np.isnan(own), -np.inf, own))
@@ -72,7 +72,7 @@ def search(vectors: Vectors, person: IntArray, gallery: Gallery, probes: Rows) -
     )
 
 
-def _mates(probe: IntArray, held: IntArray) -> tuple[Rows, Rows]:
+def mates_in(probe: IntArray, held: IntArray) -> tuple[Rows, Rows]:
     """Which probes and which templates of a gallery show one person: two arrays of places."""
     order = np.argsort(held, kind="stable")
     first = np.searchsorted(held, probe, side="left", sorter=order)

@@ -35,6 +35,7 @@ EXPECTED = {
     "scaling": {"scaling-time", "scaling-memory"},
     "startup": {"startup-help-seconds", "startup-leaderboard-seconds"},
     "steps": {"step-mlp"},
+    "templates": {"templates-peer", "templates-1-to-1", "templates-1-to-n", "templates-search"},
     "triplets": {"mining-random-loop", "mining-random-product"},
 }
 

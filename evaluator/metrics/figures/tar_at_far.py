@@ -101,9 +101,10 @@ def influence(pairs: SortedPairs, *, far: float) -> Influence:
     threshold = s.impostor[-allowed - 1]
     of = pairs.pairs
     true_accepts, false_accepts = (x > threshold for x in (of.genuine, of.impostor))
+    rejected, accepted = -slope * (np.array([0.0, 1.0]) - false_accepts.mean()) / impostors
     return Influence(
         (true_accepts - true_accepts.mean()) / len(true_accepts),
-        -slope * (false_accepts - false_accepts.mean()) / impostors,
+        np.where(false_accepts, accepted, rejected),
         math.hypot(1 / len(true_accepts), slope / impostors),
     )
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_pooled_is_told(given_set):
         pooled(held, embeddings[1:])
     with pytest.raises(InputError, match=r"mirrored images \(635, 16\)"):
         pooled(held, embeddings, embeddings[1:])
-    with pytest.raises(InputError, match="unknown norm 'unti'.*did you mean 'unit'"):
+    with pytest.raises(InputError, match=r"unknown norm 'unti'.*did you mean 'unit'"):
         pooled(held, embeddings, norm="unti")
     bare = template_set([0, 1], [0, 0], np.array([0, 1]))
     with pytest.raises(InputError, match="no file of this set has them"):

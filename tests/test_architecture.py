@@ -106,7 +106,7 @@ ARROWS = {
     ),
     "zoo.report": (
         "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"
-        " evaluator.statistics training.recipes training.run"
+        " evaluator.statistics evaluator.templates training.recipes training.run"
     ),
     "zoo.projection": (
         "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"

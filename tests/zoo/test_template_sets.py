@@ -462,6 +462,35 @@ def test_python_stores_and_compares_what_the_command_does(
     assert compared.bins["mine"].pairs == 66
 
 
+def test_a_report_draws_searches_and_shows_the_faces_of_the_worst(
+    zoo: Zoo, models: Path, mine: list[str]
+) -> None:
+    put_two(zoo, models)
+    assert zoo("report", "-o", "page.html").code == 0
+    page = Path("page.html").read_text()
+    part = page.partition('<section id="identification">')[2].partition("</section>")[0]
+    for model in ("a", "b"):
+        (path,) = RESULTS.glob(f"{model}-*/*.json")
+        block = (load_result(path).figures or {})["identification"]
+        assert f"<strong>{100 * block['rank']['1']:.2f}</strong>" in part
+        assert f"<strong>{100 * block['tpir_at_fpir']['0.1']['tpir']:.2f}</strong>" in part
+    (path,) = RESULTS.glob("a-*/*.json")
+    scores = load_scores(path, load_result(path))
+    (found,) = scores.searches
+    assert scores.facts is not None
+    worst = int(np.argmax(np.where(found.mated, -9, found.rival_score)))
+    shown = part.partition("Strangers closest")[2].partition("templates ")[2].partition("</small>")
+    assert shown[0] == f"{scores.facts.probes[worst]}, {found.rival[worst]}"
+    assert part.count("data:image/jpeg") >= 32
+    assert part.count("TPIR over FPIR") == 1
+    assert "has changed since it was measured" not in page
+    (MINE / mine[0]).write_bytes(png(face(99, 1)))
+    assert zoo("report", "-o", "page.html").code == 0
+    changed = Path("page.html").read_text()
+    assert "has changed since it was measured" in changed
+    assert "data:image/jpeg" not in changed
+
+
 @pytest.mark.slow
 def test_real_faces_searched_by_a_real_network_in_one_command(zoo: Zoo, shared: Path) -> None:
     people = [each for each in sorted((shared / "faces" / "lfw_train").iterdir()) if each.is_dir()]

@@ -26,7 +26,8 @@ def compare(
         typer.Option(
             metavar="NAME",
             help="Figure to compare: accuracy (each model at its best threshold), kfold, auc, eer, "
-            "tar@1e-3 ...; kfold-decisions tests 10-fold accuracy by its own decisions.",
+            "tar@1e-3 ..., of template sets tpir@0.01, rank1 ...; kfold-decisions tests 10-fold "
+            "accuracy by its own decisions.",
         ),
     ] = "accuracy",
     margin: Annotated[

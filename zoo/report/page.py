@@ -10,15 +10,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from evaluator.files import whole_file
 from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
-from evaluator.results.record import versions
+from evaluator.results.record import cannot_have, versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
-from zoo.report.faces import Faces, faces_of
+from zoo.report.faces import Faces, faces_of, set_faces_of
+from zoo.report.identified import Identified, identified, templates_shown
 from zoo.report.mistakes import (
     Disagreement,
     HardPairs,
@@ -99,6 +102,12 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
     table = standings(selection)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
+    searched = [
+        own
+        for column in selection.columns
+        if (own := identified(column, table.contestants, selection, shown=_HARDEST)) is not None
+    ]
+    shown, template_faces = _shown_faces(selection, hard, disagreements, searched, faces)
     runs = runs_of(table.contestants)
     data: list[dict[str, Any]] = []
     return rendered(
@@ -111,7 +120,9 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         table=table,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},
         leaderboards=[
-            (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
+            (metric, *_leaderboard(metric, table, selection))
+            for metric in METRICS.values()
+            if any(not cannot_have(column.record, metric) for column in selection.columns)
         ],
         charts=charts,
         calibrations=[
@@ -121,7 +132,9 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         ],
         hard=hard,
         disagreements=disagreements,
-        faces=_faces(selection, hard, disagreements) if faces else {},
+        faces=shown,
+        identified=searched,
+        template_faces=template_faces,
         with_faces=faces,
         runs=runs,
         run_overlays=overlays(runs.found),
@@ -169,22 +182,48 @@ def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], 
     return hard, disagreements
 
 
-def _faces(
-    selection: Selection, hard: Sequence[HardPairs], disagreements: Sequence[Disagreement]
-) -> dict[str, Faces]:
+def _shown_faces(
+    selection: Selection,
+    hard: Sequence[HardPairs],
+    disagreements: Sequence[Disagreement],
+    searched: Sequence[Identified],
+    faces: bool,
+) -> tuple[dict[str, Faces], dict[str, dict[int, str | None]]]:
+    """Faces of pairs, and of templates that searches found, by the SHA-256 of their bin."""
+    if not faces:
+        return {}, {}
+    pairs: dict[str, Faces] = {}
+    templates: dict[str, dict[int, str | None]] = {}
     wanted = shown_by_bin(hard, disagreements)
-    return {
-        column.record.sha256: faces_of(column.record, wanted[column.record.sha256])
-        for column in selection.columns
-        if column.record.sha256 in wanted
-    }
+    found = {each.column.record.sha256: templates_shown(each) for each in searched}
+    for column in selection.columns:
+        sha256, own = column.record.sha256, wanted.get(column.record.sha256, [])
+        if column.record.kind is None:
+            if own:
+                pairs[sha256] = faces_of(column.record, own)
+            continue
+        slots = _set_slots(selection, sha256)
+        ends = {pair: (int(slots[2 * pair]), int(slots[2 * pair + 1])) for pair in own}
+        shown = found.get(sha256, set()) | {each for both in ends.values() for each in both}
+        if not shown:
+            continue
+        made, missing = set_faces_of(column.record, sorted(shown))
+        templates[sha256] = made
+        sides = {} if missing else {pair: (made[a], made[b]) for pair, (a, b) in ends.items()}
+        pairs[sha256] = Faces(sides, missing)
+    return pairs, templates
+
+
+def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
+    """The template in each slot of a set's 1:1 list."""
+    return next(own.stored.images for (_, of), own in selection.scored.items() if of == sha256)
 
 
 def _leaderboard(
     metric: Metric, table: Standings, selection: Selection
 ) -> tuple[list[Column], list[tuple[Contestant, list[Cell]]]]:
     """The columns of a metric, and a row a model: the mean first if there are several bins."""
-    columns = list(selection.columns)
+    columns = [each for each in selection.columns if not cannot_have(each.record, metric)]
     rows: list[list[Figure]] = []
     for each in table.contestants:
         found = [figure_on(metric, each, column, selection) for column in columns]

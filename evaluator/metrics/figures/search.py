@@ -90,6 +90,10 @@ def tpir_at(fpir: float, key: str | None = None) -> Figure:
         label=f"TPIR at FPIR {key}",
         title=f"TPIR @ FPIR {key}",
         words=f"TPIR at FPIR {fpir:g}, mean of galleries, %",
+        explanation="Mated probes found first and above the threshold, in %, when at most one "
+        f"stranger in {round(1 / fpir):,} is taken for somebody; the mean of galleries."
+        if key in FPIRS
+        else "",
         shape=SHAPE,
         at=("identification", "tpir_at_fpir", key, "tpir"),
         ci95_at=("identification", "tpir_at_fpir", key, "tpir_ci95"),
@@ -131,6 +135,9 @@ def found_at(rank: int) -> Figure:
         label=f"rank-{rank}",
         title=f"rank-{rank}",
         words=f"rank-{rank} of mated searches, %",
+        explanation="Mated probes whose mate comes first, in %: no threshold, and no strangers."
+        if rank == 1
+        else "",
         shape=SHAPE,
         at=("identification", "rank", key),
         ci95_at=("identification", "rank_ci95", key),

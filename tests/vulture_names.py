@@ -40,6 +40,7 @@ _.verification_bytes
 verification_bytes
 
 # Fields that Jinja's templates read, and that go into JSON by asdict.
+cmc
 _.explanation
 _.svg
 _.whisker

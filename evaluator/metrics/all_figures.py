@@ -117,7 +117,8 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
 
             return search.tpir_at(rate) if kind == "tpir" else tar_at_far.figure_at(rate)
         if not same:
-            raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other rate")
+            other = "FPIR" if kind == "tpir" else "FAR"
+            raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other {other}")
         name = same[0]
     if any_far and name[:4] == "rank" and name[4:].isdecimal() and 0 < int(name[4:]) < 10**6:
         from evaluator.metrics.figures.search import found_at

@@ -56,8 +56,9 @@ SHAPE: dict[str, Shape] = {
 }
 
 
-def _of_searches(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
-    raise NotImplementedError("figures of searches are computed with them, not from pairs")
+def _no_fields(_pairs: SortedPairs, _sharing: Sharing | None) -> dict[str, Any]:
+    """None of `Figures`: these are computed with the searches (`templates.identification`)."""
+    return {}
 
 
 def _value(pairs: SortedPairs, *, fpir: float) -> float | None:
@@ -97,7 +98,7 @@ def tpir_at(fpir: float, key: str | None = None) -> Figure:
         shape=SHAPE,
         at=("identification", "tpir_at_fpir", key, "tpir"),
         ci95_at=("identification", "tpir_at_fpir", key, "tpir_ci95"),
-        of=_of_searches,
+        of=_no_fields,
         value=functools.partial(_value, fpir=fpir),
         influence=functools.partial(tar_at_far.influence, far=fpir),
         line=functools.partial(_tpir_line, key),
@@ -141,7 +142,7 @@ def found_at(rank: int) -> Figure:
         shape=SHAPE,
         at=("identification", "rank", key),
         ci95_at=("identification", "rank_ci95", key),
-        of=_of_searches,
+        of=_no_fields,
         value=functools.partial(_share, rank=rank),
         influence=functools.partial(_rank_influence, rank=rank),
         line=functools.partial(_rank_line, key),

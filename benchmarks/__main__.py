@@ -40,6 +40,7 @@ SCRIPTS = (
     "pipeline",
     "steps",
     "records",
+    "template_lists",
     "engines",
     "scaling",
     "isolation",

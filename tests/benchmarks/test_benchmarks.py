@@ -35,6 +35,7 @@ EXPECTED = {
     "scaling": {"scaling-time", "scaling-memory"},
     "startup": {"startup-help-seconds", "startup-leaderboard-seconds"},
     "steps": {"step-mlp"},
+    "template_lists": {"template-lists-seconds", "template-lists-memory"},
     "triplets": {"mining-random-loop", "mining-random-product"},
 }
 

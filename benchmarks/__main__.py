@@ -40,7 +40,7 @@ SCRIPTS = (
     "pipeline",
     "steps",
     "records",
-    "template_lists",
+    "set_lists",
     "engines",
     "scaling",
     "isolation",

@@ -33,9 +33,9 @@ EXPECTED = {
     "losses": {"loss-16-time", "loss-16-memory", "labels"},
     "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-tfrecord", "pipeline-memory"},
     "scaling": {"scaling-time", "scaling-memory"},
+    "set_lists": {"set-lists-seconds", "set-lists-memory"},
     "startup": {"startup-help-seconds", "startup-leaderboard-seconds"},
     "steps": {"step-mlp"},
-    "template_lists": {"template-lists-seconds", "template-lists-memory"},
     "triplets": {"mining-random-loop", "mining-random-product"},
 }
 

@@ -1,4 +1,4 @@
-"""Lists of a template set of IJB-C's size: ``python benchmarks/template_lists.py [--quick]``.
+"""Lists of a template set of IJB-C's size: ``python benchmarks/set_lists.py [--quick]``.
 
 Goals: 469,375 images, 15,658,489 pairs and both galleries read within 10 s of one core and 2 GB.
 The lists are made up, of as many templates and people as IJB-C has, in a temporary folder.
@@ -56,9 +56,9 @@ def whole_rows(root: Path, images: int, pairs: int, options: argparse.Namespace)
     what = f"lists of {images:,} images, {pairs:,} pairs"
     say(f"{what}: {seconds:.1f} s of a core, {megabytes:,.0f} MB")
     return [
-        Row("template-lists-seconds", what, "10 s", float(seconds), "s", 10, True, options.rounds),
+        Row("set-lists-seconds", what, "10 s", float(seconds), "s", 10, True, options.rounds),
         Row(
-            "template-lists-memory",
+            "set-lists-memory",
             what,
             "2 GB",
             float(megabytes),

@@ -40,6 +40,7 @@ SCRIPTS = (
     "pipeline",
     "steps",
     "records",
+    "set_lists",
     "engines",
     "scaling",
     "isolation",

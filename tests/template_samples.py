@@ -66,8 +66,14 @@ def write_lists(root: Path, *, prefix: str = "ijbc", galleries: str = "G") -> Fi
     columns = (made.template.tolist(), made.medium.tolist(), made.detector_scores.tolist())
     rows = list(zip(made.names, *columns, strict=True))
     write("_face_tid_mid.txt", [f"{name} {ids[t]} {m}" for name, t, m, _ in rows])
-    points = "38.3 51.7 73.5 51.5 56.0 71.7 41.5 92.4 70.7 92.2"
-    write("_name_5pts_score.txt", [f"{name} {points} {score!r}" for name, _, _, score in rows])
+    points = "38.3 {} 73.5 51.5 56.0 71.7 41.5 92.4 70.7 92.2"
+    write(
+        "_name_5pts_score.txt",
+        [
+            f"{name} {points.format(row % 50)} {score!r}"
+            for row, (name, _, _, score) in enumerate(rows)
+        ],
+    )
     who = made.subject.tolist()
     pairs = [(i, j) for i in range(160) for j in range(i + 1, 160)]
     write(

@@ -19,13 +19,10 @@ from numpy.typing import NDArray
 from evaluator.errors import BinError, plain_name
 from evaluator.templates.image_files import put_images
 from evaluator.templates.listing import image_names
-from evaluator.templates.lists import put
+from evaluator.templates.lists import MOST_PAIRS, put
 from evaluator.templates.template_set import NOBODY, Gallery, TemplatePairs, TemplateSet
 
 GALLERY, PROBE, UNKNOWN = PARTS = ("gallery", "probe", "unknown")
-
-#: Pairs of the longest 1:1 list that is made: more would take over 500 MB.
-MOST_PAIRS = 50_000_000
 
 
 def is_folders(path: Path) -> bool:

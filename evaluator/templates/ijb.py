@@ -26,7 +26,7 @@ from evaluator.templates.lists import (
     check_name,
     csv_rows,
     integer,
-    integer_blocks,
+    integer_rows,
     read_list,
     text_lines,
 )
@@ -334,33 +334,27 @@ def _pair_rows(
     """The pairs of a list, in its order: two templates and a label, or, where the subjects tell
     the labels, two templates.
     """
-    path, data = lists.path(name), lists.read(name)
-    columns, separator = (3, b" ") if subjects is None else (2, b",")
+    path = lists.path(name)
+    columns, separator = (3, None) if subjects is None else (2, ",")
     expected = "two templates' numbers" + (" and 1 or 0" if subjects is None else "")
-    left, right, genuine = [], [], []
-    line = 1
-    for block in integer_blocks(path, data, columns, expected, separator=separator):
-        ends, there = _numbers_of(known, block[:, :2])
+    rows = integer_rows(path, lists.read(name), columns, expected, separator=separator)
+    if not len(rows):
+        raise BinError(f"{path}: is empty; expected lines of {expected}")
+    ends = []
+    for column in (0, 1):
+        numbers, there = _numbers_of(known, rows[:, column])
         if not there.all():
-            place = int(np.argmin(there.all(axis=1)))
-            unknown = block[place, int(np.argmin(there[place]))]
+            place = int(np.argmin(there))
             raise BinError(
-                f"{path}, line {line + place}: template {unknown} has no image in"
+                f"{path}, line {place + 1}: template {rows[place, column]} has no image in"
                 f" {lists.prefix}{_ROWS}; leave the pair out, or add its images there"
             )
-        if subjects is None:
-            wrong = block[:, 2] > 1
-            if wrong.any():
-                place = int(np.argmax(wrong))
-                found = " ".join(map(str, block[place].tolist()))
-                raise bad_line(path, line + place, expected, found)
-            same = block[:, 2] == 1
-        else:
-            same = subjects[ends[:, 0]] == subjects[ends[:, 1]]
-        left.append(ends[:, 0].astype(np.int32))
-        right.append(ends[:, 1].astype(np.int32))
-        genuine.append(same)
-        line += len(block)
-    if not left:
-        raise BinError(f"{path}: is empty; expected lines of {expected}")
-    return TemplatePairs(np.concatenate(left), np.concatenate(right), np.concatenate(genuine))
+        ends.append(numbers.astype(np.int32))
+    left, right = ends
+    if subjects is not None:
+        return TemplatePairs(left, right, subjects[left] == subjects[right])
+    wrong = rows[:, 2] > 1
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise bad_line(path, place + 1, expected, " ".join(map(str, rows[place].tolist())))
+    return TemplatePairs(left, right, rows[:, 2] == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -16,12 +17,12 @@ from evaluator.bins.pairs_file import LARGEST_LIST, LONGEST_NAME
 from evaluator.errors import BinError, cause_of, printable
 from evaluator.files import read_bounded
 
-_BLOCK = 1 << 24
+#: Pairs of the longest 1:1 list: three times IJB-C's, and 1.2 GB.
+MOST_PAIRS = 50_000_000
+
 # Of an int64, less one: what has more is no number of a template.
 _MOST_DIGITS = 18
 _BOM = b"\xef\xbb\xbf"
-# How much of a file's end may be blank lines.
-_BLANK_END = 64
 # Lines of a list that is read as text: MegaFace's million, five times.
 _MOST_LINES = 5_000_000
 # A path that stays below its folder, on Windows too.
@@ -52,52 +53,49 @@ def bad_line(path: Path, line: int, expected: str, found: str) -> BinError:
     return BinError(f"{path}, line {line}: expected {expected}, found {printable(found[:60])!r}")
 
 
-def integer_blocks(
-    path: Path, data: bytes, columns: int, expected: str, *, separator: bytes = b" "
-) -> Iterator[NDArray[np.int64]]:
-    """The rows of a list of numbers, block by block, int64 of shape (rows, ``columns``).
+def integer_rows(
+    path: Path, data: bytes, columns: int, expected: str, *, separator: str | None = None
+) -> NDArray[np.int64]:
+    """The rows of a list of numbers, (rows, ``columns``); row i is of line i + 1.
 
-    A line is that many numbers of digits alone, apart by ``separator``, blanks or tabs; it ends in
-    LF or CRLF, and blank lines may end the file. Raises BinError for every other line.
+    A line is that many numbers, of digits alone, apart by ``separator``, or blanks and tabs; it
+    ends in LF or CRLF, and blank lines may end the file. Raises BinError for every other line, and
+    for more than `MOST_PAIRS`.
     """
-    end = len(data) - _BLANK_END
-    end = max(end, 0) + len(data[max(end, 0) :].rstrip())
-    start, line = 0, 1
-    while start < end:
-        stop = end
-        if end - start > _BLOCK:
-            stop = data.rfind(b"\n", start, start + _BLOCK) + 1
-            if not stop:
-                raise bad_line(path, line, expected, "a line of more than 16 MB")
-        block = data[start:stop]
-        counts = _numbers_a_line(np.frombuffer(block, np.uint8), separator)
-        wrong = np.flatnonzero(counts != columns)
-        if len(wrong):
-            number = int(wrong[0])
-            shown = block.split(b"\n", number + 1)[number][:60].decode("utf-8", "replace")
-            raise bad_line(path, line + number, expected, shown.rstrip("\r"))
-        text = block if separator == b" " else block.replace(separator, b" ")
-        yield np.fromstring(text, np.int64, sep=" ").reshape(-1, columns)
-        start, line = stop, line + len(counts)
+    data = data.rstrip()
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    longest = np.diff(ends, prepend=-1, append=len(data)).max()
+    lines = len(ends) + 1 if data else 0
+    del ends
+    if lines > MOST_PAIRS:
+        raise BinError(f"{path}: has {lines:,} lines; at most {MOST_PAIRS:,} are read")
+    rows = np.empty((0, columns), np.int64)
+    # No sign, point or quote, of which NumPy makes numbers too; no line that takes all memory.
+    plain = longest < LONGEST_NAME and not data.translate(
+        None, b"0123456789 \t\r\n" + (separator or "").encode()
+    )
+    if data and plain:
+        # ValueError: a line of another length, or a number that is too large.
+        with contextlib.suppress(ValueError):
+            rows = np.loadtxt(
+                io.BytesIO(data), np.int64, comments=None, delimiter=separator, ndmin=2
+            )
+    if rows.shape != (lines, columns):
+        raise _first_bad(path, data, columns, expected, separator)
+    return rows
 
 
-def _numbers_a_line(block: NDArray[np.uint8], separator: bytes) -> NDArray[np.intp]:
-    """How many numbers stand in each line; -1 where something else does, or one too long."""
-    digit = (block - ord("0")) < 10  # of uint8, which wraps
-    feed = block == ord("\n")
-    other = ~(digit | feed)
-    for sign in b" \t\r" + separator:
-        other &= block != sign
-    change = np.flatnonzero(digit[1:] != digit[:-1]) + 1
-    edges = np.concatenate(([0] if digit[0] else [], change, [len(block)] if digit[-1] else []))
-    first, last = edges[0::2].astype(np.intp), edges[1::2].astype(np.intp)
-    ends = np.flatnonzero(feed)
-    if not feed[-1]:
-        ends = np.append(ends, len(block))
-    counts = np.diff(np.searchsorted(first, ends), prepend=0)
-    for bad in (np.flatnonzero(other), first[last - first > _MOST_DIGITS]):
-        counts[np.searchsorted(ends, bad)] = -1
-    return counts
+def _first_bad(
+    path: Path, data: bytes, columns: int, expected: str, separator: str | None
+) -> BinError:
+    """What is wrong in the first line that is no row of numbers."""
+    between = r"[ \t]*,[ \t]*" if separator == "," else r"[ \t]+"
+    numbers = between.join([rf"\d{{1,{_MOST_DIGITS}}}"] * columns)
+    form = re.compile(rf"[ \t]*{numbers}[ \t]*\r?\n?".encode())
+    for line, text in enumerate(io.BytesIO(data), 1):
+        if not form.fullmatch(text):
+            return bad_line(path, line, expected, text[:60].decode("utf-8", "replace").rstrip())
+    return BinError(f"{path}: expected lines of {expected}")
 
 
 def text_lines(path: Path, data: bytes) -> list[str]:

@@ -90,6 +90,21 @@ def test_a_list_gives_order_and_people(root: Path) -> None:
     assert found.person[:7].tolist() == [0, 1, 1, 1, 0, 0, 2]
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_short_names_and_values_are_read(tmp_path: Path, packed: bool) -> None:
+    # Of up to four bytes, which the format puts beside their length.
+    written = {
+        "n": cells(["a", "bc", ""]),
+        "ids": np.array([7], "u1"),
+        "two": np.array([1, 2], "u2"),
+    }
+    savemat(tmp_path / "a.mat", written, do_compression=packed)
+    values = read_mat(tmp_path / "a.mat", (tmp_path / "a.mat").read_bytes())
+    assert values["n"] == ["a", "bc", ""]
+    assert list(values["ids"]) == [7]
+    assert list(values["two"]) == [1, 2]
+
+
 def test_texts_of_other_alphabets_are_read(tmp_path: Path) -> None:
     savemat(tmp_path / "a.mat", {"names": cells(["Zoë.jpg", "顔.jpg", "x"]), "s": {"deep": 1}})
     values = read_mat(tmp_path / "a.mat", (tmp_path / "a.mat").read_bytes())

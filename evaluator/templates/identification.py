@@ -79,7 +79,6 @@ _FIGURES: dict[str, Shape] = {
         {"tpir": SHARE, "fpir": SHARE, "threshold": NUMBER, "tpir_ci95": INTERVAL}
     ),
 }
-# No leaf: as text and as numbers that are known.
 _SIZES: dict[str, Shape] = {"name": "text", "size": NUMBER, "mated": NUMBER, "non_mated": NUMBER}
 
 

@@ -15,8 +15,9 @@ class Searches:
     ``mated`` says whether the probe's person is in the gallery. ``score`` is the highest cosine of
     a mate where there is one, else the highest in the gallery; ``rank`` the mate's, 1 the first,
     ties counted against it, and 0 without a mate. ``rival`` numbers the template with the highest
-    cosine of other people and ``rival_score`` is that cosine, -inf where the gallery has nobody
-    else. ``size`` is how many templates the gallery has.
+    cosine of other people and ``rival_score`` is that cosine; -1 and -inf where the gallery has
+    nobody else. Cosines of a template without a vector are -inf. ``size`` is how many templates the
+    gallery has.
     """
 
     gallery: str

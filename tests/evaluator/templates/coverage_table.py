@@ -2,9 +2,7 @@
 
 People are points on a sphere of 32 dimensions with a difficulty each: how far their templates
 scatter. Each person has a template in one of two galleries and some probes that are searched in
-both. The truth is what 40,000 people give in galleries of the same sizes: mated probes against
-many random galleries of that size, and the TPIR at the threshold with the FPIR over all of them.
-"Subjects" is the percentile interval of the subject bootstrap, on a few draws.
+both. The truth is what many such sets give together, in galleries of the same size.
 
     PYTHONPATH=. python tests/evaluator/templates/coverage_table.py --draws 1000
 """

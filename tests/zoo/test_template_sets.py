@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from samples import Zoo, face, png
 
 from evaluator.images.inputs import Embedder, InputSpec
@@ -23,6 +24,7 @@ from evaluator.templates import evaluation
 from evaluator.templates.evaluation import embed_set
 from evaluator.templates.kept_embeddings import KeptEmbeddings
 from evaluator.templates.layouts import read_template_set
+from zoo.terminal.set_table import print_sets
 
 RESULTS = Path("results")
 MINE = Path("mine")
@@ -138,6 +140,12 @@ def test_bins_and_a_set_stand_in_one_command_and_bins_have_no_new_keys(
     assert {"kind", "templates", "probes"}.isdisjoint(on_easy["bin"])
     assert {"norm", "detector_score"}.isdisjoint(on_easy["settings"])
     assert {"identification", "tar_nearest_far"}.isdisjoint(on_easy["figures"])
+
+
+def test_a_set_is_found_by_its_name_in_a_folder_of_data(zoo: Zoo, models: Path) -> None:
+    write_set(Path("data") / "office")
+    result = on_set(zoo, models / "a.onnx", "--bins", "office", "--data", "data")
+    assert (result["bin"]["name"], result["bin"]["path"]) == ("office", "data/office")
 
 
 def test_batches_of_one_and_of_64_score_alike(zoo: Zoo, models: Path, mine: list[str]) -> None:
@@ -312,6 +320,32 @@ def put_two(zoo: Zoo, models: Path) -> None:
     assert done.code == 0, done.err
 
 
+def test_tables_of_two_galleries_and_a_long_name_fit_into_80_columns(
+    zoo: Zoo,
+    models: Path,
+    mine: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert zoo("eval", models / "a.onnx", "--bins", MINE).code == 0
+    (path,) = stored_results(RESULTS)
+    result = load_result(path)
+    assert result.figures is not None
+    block = result.figures["identification"]
+    galleries = [{**block["galleries"][0], "name": name} for name in ("G1", "G2")]
+    whole = {**result.figures, "identification": {**block, "galleries": galleries}}
+    named = replace(result, figures=whole, model=replace(result.model, name="a_name_" * 5))
+    console = Console(width=80, no_color=True)
+    monkeypatch.setattr("zoo.terminal.set_table.rich_terminal", lambda: console)
+    print_sets([result, named], intervals=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [line.split() for line in lines]
+    assert ["at", "FAR", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6"] in heads
+    assert ["templates", "1", "5", "10", "20", "FPIR", "0.1", "FPIR", "0.01"] in heads
+    assert sum(line[:1] == ["all"] for line in heads) == 1
+
+
 def test_searches_rank_and_compare_models(zoo: Zoo, models: Path, mine: list[str]) -> None:
     put_two(zoo, models)
     figures = {}
@@ -428,7 +462,9 @@ def test_results_whose_facts_are_gone_or_damaged_are_told_in_a_line(
         done = zoo("compare", "a", "b", "--metric", "rank1")
         assert (done.code, len(done.error_lines)) == (2, 1)
         assert said in done.error_lines[0]
-    assert zoo("eval", models / "a.onnx", "--bins", MINE, "--fresh").code == 0
+    facts.unlink()
+    again = zoo("eval", models / "a.onnx", "--bins", MINE)
+    assert "answered from the store" not in again.err
     assert zoo("compare", "a", "b", "--metric", "rank1").code == 0
 
 

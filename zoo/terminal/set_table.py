@@ -116,7 +116,8 @@ def _print_pairs(
         figures = each.figures or {}
         exact = [_exact_cell(figures["tar_at_far"][key], intervals=intervals) for key in FARS]
         ends = "\n[dim]95 %[/dim]" if intervals else ""
-        table.add_row(f"{escape(names[_key(each)])}\n[dim]cosine\nFAR[/dim]{ends}", *exact)
+        table.add_row(f"[bold]{escape(names[_key(each)])}[/bold]")
+        table.add_row(f"exact\n[dim]cosine\nFAR[/dim]{ends}", *exact)
         nearest = figures.get("tar_nearest_far")
         if nearest is not None:
             at = [nearest[key] for key in FARS]
@@ -158,23 +159,21 @@ def _print_searches(
 
     console.print(f"\n1:N, {results[0].bin.probes:,} probes", highlight=False)
     table = headed_table()
-    table.add_column("model", max_width=_NAME_WIDTH, overflow="fold")
-    table.add_column("gallery\n[dim]templates[/dim]", no_wrap=True)
+    table.add_column("gallery\ntemplates", max_width=_NAME_WIDTH, overflow="fold")
     for rank in _RANKS:
         table.add_column(f"rank\n{rank}", justify="right", no_wrap=True)
     for fpir in _FPIRS:
         table.add_column(f"TPIR %\nFPIR {fpir}", justify="right", no_wrap=True)
     for each in results:
         identified = (each.figures or {})["identification"]
-        name = escape(names[_key(each)])
+        table.add_row(f"[bold]{escape(names[_key(each)])}[/bold]")
         for gallery in identified["galleries"]:
             size = f"{gallery['size']:,}"
             place = f"{escape(gallery['name'])}\n[dim]{size}[/dim]" if gallery["name"] else size
-            table.add_row(name, place, *_search_cells(gallery, intervals=intervals))
-            name = ""
+            table.add_row(place, *_search_cells(gallery, intervals=intervals))
         if len(identified["galleries"]) > 1:
             cells = _search_cells(identified, intervals=intervals)
-            table.add_row("", "all\n[dim]mean[/dim]", *cells, style="bold")
+            table.add_row("all\n[dim]mean[/dim]", *cells, style="bold")
     print_fitting(table, console)
     console.print(
         "TPIR: found first and above the threshold; below it FPIR reached and threshold",

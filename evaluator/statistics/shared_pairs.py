@@ -38,7 +38,7 @@ class Scored:
 
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:
         """The figure's 95 % interval, with what is known of images and people by now."""
-        kept = np.flatnonzero(np.isfinite(self.scores.scores))
+        kept = np.flatnonzero(self.scores.counted)
         pairs = sorted_pairs(
             self.scores.scores[kept], self.scores.genuine[kept], self.scores.folds_of(kept)
         )
@@ -75,7 +75,7 @@ def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
             f"{a.result.bin.name}: {b.result.model.name}'s labels are not those of "
             f"{a.result.model.name}, though the bin's hash is the same; evaluate both with --fresh"
         )
-    pairs = np.flatnonzero(np.isfinite(a.scores.scores) & np.isfinite(b.scores.scores))
+    pairs = np.flatnonzero(a.scores.counted & b.scores.counted)
     return SharedPairs(
         pairs,
         a.scores.genuine[pairs],
@@ -136,7 +136,7 @@ def _alike(models: Sequence[Scored]) -> list[list[int]]:
     """Which models scored the same pairs and know the same of their images and people."""
     found: dict[tuple[bytes | None, ...], list[int]] = {}
     for i, each in enumerate(models):
-        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
+        known = (each.scores.counted, each.images, each.scores.people)
         key = tuple(None if values is None else values.tobytes() for values in known)
         found.setdefault(key, []).append(i)
     return list(found.values())

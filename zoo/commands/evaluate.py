@@ -72,7 +72,7 @@ def evaluate(
     batch_size: options.BatchSize = 64,
     nan: Annotated[
         choices.NonFinite,
-        typer.Option(help="Embeddings that are not finite: fail, or drop their pairs."),
+        typer.Option(help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."),
     ] = "fail",
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,

@@ -31,5 +31,6 @@ def _not_finite(result: Result) -> str:
     return (
         f"{result.model.name} on {result.bin.name}: {count:,} "
         f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
-        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
+        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out, "
+        "--nan miss counts them as rejected"
     )

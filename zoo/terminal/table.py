@@ -195,9 +195,8 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
         )
         cell.append(f"\n{_kfold(result)}", style="bold green" if best else "dim")
         cell.append(" *" if best else "")
-    dropped = result.non_finite["dropped_pairs"]
-    if dropped:
-        cell.append(f"\n{dropped:,} pairs dropped", style="yellow")
+    if result.failed.pairs:
+        cell.append(f"\n{result.failed.words}", style="yellow")
     return cell
 
 
@@ -221,11 +220,10 @@ def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
         return ["-", "-", "-", "failed"]
     if result.figures is None:
         return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
-    count = result.non_finite["dropped_pairs"]
-    dropped = [f"dropped:{count}"] if count else []
+    failed = [result.failed.mark] * (result.failed.pairs > 0)
     if result.figures["accuracy"] is None:
-        return ["-", "-", "-", ",".join(["undefined", *dropped])]
-    notes = [*(["best"] if _is_best(grid, result) else []), *dropped]
+        return ["-", "-", "-", ",".join(["undefined", *failed])]
+    notes = [*(["best"] if _is_best(grid, result) else []), *failed]
     return [
         percent(result.figures["accuracy"]),
         cosine(result.figures["threshold"]),
@@ -241,7 +239,7 @@ def _is_best(grid: _Grid, result: Result) -> bool:
 
 def _missing(result: Result) -> str:
     """Which pairs a result lacks, so that its accuracy is undefined."""
-    if result.non_finite["dropped_pairs"]:
+    if result.failed.pairs:
         return "usable"
     return "impostor" if result.bin.impostor == 0 else "genuine"
 

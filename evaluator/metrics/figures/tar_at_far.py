@@ -24,7 +24,7 @@ from evaluator.metrics.figure import (
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing, Spread
-from evaluator.metrics.sweep import Sweep, error_rates, threshold_above
+from evaluator.metrics.sweep import Sweep, error_rates, scored, threshold_above
 from evaluator.metrics.text import cosine, interval_after, percent
 
 # key in the JSON: FAR
@@ -162,16 +162,18 @@ def _rank(far: float, impostors: float, chance: float) -> float:
 
 def _impostor_at(s: Sweep, rank: float, allowed: int) -> float:
     """The impostor score of a rank from the top, 1 the highest, between two of them on the line;
-    below rank 1 by the mean excess of the highest scores.
+    below rank 1 by the mean excess of the highest scores. -inf where that rank was missed.
     """
-    impostors = len(s.impostor)
+    impostors = len(scored(s.impostor))
+    if rank > impostors or not impostors:
+        return -math.inf if impostors < len(s.impostor) else float(s.impostor[0])
     if rank < 1:
         at = min(impostors - 1, max(allowed, 10))
-        excess = float((s.impostor[impostors - at :] - s.impostor[-at - 1]).mean()) if at else 0.0
+        excess = float((s.impostor[-at:] - s.impostor[-at - 1]).mean()) if at else 0.0
         return float(s.impostor[-1]) - excess * math.log(rank)
-    above = min(int(rank), impostors)
+    above = int(rank)
     higher, lower = float(s.impostor[-above]), float(s.impostor[-min(above + 1, impostors)])
-    return higher + (rank - above) * (lower - higher) if rank < impostors else lower
+    return higher + (rank - above) * (lower - higher)
 
 
 def _value(pairs: SortedPairs, *, far: float) -> float | None:

@@ -209,6 +209,8 @@ def _numbered_folds(pairs: ScoredPairs, numbers: NDArray[np.generic]) -> tuple[F
 
 def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccuracy | None:
     """``kfold`` of scores that are sorted already, as a whole and fold by fold."""
+    if s.one_sided:
+        return None
     for fold in folds:
         if len(fold.genuine) == len(s.genuine) or len(fold.impostor) == len(s.impostor):
             return None

@@ -169,6 +169,27 @@ def test_a_score_that_is_not_finite_fails_or_is_dropped(zoo: Zoo) -> None:
     assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(100)[kept], scores[kept]))
 
 
+def test_a_score_or_an_embedding_that_is_not_finite_is_missed_on_demand(zoo: Zoo) -> None:
+    scores = cosines(100, noise=1, seed=1)
+    scores[[4, 5, 8]] = np.nan
+    path = write_scores(Path("s.csv"), scores, labels(100))
+    result = stored(zoo, "--scores", path, "--nan", "miss")
+    assert result["status"] == "ok"
+    assert result["non_finite"]["missed_pairs"] == 3
+    below = np.where(np.isnan(scores), -9, scores)
+    assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(100), below))
+    embeddings = np.random.default_rng(0).normal(size=(60, 8))
+    embeddings[6, 0], embeddings[21] = np.nan, 0.0
+    np.savez("e.npz", embeddings=embeddings, genuine=labels(30))
+    result = stored(zoo, "--embeddings", "e.npz", "--nan", "miss")
+    assert result["non_finite"] == {
+        "count": 2,
+        "images": [6, 21],
+        "dropped_pairs": 0,
+        "missed_pairs": 2,
+    }
+
+
 def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:
     of_bin = read_bin(bins / "easy.bin")
     assert zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").code == 0

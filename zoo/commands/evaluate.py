@@ -72,7 +72,9 @@ def evaluate(
     batch_size: options.BatchSize = 64,
     nan: Annotated[
         choices.NonFinite,
-        typer.Option(help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."),
+        typer.Option(
+            help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."
+        ),
     ] = "fail",
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,

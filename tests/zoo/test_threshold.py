@@ -225,7 +225,7 @@ def test_missed_pairs_count_and_are_said(zoo: Zoo) -> None:
     accepted = np.isfinite(scores) & (scores > found["threshold"])
     assert on_bin["far"] == pytest.approx(accepted[~genuine].mean())
     assert on_bin["frr"] == pytest.approx(1 - accepted[genuine].mean())
-    assert "lfw: 50 pairs missed, never accepted as without a score" in found["notes"]
+    assert "lfw: 50 pairs missed, accepted at no threshold" in found["notes"]
     assert "# lfw: 50 pairs missed" in zoo("threshold", "m", "--check", "0.2").out
 
 

@@ -161,10 +161,8 @@ def _promise(chosen: DeploymentThreshold, bins: Sequence[OnBin]) -> list[str]:
     return lines
 
 
-_TAKEN = {
-    "dropped": "left out as without a score",
-    "missed": "never accepted as without a score",
-}
+# What became of pairs that have no score -> what rates make of them.
+_TAKEN = {"dropped": "left out", "missed": "accepted at no threshold"}
 
 
 def _notes(found: Deployment) -> list[str]:

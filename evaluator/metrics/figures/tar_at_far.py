@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,8 @@ from evaluator.metrics.sharing import Sharing, Spread
 from evaluator.metrics.sweep import Sweep, error_rates, scored, threshold_above
 from evaluator.metrics.text import cosine, interval_after, percent
 
-# key in the JSON: FAR
-FARS = {
-    "0.1": 0.1, "0.01": 0.01, "0.001": 1e-3, "0.0001": 1e-4, "0.00001": 1e-5, "0.000001": 1e-6,
-}  # fmt: skip
+# What every result carries.
+FARS = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -208,11 +207,12 @@ def _lacks(far: float, genuine: int, impostors: int) -> str:
     return lacks_a_class(genuine, impostors) or few
 
 
-def figure_at(far: float, key: str | None = None) -> Figure:
-    """TAR at any FAR in (0, 1); ``key`` is that of its JSON."""
-    key = key or f"{far:g}"
+def figure_at(far: float) -> Figure:
+    """TAR at any FAR in (0, 1). The key of its JSON is the FAR written out, never as 1e-05."""
+    key = f"{Decimal(repr(far)):f}"
+    digits, exponent = f"{far:e}".split("e")
     return Figure(
-        name=f"tar@{far:.0e}".replace("e-0", "e-"),
+        name=f"tar@{float(digits):g}e{int(exponent)}",
         label=f"TAR at FAR {key}",
         title=f"TAR @ FAR {key}",
         words=f"TAR at FAR {far:g}, %",
@@ -237,4 +237,4 @@ def figure_at(far: float, key: str | None = None) -> Figure:
     )
 
 
-FIGURES = tuple(figure_at(far, key) for key, far in FARS.items())
+FIGURES = tuple(map(figure_at, FARS))

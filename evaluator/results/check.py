@@ -135,7 +135,7 @@ _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Interval(list[float]):
-    """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
+    """Both ends of an interval of a share; it may round to a little outside [0, 1]."""
 
 
 class _OwnScale(list[float]):

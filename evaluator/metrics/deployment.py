@@ -116,7 +116,7 @@ def deployment_threshold(
     classes = np.sort(checked[~labels]), np.sort(checked[labels])
     sharing = sharing_of(images, people, ~labels), sharing_of(images, people, labels)
     impostors, count = checked[~labels], len(classes[0])
-    if not count:
+    if not count or not np.isfinite(checked).any():
         raise TooFewImpostorsError((far, confidence), 0)
     effect = _effect(impostors, sharing[0], far, confidence)
     allowed = _most_errors(count, effect, far, confidence)

@@ -250,6 +250,20 @@ def test_a_score_or_an_embedding_that_is_not_finite_is_missed_on_demand(zoo: Zoo
     }
 
 
+def test_a_system_that_misses_every_pair_is_read_by_all(zoo: Zoo) -> None:
+    path = write_scores(Path("s.csv"), np.full(100, np.nan), labels(100))
+    out = zoo("eval", "--scores", path, "--name", "none", "--nan", "miss", "--far", "0.1").out
+    assert "undefined,missed:100" in out
+    assert "# s: TAR at FAR 0.1 is undefined: no pair has a score" in out
+    write_scores(path, cosines(100, noise=1, seed=1), labels(100))
+    assert zoo("eval", "--scores", path, "--name", "some").code == 0
+    assert "100 pairs missed by none" in zoo("compare", "none", "some").out
+    assert zoo("report", "-o", "page.html", "--no-faces").code == 0
+    assert zoo("leaderboard").code == 0
+    refused = zoo("threshold", "none", "--far", "0.5")
+    assert (refused.code, "impostor" in refused.error_lines[0]) == (2, True)
+
+
 def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:
     of_bin = read_bin(bins / "easy.bin")
     assert zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").code == 0

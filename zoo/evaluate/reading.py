@@ -58,7 +58,7 @@ def read_off(
         ci95={each.name: scored.interval_of(each) for each in shown}
         | {each.name: each.read_ci95(blocks[each.name]) for each in tars},
         lacks={
-            each.name: each.why_undefined(own, *counts) or "undefined"
+            each.name: each.why_undefined(own, *counts) or "no pair has a score"
             for each in tars
             if each.read(own) is None
         },

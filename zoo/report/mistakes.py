@@ -176,6 +176,8 @@ def _margins(scored: Scored) -> NDArray[np.float64]:
     """
     decided = scored.sorted.kfold
     there = scored.scores[np.isfinite(scored.scores)]
+    if not len(there):
+        return scored.scores
     own = decided.thresholds if decided is not None else (float(there.mean()),)
     thresholds = np.asarray(own)
     folds = scored.stored.folds_of(scored.pairs)

@@ -12,7 +12,7 @@ Precision = Literal["float32", "bfloat16"]
 Engine = Literal["native", "openvino"]
 Norm = Literal["raw", "unit"]
 DetectorScore = Literal["yes", "no"]
-NonFinite = Literal["fail", "drop"]
+NonFinite = Literal["fail", "drop", "miss"]
 Profile = Literal["unit", "symmetric", "insightface", "raw"]
 Channels = Literal["rgb", "bgr", "gray"]
 

@@ -98,7 +98,8 @@ ARROWS = {
     ),
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.models evaluator.results evaluator.templates"
+        " evaluator.metrics evaluator.models evaluator.results evaluator.statistics"
+        " evaluator.templates"
     ),
     "zoo.results": (
         "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"

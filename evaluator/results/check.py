@@ -140,7 +140,7 @@ _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Interval(list[float]):
-    """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
+    """Both ends of an interval of a share; it may round to a little outside [0, 1]."""
 
 
 class _OwnScale(list[float]):
@@ -182,7 +182,9 @@ class _NonFinite(TypedDict):
     images: _Counts
     dropped_pairs: _Count
     dropped_probes: NotRequired[_Count]
+    missed_probes: NotRequired[_Count]
     names: NotRequired[Annotated[list[_Text], _FEW]]
+    missed_pairs: NotRequired[_Count]
 
 
 class _Input(TypedDict, total=False):
@@ -333,7 +335,6 @@ def _wrong_counts(result: Result) -> str | None:
         )
     if counts.unique_images > counts.images:
         return f"bin: unique_images is {counts.unique_images:,} of {counts.images:,}"
-    dropped = result.non_finite["dropped_pairs"]
-    if dropped > counts.pairs:
-        return f"non_finite: {dropped:,} pairs of {counts.pairs:,} dropped"
+    if result.failed.pairs > counts.pairs:
+        return f"non_finite: {result.failed.words}, of {counts.pairs:,}"
     return None

@@ -99,11 +99,18 @@ def set_parts(measurement: SetMeasurement) -> dict[str, Any]:
         "non_finite": {
             "count": len(measurement.unusable),
             "images": unusable,
-            "dropped_pairs": measurement.dropped_pairs,
-            "dropped_probes": measurement.dropped_probes,
+            **_lost(measurement),
             "names": [held.images[i] for i in unusable],
         },
     }
+
+
+def _lost(measurement: SetMeasurement) -> dict[str, int]:
+    pairs, probes = measurement.failed_pairs, measurement.failed_probes
+    if measurement.nan != "miss":
+        return {"dropped_pairs": pairs, "dropped_probes": probes}
+    found = {"dropped_pairs": 0, "missed_pairs": pairs, "missed_probes": probes}
+    return found if pairs or probes else {"dropped_pairs": 0, "dropped_probes": 0}
 
 
 def external_set_result(

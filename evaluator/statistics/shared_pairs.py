@@ -4,6 +4,7 @@ models' figures differ there.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections import Counter
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.figures.search import NOT_FIRST
-from evaluator.metrics.protocols import sorted_pairs
+from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing, slots_sharing
 from evaluator.results.record import Result, Scores
 from evaluator.statistics.differences import Differences, differences_on_bin
@@ -50,16 +51,23 @@ class Scored:
             raise ResultError(f"{name}: {figure.name} needs searches, and none are known")
         return replace(self, scores=_searched(self.scores, figure))
 
+    @functools.cached_property
+    def sorted(self) -> SortedPairs:
+        """The pairs that figures are of, sorted for all figures."""
+        kept, stored = np.flatnonzero(self.scores.counted), self.scores
+        return sorted_pairs(stored.scores[kept], stored.genuine[kept], stored.folds_of(kept))
+
+    @functools.cached_property
+    def sharing(self) -> Sharing | None:
+        """How these pairs hang together, by what is known of images and people by now."""
+        kept = np.flatnonzero(self.scores.counted)
+        return slots_sharing(kept, images=self.images, people=self.scores.people)
+
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:
         """The figure's 95 % interval, with what is known of images and people by now."""
         if figure.searches:  # whose people are known with the set
             return figure.read_ci95(self.result.figures)
-        kept = np.flatnonzero(np.isfinite(self.scores.scores))
-        pairs = sorted_pairs(
-            self.scores.scores[kept], self.scores.genuine[kept], self.scores.folds_of(kept)
-        )
-        sharing = slots_sharing(kept, images=self.images, people=self.scores.people)
-        return figure.interval_of(pairs, sharing)
+        return figure.interval_of(self.sorted, self.sharing)
 
 
 def _searched(known: Scores, figure: Figure) -> Scores:
@@ -70,7 +78,8 @@ def _searched(known: Scores, figure: Figure) -> Scores:
     for number, each in enumerate(known.searches):
         kept = each.mated if figure.searches == "mated" else np.ones(len(each.mated), np.bool_)
         if figure.searches == "mated":
-            found = np.where(np.isnan(each.score), np.nan, -each.rank.astype(np.float64))
+            # NaN and -inf stay what they are: left out, and missed.
+            found = np.where(np.isfinite(each.score), -each.rank.astype(np.float64), each.score)
         else:
             score = np.where(each.mated & (each.rank > 1), NOT_FIRST, each.score)
             found = np.where(np.isnan(each.score), np.nan, np.maximum(score, NOT_FIRST))
@@ -121,7 +130,7 @@ def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
             f"{a.result.bin.name}: {b.result.model.name}'s labels are not those of "
             f"{a.result.model.name}, though the bin's hash is the same; evaluate both with --fresh"
         )
-    pairs = np.flatnonzero(np.isfinite(a.scores.scores) & np.isfinite(b.scores.scores))
+    pairs = np.flatnonzero(a.scores.counted & b.scores.counted)
     return SharedPairs(
         pairs,
         a.scores.genuine[pairs],
@@ -188,7 +197,7 @@ def _alike(models: Sequence[Scored]) -> list[list[int]]:
     """Which models scored the same pairs and know the same of their images and people."""
     found: dict[tuple[bytes | None, ...], list[int]] = {}
     for i, each in enumerate(models):
-        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
+        known = (each.scores.counted, each.images, each.scores.people)
         key = tuple(None if values is None else _digest(values) for values in known)
         found.setdefault(key, []).append(i)
     return list(found.values())

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from evaluator.errors import BinError, InputError
 from evaluator.images.inputs import Embedder
-from evaluator.measure.embed import EmbedOptions, embed_images
+from evaluator.measure.embed import EmbedOptions, embed_images, score_of_failed
 from evaluator.metrics.all_figures import Figures, figures
-from evaluator.metrics.figures.tar_at_far import FARS
+from evaluator.metrics.figures.tar_at_far import FARS, far_key
 from evaluator.metrics.sharing import pair_sharing
 from evaluator.metrics.sweep import scored_pairs, sweep_of
 from evaluator.templates.identification import Identification, identification
@@ -37,12 +37,14 @@ _BLOCK = 1024
 class SetMeasurement:
     """What a model did on one template set.
 
-    ``scores`` (pairs,) float64 are cosines in the order of the list, NaN for a pair left out;
-    ``searches`` are one a gallery, of all probes, NaN the score of one left out. ``unusable`` are
-    the numbers of the images that no template could use. Where there are such and ``nan="fail"``,
-    ``figures``, ``scores`` and ``identification`` are None; these are also None of a set without
-    a 1:1 list, or without galleries. ``nearest`` is by the keys of ``FARS``, None where undefined.
-    ``embedded`` is how many images were new, ``seconds`` the time for them and all after.
+    ``scores`` (pairs,) float64 are cosines in the order of the list, NaN for a pair left out, -inf
+    for one missed; ``searches`` are one a gallery, of all probes, with the same two. ``unusable``
+    are the numbers of the images that no template could use; ``failed_pairs`` and
+    ``failed_probes`` count what that cost, by what ``nan`` says of them. Where there are such
+    images and ``nan="fail"``, ``figures``, ``scores`` and ``identification`` are None; these are
+    also None of a set without a 1:1 list, or without galleries. ``nearest`` is by the keys of TARs,
+    None where undefined. ``embedded`` is how many images were new, ``seconds`` the time for them
+    and all after.
     """
 
     bin: TemplateSet
@@ -52,8 +54,9 @@ class SetMeasurement:
     nearest: Mapping[str, NearestTar] | None
     identification: Identification | None
     unusable: NDArray[np.intp]
-    dropped_pairs: int
-    dropped_probes: int
+    failed_pairs: int
+    failed_probes: int
+    nan: str
     embedding_size: int
     unique_images: int
     embedded: int
@@ -177,7 +180,8 @@ def evaluate_set(
     """What embeddings (n, d) give on a set; of ``mirrored`` images (n, d) they are added.
 
     ``nan``: ``fail`` scores nothing where an image is of no use, ``drop`` leaves such images out
-    of their templates, and templates without any other image out of pairs and searches. A search
+    of their templates, and templates without any other image out of pairs and searches; ``miss``
+    takes the pairs of such templates as rejected, and their searches as finding nobody. A search
     whose mate alone has no image left is one that did not find it. Raises InputError as `pooled`.
     """
     start = time.perf_counter()
@@ -187,12 +191,15 @@ def evaluate_set(
     lost = np.isin(held.template, templates.unusable)
     lost[templates.failed] = True
     unusable = np.flatnonzero(lost)
-    scored = nan == "drop" or not len(unusable)
-    scores = None
+    scored = nan != "fail" or not len(unusable)
+    scores, failed = None, np.zeros(0, np.bool_)
     if scored and held.pairs is not None:
         scores = pair_scores(templates.vectors, held.pairs)
+        failed = np.isnan(scores)
+        scores[failed] = score_of_failed(nan)
     searches: tuple[Searches, ...] = ()
     blind = np.isin(held.probes, templates.unusable)
+    left_out = blind & (nan == "drop")
     found = None
     if scored and held.galleries:
         whole = [
@@ -200,10 +207,12 @@ def evaluate_set(
             for gallery in held.galleries
         ]
         found = identification(
-            [_only(each, ~blind) for each in whole], held.person[held.probes[~blind]], held.person
+            [_only(each, ~left_out) for each in whole],
+            held.person[held.probes[~left_out]],
+            held.person,
         )
-        searches = tuple(_without(each, blind) for each in whole)
-    block, nearest, kept = _verified(held, scores if scored else None)
+        searches = tuple(_without(each, left_out) for each in whole)
+    block, nearest = _verified(held, scores if scored else None)
     return SetMeasurement(
         bin=held,
         scores=scores,
@@ -212,8 +221,9 @@ def evaluate_set(
         nearest=nearest,
         identification=found,
         unusable=unusable,
-        dropped_pairs=0 if scores is None else len(scores) - kept,
-        dropped_probes=int(blind.sum()) if scored else 0,
+        failed_pairs=int(failed.sum()),
+        failed_probes=int(blind.sum()) if scored else 0,
+        nan=nan,
         embedding_size=embedded.embeddings.shape[1],
         unique_images=embedded.unique,
         embedded=embedded.new,
@@ -223,20 +233,20 @@ def evaluate_set(
 
 def _verified(
     held: TemplateSet, scores: NDArray[np.float64] | None
-) -> tuple[Figures, dict[str, NearestTar] | None, int]:
-    """The 1:1 figures, exact and by the nearest FAR, and how many pairs they rest on."""
+) -> tuple[Figures, dict[str, NearestTar] | None]:
+    """The 1:1 figures, exact and by the nearest FAR."""
     if scores is None or held.pairs is None:
-        return figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None, 0
-    kept = np.isfinite(scores)
+        return figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None
+    kept = ~np.isnan(scores)
     values, genuine = scores[kept], held.pairs.genuine[kept]
     person = named_people(held.person)
     sharing = pair_sharing(
         person[held.pairs.left[kept]], person[held.pairs.right[kept]], unit="person"
     )
-    near = tar_nearest_far(sweep_of(scored_pairs(values, genuine)), list(FARS.values()))
-    named = None if near is None else dict(zip(FARS, near, strict=True))
+    near = tar_nearest_far(sweep_of(scored_pairs(values, genuine)), list(FARS))
+    named = None if near is None else dict(zip(map(far_key, FARS), near, strict=True))
     block = figures(values, genuine, folds="none", sharing=sharing)
-    return block, named, int(kept.sum())
+    return block, named
 
 
 def named_people(person: NDArray[np.int64]) -> NDArray[np.int64]:

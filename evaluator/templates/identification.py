@@ -215,11 +215,12 @@ def _ranks(
     """The share of mated probes found among so many, and its interval, by key of ``RANKS``."""
     mated = np.concatenate([each.mated for each in searches])
     rank = np.concatenate([each.rank for each in searches])
+    known = mated & (np.concatenate([each.score for each in searches]) > -np.inf)
     if not mated.any():
         return dict.fromkeys(RANKS, (None, None))
     found: dict[str, tuple[float | None, Interval | None]] = {}
     for key, highest in RANKS.items():
-        right = mated & (rank <= highest)
+        right = known & (rank <= highest)
         share = float(right.sum() / mated.sum())
         errors = np.where(mated, right - share, 0.0) / mated.sum()
         spread = spread_of(errors, mated, sharing)

@@ -312,7 +312,16 @@ def test_images_of_no_use_fail_by_name_or_are_left_out(zoo: Zoo, models: Path) -
     assert (lost["count"], lost["names"]) == (2, dark)
     # The gallery's person has another image; the probe is its template's only one.
     assert (lost["dropped_pairs"], lost["dropped_probes"]) == (12, 1)
-    assert result["figures"]["identification"]["galleries"][0]["mated"] == 35
+    dropped = result["figures"]["identification"]
+    assert dropped["galleries"][0]["mated"] == 35
+    result = on_set(zoo, models / "dark.onnx", "--bins", root, "--nan", "miss")
+    lost = result["non_finite"]
+    assert (lost["dropped_pairs"], lost["missed_pairs"], lost["missed_probes"]) == (0, 12, 1)
+    missed = result["figures"]["identification"]
+    assert missed["galleries"][0]["mated"] == 36
+    # Of 36 searches the one without an embedding finds nobody, whatever the rank.
+    for rank, share in missed["rank"].items():
+        assert share * 36 == pytest.approx(dropped["rank"][rank] * 35)
 
 
 def put_two(zoo: Zoo, models: Path) -> None:

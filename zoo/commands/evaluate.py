@@ -45,6 +45,17 @@ Embeddings = Annotated[
     ),
 ]
 
+Far = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RATE,...",
+        help="Also show TAR at these FARs, as 1e-6,1e-4, of stored results too.",
+    ),
+]
+Intervals = Annotated[
+    bool, typer.Option("--intervals", help="Show each figure's 95 % interval, of new pairs.")
+]
+
 
 def evaluate(
     models: Annotated[
@@ -73,7 +84,9 @@ def evaluate(
     batch_size: options.BatchSize = 64,
     nan: Annotated[
         choices.NonFinite,
-        typer.Option(help="Embeddings that are not finite: fail, or drop their pairs."),
+        typer.Option(
+            help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."
+        ),
     ] = "fail",
     norm: Annotated[
         choices.Norm,
@@ -86,9 +99,8 @@ def evaluate(
             "where the set states them."
         ),
     ] = None,
-    intervals: Annotated[
-        bool, typer.Option("--intervals", help="Template sets: each figure's 95 % interval.")
-    ] = False,
+    far: Far = None,
+    intervals: Intervals = False,
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,
     trust: options.Trust = False,
@@ -119,6 +131,7 @@ def evaluate(
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.external import stored_external
     from zoo.evaluate.outcome import finished
+    from zoo.evaluate.reading import far_figures
     from zoo.evaluate.request import Request
 
     request = Request(
@@ -140,11 +153,13 @@ def evaluate(
         results=results,
         fresh=fresh,
         trust=trust,
+        tars=far_figures(options.listed(far)),
+        intervals=intervals,
     )
     if outside:
         found = stored_external(request, scores=scores, embeddings=embeddings, name=name)
-        raise typer.Exit(finished(([found], []), request, json, intervals=intervals))
-    raise typer.Exit(finished(run_request(request), request, json, intervals=intervals))
+        raise typer.Exit(finished(([found], []), request, json))
+    raise typer.Exit(finished(run_request(request), request, json))
 
 
 def _resolved(

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evaluator.results.record import Result
+from zoo.evaluate.reading import read_off
 from zoo.evaluate.request import Request
 from zoo.terminal.output import write_json
 from zoo.terminal.set_table import print_sets
-from zoo.terminal.table import print_evaluation
+from zoo.terminal.table import Reading, print_evaluation
 from zoo.terminal.words import warn
 
 
-def finished(
-    outcome: tuple[list[Result], list[str]],
-    request: Request,
-    json: str | None,
-    *,
-    intervals: bool = False,
-) -> int:
+def finished(outcome: tuple[list[Result], list[str]], request: Request, json: str | None) -> int:
     """Prints what ``run_request`` found, as JSON to a file or "-" too; the exit code."""
-    found, failures = outcome
+    results, failures = outcome
+    read = [
+        read_off(each, request.results, request.tars, intervals=request.intervals)
+        for each in results
+    ]
+    found = [result for result, _ in read]
     if json is not None:
         write_json(found, json)
     if json != "-":
-        _print(found, request, intervals=intervals)
+        _print(read, request)
     unusable = [result for result in found if result.status != "ok"]
     for result in unusable:
         warn(f"zoo: {_not_finite(result)}")
@@ -31,16 +33,21 @@ def finished(
     return 2 if failures else 1 if unusable else 0
 
 
-def _print(found: list[Result], request: Request, *, intervals: bool) -> None:
+def _print(read: Sequence[tuple[Result, Reading]], request: Request) -> None:
     """The table of bins, then those of template sets."""
-    sets = [each for each in found if each.bin.kind is not None]
-    bins = [each for each in found if each.bin.kind is None]
+    sets = [result for result, _ in read if result.bin.kind is not None]
+    bins = [each for each in read if each[0].bin.kind is None]
     if bins:
-        print_evaluation(bins, show_store=None if sets else request.results)
+        print_evaluation(
+            [result for result, _ in bins],
+            show_store=None if sets else request.results,
+            readings=[reading for _, reading in bins],
+            tars=request.tars,
+        )
     if bins and sets:
         print()
     if sets:
-        print_sets(sets, show_store=request.results, intervals=intervals)
+        print_sets(sets, show_store=request.results, intervals=request.intervals)
 
 
 def _not_finite(result: Result) -> str:
@@ -50,11 +57,13 @@ def _not_finite(result: Result) -> str:
         some = f"{', '.join(names)}{', ...' if count > len(names) else ''}"
         return (
             f"{result.model.name} on {result.bin.name}: {count:,} image{'s' if count > 1 else ''} "
-            f"of no use to a template, so nothing is scored ({some}); --nan drop leaves them out"
+            f"of no use to a template, so nothing is scored ({some}); --nan drop leaves them out, "
+            "--nan miss counts what they are in as rejected"
         )
     named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
     return (
         f"{result.model.name} on {result.bin.name}: {count:,} "
         f"image{'s' if count > 1 else ''} without a finite embedding of some length, so nothing "
-        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out"
+        f"is scored (image {named}; pair = image // 2); --nan drop leaves their pairs out, "
+        "--nan miss counts them as rejected"
     )

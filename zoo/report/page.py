@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -148,7 +149,7 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
     shown = [
         (slot, each, scored[each.key])
         for slot, each in enumerate(table.contestants)
-        if each.key in scored and len(scored[each.key].scores)
+        if each.key in scored and np.isfinite(scored[each.key].scores).any()
     ]
     curves = [
         found for slot, each, own in shown if (found := curve(slot, each.label, own)) is not None
@@ -260,7 +261,8 @@ def _points(value: float) -> str:
 
 
 def _cosine(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+    """A score with three digits, and a true minus; of a missed pair, that it is one."""
+    return "missed" if value == -math.inf else f"{value:.3f}".replace("-", "−")
 
 
 def _duration(seconds: float) -> str:

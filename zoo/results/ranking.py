@@ -205,7 +205,7 @@ class _Reader:
 def _scored(stored: Stored, figure: Figure) -> Scored:
     """The scores of a result that has a figure. Raises ResultError, OSError."""
     found = Scored(stored.result, load_scores(stored.path, stored.result)).asked(figure)
-    if not np.isfinite(found.scores.scores).any():
+    if not found.scores.counted.any():
         raise ResultError(f"{stored.path}: it has figures, and no pair has a score; use --fresh")
     return found
 

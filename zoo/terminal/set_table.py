@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluator.metrics.all_figures import all_figures, search_figures
-from evaluator.metrics.figures.tar_at_far import FARS
+from evaluator.metrics.all_figures import search_figures
+from evaluator.metrics.figures.tar_at_far import FARS, far_key
 from evaluator.metrics.text import cosine, percent
 from evaluator.results.choice import labels
 from evaluator.results.record import Result
@@ -85,21 +85,21 @@ def _holds(result: Result) -> str:
 
 
 def _remarks(result: Result, name: str) -> list[str]:
-    """What was left out of a result."""
+    """What was left out of a result, or missed."""
     lost = result.non_finite
     if result.figures is None:
         return [f"{name}: not scored, {int(lost['count']):,} images of no use"]
+    how = "missed" if "missed_pairs" in lost else "dropped"
     counts = {
         "images": int(lost["count"]),
-        "pairs": int(lost["dropped_pairs"]),
-        "probes": int(lost.get("dropped_probes", 0)),
+        "pairs": int(lost[f"{how}_pairs"]),
+        "probes": int(lost.get(f"{how}_probes", 0)),
     }
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return [f"{name}: dropped {said}"] if said else []
+    return [f"{name}: {how} {said}"] if said else []
 
 
-def _far_name(key: str) -> str:
-    return f"{FARS[key]:.0e}".replace("e-0", "e-")
+_KEYS = {far_key(far): f"{far:.0e}".replace("e-0", "e-") for far in FARS}
 
 
 def _print_pairs(
@@ -110,17 +110,17 @@ def _print_pairs(
     console.print(f"\n1:1, {results[0].bin.pairs:,} pairs", highlight=False)
     table = headed_table()
     table.add_column("TAR %\nat FAR", max_width=_NAME_WIDTH, overflow="fold")
-    for key in FARS:
-        table.add_column(f"\n{_far_name(key)}", justify="right", no_wrap=True)
+    for far in _KEYS.values():
+        table.add_column(f"\n{far}", justify="right", no_wrap=True)
     for each in results:
         figures = each.figures or {}
-        exact = [_exact_cell(figures["tar_at_far"][key], intervals=intervals) for key in FARS]
+        exact = [_exact_cell(figures["tar_at_far"][key], intervals=intervals) for key in _KEYS]
         ends = "\n[dim]95 %[/dim]" if intervals else ""
         table.add_row(f"[bold]{escape(names[_key(each)])}[/bold]")
         table.add_row(f"exact\n[dim]cosine\nFAR[/dim]{ends}", *exact)
         nearest = figures.get("tar_nearest_far")
         if nearest is not None:
-            at = [nearest[key] for key in FARS]
+            at = [nearest[key] for key in _KEYS]
             cells = [f"{percent(found['tar'])}\n{_rate(found['far'])}" for found in at]
             table.add_row("nearest\nFAR", *cells, style="dim")
     print_fitting(table, console)
@@ -222,7 +222,7 @@ def plain_sets(results: Sequence[Result], *, intervals: bool) -> str:
 
 
 def _pairs_header(intervals: bool) -> list[str]:
-    figures = [all_figures()[f"tar@{_far_name(key)}"].name for key in FARS]
+    figures = [f"tar@{far}" for far in _KEYS.values()]
     return ["model", "set", "1:1", "pairs", *_with_ends(figures, intervals)]
 
 
@@ -238,7 +238,7 @@ def _pair_rows(
         if (block := figures.get(key)) is None:
             continue
         row = [*start, word, str(pairs)]
-        for far in FARS:
+        for far in _KEYS:
             row.append(percent(block[far] and block[far]["tar"]))
             row += [_bracketed((block[far] or {}).get("tar_ci95"))] if intervals else []
         rows.append(row)

@@ -4,7 +4,7 @@ People are points on a sphere of 32 dimensions with a difficulty each: how far t
 scatter. Each person has a template in one of two galleries and some probes that are searched in
 both. The truth is what many such sets give together, in galleries of the same size.
 
-    PYTHONPATH=. python tests/evaluator/templates/coverage_table.py --draws 1000
+    PYTHONPATH=. python tests/evaluator/templates/search_coverage_table.py --draws 1000
 """
 
 from __future__ import annotations

@@ -88,7 +88,11 @@ class Influence:
     def spread(self, pairs: SortedPairs, sharing: Sharing | None) -> Spread:
         """How much the figure moves by chance, with what its pairs share."""
         if sharing is None or sharing.method == "pairs":
-            variance = float(self.genuine @ self.genuine + self.impostor @ self.impostor)
+            # Sums round by their order, and a list has one figure in any order of its lines.
+            genuine, impostor = (
+                part if self.ascending else np.sort(part) for part in (self.genuine, self.impostor)
+            )
+            variance = float(genuine @ genuine + impostor @ impostor)
             return Spread(variance, 1.0, 1.0, 1.0, math.inf)
         return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
 

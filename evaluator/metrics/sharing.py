@@ -31,6 +31,8 @@ Method = Literal["pairs", "clusters", "dyads"]
 
 # Below this many clusters of equal size, drawing clusters rejects a true null too often.
 MINIMUM_CLUSTERS = 50.0
+# Pairs that are looked at together where components are joined.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,9 @@ class Sharing:
     @functools.cached_property
     def dyad(self) -> IntArray:
         """The number of the two ends of each pair (pairs,), the same either way round."""
-        key = np.minimum(self.left, self.right) * self.nodes + np.maximum(self.left, self.right)
+        key = np.minimum(self.left, self.right)
+        key *= self.nodes
+        key += np.maximum(self.left, self.right)
         # Where many of all couples of nodes are pairs, the key is a number as good as a rank.
         few = self.nodes**2 <= 4 * len(key)
         return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
@@ -176,11 +180,10 @@ def _numbered(ends: Sequence[npt.NDArray[np.integer]]) -> tuple[IntArray, IntArr
         return node[:pairs], node[pairs:]
     # Numbers without wide gaps are counted, a fifth of the time that sorting them takes.
     used = np.zeros(span, dtype=np.bool_)
-    places = [side.astype(np.int64) - low for side in ends]
-    for place in places:
-        used[place] = True
+    for side in ends:
+        used[side.astype(np.int64) - low] = True
     number = np.cumsum(used) - 1
-    return number[places[0]], number[places[1]]
+    return number[ends[0].astype(np.int64) - low], number[ends[1].astype(np.int64) - low]
 
 
 def slots_sharing(
@@ -205,18 +208,20 @@ def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
     half of them are gone after two.
     """
     first = np.arange(nodes)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(left), _BLOCK)]
     while True:
-        one, other = first[left], first[right]
-        apart = one != other
-        if not apart.any():
-            return np.unique(first, return_inverse=True)[1].astype(np.int64)
-        left, right = left[apart], right[apart]
-        lower = np.minimum(one[apart], other[apart])
         joined = first.copy()
-        np.minimum.at(joined, one[apart], lower)
-        np.minimum.at(joined, other[apart], lower)
+        for block in blocks:
+            one, other = first[left[block]], first[right[block]]
+            if np.array_equal(one, other):
+                continue
+            lower = np.minimum(one, other)
+            np.minimum.at(joined, one, lower)
+            np.minimum.at(joined, other, lower)
         while not np.array_equal(further := joined[joined], joined):
             joined = further
+        if np.array_equal(joined, first):
+            return np.unique(first, return_inverse=True)[1].astype(np.int64)
         first = joined
 
 

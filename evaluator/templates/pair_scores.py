@@ -2,8 +2,8 @@
 
 Lists of this field compare few templates with many: where a list holds a good part of left x right,
 that product is computed in blocks and the pairs are picked out of it, else the vectors of some
-pairs at a time are. Beside the vectors of the templates at the right, once more as float64, and 17
-bytes a pair stand blocks of 300 MB at most.
+pairs at a time are. Beside the vectors of the templates at the right, once more as float64, and 26
+bytes a pair, the scores among them, stand blocks of 150 MB at most.
 """
 
 from __future__ import annotations

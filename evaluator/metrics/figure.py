@@ -77,6 +77,16 @@ class Influence:
             found[where] = own
         return found
 
+    @property
+    def deciding_pairs(self) -> float:
+        """How many pairs that weigh the same would know the variance as these do, inf without one:
+        near an AUC of 1 it is made by a handful that are out of order.
+        """
+        squares = [part * part for part in (self.genuine, self.impostor)]
+        variance = float(sum(each.sum() for each in squares))
+        fourths = float(sum(each @ each for each in squares))
+        return variance**2 / fourths if fourths > 0 else math.inf
+
     def spread(self, pairs: SortedPairs, sharing: Sharing | None) -> Spread:
         """How much the figure moves by chance, with what its pairs share."""
         if sharing is None or sharing.method == "pairs":
@@ -111,7 +121,8 @@ class Figure:
     of: Callable[[SortedPairs, Sharing | None], Mapping[str, Any]]
     value: Callable[[SortedPairs], float | None]
     influence: Callable[[SortedPairs], Influence]
-    ci95_at: tuple[str, ...] = ()  # none where the figure alone has no interval that covers
+    ci95_at: tuple[str, ...] = ()
+    no_interval: str = ""  # why the figure alone has none that covers
     explanation: str = ""  # what a report says of it; a figure without one is in no report
     higher_is_better: bool = True
     protocol: str | None = None  # that of published figures which it is comparable with
@@ -141,8 +152,10 @@ class Figure:
 
     def line_of(self, stored: Stored) -> str:
         """The figure as `print` shows it, ``-`` where it is undefined."""
-        defined = self.read(stored) is not None
-        return self.line(stored) if defined and self.line else self.cell_of(stored)
+        if self.read(stored) is None:
+            return self.cell_of(stored)
+        why = f" (no interval: {self.no_interval})" if self.no_interval else ""
+        return self.line(stored) if self.line else self.cell_of(stored) + why
 
     def why_undefined(self, stored: Stored, genuine: int, impostors: int) -> str:
         """Why there is no number in these figures of so many pairs; empty where it is not known."""

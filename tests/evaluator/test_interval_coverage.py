@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, gamma, norm
+from scipy.stats import binom, gamma, norm, t
 
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figures import tar_at_far
@@ -144,6 +144,31 @@ def test_an_interval_of_equal_errors_is_the_one_of_a_count():
     assert low == pytest.approx(gamma.ppf(0.025, 7) / 1000)
     mean, variance = 7.5, 7.25
     assert high == pytest.approx(gamma.ppf(0.975, mean**2 / variance) * variance / mean / 1000)
+
+
+def test_a_variance_that_few_pairs_know_raises_the_upper_end_alone():
+    sure = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001)
+    low, high = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001, deciding=4.0)
+    mean, variance, at = 7.5, 7.25, norm.cdf(t.ppf(0.975, 4))
+    assert low == sure[0]
+    assert high == pytest.approx(gamma.ppf(at, mean**2 / variance) * variance / mean / 1000)
+    pairs = sorted_pairs(np.array([0.1, 0.3, 0.2, 0.9, 0.8, 0.7]), np.arange(6) > 2)
+    assert all_figures()["auc"].influence(pairs).deciding_pairs == math.inf
+    pairs = sorted_pairs(np.array([0.1, 0.3, 0.75, 0.9, 0.8, 0.7]), np.arange(6) > 2)
+    # One pair of either class is out of order: errors of 2, -1, -1 ninths both.
+    assert all_figures()["auc"].influence(pairs).deciding_pairs == pytest.approx(12**2 / 36)
+
+
+@pytest.mark.slow
+def test_areas_near_1_are_covered():
+    structure, shift = independent(6000), 2 * norm.ppf(0.998)
+    generator, true = np.random.default_rng(3), norm.cdf(shift / math.sqrt(2))
+    held = 0
+    for _ in range(DRAWS):
+        pairs = sorted_pairs(drawn(structure, shift, generator), structure[2])
+        low, high = all_figures()["auc"].interval_of(pairs)
+        held += low <= true <= high
+    assert 0.93 <= held / DRAWS <= 0.97
 
 
 def test_no_error_bounds_the_rate_and_nothing_known_bounds_nothing():

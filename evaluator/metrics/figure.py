@@ -77,22 +77,36 @@ class Influence:
             found[where] = own
         return found
 
-    @property
-    def deciding_pairs(self) -> float:
-        """How many pairs that weigh the same would know the variance as these do, inf without one:
-        near an AUC of 1 it is made by a handful that are out of order.
-        """
-        squares = [part * part for part in (self.genuine, self.impostor)]
-        variance = float(sum(each.sum() for each in squares))
-        fourths = float(sum(each @ each for each in squares))
-        return variance**2 / fourths if fourths > 0 else math.inf
-
     def spread(self, pairs: SortedPairs, sharing: Sharing | None) -> Spread:
         """How much the figure moves by chance, with what its pairs share."""
         if sharing is None or sharing.method == "pairs":
-            variance = float(self.genuine @ self.genuine + self.impostor @ self.impostor)
-            return Spread(variance, 1.0, 1.0, 1.0, math.inf)
+            return independent(float(self.genuine @ self.genuine + self.impostor @ self.impostor))
         return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
+
+
+def independent(variance: float) -> Spread:
+    """The spread of a figure of pairs that share nothing."""
+    return Spread(variance, 1.0, 1.0, 1.0, math.inf)
+
+
+def spread_by(
+    influence: Callable[[SortedPairs], Influence],
+    pairs: SortedPairs,
+    sharing: Sharing | None,
+    variance: Callable[[], float],
+) -> Spread:
+    """How much a figure moves by chance: by its influence, or where pairs share nothing by what the
+    influence's squares add up to, in closed form. To compute those of 15,000,000 pairs one by one
+    takes longer than all figures.
+    """
+    if sharing is None or sharing.method == "pairs":
+        return independent(variance())
+    return influence(pairs).spread(pairs, sharing)
+
+
+def share_variance(share: float, count: int) -> float:
+    """The variance of a share of so many independent pairs."""
+    return share * (1 - share) / count
 
 
 def lacks_a_class(genuine: int, impostors: int) -> str:

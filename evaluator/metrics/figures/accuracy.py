@@ -12,6 +12,8 @@ from evaluator.metrics.figure import (
     Influence,
     Interval,
     Stored,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -46,9 +48,10 @@ def _interval(pairs: SortedPairs, accuracy: float, sharing: Sharing | None) -> I
     On the pairs that chose it, it is too good by half a standard error, and the 10-fold figure is
     too low by a quarter: the interval is drawn around the middle of both, and reaches the figure.
     """
-    errors = influence(pairs)
+    count = len(pairs.pairs)
+    found = spread_by(influence, pairs, sharing, lambda: share_variance(accuracy, count))
     middle = accuracy if pairs.kfold is None else (accuracy + pairs.kfold.accuracy) / 2
-    ends = accuracy_interval(middle, errors.spread(pairs, sharing), errors.event)
+    ends = accuracy_interval(middle, found, 1 / count)
     return None if ends is None else (min(ends[0], accuracy), max(ends[1], accuracy))
 
 

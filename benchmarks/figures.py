@@ -77,7 +77,8 @@ def sort_rows(options: argparse.Namespace) -> list[Row]:
         ours, sort = median(times, "figures"), median(times, "sort")
         rows.append(
             Row(
-                f"figures-sort-{share:g}", f"all figures and intervals, {count:,} scores, {share:.1%} genuine",
+                f"figures-sort-{share:g}",
+                f"all figures and intervals, {count:,} scores, {share:.1%} genuine",
                 "one np.sort", ratio(times, "figures", "sort"), "x", 6, at_most=True,
                 rounds=options.rounds, detail=f"{ours:.2f} s against {sort:.2f} s",
                 quick=options.quick,

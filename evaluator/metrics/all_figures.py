@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +85,13 @@ def all_figures() -> Mapping[str, Figure]:
     return {name: found[name] for name in NAMES}
 
 
-def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
+def figure_named(
+    option: str, name: str, *, any_far: bool = False, others: Sequence[str] = ()
+) -> Figure:
     """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001`` ...
 
     With ``any_far`` also TAR at a FAR that results do not carry, to be computed from scores.
-    Raises InputError that says which ``option`` was given it.
+    Raises InputError that says which ``option`` was given it, and what it takes: ``others``, too.
     """
     kind, at, number = name.partition("@")
     alike = [each for each in NAMES if at and each.startswith(f"{kind}@")]
@@ -108,7 +110,7 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
         if not same:
             raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other FAR")
         name = same[0]
-    check_choice(option, name, NAMES)
+    check_choice(option, name, (*NAMES, *others))
     return all_figures()[name]
 
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluator.files import whole_file
+from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
@@ -115,6 +116,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         leaderboards=[
             (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
         ],
+        unbounded=[each for each in all_figures().values() if each.no_interval],
         charts=charts,
         calibrations=[
             found

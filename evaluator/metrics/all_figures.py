@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +95,14 @@ def search_figures() -> Mapping[str, Figure]:
     return {figure.name: figure for figure in search.FIGURES}
 
 
-def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
+def figure_named(
+    option: str, name: str, *, any_far: bool = False, others: Sequence[str] = ()
+) -> Figure:
     """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001``, ``rank1`` ...
 
     With ``any_far`` also TAR or TPIR at a rate, and a rank, that results do not carry, to be
-    computed from scores. Raises InputError that says which ``option`` was given it.
+    computed from scores. Raises InputError that says which ``option`` was given it, and what it
+    takes: ``others``, too.
     """
     known = (*NAMES, *SEARCH_NAMES)
     kind, at, number = name.partition("@")
@@ -124,7 +127,7 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
         from evaluator.metrics.figures.search import found_at
 
         return found_at(int(name[4:]))
-    check_choice(option, name, known)
+    check_choice(option, name, (*known, *others))
     return (search_figures() if name in SEARCH_NAMES else all_figures())[name]
 
 

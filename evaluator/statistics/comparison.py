@@ -46,8 +46,9 @@ class Comparison:
     ``difference``, its ``interval`` (95 %), ``interval90`` and ``p_value`` are of one thing: the
     interval leaves out 0 exactly when p < 0.05. For an accuracy, be it ``accuracy``, ``kfold`` or
     ``insightface``, that is how many pairs either decides rightly at its best threshold on these
-    pairs; for ``kfold-decisions`` at the thresholds of other folds, whose luck multiplies the
-    variance of independent pairs ``threshold_luck`` times. ``value_a`` and ``value_b`` are the
+    pairs; for ``kfold-decisions`` at the thresholds of other folds. ``threshold_luck`` is how many
+    times such thresholds multiply the variance of independent pairs: below 1 for best ones, which
+    make up for some of the noise. ``value_a`` and ``value_b`` are the
     figure itself, None where it is undefined. ``accuracy_a`` and ``accuracy_b`` are the shares of
     such decisions that are right, ``only_a`` and ``only_b`` the indices of the pairs that one model
     alone gets right, ``mcnemar_p`` the exact test on their numbers, which allows for nothing that
@@ -100,7 +101,7 @@ class Overall:
 def tested_figure(metric: str) -> Figure:
     """The figure that a comparison by ``metric`` shows; InputError for an unknown name."""
     named = "kfold" if metric == KFOLD_DECISIONS else metric
-    return figure_named("--metric", named, any_far=True)
+    return figure_named("--metric", named, any_far=True, others=(KFOLD_DECISIONS,))
 
 
 def compare_pairs(
@@ -131,7 +132,6 @@ def compare_pairs(
     figure = tested_figure(metric)
     if not labels.any() or (labels.all() and figure.decisions is None):
         return None
-    luck = 1.0
     if metric == KFOLD_DECISIONS:
         decided = [
             kfold(own, labels, 10 if numbers is None else numbers)
@@ -152,6 +152,7 @@ def compare_pairs(
         found = differences_on_bin(scores, labels, sharing, figure, lists)
     if not math.isfinite(found.gaps[0, 1]):
         return None
+    luck = float(found.luck[0, 1])
     only_a, only_b = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
     # The best accuracy is that of the decisions, and its own interval would need SciPy.
     values: list[float | None] = [float(own.mean()) for own in right]

@@ -8,15 +8,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from evaluator.files import whole_file
+from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import cannot_have, versions
@@ -73,6 +75,20 @@ class BinCharts:
 
 def rendered(template: Path, *, styles: Sequence[Path], script: Path, **values: Any) -> str:
     """The HTML of a template, with styles and script in it."""
+    code = script.read_text(encoding="utf-8")
+    return _compiled(template).render(
+        **values,
+        created=datetime.now(timezone.utc),
+        versions=versions(),
+        style=Markup("".join(each.read_text(encoding="utf-8") for each in styles)),
+        script=Markup(code),
+        script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(),
+    )
+
+
+@cache
+def _compiled(template: Path) -> Template:
+    """A template, compiled once a process: that takes longer than to fill it."""
     environment = Environment(
         loader=FileSystemLoader(template.parent),
         autoescape=True,
@@ -81,15 +97,7 @@ def rendered(template: Path, *, styles: Sequence[Path], script: Path, **values: 
         lstrip_blocks=True,
     )
     environment.filters.update(p=_p, points=_points, cosine=_cosine, duration=_duration)
-    code = script.read_text(encoding="utf-8")
-    return environment.get_template(template.name).render(
-        **values,
-        created=datetime.now(timezone.utc),
-        versions=versions(),
-        style=Markup("".join(each.read_text(encoding="utf-8") for each in styles)),
-        script=Markup(code),
-        script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(),
-    )
+    return environment.get_template(template.name)
 
 
 def write_report(path: Path, html: str) -> None:
@@ -125,6 +133,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
             for metric in METRICS.values()
             if any(not cannot_have(column.record, metric) for column in selection.columns)
         ],
+        unbounded=[each for each in all_figures().values() if each.no_interval],
         charts=charts,
         calibrations=[
             found

@@ -21,6 +21,8 @@ from evaluator.metrics.figure import (
     Interval,
     Stored,
     lacks_a_class,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -124,8 +126,9 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
     found = tar_at_far(s, far)
     if found is None:
         return None
-    errors = influence(pairs, far=far)
-    spread = errors.spread(pairs, sharing)
+    # Only what sharing multiplies is asked of it.
+    own_influence = functools.partial(influence, far=far)
+    spread = spread_by(own_influence, pairs, sharing, lambda: math.nan)
     count, genuines = len(s.impostor) / spread.impostor, len(s.genuine)
     tail = float(ndtr(-spread.reach()))
     allowed = _allowed(far, len(s.impostor))
@@ -134,7 +137,7 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
         for chance in (tail, 1 - tail)
     ]
     # The TAR's own part, for genuine pairs alone.
-    share = found.tar * (1 - found.tar) / genuines * spread.genuine
+    share = share_variance(found.tar, genuines) * spread.genuine
     own = Spread(share, spread.genuine, spread.genuine, spread.impostor, spread.freedom)
     ends = accuracy_interval(found.tar, own, 1 / genuines)
     if ends is None:

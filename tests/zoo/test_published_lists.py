@@ -331,7 +331,7 @@ def test_a_bad_list_is_one_line_and_exit_2(zoo: Zoo, tmp_path: Path, name: str) 
 def test_a_damaged_matlab_file_is_one_line_and_never_more(tmp_path: Path) -> None:
     from evaluator.errors import InputError
 
-    rows: Rows = [((f"p{i}", 1), (f"p{i + i % 2}", 2), i % 2 == 0) for i in range(20)]
+    rows: Rows = [((f"p{i}", 1), (f"p{i + i % 2}", 2), i % 2 == 0) for i in range(80)]
     buffer = io.BytesIO()
     splits = scipy.io.loadmat(io.BytesIO(_agedb(rows)[1]))["splits"]
     scipy.io.savemat(buffer, {"splits": splits})  # not packed, so that damage reaches the arrays

@@ -28,6 +28,7 @@ from evaluator.bins.containers import (
 )
 from evaluator.bins.pickle_reader import load_plain
 from evaluator.bins.pickle_values import PickledArray, PickleError, shown
+from evaluator.bins.recipe import Recipe, read_recipe
 from evaluator.bins.wrapped import unwrapped, wrapped_start, wrapping
 from evaluator.errors import BinError, plain_name
 from evaluator.files import whole_file
@@ -58,7 +59,8 @@ class VerificationSet:
     `images` are the 2n files' bytes as they are in the bin, pair i being `images[2 * i]` and
     `images[2 * i + 1]`: a tuple in which slots with equal bytes share one object, or, in
     `zoo eval`, a sequence that reads them from the file when they are asked for. `genuine` is bool
-    of shape (n,), read-only. `sha256` is the file's, in hex.
+    of shape (n,), read-only. `sha256` is the file's, in hex. `derived` says of which bin it was
+    made and how, where a recipe stands beside it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class VerificationSet:
     sha256: str
     images: Sequence[bytes]
     genuine: NDArray[np.bool_]
+    derived: Recipe | None = None
 
     @property
     def pairs(self) -> int:
@@ -129,8 +132,9 @@ def read_bin(path: str | Path) -> VerificationSet:
     stored = read_stored(path)
     for slot, cause in stored.faults.items():
         raise _bad_image(path, slot, cause)
+    derived = read_recipe(path, stored.sha256)
     return VerificationSet(
-        plain_name(path.stem), path, stored.sha256, stored.images, stored.genuine
+        plain_name(path.stem), path, stored.sha256, stored.images, stored.genuine, derived
     )
 
 

@@ -300,6 +300,8 @@ def test_two_files_that_a_name_could_be_are_named(zoo: Zoo, tmp_path: Path) -> N
     (tmp_path / "p.csv").write_text("ann/ann_0001.jpg,ann/ann_0002.png,1\n")
     done = zoo("bins", "make", "q.bin", "--pairs", "p.csv", "--images", root)
     assert done.code == 2
+    assert "ann_0001.jpg, and ann/ann_0001." in done.err
+    assert "could be it" in done.err
 
 
 BAD = {

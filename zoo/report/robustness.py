@@ -175,7 +175,8 @@ def _errors(
         values = [each[0].value for each in ratios if each[0].value is not None]
         mean = Error(None, note="lacks a corruption")
         if len(values) == len(kinds):
-            interval = _ends(np.mean(draws, axis=0)) if len(draws) == len(kinds) else None
+            drawn = len(draws) == len(kinds) and model.key != baseline.key
+            interval = _ends(np.mean(draws, axis=0)) if drawn else None
             mean = Error(float(np.mean(values)), interval)
         rows.append((mean, *(each[0] for each in ratios)))
     return rows

@@ -159,7 +159,10 @@ def read_stored(path: Path) -> StoredBin:
         images: Sequence[object]
         labels: Sequence[object]
         if kind is None:
-            images, labels = _unpickled(path, unwrapped(path, data))
+            inside = unwrapped(path, data)
+            if inside is not data:
+                _check_start(path, inside[:512])
+            images, labels = _unpickled(path, inside)
         else:
             images, labels = read_container(path, data, kind)
         sha256 = digest.result().hexdigest()

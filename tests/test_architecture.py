@@ -112,7 +112,7 @@ ARROWS = {
         "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"
         " evaluator.measure training.data.sources"
     ),
-    "zoo.align": ("evaluator.images evaluator.models training.data.convert training.data.sources"),
+    "zoo.align": "evaluator.images evaluator.models training.data.convert",
     "zoo.bins": (
         "align terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
         " evaluator.models training.data.convert training.data.sources"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from evaluator.bins.recipe import Recipe
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
 
@@ -54,7 +55,8 @@ class BinRecord:
     """Which bin a result is on, and its counts.
 
     ``folds`` says by what rule its ten folds are drawn, and is in a result's JSON only where they
-    are not contiguous parts of its order.
+    are not contiguous parts of its order. So is ``derived``, which says of a bin of spoilt images
+    of which it was made, by which corruption and at what strength.
     """
 
     name: str
@@ -66,6 +68,7 @@ class BinRecord:
     images: int
     unique_images: int
     folds: str | None = None
+    derived: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ def make_result(
             impostor=int((~measurement.genuine).sum()),
             images=len(measurement.images),
             unique_images=int(measurement.images.max()) + 1,
+            derived=derived_json(verification_set.derived),
         ),
         settings=settings,
         figures=None if figures is None else to_json(figures),
@@ -239,6 +243,18 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
     }
 
 
+def derived_json(recipe: Recipe | None) -> dict[str, Any] | None:
+    """What a result says of a bin that was made of another."""
+    if recipe is None:
+        return None
+    return {
+        "name": recipe.source.name,
+        "sha256": recipe.source.sha256,
+        "corruption": recipe.corruption,
+        "strength": recipe.strength,
+    }
+
+
 def versions(engine: str = "native") -> dict[str, str]:
     """Versions of what made a result, without importing any of it."""
     import platform
@@ -267,6 +283,8 @@ def to_dict(result: Result) -> dict[str, Any]:
         del parts["model"]["data_sha256"]
     if result.bin.folds is None:
         del parts["bin"]["folds"]
+    if result.bin.derived is None:
+        del parts["bin"]["derived"]
     return {"schema": parts.pop("schema"), **parts}
 
 

@@ -30,6 +30,7 @@ from fuzz import seeds, template_sets
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
+from zoo.bins.lists import read_pair_list
 from zoo.entries.registry import read_registry
 from zoo.entries.yaml_nodes import RegistryError
 
@@ -207,6 +208,12 @@ def _read_pairs(path: Path) -> None:
         must(not named or pair.people == again.people, "people change")
 
 
+def _read_list(path: Path) -> None:
+    listed = read_pair_list(path)
+    must(listed.folds is None or len(listed.pairs) % listed.folds == 0, "folds of other sizes")
+    must(len(listed.own_folds) in (0, len(listed.pairs)), "folds of other pairs")
+
+
 def again_of(pair: object) -> tuple[str, str, bool]:
     """What a pair is without its people."""
     return pair.left, pair.right, pair.genuine  # type: ignore[attr-defined]
@@ -263,6 +270,8 @@ TARGETS = {
             template_sets.MAT_TOKENS,
             weight=4,
         ),
+        Target("wrapped", "faces.npy", _read_bin, (BinError,), seeds.wrapped, (), weight=3),
+        Target("lists", "pairs.txt", _read_list, (InputError,), seeds.lists, (), weight=3),
         Target("image", "face", _read_image, (DecodeError,), seeds.images, (), weight=8),
         Target(
             "record",

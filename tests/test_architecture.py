@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
-from tests.command import Standing
 
 ROOT = Path(__file__).parents[1]
 OURS = {"evaluator", "training", "zoo"}
@@ -266,33 +265,6 @@ def probe(folder: Path, *arguments: str) -> tuple[int, set[str]]:
     return said["code"], set(said["heavy"])
 
 
-Probe = Callable[..., tuple[int, set[str]]]
-
-
-@pytest.fixture(scope="module")
-def answering() -> Iterator[Probe]:
-    yield from staying()
-
-
-@pytest.fixture(scope="module")
-def refusing() -> Iterator[Probe]:
-    yield from staying()
-
-
-def staying() -> Iterator[Probe]:
-    """`probe` in one process for all commands of a test: what any of them imports, it has."""
-    process = Standing(ZOO_DATA="", ZOO_MODELS="")
-
-    def probed(folder: Path, *arguments: str) -> tuple[int, set[str]]:
-        done = process(*arguments, cwd=folder, code=PROBE)
-        assert done.code == 0, done.err
-        said = json.loads(done.out.splitlines()[-1])
-        return said["code"], set(said["heavy"])
-
-    yield probed
-    process.close()
-
-
 def environment() -> dict[str, str]:
     found = {key: value for key, value in os.environ.items() if not key.startswith("ZOO_")}
     return {**found, "PYTHONPATH": str(ROOT)}
@@ -321,10 +293,8 @@ def environment() -> dict[str, str]:
     ],
     ids=" ".join,
 )
-def test_nothing_heavy_is_imported_to_answer(
-    answering: Probe, tmp_path: Path, arguments: list[str]
-) -> None:
-    _, heavy = answering(tmp_path, *arguments)
+def test_nothing_heavy_is_imported_to_answer(tmp_path: Path, arguments: list[str]) -> None:
+    _, heavy = probe(tmp_path, *arguments)
     # show's errors are evaluator's, which costs nothing; NumPy alone would be 0.1 s.
     assert heavy <= {"rich", "yaml"}
 
@@ -400,7 +370,7 @@ def faces(tmp_path: Path) -> Path:
     ],
 )
 def test_no_input_error_imports_a_framework(
-    refusing: Probe, tmp_path: Path, model: Path, faces: Path, arguments: str
+    tmp_path: Path, model: Path, faces: Path, arguments: str
 ) -> None:
     import h5py
 
@@ -410,7 +380,7 @@ def test_no_input_error_imports_a_framework(
     with h5py.File(tmp_path / "lambda.h5", "w") as file:
         config = {"class_name": "Functional", "config": {"layers": layers}}
         file.attrs["model_config"] = json.dumps(config)
-    code, heavy = refusing(tmp_path, *arguments.split())
+    code, heavy = probe(tmp_path, *arguments.split())
     assert code == 2
     assert heavy <= {"numpy", "h5py", "PIL", "yaml", "rich"}
 

@@ -110,3 +110,7 @@ non_mated
 rank_ci95
 tpir_at_fpir
 rates_by_size
+
+# Keys of `non_finite` in a result on a template set.
+dropped_probes
+missed_probes

@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
+MANY_VALUED = frozenset({"--bins", "--corruption", "--maps", "--models", "--set", "--strength"})
 
 #: Options of `zoo` itself that are also understood behind a command: `zoo eval m.h5 --quiet`.
 ANYWHERE = frozenset({"--quiet", "-q", "--verbose", "-v"})

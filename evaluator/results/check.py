@@ -197,6 +197,13 @@ class _Input(TypedDict, total=False):
     file_sha256: _Text
 
 
+class _Derived(TypedDict):
+    name: _Text
+    sha256: _Sha256
+    corruption: Annotated[str, Meta(max_length=60)]
+    strength: Annotated[int, Meta(ge=1, le=5)]
+
+
 # By the types in the annotations of the records, which are texts.
 _KINDS: dict[str, Any] = {
     "str": _Text,
@@ -211,6 +218,7 @@ _OF_NAME: dict[str, Any] = {
     "sha256": _Sha256,
     "data_sha256": _Sha256 | None,
     "input": _Input,
+    "derived": _Derived | None,
     "non_finite": _NonFinite,
     "schema": Literal[SCHEMA],
 }

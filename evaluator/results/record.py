@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from evaluator.bins.recipe import Recipe
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
     from evaluator.metrics.figure import Figure
@@ -58,9 +59,10 @@ class BinRecord:
     """Which bin a result is on, and its counts.
 
     ``folds`` says by what rule its ten folds are drawn, and is in a result's JSON only where they
-    are not contiguous parts of its order. Only a template set has a ``kind``, its layout, and says
-    how many ``templates``, ``people`` (those that it names), ``probes`` and ``galleries`` there
-    are; its ``images`` are those of all templates.
+    are not contiguous parts of its order. So is ``derived``, which says of a bin of spoilt images
+    of which it was made, by which corruption and at what strength. Only a template set has a
+    ``kind``, its layout, and says how many ``templates``, ``people`` (those that it names),
+    ``probes`` and ``galleries`` there are; its ``images`` are those of all templates.
     """
 
     name: str
@@ -77,6 +79,7 @@ class BinRecord:
     people: int | None = None
     probes: int | None = None
     galleries: int | None = None
+    derived: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,7 @@ def _parts(measurement: Measurement) -> dict[str, Any]:
             impostor=int((~measurement.genuine).sum()),
             images=len(measurement.images),
             unique_images=int(measurement.images.max()) + 1,
+            derived=derived_json(verification_set.derived),
         ),
         "figures": None if figures is None else to_json(figures),
         "non_finite": failures(
@@ -285,6 +289,18 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
         "range": spec.profile,
         "channels": spec.channels,
         "layout": spec.layout,
+    }
+
+
+def derived_json(recipe: Recipe | None) -> dict[str, Any] | None:
+    """What a result says of a bin that was made of another."""
+    if recipe is None:
+        return None
+    return {
+        "name": recipe.source.name,
+        "sha256": recipe.source.sha256,
+        "corruption": recipe.corruption,
+        "strength": recipe.strength,
     }
 
 

@@ -1,5 +1,5 @@
-"""Bins and template sets looked into; bins made from faces, fetched and converted.
+"""Bins and template sets looked into; bins made from faces, fetched, converted and spoilt.
 
-`inspection`, `template_sets`, `sheet` (a page of images), `make` and `convert` are the commands'
-sides.
+`inspection`, `template_sets`, `sheet` (a page of images), `make`, `convert`, `corrupt` and its
+`corruptions` are the commands' sides.
 """

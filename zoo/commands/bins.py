@@ -16,7 +16,9 @@ from zoo.terminal.words import error_text, note, warn
 if TYPE_CHECKING:
     from zoo.bins.inspection import BinReport
 
-app = typer.Typer(help="Verification bins: info, make, fetch, convert.", no_args_is_help=True)
+app = typer.Typer(
+    help="Verification bins: info, make, fetch, convert, corrupt.", no_args_is_help=True
+)
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
 
@@ -217,6 +219,57 @@ def convert(
         note(f"the former file is {done.backup}")
     left_out = f", {len(done.dropped)} left out" if done.dropped else ""
     typer.echo(f"{done.path}: {done.pairs} pairs{left_out}")
+
+
+@app.command()
+def corrupt(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A bin of any layout.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new bins.")
+    ],
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corruption",
+            metavar="NAME...",
+            help="blur, noise, jpeg, resolution, brightness, contrast, occlusion, mask; all.",
+        ),
+    ] = None,
+    strengths: Annotated[
+        list[str] | None,
+        typer.Option("--strength", metavar="N...", help="1 to 5. Default: all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another draw. Default: 0.")] = 0,
+    force: Force = False,
+) -> None:
+    """Make bins of spoilt images: IN-blur-3.bin and so on, for accuracy against strength.
+
+    zoo bins corrupt lfw.bin -o datasets --corruption blur mask --strength 1 3 5
+    """
+    from evaluator.errors import check_choice
+    from zoo.bins.corrupt import corrupt_bin
+    from zoo.bins.corruptions import CORRUPTIONS, STRENGTHS
+    from zoo.terminal.progress import Progress
+
+    wanted = options.listed(kinds) or list(CORRUPTIONS)
+    known = tuple(map(str, STRENGTHS))
+    grades = options.listed(strengths) or list(known)
+    for kind in wanted:
+        check_choice("--corruption", kind, tuple(CORRUPTIONS))
+    for grade in grades:
+        check_choice("--strength", grade, known)
+    with Progress("spoiling", None) as progress:
+        made = corrupt_bin(
+            source,
+            output,
+            kinds=list(dict.fromkeys(wanted)),
+            strengths=sorted({int(grade) for grade in grades}),
+            seed=seed,
+            force=force,
+            progress=progress.advance,
+        )
+    for path in made:
+        typer.echo(str(path))
 
 
 def _rows(report: BinReport) -> list[tuple[str, str]]:

@@ -26,6 +26,13 @@ def report(
     bins: options.StoredBins = None,
     results: options.Results = options.RESULTS,
     title: Annotated[str, typer.Option(help="What stands on top.")] = "Face verification report",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="On spoilt images, errors beside this model's (mCE). Default: the first's.",
+        ),
+    ] = None,
     no_faces: Annotated[
         bool, typer.Option("--no-faces", help="Leave the faces of the pairs out.")
     ] = False,
@@ -40,7 +47,7 @@ def report(
 
     check_file_target("-o", output, begins=PAGE_BEGINS)
     selection = select(results, models=options.listed(models), bins=options.listed(bins))
-    html = render_report(selection, title=title, faces=not no_faces)
+    html = render_report(selection, title=title, faces=not no_faces, baseline=baseline)
     write_report(output, html)
     for each in selection.left_out:
         warn(f"not ranked: {each.model} on {each.bin}: {each.reason}")

@@ -33,6 +33,7 @@ from zoo.report.mistakes import (
     hard_pairs,
     shown_by_bin,
 )
+from zoo.report.robustness import spoilt_of
 from zoo.report.runs import runs_of
 from zoo.report.selection import Column, Selection
 from zoo.report.standings import (
@@ -106,8 +107,14 @@ def write_report(path: Path, html: str) -> None:
         file.write(html.encode())
 
 
-def render_report(selection: Selection, *, title: str, faces: bool = True) -> str:
-    """The whole HTML of a report, with styles, script, data and faces in it."""
+def render_report(
+    selection: Selection, *, title: str, faces: bool = True, baseline: str | None = None
+) -> str:
+    """The whole HTML of a report, with styles, script, data and faces in it.
+
+    ``baseline`` names the model that errors on spoilt images are divided by; the first if None.
+    Raises InputError for an unknown one.
+    """
     table = standings(selection)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
@@ -140,6 +147,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
             for each in table.contestants
             if (found := calibration(each, selection)) is not None
         ],
+        spoilt=spoilt_of(selection, table.contestants, baseline),
         hard=hard,
         disagreements=disagreements,
         faces=shown,

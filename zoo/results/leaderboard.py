@@ -22,6 +22,7 @@ from evaluator.results.choice import (
     picked,
 )
 from evaluator.results.record import BinRecord, Failed, Result, cannot_have, reading_problem
+from evaluator.results.spoilt import split_spoilt
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
 
@@ -161,6 +162,7 @@ def build_leaderboard(
     that matches nothing, and for no results at all.
     """
     chosen = picked([*store.results, *store.outdated], models=models, bins=bins)
+    chosen, spoilt = (chosen, []) if bins else split_spoilt(chosen)
     outdated = [each for each in chosen if reading_problem(each.result) is not None]
     if len(outdated) == len(chosen):
         raise InputError(_nothing_to_rank(store, outdated))
@@ -188,6 +190,12 @@ def build_leaderboard(
     notes += _undefined_notes(records, all_columns, figure)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _failed_notes(rows, columns)
+    if spoilt:
+        count = len({each.result.bin.sha256 for each in spoilt})
+        notes += (
+            f"{count:,} bin{'s' * (count > 1)} of spoilt images left out: name them with --bins, or"
+            " see zoo report",
+        )
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from coverage_table import coverage
 from fixture import made
 from hypothesis import given
 from hypothesis import strategies as st
+from search_coverage_table import coverage
 
 from evaluator.metrics.figures import tar_at_far
 from evaluator.metrics.protocols import SortedPairs

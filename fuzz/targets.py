@@ -26,7 +26,7 @@ from evaluator.images.image_format import image_format
 from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
-from fuzz import seeds, template_sets
+from fuzz import seeds, stored_seeds, template_sets
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
@@ -188,13 +188,13 @@ def _read_scores(path: Path) -> None:
 
 def _read_facts(path: Path) -> None:
     bin_facts._read.cache_clear()  # the same path may be written twice within the clock's tick
-    record = dataclasses.replace(seeds.result().bin, path="")
+    record = dataclasses.replace(stored_seeds.result().bin, path="")
     people = bin_facts.known_people(path.parent, record, np.array([True, False, True]))
     must(people is not None and people.shape == (2 * record.pairs,), "people do not fit")
 
 
 def _result_beside(name: str) -> Result:
-    return seeds.result(scores=name)
+    return stored_seeds.result(scores=name)
 
 
 def _read_pairs(path: Path) -> None:
@@ -316,25 +316,25 @@ TARGETS = {
             "result.json",
             _read_result,
             (ResultError,),
-            seeds.results,
+            stored_seeds.results,
             seeds.JSON_TOKENS,
             weight=8,
         ),
         Target(
             "scores",
-            seeds.SCORES_NAME,
+            stored_seeds.SCORES_NAME,
             _read_scores,
             (ResultError,),
-            seeds.scores,
+            stored_seeds.scores,
             seeds.HDF5_TOKENS,
             weight=4,
         ),
         Target(
             "facts",
-            f"bin-{seeds.result().bin.sha256}.h5",
+            f"bin-{stored_seeds.result().bin.sha256}.h5",
             _read_facts,
             (ResultError,),
-            seeds.facts,
+            stored_seeds.facts,
             seeds.HDF5_TOKENS,
             weight=2,
         ),

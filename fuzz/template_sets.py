@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
+from evaluator.bins.mat_file import Cells, read_mat
 from evaluator.templates.layouts import read_lists
-from evaluator.templates.mat_file import read_mat
 from evaluator.templates.template_set import NOBODY, TemplateSet
 
 # Between two lists: a sign that no list has.
@@ -104,5 +104,5 @@ def read_mat_file(path: Path) -> None:
     """Reads MATLAB's lists, of which there are as many as there is room for."""
     data = path.read_bytes()
     for value in read_mat(path, data).values():
-        if len(value) > 2**20:
+        if len(value.values if isinstance(value, Cells) else value) > 2**20:
             raise ValueError("a list longer than its file")

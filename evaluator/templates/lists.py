@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins.pairs_file import LARGEST_LIST, LONGEST_NAME
+from evaluator.bins.pairs_file import LONGEST_NAME
+from evaluator.bins.tables import LARGEST_LIST
 from evaluator.errors import BinError, cause_of, printable
 from evaluator.files import read_bounded
 

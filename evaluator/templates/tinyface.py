@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.bins.mat_file import Cells, read_mat
 from evaluator.errors import BinError, plain_name
 from evaluator.templates.image_files import put_images
 from evaluator.templates.listing import image_names, image_names_below
 from evaluator.templates.lists import check_name, integer, put, read_list
-from evaluator.templates.mat_file import read_mat
 from evaluator.templates.template_set import NOBODY, Gallery, TemplateSet
 
 GALLERY, PROBE, DISTRACTOR = "Gallery_Match", "Probe", "Gallery_Distractor"
@@ -102,8 +102,10 @@ def _listed(
     name, set_key, id_key = LISTS[folder]
     path = root / name
     values = read_mat(path, read_list(root, name, digest))
-    images, ids = values.get(set_key), values.get(id_key)
-    if not isinstance(images, list) or not isinstance(ids, np.ndarray) or not images:
+    cells, ids = values.get(set_key), values.get(id_key)
+    texts = cells.values if isinstance(cells, Cells) else []
+    images = [each for each in texts if isinstance(each, str)]
+    if not isinstance(ids, np.ndarray) or not images or len(images) < len(texts):
         raise BinError(
             f"{path}: expected the names {set_key} and the numbers {id_key}, found"
             f" {', '.join(values) or 'nothing that is either'}"

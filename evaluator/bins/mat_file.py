@@ -1,7 +1,8 @@
-"""MATLAB files of version 5 to 7: their lists of texts and of numbers, and nothing else.
+"""MATLAB files of version 5 to 7: their cells, structs, texts and numbers, and nothing else.
 
-Read here and not by SciPy, which makes room for as much as a file says that it holds: here nothing
-is larger than the bytes that are there. The format: "MAT-File Format", The MathWorks, 2024.
+Read here and not by SciPy, which makes room for as much as a file says that it holds and ends the
+process on some damaged ones: here nothing is larger than the bytes that are there. The format:
+"MAT-File Format", The MathWorks, 2024.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +23,26 @@ LARGEST_UNPACKED = 2**26
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _CHAR = 1, 4
+_CELL, _STRUCT, _CHAR = 1, 2, 4
+_NOTHING = 0, memoryview(b"")
+_DEEPEST = 8
 # Kind of an element -> the type of its numbers.
 _NUMBERS = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "b B h H i I f d q Q".split(), strict=True))
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
 
-Value = list[str] | NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Cells:
+    """A cell array or a struct: the values of its cells, or those of its fields in order, column
+    after column as MATLAB has them; None for one that is of another class.
+    """
+
+    sides: tuple[int, ...]
+    values: list[Value | None]
+
+
+#: A text, numbers in whatever shape as a flat array, or cells.
+Value = str | NDArray[np.float64] | Cells
 
 
 class _DamagedError(ValueError):
@@ -34,9 +50,9 @@ class _DamagedError(ValueError):
 
 
 def read_mat(path: Path, data: bytes) -> dict[str, Value]:
-    """The variables of a file that are a cell array of texts, or an array of numbers, flat.
+    """The variables of a file by name. Those of other classes are left out.
 
-    Others are left out. Raises BinError for another file and for a damaged one.
+    Raises BinError for another file and for a damaged one.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data.startswith(b"MATLAB 7.3"):
@@ -50,9 +66,9 @@ def read_mat(path: Path, data: bytes) -> dict[str, Value]:
             if kind == _COMPRESSED:
                 content = memoryview(_unpacked(content, left))
                 left -= len(content)
-                kind, content = next(_elements(content, order), (0, content))
+                kind, content = next(_elements(content, order), _NOTHING)
             if kind == _MATRIX:
-                name, value = _variable(content, order)
+                name, value = _array(content, order)
                 if value is not None:
                     found[name] = value
     except (_DamagedError, zlib.error, UnicodeDecodeError) as error:
@@ -85,34 +101,36 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         yield kind, data[start:end]
 
 
-def _variable(content: memoryview, order: str) -> tuple[str, Value | None]:
-    """Name and value of an array; None for a value that is of another class."""
-    flags, name, parts = _array(content, order)
-    if flags != _CELL:
-        return name, _numbers(parts, order) if flags > _CHAR + 1 else None
-    texts = []
-    for kind, cell in parts:
-        if kind != _MATRIX:
-            raise _DamagedError(f"a cell is an element of kind {kind}")
-        inner, _, text = _array(cell, order)
-        if inner != _CHAR:
-            return name, None
-        texts.append(_text(text, order))
-    return name, texts
-
-
-def _array(content: memoryview, order: str) -> tuple[int, str, Iterator[tuple[int, memoryview]]]:
-    """Class and name of an array, and the elements after its flags, shape and name."""
+def _array(content: memoryview, order: str, depth: int = 0) -> tuple[str, Value | None]:
+    """Name and value of an array; None for a value that is of another class, or empty."""
+    if not len(content):
+        return "", None
+    if depth > _DEEPEST:
+        raise _DamagedError(f"has arrays in arrays, more than {_DEEPEST} deep")
     parts = _elements(content, order)
-    (_, flags), _, (_, name) = (next(parts, (0, memoryview(b""))) for _ in range(3))
+    (_, flags), (_, shape), (_, text) = (next(parts, _NOTHING) for _ in range(3))
     if len(flags) != 8:
         raise _DamagedError("an array has no flags")
-    number = struct.unpack_from(order + "I", flags)[0] & 0xFF
-    return number, plain_name(bytes(name).decode("latin-1")), parts
+    if len(shape) % 4:
+        raise _DamagedError("an array has no shape")
+    kind = struct.unpack_from(order + "I", flags)[0] & 0xFF
+    name = plain_name(bytes(text).decode("latin-1"))
+    if kind == _CHAR:
+        return name, _text(parts, order)
+    if kind not in (_CELL, _STRUCT):
+        return name, _numbers(parts, order) if kind > _CHAR + 1 else None
+    if kind == _STRUCT:  # how long its fields' names are, and these
+        next(parts, None), next(parts, None)
+    values = []
+    for element, inner in parts:
+        if element != _MATRIX:
+            raise _DamagedError(f"a cell is an element of kind {element}")
+        values.append(_array(inner, order, depth + 1)[1])
+    return name, Cells(struct.unpack(f"{order}{len(shape) // 4}i", shape), values)
 
 
 def _numbers(parts: Iterator[tuple[int, memoryview]], order: str) -> NDArray[np.float64]:
-    kind, content = next(parts, (0, memoryview(b"")))
+    kind, content = next(parts, _NOTHING)
     if kind not in _NUMBERS:
         raise _DamagedError(f"numbers are of kind {kind}")
     dtype = np.dtype(order + _NUMBERS[kind])
@@ -122,7 +140,7 @@ def _numbers(parts: Iterator[tuple[int, memoryview]], order: str) -> NDArray[np.
 
 
 def _text(parts: Iterator[tuple[int, memoryview]], order: str) -> str:
-    kind, content = next(parts, (0, memoryview(b"")))
+    kind, content = next(parts, _NOTHING)
     if not len(content):
         return ""
     if kind not in _TEXTS:

@@ -68,6 +68,7 @@ _.auc_b
 _.id2
 
 # Commands, which zoo/cli.py imports by their names.
+_.corrupt
 _.demo
 _.doctor
 _.list_entries

@@ -26,7 +26,8 @@ class BinEvaluation:
     (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
     nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
     folder of results. ``folds`` (pairs,) numbers the fold of each pair, None where they are ten
-    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins.
+    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins; ``norms``
+    (2 x pairs,) are the lengths of the embeddings in them.
     """
 
     result: Result
@@ -38,6 +39,7 @@ class BinEvaluation:
     stored_as: Path
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
 
     @property
     def name(self) -> str:
@@ -179,4 +181,5 @@ def stored_scores(evaluation: BinEvaluation) -> Scores | None:
         evaluation.people,
         evaluation.folds,
         evaluation.digests,
+        evaluation.norms,
     )

@@ -13,7 +13,13 @@ from evaluator.bins.stored_images import distinct_of, slot_digests
 from evaluator.bins.verification_set import VerificationSet
 from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder
-from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
+from evaluator.measure.embed import (
+    EmbedOptions,
+    embed_images,
+    norms_of,
+    pair_scores,
+    unusable_rows,
+)
 from evaluator.metrics.all_figures import Figures, figures
 from evaluator.metrics.sharing import slots_sharing
 
@@ -28,6 +34,7 @@ class Measurement:
     ``unusable`` lists the slots whose embedding is not finite
     or has no length. ``figures`` and ``scores`` are None where there are such slots and
     ``nan="fail"``. ``embedded`` is how many images were new, ``seconds`` the time for them.
+    ``norms`` (2 x pairs,) float32 are those of the embeddings, before they are normalised.
     """
 
     bin: VerificationSet
@@ -41,6 +48,7 @@ class Measurement:
     embedding_size: int
     embedded: int
     seconds: float
+    norms: NDArray[np.float32] | None = None
 
 
 def evaluate_bins(
@@ -153,6 +161,7 @@ def _measure(
         embedding_size=embeddings.shape[1],
         embedded=embedded,
         seconds=seconds,
+        norms=norms_of(embeddings)[slots],
     )
 
 

@@ -109,7 +109,7 @@ class Scores:
     and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
     slot where the bin's pairs file names them. ``folds`` (pairs,) numbers the fold of each pair,
     None where they are contiguous. ``digests`` (2 x pairs,) numbers the bytes in each slot alike in
-    all bins, None where nobody noted them.
+    all bins, None where nobody noted them. ``norms`` (2 x pairs,) are the embeddings'.
     """
 
     scores: NDArray[np.float64]
@@ -118,6 +118,7 @@ class Scores:
     people: NDArray[np.int64] | None = None
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
 
     def folds_of(self, pairs: NDArray[np.intp] | NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         """The folds of these pairs, as figures take them."""

@@ -230,6 +230,7 @@ def _keep(measurement: Measurement, task: _Task, embedder: Embedder, run: _Run) 
             measurement.images,
             people,
             digests=measurement.digests,
+            norms=measurement.norms,
         )
     measured = task.on(measurement.bin, run.request)
     path = measured.path_in(run.request.results)

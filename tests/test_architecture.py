@@ -74,6 +74,7 @@ ARROWS = {
     "evaluator.measure": "bins images metrics",
     "evaluator.results": "bins images measure metrics models",
     "evaluator.statistics": "metrics results",
+    "evaluator.conditions": "metrics",
     "evaluator.api": "bins images isolation measure metrics models results statistics",
     "training": "",
     "training.data": "",
@@ -100,8 +101,8 @@ ARROWS = {
         " evaluator.models evaluator.results"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
-        " evaluator.statistics"
+        "entries evaluate terminal evaluator.bins evaluator.conditions evaluator.metrics"
+        " evaluator.models evaluator.results evaluator.statistics"
     ),
     "zoo.report": (
         "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"

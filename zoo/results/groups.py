@@ -208,11 +208,16 @@ def _attributes(
         return (Attribute("bin", pooled.labels, pooled.bin_of_slot),), True
     table = read_slot_table(asked.by, pooled.names)
     notes += _notes(asked.by, table)
-    own = {
-        name: _attribute(asked.by, name, values)
-        for name, values in table.columns.items()
-        if any(value.lower() not in _UNKNOWN for value in values)
-    }
+    own, unusable = {}, []
+    for name, values in table.columns.items():
+        found = _attribute(name, values)
+        if isinstance(found, Attribute):
+            own[name] = found
+        else:
+            unusable.append(f"{asked.by}: {found}")
+    if not own:
+        raise InputError("; ".join(unusable))
+    notes += unusable
     crossings = [_crossed(each, own) for each in _crosses(asked.cross, tuple(own))]
     return (*own.values(), *crossings), False
 
@@ -228,15 +233,16 @@ def _notes(path: Path, table: SlotTable) -> list[str]:
     return notes
 
 
-def _attribute(path: Path, name: str, values: Sequence[str]) -> Attribute:
+def _attribute(name: str, values: Sequence[str]) -> Attribute | str:
+    """The groups of a column, or why it has none."""
     known = sorted({value for value in values if value.lower() not in _UNKNOWN})
     if len(known) > _MOST_GROUPS:
-        raise InputError(
-            f"{path}: column {name!r} has {len(known):,} values, where at most {_MOST_GROUPS} are "
-            "shown; put them into classes, or take the column out"
+        return (
+            f"column {name!r} has {len(known):,} values, where {_MOST_GROUPS} groups are the most; "
+            "put them into classes"
         )
     if len(known) < 2:
-        raise InputError(f"{path}: column {name!r} has one group alone, {known[0]!r}")
+        return f"column {name!r} has one group alone, {known[0] if known else ''!r}"
     number = {value: i for i, value in enumerate(known)}
     return Attribute(name, tuple(known), np.array([number.get(each, -1) for each in values]))
 

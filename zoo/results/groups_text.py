@@ -48,9 +48,10 @@ def _dropped(each: ModelGroups) -> tuple[str, ...]:
 
 
 def _rates_block(name: str, audit: Audit) -> Block:
-    rows = [(each.name, _number(each.people), *_cells(each.rates)) for each in audit.groups]
+    who = "people" if audit.groups[0].people is not None else "images"
+    rows = [(each.name, _number(vars(each)[who]), *_cells(each.rates)) for each in audit.groups]
     rows.append(("(two groups)", "-", *_cells(audit.cross)))
-    header = ("group", "people", "impostors", "FMR\n95 %", "genuine", "FNMR\n95 %")
+    header = ("group", who, "impostors", "FMR\n95 %", "genuine", "FNMR\n95 %")
     notes = [f"{audit.unknown:,} pairs with a slot of no group left out"] if audit.unknown else []
     alone = [each.name for each in audit.groups if each.people == 1]
     notes += [f"{each}: one person, who is no impostor of anyone in it" for each in alone]
@@ -148,8 +149,8 @@ def _reading(found: GroupsReport) -> list[str]:
     ]
     if found.comparisons:
         lines.append(
-            "A beside B: each at its own threshold; p of a difference that luck makes where just "
-            "one of them errs."
+            "A beside B: each at its own threshold; p: as large a difference by luck where just "
+            "one errs, beyond what fewer errors in all would make."
         )
     return lines
 

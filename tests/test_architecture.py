@@ -105,8 +105,8 @@ ARROWS = {
         " evaluator.models evaluator.results evaluator.statistics"
     ),
     "zoo.report": (
-        "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"
-        " evaluator.statistics training.recipes training.run"
+        "entries results evaluator.bins evaluator.conditions evaluator.images evaluator.metrics"
+        " evaluator.results evaluator.statistics training.recipes training.run"
     ),
     "zoo.projection": (
         "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"

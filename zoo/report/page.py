@@ -18,6 +18,7 @@ from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
+from zoo.report.conditions import ConditionsAsked, conditions_of
 from zoo.report.faces import Faces, faces_of
 from zoo.report.mistakes import (
     Disagreement,
@@ -94,8 +95,12 @@ def write_report(path: Path, html: str) -> None:
         file.write(html.encode())
 
 
-def render_report(selection: Selection, *, title: str, faces: bool = True) -> str:
-    """The whole HTML of a report, with styles, script, data and faces in it."""
+def render_report(
+    selection: Selection, *, title: str, faces: bool = True, asked: ConditionsAsked | None = None
+) -> str:
+    """The whole HTML of a report, with styles, script, data and faces in it, and the sections that
+    are ``asked`` for.
+    """
     table = standings(selection)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
@@ -107,6 +112,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         script=_HERE / "report.js",
         title=title,
         summary=summary(table),
+        conditions=None if asked is None else conditions_of(table.contestants, asked),
         selection=selection,
         table=table,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},

@@ -320,6 +320,11 @@ def test_ranking_takes_no_scipy(tmp_path: Path) -> None:
     assert probe(tmp_path, "leaderboard") == (0, {"numpy", "h5py", "yaml"})
     code, heavy = probe(tmp_path, "compare", "alpha", "weak")
     assert (code, heavy & {"scipy", "PIL"}) == (0, set())
+    (tmp_path / "by.csv").write_text("slot,a,quality\n0,x,1\n1,x,1\n4,y,2\n5,y,2\n")
+    for arguments in ("groups alpha --by by.csv", "discard alpha --quality by.csv"):
+        code, heavy = probe(tmp_path, *arguments.split(), "--bins", "lfw")
+        assert code == 0
+        assert heavy <= {"numpy", "h5py", "yaml", "scipy", "rich"}
 
 
 @pytest.fixture

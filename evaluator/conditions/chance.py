@@ -97,23 +97,32 @@ def _exchanged(
     lookups = sum(len(each.left) for each in parts) + len(unit)
     draws = max(_FEWEST_DRAWS, min(_DRAWS, _MOST_LOOKUPS // max(1, lookups)))
     at_once = max(1, _LOOKUPS_AT_ONCE // max(1, lookups))
+    own_pairs = float(tally_of(groups, pairs.genuine, wrong, count).impostors.sum())
     found: list[list[FloatArray]] = [[], [], [], []]
-    for start in range(0, draws, at_once):
-        rows = min(at_once, draws - start)
+    start = 0
+    while start < draws:
+        # Few first: they tell pairs that were made within groups.
+        rows = min(at_once, draws - start, draws if start else _FEWEST_DRAWS)
         placed = generator.permuted(np.tile(own, (rows, 1)), axis=1)
         for part, place in zip(parts, (0, 2), strict=True):
             errors, all_pairs = part.within(placed, count)
             found[place].append(errors)
             found[place + 1].append(all_pairs)
+        start += rows
+        if start == draws or len(found[0]) == 1:
+            within = np.concatenate(found[1]).sum(axis=1)
+            if _is_rare(own_pairs, within, at_a_glance=start < draws):
+                return None, "impostor pairs were made with a look at groups"
     tally = Tally(*map(np.concatenate, found))
-    own_pairs = tally_of(groups, pairs.genuine, wrong, count).impostors.sum()
-    if _is_rare(float(own_pairs), tally.impostors.sum(axis=1)):
-        return None, "impostor pairs were made with a look at groups"
     return tally, "people" if pairs.people is not None else "images that genuine pairs join"
 
 
-def _is_rare(value: float, among: FloatArray) -> bool:
-    """Whether a value lies beyond nearly all of the others, on either side."""
+def _is_rare(value: float, among: FloatArray, *, at_a_glance: bool) -> bool:
+    """Whether a value lies beyond nearly all of the others, on either side; at a glance, whether it
+    lies so far beyond that the rest need not be seen.
+    """
+    if at_a_glance:
+        return len(among) > 1 and abs(value - among.mean()) > 8 * among.std() + 1
     beyond = min(float((among >= value).mean()), float((among <= value).mean()))
     return 2 * beyond < _BLIND
 
@@ -129,6 +138,7 @@ class _Edges:
 
     @classmethod
     def of(cls, left: IntArray, right: IntArray, wrong: BoolArray, units: int) -> _Edges:
+        units = max(1, units)
         low, high = np.minimum(left, right), np.maximum(left, right)
         couple, place = np.unique(low * units + high, return_inverse=True)
         size = len(couple)

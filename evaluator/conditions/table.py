@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, cause_of
+from evaluator.errors import InputError, cause_of, printable
 from evaluator.files import read_bounded
 
 IntArray = NDArray[np.int64]
@@ -142,7 +142,8 @@ def _read(path: Path) -> _Table:
 
 
 def _plain(cell: str) -> str:
-    return unicodedata.normalize("NFC", cell.strip())
+    """A cell as it is compared and shown: one printable line, its letters as most systems write."""
+    return printable(" ".join(unicodedata.normalize("NFC", cell).split()))
 
 
 def _row_of_key(table: _Table, keys: Sequence[str]) -> dict[str, int]:

@@ -259,6 +259,15 @@ def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said
     assert said in line
 
 
+def test_names_are_compared_by_their_letters_and_shown_without_obeying_them(zoo: Zoo) -> None:
+    store(RESULTS, "m", cosines(400, noise=1, seed=1))
+    # One word, its accent composed and decomposed; and what would colour a terminal.
+    groups = [("Ren\u00e9e", "\x1b[31mred", "Rene\u0301e")[slot // 4 % 3] for slot in range(800)]
+    slots_csv("by.csv", {"kind": groups})
+    audit = found(zoo, "m", "--by", "by.csv", "--far", "0.1")["models"][0]["attributes"]["kind"]
+    assert list(audit["groups"]) == ["Ren\u00e9e", "\\x1b[31mred"]
+
+
 # ---- How it is printed ---------------------------------------------------------------------------
 
 

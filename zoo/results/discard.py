@@ -135,7 +135,7 @@ def _from_table(
     path: Path, column: str | None, pooled: Pooled, notes: list[str]
 ) -> tuple[str, FloatArray]:
     """The name of the column of qualities, and that of each slot, NaN where there is none."""
-    table = read_slot_table(path, pooled.names)
+    table = read_slot_table(path, pooled.slot_names())
     names = list(table.columns)
     if column is None and len(names) > 1 and "quality" not in names:
         raise InputError(

@@ -206,7 +206,7 @@ def _attributes(
                 f"bins or more, one a group; got {', '.join(pooled.labels)}"
             )
         return (Attribute("bin", pooled.labels, pooled.bin_of_slot),), True
-    table = read_slot_table(asked.by, pooled.names)
+    table = read_slot_table(asked.by, pooled.slot_names())
     notes += _notes(asked.by, table)
     own, unusable = {}, []
     for name, values in table.columns.items():

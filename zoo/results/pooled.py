@@ -45,16 +45,21 @@ class OfModel:
 
 @dataclass(frozen=True, eq=False)
 class Pooled:
-    """Models on the same pairs: ``labels`` and ``records`` of the bins in order, the number
-    of the bin of each slot (2 x pairs,), what slots are called, and notes on what is left out.
+    """Models on the same pairs: ``labels`` and ``records`` of the bins in order, the number of the
+    bin of each slot (2 x pairs,), and notes on what is left out. ``of_first`` are the first
+    model's scores, a bin each.
     """
 
     models: tuple[OfModel, ...]
     labels: tuple[str, ...]
     records: tuple[BinRecord, ...]
     bin_of_slot: IntArray
-    names: SlotNames
+    of_first: tuple[Scores, ...]
     notes: tuple[str, ...]
+
+    def slot_names(self) -> SlotNames:
+        """What slots are called by the pairs files beside the bins. Raises BinError, OSError."""
+        return _names(self.records, self.of_first)
 
 
 def pool(models: Sequence[Contestant]) -> Pooled:
@@ -90,7 +95,7 @@ def pool(models: Sequence[Contestant]) -> Pooled:
         tuple(named[each.sha256] for each in records),
         records,
         np.repeat(np.arange(len(sizes)), sizes),
-        _names(records, found[0]),
+        tuple(found[0]),
         tuple(f"{name}: left out, not every model has usable scores on it" for name in left_out),
     )
 

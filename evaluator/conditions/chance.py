@@ -202,3 +202,24 @@ def widened_binomial(
     both = 1 / correlation - 1
     rates = generator.beta(rate * both, (1 - rate) * both, shape)
     return generator.binomial(counts, rates).astype(np.float64)
+
+
+def dealt(
+    draws: int, sizes: FloatArray, chosen: int, effect: float, generator: np.random.Generator
+) -> FloatArray:
+    """How many of each group (draws, groups) are among so many chosen of all, by luck, with
+    ``effect`` times the variance: whole numbers that add up to as many: what two models could show.
+    """
+
+    def once() -> IntArray:
+        found: IntArray = generator.multivariate_hypergeometric(
+            sizes.astype(np.int64), chosen, size=draws, method="marginals"
+        )
+        return found
+
+    found, left = once(), (effect - 1) / 2
+    while left > 0:  # the difference of two deals has twice the variance of one, and adds up to 0
+        taken = generator.uniform(size=(draws, 1)) < left
+        found += taken * (once() - once())
+        left -= 1
+    return np.clip(found, 0, sizes)

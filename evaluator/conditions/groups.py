@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evaluator.conditions.chance import (
     Chance,
+    dealt,
     effect_within,
     equal_groups,
     group_of_pairs,
@@ -308,26 +309,5 @@ def _swapped(
         return np.bincount(within[kind & those], minlength=count).astype(np.float64)
 
     single, shared = counted(wrong[0] ^ wrong[1]), counted(wrong[0] & wrong[1])
-    of_a = _dealt(single, int(counted(wrong[0] & ~wrong[1]).sum()), effect, generator)
+    of_a = dealt(_PAIRED_DRAWS, single, int(counted(wrong[0] & ~wrong[1]).sum()), effect, generator)
     return shared + of_a, shared + single - of_a
-
-
-def _dealt(
-    sizes: FloatArray, chosen: int, effect: float, generator: np.random.Generator
-) -> FloatArray:
-    """How many of each group (draws, groups) are among so many chosen of all, by luck, with
-    ``effect`` times the variance. Whole numbers that add up to as many: what two models could show.
-    """
-
-    def dealt() -> IntArray:
-        found: IntArray = generator.multivariate_hypergeometric(
-            sizes.astype(np.int64), chosen, size=_PAIRED_DRAWS, method="marginals"
-        )
-        return found
-
-    found, left = dealt(), (effect - 1) / 2
-    while left > 0:  # the difference of two deals has twice the variance of one, and adds up to 0
-        taken = generator.uniform(size=(_PAIRED_DRAWS, 1)) < left
-        found += taken * (dealt() - dealt())
-        left -= 1
-    return np.clip(found, 0, sizes)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evaluator.conditions import group_measures as measures
-from evaluator.conditions.chance import equal_groups, tally_of, widened_binomial
+from evaluator.conditions.chance import dealt, equal_groups, tally_of, widened_binomial
 from evaluator.conditions.groups import audit_groups, compare_fairness, differences
 from evaluator.conditions.pairs import PairSet, threshold_at_far
 from evaluator.errors import InputError
@@ -181,6 +181,19 @@ def test_drawn_errors_have_the_variance_that_sharing_makes(effect: float) -> Non
     )
     assert counts.mean(axis=0) == pytest.approx([50, 200], rel=0.02)
     assert counts.var(axis=0) == pytest.approx([45 * effect, 180 * effect], rel=0.05)
+
+
+@pytest.mark.parametrize("effect", [1.0, 1.4, 5.0])
+def test_errors_are_dealt_as_whole_numbers_that_add_up(effect: float) -> None:
+    # Of the multivariate hypergeometric distribution: c (n - c) / (n - 1) m/n (1 - m/n).
+    sizes, chosen = np.array([300.0, 500.0, 200.0]), 400
+    found = dealt(20_000, sizes, chosen, effect, np.random.default_rng(0))
+    assert (found.sum(axis=1) == chosen).all()
+    assert (found == found.round()).all()
+    share = sizes / 1000
+    variance = 400 * 600 / 999 * share * (1 - share)
+    assert found.mean(axis=0) == pytest.approx(chosen * share, rel=0.01)
+    assert found.var(axis=0) == pytest.approx(effect * variance, rel=0.05)
 
 
 def test_a_made_up_attribute_shows_no_difference_in_95_of_100(shared: Path) -> None:

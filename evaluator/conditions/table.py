@@ -165,21 +165,19 @@ def _keyed(table: _Table, keys: Sequence[str], names: SlotNames) -> tuple[str, l
     called = {kind: list(map(_plain, own)) for kind, own in of_slot.items() if own is not None}
     if names.numbered:
         called["slot"] = list(map(str, range(names.slots)))
+    if "image" in called and not set(keys) & set(called["image"]):
+        called["image"] = _last_parts(keys, called["image"])
+    hits = {each: len(set(keys) & set(own)) for each, own in called.items()}
     asked = _KINDS.get(table.header[0].lower())
-    if asked in called:
-        kind = str(asked)
-    else:
-        there = {each: set(own) for each, own in called.items()}
-        hits = {each: sum(key in own for key in keys) for each, own in there.items()}
-        kind = max(("image", "person", "slot"), key=lambda each: hits.get(each, -1))
-        if not hits.get(kind):
-            known = " or ".join(_what(each) for each in called)
-            lacks = "" if names.images else "; no pairs file stands beside the bin"
-            raise InputError(
-                f"{table.path}, line {table.rows[0][0]}: {keys[0][:60]!r} is not {known}{lacks}"
-            )
-    if kind == "image" and not set(keys) & set(called[kind]):
-        return kind, _last_parts(keys, called[kind])
+    if asked in called and (hits[asked] or not any(hits.values())):
+        return asked, called[asked]
+    kind = max(called, key=lambda each: hits[each], default="slot")
+    if not hits.get(kind):
+        known = " or ".join(_what(each) for each in called) or "of these bins"
+        lacks = "" if names.images else "; no pairs file stands beside the bin"
+        raise InputError(
+            f"{table.path}, line {table.rows[0][0]}: {keys[0][:60]!r} is not {known}{lacks}"
+        )
     return kind, called[kind]
 
 

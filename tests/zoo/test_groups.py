@@ -145,18 +145,32 @@ def test_people_and_images_are_named_as_in_the_pairs_file(named: Zoo) -> None:
     write_csv("semicolons.csv", people_rows(), ";")
     images = [[f"p{i}/{shot}.jpg", "fm"[i // 5]] for i in range(10) for shot in range(3)]
     write_csv("images.csv", [["file", "sex"], *images])
-    # Without folders names are of nobody here: 0.jpg is everyone's.
     write_csv(
         "pandas.csv", [["", "image", "sex"], *([str(i), *row] for i, row in enumerate(images))]
     )
+    # Whatever the column is called: what stands in it decides.
+    write_csv("id.csv", [["id", "sex"], *images])
+    write_csv("who.csv", [["who", "sex"], *people_rows()[1:]])
     first, *others = (
-        found(named, "a", "--by", name, "--far", "0.1")["models"][0]["attributes"]
-        for name in ("people.csv", "semicolons.csv", "images.csv", "pandas.csv")
+        found(named, "a", "--by", f"{name}.csv", "--far", "0.1")["models"][0]["attributes"]
+        for name in ("people", "semicolons", "images", "pandas", "id", "who")
     )
     assert first["sex"]["groups"]["f"]["people"] == 5
     # Of the 30 impostor pairs, 3 x 2 are between p4 and p5, and p9 and p0.
     assert first["sex"]["cross_group"]["impostors"] == 6
     assert all(each == first for each in others)
+
+
+def test_images_are_found_without_their_folders_where_each_has_a_name_of_its_own(
+    zoo: Zoo, models: Path
+) -> None:
+    write_pairs(Path("easy.bin"))
+    pairs = [Pair(f"x/{2 * i}.jpg", f"y\\{2 * i + 1}.jpg", i % 2 == 0) for i in range(60)]
+    write_sidecar(Path("easy.pairs.csv"), pairs)
+    assert zoo("eval", models / "a.onnx", "--bins", "easy.bin").code == 0
+    write_csv("by.csv", [["picture", "k"], ["0.jpg", "f"], ["1.jpg", "f"], ["7.jpg", "m"]])
+    audit = found(zoo, "a", "--by", "by.csv", "--threshold", "0")["models"][0]["attributes"]["k"]
+    assert audit["groups"]["f"]["genuine"] == 1
 
 
 def test_the_same_image_in_another_slot_is_in_the_same_group(named: Zoo) -> None:

@@ -10,7 +10,7 @@ Flip = Literal["none", "sum"]
 Decoder = Literal["accurate", "fast"]
 Precision = Literal["float32", "bfloat16"]
 Engine = Literal["native", "openvino"]
-NonFinite = Literal["fail", "drop"]
+NonFinite = Literal["fail", "drop", "miss"]
 Profile = Literal["unit", "symmetric", "insightface", "raw"]
 Channels = Literal["rgb", "bgr", "gray"]
 

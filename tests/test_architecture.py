@@ -98,7 +98,7 @@ ARROWS = {
     ),
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.models evaluator.results"
+        " evaluator.metrics evaluator.models evaluator.results evaluator.statistics"
     ),
     "zoo.results": (
         "entries evaluate terminal evaluator.bins evaluator.conditions evaluator.metrics"

@@ -58,12 +58,13 @@ def evaluate_scores(
 ) -> Evaluation:
     """The evaluation of scores made elsewhere, to be compared and stored like any other.
 
-    ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one. ``genuine``
-    (pairs,) bool. ``name`` is what the system is called: it is known by that alone. ``bin`` is what
-    the pairs are called, or the VerificationSet that they are the pairs of, in its order, which
-    then tells the labels, which pairs share images and, by the pairs file beside it, people, and
-    whose ten contiguous parts are the folds; of other pairs they are drawn by rule, whatever their
-    order. Two systems can be compared where pairs and labels are the same. Raises InputError.
+    ``scores`` (pairs,) floats, higher is more alike; NaN for a pair without one, which ``nan`` says
+    what to do with, as in `evaluate`. ``genuine`` (pairs,) bool. ``name`` is what the system is
+    called: it is known by that alone. ``bin`` is what the pairs are called, or the VerificationSet
+    that they are the pairs of, in its order, which then tells the labels, which pairs share images
+    and, by the pairs file beside it, people, and whose ten contiguous parts are the folds; of other
+    pairs they are drawn by rule, whatever their order. Two systems can be compared where pairs and
+    labels are the same. Raises InputError.
     """
     values = np.asarray(scores)
     if values.dtype.kind != "f" or values.ndim != 1 or not len(values):
@@ -92,6 +93,7 @@ def _external(
     else:
         pairs = listed(pairs)
         of = bin, "", list_sha256(pairs.genuine, bin)
+    pairs = pairs.taken(nan)
     result, block, measured = external_result(pairs, name=name, bin=of, nan=nan)
     scores = None if block is None else pairs.scores
     stored_as = measured.path_in(Path())

@@ -56,14 +56,14 @@ def evaluate(
     memory, an ``Embedder``, or any function from a batch of images, float32 (n, height, width, 3),
     to embeddings (n, size). ``bins`` are paths, or sets that ``read_bin`` gave.
 
-    ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing
-    is said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or
+    ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing is
+    said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or
     ``raw`` 0..255; ``channels`` is ``rgb`` or ``bgr``. ``size``, pixels or (height, width), is for
     models that take any, and for functions, which get 112x112 without it; ``layout``, ``NHWC`` or
     ``NCHW``, is for functions. ``flip="sum"`` adds the embedding of the mirrored image;
-    ``nan="drop"`` leaves pairs out whose embedding is not finite, which otherwise leaves a bin
-    without figures. ``output``, ``custom``, ``trust``, ``precision`` and ``engine`` are
-    `zoo eval`'s.
+    ``nan="drop"`` leaves pairs out whose embedding is not finite or has no length, ``nan="miss"``
+    takes them as rejected at every threshold (score -inf); otherwise the bin has no figures.
+    ``output``, ``custom``, ``trust``, ``precision`` and ``engine`` are `zoo eval`'s.
     ``on_progress`` is called with the number of images done since the last call.
 
     Raises InputError (BinError and ModelError among them) with one line that says what was

@@ -21,10 +21,10 @@ class BinEvaluation:
     """One model on one bin.
 
     ``scores`` (pairs,) float64 are in the bin's order, higher is more alike, NaN for a pair left
-    out; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None where embeddings were not
-    finite and ``nan="fail"``, ``genuine`` then empty if it comes from a store. ``images``
-    (2 x pairs,) numbers the distinct image in each slot and ``people`` the person, None where
-    nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
+    out, -inf for one that is missed; ``genuine`` (pairs,) bool. ``figures`` and ``scores`` are None
+    where embeddings were not finite and ``nan="fail"``, ``genuine`` then empty if it comes from a
+    store. ``images`` (2 x pairs,) numbers the distinct image in each slot and ``people`` the
+    person, None where nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
     folder of results. ``folds`` (pairs,) numbers the fold of each pair, None where they are ten
     contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins; ``norms``
     (2 x pairs,) are the lengths of the embeddings in them.
@@ -52,7 +52,7 @@ class BinEvaluation:
         head = (
             f"{self.result.model.name} on {self.name}: {counts.pairs:,} pairs, "
             f"{counts.genuine:,} genuine"
-        )
+        ) + (f", {self.result.failed.words}" if self.result.failed.pairs else "")
         if self.figures is None:
             return f"{head}\nnot scored: {_not_finite(self.result)}"
         return f"{head}\n{self.figures!r}"
@@ -133,8 +133,8 @@ def evaluation_table(evaluation: Evaluation) -> str:
         rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
     lines = [f"{model.name} ({size}{model.format})", *columns(rows)]
     for each in evaluation.bins:
-        if dropped := each.result.non_finite["dropped_pairs"]:
-            lines.append(f"note: {each.name}: {dropped:,} pairs dropped")
+        if each.result.failed.pairs:
+            lines.append(f"note: {each.name}: {each.result.failed.words}")
     return "\n".join([*lines, *(f"note: {note}" for note in evaluation.notes)])
 
 

@@ -128,7 +128,7 @@ def _on_bin(stored: Stored) -> BinEvaluation:
     if result.status != "ok":
         return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
     scores = load_scores(stored.path, result)
-    kept = np.flatnonzero(np.isfinite(scores.scores))
+    kept = np.flatnonzero(scores.counted)
     images = scores.images if result.bin.unique_images else None
     sharing = slots_sharing(kept, images=images, people=scores.people)
     return BinEvaluation(

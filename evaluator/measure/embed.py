@@ -262,3 +262,8 @@ def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = embeddings.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     return wide
+
+
+def score_of_failed(nan: str) -> float:
+    """What a pair scores without a usable embedding: NaN is left out, -inf rejected everywhere."""
+    return -np.inf if nan == "miss" else np.nan

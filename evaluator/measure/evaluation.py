@@ -18,6 +18,7 @@ from evaluator.measure.embed import (
     embed_images,
     norms_of,
     pair_scores,
+    score_of_failed,
     unusable_rows,
 )
 from evaluator.metrics.all_figures import Figures, figures
@@ -28,13 +29,13 @@ from evaluator.metrics.sharing import slots_sharing
 class Measurement:
     """What a model did on one bin.
 
-    ``scores`` (pairs,) float64 are cosines in file order, NaN for a pair left out; ``genuine``
-    (pairs,) bool; ``images`` (2 x pairs,) the number of the distinct image in each slot, so that
-    pairs sharing an image are known, and ``digests`` (2 x pairs,) its number in all bins.
-    ``unusable`` lists the slots whose embedding is not finite
-    or has no length. ``figures`` and ``scores`` are None where there are such slots and
-    ``nan="fail"``. ``embedded`` is how many images were new, ``seconds`` the time for them.
-    ``norms`` (2 x pairs,) float32 are those of the embeddings, before they are normalised.
+    ``scores`` (pairs,) float64 are cosines in file order, NaN for a pair left out, -inf for one
+    that is missed; ``genuine`` (pairs,) bool; ``images`` (2 x pairs,) the number of the distinct
+    image in each slot, so that pairs sharing an image are known, and ``digests`` (2 x pairs,) its
+    number in all bins. ``unusable`` lists the slots whose embedding is not finite or has no length.
+    ``figures`` and ``scores`` are None where there are such slots and ``nan="fail"``. ``embedded``
+    is how many images were new, ``seconds`` the time for them. ``norms`` (2 x pairs,) float32 are
+    those of the embeddings, before they are normalised.
     """
 
     bin: VerificationSet
@@ -48,6 +49,7 @@ class Measurement:
     embedding_size: int
     embedded: int
     seconds: float
+    missed_pairs: int = 0
     norms: NDArray[np.float32] | None = None
 
 
@@ -63,10 +65,10 @@ def evaluate_bins(
 ) -> Iterator[Measurement]:
     """One Measurement a bin, in order. Images of equal bytes are embedded once for all bins.
 
-    ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the
-    pairs out that have one. ``on_progress``, ``on_resize`` and ``on_single`` are those of
-    ``embed_images``. Raises BinError for an image that does not decode, ForwardError where the
-    model fails.
+    ``nan``: ``fail`` scores nothing in a bin with an unusable embedding, ``drop`` leaves the pairs
+    out that have one, ``miss`` takes them as rejected at every threshold. ``on_progress``,
+    ``on_resize`` and ``on_single`` are those of ``embed_images``. Raises BinError for an image that
+    does not decode, ForwardError where the model fails.
     """
     bins = [distinct_of(each) for each in sets]
     last_use = {key: number for number, (images, _) in enumerate(bins) for key in images.keys}
@@ -137,12 +139,13 @@ def _measure(
     unusable = np.flatnonzero(bad)
     left, right = slots[0::2], slots[1::2]
     genuine = verification_set.genuine
-    kept = ~(bad[0::2] | bad[1::2])
-    scored = nan == "drop" or not len(unusable)
+    failed = bad[0::2] | bad[1::2]
+    kept = np.flatnonzero(~failed | (nan == "miss"))
+    scored = nan != "fail" or not len(unusable)
     scores = None
     if scored:
-        scores = np.full(len(genuine), np.nan)
-        scores[kept] = pair_scores(embeddings, left[kept], right[kept])
+        scores = np.full(len(genuine), score_of_failed(nan))
+        scores[~failed] = pair_scores(embeddings, left[~failed], right[~failed])
     return Measurement(
         bin=verification_set,
         genuine=genuine,
@@ -154,10 +157,11 @@ def _measure(
         else figures(
             scores[kept],
             genuine[kept],
-            sharing=slots_sharing(np.flatnonzero(kept), images=slots),
+            sharing=slots_sharing(kept, images=slots),
         ),
         unusable=unusable,
-        dropped_pairs=int((~kept).sum()) if scored else 0,
+        dropped_pairs=len(genuine) - len(kept) if scored else 0,
+        missed_pairs=int(failed.sum()) if nan == "miss" else 0,
         embedding_size=embeddings.shape[1],
         embedded=embedded,
         seconds=seconds,

@@ -121,13 +121,14 @@ def figures(
 ) -> Figures:
     """Every figure of n pairs, as fractions, with 95 % intervals; ``print`` shows them in percent.
 
-    ``scores`` are n finite floats, higher is more alike; ``genuine`` are n bools, True where both
+    ``scores`` are n finite floats, higher is more alike, -inf for a pair that is missed, which no
+    threshold accepts and d' and min Cllr do not take; ``genuine`` are n bools, True where both
     images show one person. The scores need not be cosines, but ``insightface`` is None where they
     are not. ``folds``: "contiguous" or None, ten parts of the pairs in the order given, which is a
     bin's protocol; "by rule", ten that do not depend on the order (``folds_by_rule``); or n whole
     numbers, the fold of each pair. ``sharing`` says which pairs share images or people, which
     widens the intervals. Raises InputError for another shape, type or length, or a score that is
-    not finite.
+    NaN or +inf.
     """
     from evaluator.metrics.protocols import sorted_pairs
 

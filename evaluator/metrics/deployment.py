@@ -19,7 +19,7 @@ from evaluator.metrics.rates import (
     sharing_of,
 )
 from evaluator.metrics.sharing import Sharing
-from evaluator.metrics.sweep import threshold_above
+from evaluator.metrics.sweep import below_all, threshold_above
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def deployment_threshold(
     people count where they are known. What pairs share lessens what they are worth; without either
     they are taken as independent. Raises `TooFewImpostorsError` where no score is high enough,
     InputError for a rate outside (0, 1), a confidence outside [0.5, 1), arrays of other shapes and
-    scores that are not finite.
+    scores that are NaN or +inf; -inf is a pair that was missed.
     """
     if not isinstance(far, (int, float)) or not 0 < far < 1:
         raise InputError(f"far must lie in (0, 1); got {far!r}")
@@ -116,7 +116,7 @@ def deployment_threshold(
     classes = np.sort(checked[~labels]), np.sort(checked[labels])
     sharing = sharing_of(images, people, ~labels), sharing_of(images, people, labels)
     impostors, count = checked[~labels], len(classes[0])
-    if not count:
+    if not count or not np.isfinite(checked).any():
         raise TooFewImpostorsError((far, confidence), 0)
     effect = _effect(impostors, sharing[0], far, confidence)
     allowed = _most_errors(count, effect, far, confidence)
@@ -127,7 +127,8 @@ def deployment_threshold(
         )
     low = _most_errors(count, effect, far, _TAIL) + 1
     high = _most_errors(count, effect, far, 1 - _TAIL)
-    descending = classes[0][::-1]
+    # No threshold lies among missed pairs.
+    descending = np.maximum(classes[0][::-1], below_all(classes))
     thresholds = (
         _short_decimal(float(descending[allowed]), classes),
         float(descending[_within(far, count)]),

@@ -150,13 +150,14 @@ class Figure:
             return "this result is older than the figure; zoo eval --fresh adds it"
         return self.lacks(genuine, impostors)
 
+    def block_of(self, pairs: SortedPairs, sharing: Sharing | None = None) -> dict[str, Any]:
+        """Its fields of a result's figures, computed, with what the pairs share."""
+        found = self.of(pairs, sharing)
+        return {field: as_json(value, self.shape[field]) for field, value in found.items()}
+
     def interval_of(self, pairs: SortedPairs, sharing: Sharing | None = None) -> Interval | None:
         """The 95 % interval, with what the pairs share; None where none can be told."""
-        block = {
-            field: as_json(value, self.shape[field])
-            for field, value in self.of(pairs, sharing).items()
-        }
-        return self.read_ci95(block)
+        return self.read_ci95(self.block_of(pairs, sharing))
 
 
 def _at(stored: Stored | None, place: tuple[str, ...]) -> Any:

@@ -1,35 +1,11 @@
-"""Intervals of proportions and of error rates.
+"""Intervals of error rates and of accuracies.
 
 SciPy is imported where it is needed: most answers do without it.
 """
 
 from __future__ import annotations
 
-import math
-
 from evaluator.metrics.sharing import Spread
-
-
-def wilson_interval(
-    successes: int, trials: int, *, confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """Wilson score interval of a proportion, without continuity correction; None for no trials.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    _check_counts(successes, trials, confidence)
-    if trials == 0:
-        return None
-    from scipy.special import ndtri
-
-    z = float(ndtri(0.5 + confidence / 2))
-    share = successes / trials
-    denominator = 1 + z * z / trials
-    centre = (share + z * z / (2 * trials)) / denominator
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)) / denominator
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
-    return low, high
 
 
 def error_interval(
@@ -66,10 +42,3 @@ def accuracy_interval(
     """``error_interval`` of what is right instead of wrong."""
     ends = error_interval(1 - accuracy, spread, event, more=more)
     return None if ends is None else (1 - ends[1], 1 - ends[0])
-
-
-def _check_counts(successes: int, trials: int, confidence: float) -> None:
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie in 0..trials; got {successes} of {trials}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1); got {confidence}")

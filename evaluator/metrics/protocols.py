@@ -18,6 +18,7 @@ from evaluator.metrics.sweep import (
     best_accuracy,
     last_argmax,
     predecessor,
+    scored,
     scored_pairs,
     sweep,
     sweep_of,
@@ -208,6 +209,8 @@ def _numbered_folds(pairs: ScoredPairs, numbers: NDArray[np.generic]) -> tuple[F
 
 def kfold_of(s: Sweep, folds: Sequence[Fold], pairs: ScoredPairs) -> KFoldAccuracy | None:
     """``kfold`` of scores that are sorted already, as a whole and fold by fold."""
+    if s.one_sided:
+        return None
     for fold in folds:
         if len(fold.genuine) == len(s.genuine) or len(fold.impostor) == len(s.impostor):
             return None
@@ -276,7 +279,8 @@ def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | 
     Distance is 2 - 2 cos, the squared L2 distance of unit embeddings; a pair is accepted below the
     threshold. Accuracy: grid 0, 0.01 .. 3.99, the first best threshold of nine contiguous folds
     scores the tenth; mean and population std. TAR at FAR 1e-3: grid 0, 0.001 .. 3.999, threshold
-    interpolated linearly in the nine folds' FAR, 0 where that never reaches 1e-3.
+    interpolated linearly in the nine folds' FAR, 0 where that never reaches 1e-3. A missed pair is
+    beyond every threshold.
 
     None for fewer than 10 pairs, a missing class, or scores that are no cosines (outside [-1, 1]
     by more than rounding). The TAR alone is None where a fold lacks a class: insightface divides
@@ -290,8 +294,10 @@ def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
     classes = [x for fold in folds for x in (fold.genuine, fold.impostor)]
     if not any(len(x.genuine) for x in folds) or not any(len(x.impostor) for x in folds):
         return None
+    if not any(len(scored(x)) for x in classes):
+        return None
     limit = 1 + COSINE_TOLERANCE
-    if any(len(x) and (x[0] < -limit or x[-1] > limit) for x in classes):
+    if any(len(x) and (x[0] < -limit or x[-1] > limit) for x in map(scored, classes)):
         return None
     genuine = [_negated_distances(fold.genuine) for fold in folds]
     impostor = [_negated_distances(fold.impostor) for fold in folds]

@@ -75,7 +75,8 @@ def rates_at_threshold(
 
     ``images`` and ``people`` (2 x pairs,) number what is in each slot, the left and right of pair i
     at 2 i and 2 i + 1; people count where they are known. Without either pairs are taken as
-    independent. InputError for arrays of other shapes, labels or scores that are not finite.
+    independent. A pair that was missed has -inf and is never accepted. InputError for arrays of
+    other shapes, labels that are none, or scores that are NaN or +inf.
     """
     checked, labels = finite_scores(scores, genuine)
     sharing = sharing_of(images, people, ~labels), sharing_of(images, people, labels)
@@ -220,7 +221,9 @@ def sharing_of(
 
 
 def finite_scores(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
-    """Scores as floats and labels as bools, both (pairs,). InputError for what is neither."""
+    """Scores as floats, -inf for a missed pair, and labels as bools, both (pairs,). InputError for
+    what is neither.
+    """
     given = np.asarray(genuine)
     if given.dtype != np.bool_ and not np.isin(given, (0, 1)).all():
         raise InputError(
@@ -232,8 +235,7 @@ def finite_scores(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[FloatA
             "scores and genuine must be one value a pair, equally many; "
             f"got shapes {checked.shape} and {labels.shape}"
         )
-    if not np.isfinite(checked).all():
-        raise InputError(
-            f"{int((~np.isfinite(checked)).sum())} of {len(checked)} scores are not finite"
-        )
+    finite = checked < math.inf  # -inf is a missed pair
+    if not finite.all():
+        raise InputError(f"{int((~finite).sum())} of {len(checked)} scores are not finite")
     return checked, labels

@@ -1,7 +1,8 @@
 """One sorted sweep over the scores of a bin's pairs, which every figure is read off.
 
 A higher score is more alike; a pair is accepted if ``score > threshold``. FMR is the share of
-impostor pairs accepted, FNMR the share of genuine pairs rejected.
+impostor pairs accepted, FNMR the share of genuine pairs rejected. A pair that is missed, since an
+image of it failed to embed, scores -inf: no threshold accepts it, and every rate counts it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _SEARCH_PIECE = 1 << 12
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """The scores of n pairs, checked: ``scores`` (n,) float64, ``is_genuine`` (n,) bool.
+    """The scores of n pairs, checked: ``scores`` (n,) float64, ``is_genuine`` (n,) bool. A missed
+    pair has -inf.
 
     ``genuine`` (G,) and ``impostor`` (I,) are the scores of either class in file order.
     """
@@ -45,8 +47,9 @@ class Sweep:
     ``genuine`` (G,) and ``impostor`` (I,) are float64; ``impostors_below`` (G,) counts, for each
     genuine score, the impostor scores strictly below it. Cut j < G accepts the genuine scores
     from index j on and rejects those impostor scores; cut G accepts none and rejects every
-    impostor. ``correct`` (G + 1,) is how many pairs that decides rightly. A threshold between two
-    cuts only loses more, so the maximum over cuts is the maximum over all thresholds.
+    impostor. ``correct`` (G + 1,) is how many pairs that decides rightly; a cut among missed pairs
+    counts as the lowest threshold, which rejects them. A threshold between two cuts only loses
+    more, so the maximum over cuts is the maximum over all thresholds.
     """
 
     genuine: NDArray[np.float64]
@@ -56,8 +59,14 @@ class Sweep:
 
     @property
     def one_sided(self) -> bool:
-        """Whether a class is missing, which leaves every figure undefined."""
-        return not (len(self.genuine) and len(self.impostor))
+        """Whether a class is missing, or every score, which leaves every figure undefined."""
+        classes = self.genuine, self.impostor
+        return not all(map(len, classes)) or all(len(scored(each)) == 0 for each in classes)
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether pairs were missed, which leaves figures undefined that need every score."""
+        return any(len(scored(each)) < len(each) for each in (self.genuine, self.impostor))
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,10 @@ def sweep(scores: ArrayLike, genuine: ArrayLike) -> Sweep:
 
 
 def scored_pairs(scores: ArrayLike, genuine: ArrayLike) -> ScoredPairs:
-    """The scores of n pairs: ``scores`` (n,) finite, higher is more alike; ``genuine`` (n,) bool.
+    """The scores of n pairs: ``scores`` (n,) finite, higher is more alike, or -inf for a pair that
+    is missed; ``genuine`` (n,) bool.
 
-    Raises InputError for another shape, type or length, or a score that is not finite.
+    Raises InputError for another shape, type or length, or a score that is NaN or +inf.
     """
     values, labels = np.asarray(scores), np.asarray(genuine)
     if values.size == labels.size == 0:
@@ -101,7 +111,7 @@ def scored_pairs(scores: ArrayLike, genuine: ArrayLike) -> ScoredPairs:
             f"got shapes {values.shape} and {labels.shape}"
         )
     values = values.astype(np.float64, copy=False)
-    finite = np.isfinite(values)
+    finite = values < math.inf  # -inf is a missed pair
     if not finite.all():
         first = int(np.argmin(finite))
         raise InputError(
@@ -158,6 +168,8 @@ def _cuts(
         correct[part] = counts + np.arange(size - start, size - part.stop, -1)
         low = high
     correct[size] = len(impostor)
+    missed = size - len(scored(genuine))
+    correct[:missed] = size - missed + len(impostor) - len(scored(impostor))
     return below, correct
 
 
@@ -194,19 +206,22 @@ def best_accuracy(s: Sweep) -> BestAccuracy | None:
     cut = last_argmax(s.correct)
     below = int(s.impostors_below[cut]) if cut < len(s.genuine) else len(s.impostor)
     best = int(s.correct[cut])
-    threshold = float(s.impostor[below - 1]) if below else below_all((s.genuine, s.impostor))
+    threshold = float(s.impostor[below - 1]) if below else -math.inf
+    if threshold == -math.inf:
+        threshold = below_all((s.genuine, s.impostor))
     return BestAccuracy(best / (len(s.genuine) + len(s.impostor)), threshold, best)
 
 
 def fmr_fnmr(s: Sweep) -> ErrorCurve | None:
     """FMR and FNMR at "below all" and at every distinct score, or None if a class is missing.
 
-    The first point is (1, 0), the last (0, 1); FMR never rises and FNMR never falls.
+    The first point is (1, 0), short of the pairs that were missed, the last (0, 1); FMR never rises
+    and FNMR never falls.
     """
     if s.one_sided:
         return None
     classes = (s.genuine, s.impostor)
-    both = np.sort(np.concatenate(classes))
+    both = np.sort(np.concatenate([scored(each) for each in classes]))
     distinct = np.concatenate(([True], both[1:] != both[:-1]))
     thresholds = np.concatenate(([below_all(classes)], both[distinct]))
     rejected = np.searchsorted(s.impostor, thresholds, side="right")
@@ -246,6 +261,13 @@ def predecessor(ascending: NDArray[np.float64], score: float) -> float:
 
 
 def below_all(ascending: Sequence[NDArray[np.float64]]) -> float:
-    """The float just under the lowest value of the sorted arrays, one of which must have some."""
-    lowest = min(float(x[0]) for x in ascending if len(x))
+    """The float just under the lowest score of the sorted arrays; under 0 where none has any."""
+    lowest = min((float(x[0]) for x in map(scored, ascending) if len(x)), default=0.0)
     return float(np.nextafter(lowest, -math.inf))
+
+
+def scored(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores of those pairs that were not missed; all arrays are sorted."""
+    if not len(ascending) or ascending[0] > -math.inf:
+        return ascending
+    return ascending[np.searchsorted(ascending, -math.inf, side="right") :]

@@ -135,7 +135,7 @@ _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Interval(list[float]):
-    """Both ends of an interval of a share; Wilson's may round to a little outside [0, 1]."""
+    """Both ends of an interval of a share; it may round to a little outside [0, 1]."""
 
 
 class _OwnScale(list[float]):
@@ -167,6 +167,7 @@ class _NonFinite(TypedDict):
     count: _Count
     images: _Counts
     dropped_pairs: _Count
+    missed_pairs: NotRequired[_Count]
 
 
 class _Input(TypedDict, total=False):
@@ -299,7 +300,6 @@ def _wrong_counts(result: Result) -> str | None:
         )
     if counts.unique_images > counts.images:
         return f"bin: unique_images is {counts.unique_images:,} of {counts.images:,}"
-    dropped = result.non_finite["dropped_pairs"]
-    if dropped > counts.pairs:
-        return f"non_finite: {dropped:,} pairs of {counts.pairs:,} dropped"
+    if result.failed.pairs > counts.pairs:
+        return f"non_finite: {result.failed.words}, of {counts.pairs:,}"
     return None

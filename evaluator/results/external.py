@@ -18,25 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import Pair, numbered_people
-from evaluator.measure.embed import pair_scores, unusable_rows
+from evaluator.measure.embed import pair_scores, score_of_failed, unusable_rows
 from evaluator.metrics.all_figures import Figures, figures, to_json
 from evaluator.metrics.folds import RuledFolds, folds_by_rule
 from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.measured import Measured
-from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, list_sha256, versions
+from evaluator.results.record import (
+    BinRecord,
+    ModelRecord,
+    Result,
+    Settings,
+    failures,
+    list_sha256,
+    versions,
+)
 from evaluator.results.stored import UNKNOWN
-
-# How many unusable images or pairs a result names; the count is always whole.
-_NAMED = 20
 
 
 @dataclass(frozen=True, eq=False)
 class ExternalPairs:
-    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none; ``genuine``
-    (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or is None where nobody knows them;
-    ``unusable`` lists the slots that leave their pair without a score; of a pair that came
-    without one, the first slot. ``pair_list`` are the pairs' names where the file has them.
-    ``folds`` are those of a list of its own, None for a bin's pairs: they are contiguous.
+    """Pairs scored elsewhere: ``scores`` (pairs,) float64, NaN where there is none, -inf once it is
+    ``taken`` as missed; ``genuine`` (pairs,) bool; ``images`` (2 x pairs,) numbers equal images, or
+    is None where nobody knows them; ``unusable`` lists the slots that leave their pair without a
+    score; of a pair that came without one, the first slot. ``pair_list`` are the pairs' names where
+    the file has them. ``folds`` are those of a list of its own, None for a bin's pairs: they are
+    contiguous.
     """
 
     format: str
@@ -47,6 +53,11 @@ class ExternalPairs:
     embedding_size: int
     pair_list: Sequence[Pair] = ()
     folds: RuledFolds | None = None
+
+    def taken(self, nan: str) -> ExternalPairs:
+        """The same with what pairs score that have no score, by what becomes of them."""
+        missing = np.isnan(self.scores)
+        return replace(self, scores=np.where(missing, score_of_failed(nan), self.scores))
 
     @property
     def people(self) -> NDArray[np.int64] | None:
@@ -168,11 +179,12 @@ def external_result(
 ) -> tuple[Result, Figures | None, Measured]:
     """The result of a system of that name, its figures, and what it is stored by.
 
-    ``bin`` is (name, path, SHA-256). ``nan`` "drop" leaves pairs without a score out; "fail" makes
-    a result without figures of them. ``path`` and ``file_sha256`` are of the file they came in.
+    ``bin`` is (name, path, SHA-256). The pairs are ``taken`` by ``nan``: "drop" leaves those
+    without a score out, "fail" makes a result without figures of them. ``path`` and ``file_sha256``
+    are of the file they came in.
     """
     start = time.perf_counter()
-    scored = np.isfinite(pairs.scores)
+    scored = ~np.isnan(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
     sharing = slots_sharing(np.flatnonzero(scored), images=pairs.images)
     folds = None if pairs.folds is None else pairs.folds.numbers[scored]
@@ -205,11 +217,11 @@ def external_result(
         ),
         settings=Settings(flip=UNKNOWN, decoder=UNKNOWN, precision=UNKNOWN, nan=nan),
         figures=None if block is None else to_json(block),
-        non_finite={
-            "count": len(pairs.unusable),
-            "images": pairs.unusable[:_NAMED].tolist(),
-            "dropped_pairs": int((~scored).sum()) if usable else 0,
-        },
+        non_finite=failures(
+            pairs.unusable,
+            int((~scored).sum()) if usable else 0,
+            int(np.isneginf(pairs.scores).sum()),
+        ),
         cost={"seconds": round(time.perf_counter() - start, 4), "images_per_second": 0.0},
         versions=versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.results.record import Settings
+from evaluator.results.record import Result, Settings
 
 _USUAL = Settings()
 
@@ -52,6 +52,12 @@ class Measured:
         named += [f"nan-{settings.nan}"] if settings.nan != _USUAL.nan else []
         stem = ".".join([_short(self.bin), *named])
         return folder / _short(self.model) / f"{stem}.json"
+
+
+def path_of(result: Result, folder: Path) -> Path:
+    """Where a result with scores, which was stored in a folder of results, stands in it."""
+    stem = (result.scores or "")[: -len(".0123456789ab.h5")]
+    return folder / _short((result.model.name, result.model.identity)) / f"{stem}.json"
 
 
 def folders_of_name(folders: Iterable[Path], name: str) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
@@ -83,10 +83,30 @@ class Settings:
     engine: str = "native"
 
 
+class Failed(NamedTuple):
+    """Pairs that have no score, an image having failed to embed: how many, and what became of them,
+    "dropped" or "missed". What a figure rests on stands beside it in these words.
+    """
+
+    pairs: int
+    how: str
+
+    @property
+    def words(self) -> str:
+        """As "5 pairs missed"; empty where none failed."""
+        return f"{self.pairs:,} pair{'s' * (self.pairs != 1)} {self.how}" if self.pairs else ""
+
+    @property
+    def mark(self) -> str:
+        """As "missed:5", for columns without spaces; empty where none failed."""
+        return f"{self.how}:{self.pairs}" if self.pairs else ""
+
+
 @dataclass(frozen=True)
 class Result:
     """One model on one bin, as stored. ``scores`` is the name of the HDF5 file beside it,
-    ``reading`` the version of the rules by which the model's file was read.
+    ``reading`` the version of the rules by which the model's file was read. ``non_finite`` has
+    ``missed_pairs`` where pairs that failed count as missed.
     """
 
     status: str
@@ -102,14 +122,22 @@ class Result:
     schema: int = SCHEMA
     reading: int = READING
 
+    @property
+    def failed(self) -> Failed:
+        """How many pairs have no score, and what became of them."""
+        if missed := int(self.non_finite.get("missed_pairs", 0)):
+            return Failed(missed, "missed")
+        return Failed(int(self.non_finite["dropped_pairs"]), "dropped")
+
 
 @dataclass(frozen=True)
 class Scores:
-    """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair, labels (pairs,),
-    and the distinct-image number of each slot (2 x pairs,). ``people`` numbers the person in each
-    slot where the bin's pairs file names them. ``folds`` (pairs,) numbers the fold of each pair,
-    None where they are contiguous. ``digests`` (2 x pairs,) numbers the bytes in each slot alike in
-    all bins, None where nobody noted them. ``norms`` (2 x pairs,) are the embeddings'.
+    """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair and -inf for a missed
+    one, labels (pairs,), and the distinct-image number of each slot (2 x pairs,). ``people``
+    numbers the person in each slot where the bin's pairs file names them. ``folds`` (pairs,)
+    numbers the fold of each pair, None where they are contiguous. ``digests`` (2 x pairs,) numbers
+    the bytes in each slot alike in all bins, None where nobody noted them; ``norms`` (2 x pairs,)
+    are of the embeddings in them.
     """
 
     scores: NDArray[np.float64]
@@ -119,6 +147,13 @@ class Scores:
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
     norms: NDArray[np.float32] | None = None
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """The pairs (pairs,) that figures are of: all but those that were dropped."""
+        import numpy as np
+
+        return ~np.isnan(self.scores)
 
     def folds_of(self, pairs: NDArray[np.intp] | NDArray[np.bool_]) -> NDArray[np.uint8] | None:
         """The folds of these pairs, as figures take them."""
@@ -174,11 +209,9 @@ def make_result(
         ),
         settings=settings,
         figures=None if figures is None else to_json(figures),
-        non_finite={
-            "count": len(measurement.unusable),
-            "images": measurement.unusable[:_NAMED_IMAGES].tolist(),
-            "dropped_pairs": measurement.dropped_pairs,
-        },
+        non_finite=failures(
+            measurement.unusable, measurement.dropped_pairs, measurement.missed_pairs
+        ),
         cost={
             "seconds": round(measurement.seconds, 4),
             "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
@@ -186,6 +219,16 @@ def make_result(
         versions=versions(settings.engine),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
     )
+
+
+def failures(unusable: NDArray[np.intp], dropped: int, missed: int) -> dict[str, Any]:
+    """The ``non_finite`` object of a result: its unusable slots and the pairs that have them."""
+    found = {
+        "count": len(unusable),
+        "images": unusable[:_NAMED_IMAGES].tolist(),
+        "dropped_pairs": dropped,
+    }
+    return {**found, "missed_pairs": missed} if missed else found
 
 
 def input_json(spec: InputSpec) -> dict[str, Any]:

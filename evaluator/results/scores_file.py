@@ -57,10 +57,15 @@ def hdf5_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
 
 
 def check_values(
-    path: Path, scores: NDArray[np.generic], labels: NDArray[np.generic], *, genuine: int
+    path: Path,
+    scores: NDArray[np.generic],
+    labels: NDArray[np.generic],
+    *,
+    genuine: int,
+    missed: bool = False,
 ) -> None:
     """Raises ResultError unless so many pairs are genuine, as the result says, and every score can
-    be computed with.
+    be computed with; with ``missed``, -inf too.
     """
     found = int(np.count_nonzero(labels))
     if found != genuine:
@@ -68,7 +73,8 @@ def check_values(
             f"{path}: the scores do not belong to the result beside them: {found:,} genuine pairs, "
             f"where it has {genuine:,}; use --fresh"
         )
-    if bool((np.abs(scores) > LARGEST_SCORE).any()):
+    beyond = np.abs(scores) > LARGEST_SCORE
+    if bool((beyond & (scores != -np.inf) if missed else beyond).any()):
         raise ResultError(f"{path}: scores beyond {LARGEST_SCORE:g}; scale them, and store again")
 
 

@@ -156,7 +156,13 @@ def load_scores(path: Path, result: Result) -> Scores:
     except OSError as error:
         raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
     arrays = hdf5_arrays(file_path, data, scores_layout(result.bin.pairs))
-    check_values(file_path, arrays["scores"], arrays["genuine"], genuine=result.bin.genuine)
+    check_values(
+        file_path,
+        arrays["scores"],
+        arrays["genuine"],
+        genuine=result.bin.genuine,
+        missed=result.settings.nan == "miss",
+    )
     genuine = arrays["genuine"].astype(np.bool_)
     people = known_people(path.parent.parent, result.bin, genuine)
     if people is None and "people" in arrays:

@@ -77,7 +77,8 @@ def stored_side(model: Contestant) -> Side:
 class OnBin:
     """Two models on one bin. The indices in ``comparison`` are those of the bin's pairs, of which
     ``pairs`` (n,) were compared; ``dropped`` pairs had a score from one model at most. ``p_value``
-    is Holm's for all bins of all duels, and ``words`` are the verdict by it.
+    is Holm's for all bins of all duels, and ``words`` are the verdict by it. ``failed`` are lines
+    on pairs that were dropped or missed.
     """
 
     bin: BinRecord
@@ -87,6 +88,7 @@ class OnBin:
     dropped: int
     p_value: float
     words: str = ""
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +173,9 @@ def compare_sides(
     duels, apart = [], []
     for a, b, tasks, notes in couples:
         compared = [next(found) for _ in tasks]
-        bins = tuple(each for each in compared if isinstance(each, OnBin))
+        bins = tuple(_with_failed(each, a, b) for each in compared if isinstance(each, OnBin))
         said = (*notes, *(each for each in compared if isinstance(each, str)))
+        said += tuple(f"{each.label}: {line}" for each in bins for line in each.failed)
         if bins:
             known = shared_images(
                 {each.label: read[id(a), each.bin.sha256].scores for each in bins}
@@ -307,6 +310,16 @@ def _bin_notes(a: Side, b: Side) -> list[str]:
         alone = [name for name in own if name not in other]
         notes += [f"only {side.label} has a result on {', '.join(alone)}"] if alone else []
     return notes
+
+
+def _with_failed(found: OnBin, a: Side, b: Side) -> OnBin:
+    """The same with lines on pairs that have no score."""
+    lines = [f"{found.dropped:,} pairs left out that not both models scored"] * (found.dropped > 0)
+    for side in (a, b):
+        failed = side.results[found.bin.sha256].failed
+        if failed.pairs and failed.how == "missed":
+            lines.append(f"{failed.words} by {side.label}, rejected at every threshold")
+    return replace(found, failed=tuple(lines))
 
 
 def _bins_by_name(side: Side) -> dict[str, set[str]]:

@@ -4,6 +4,7 @@ models' figures differ there.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
-from evaluator.metrics.protocols import sorted_pairs
+from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing, slots_sharing
 from evaluator.results.record import Result, Scores
 from evaluator.statistics.differences import Differences, differences_on_bin
@@ -36,14 +37,21 @@ class Scored:
         """The number of the image in each slot; None where the images are not known."""
         return self.scores.images if self.result.bin.unique_images else None
 
+    @functools.cached_property
+    def sorted(self) -> SortedPairs:
+        """The pairs that figures are of, sorted for all figures."""
+        kept, stored = np.flatnonzero(self.scores.counted), self.scores
+        return sorted_pairs(stored.scores[kept], stored.genuine[kept], stored.folds_of(kept))
+
+    @functools.cached_property
+    def sharing(self) -> Sharing | None:
+        """How these pairs hang together, by what is known of images and people by now."""
+        kept = np.flatnonzero(self.scores.counted)
+        return slots_sharing(kept, images=self.images, people=self.scores.people)
+
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:
-        """The figure's 95 % interval, with what is known of images and people by now."""
-        kept = np.flatnonzero(np.isfinite(self.scores.scores))
-        pairs = sorted_pairs(
-            self.scores.scores[kept], self.scores.genuine[kept], self.scores.folds_of(kept)
-        )
-        sharing = slots_sharing(kept, images=self.images, people=self.scores.people)
-        return figure.interval_of(pairs, sharing)
+        """The figure's 95 % interval."""
+        return figure.interval_of(self.sorted, self.sharing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +83,7 @@ def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
             f"{a.result.bin.name}: {b.result.model.name}'s labels are not those of "
             f"{a.result.model.name}, though the bin's hash is the same; evaluate both with --fresh"
         )
-    pairs = np.flatnonzero(np.isfinite(a.scores.scores) & np.isfinite(b.scores.scores))
+    pairs = np.flatnonzero(a.scores.counted & b.scores.counted)
     return SharedPairs(
         pairs,
         a.scores.genuine[pairs],
@@ -136,7 +144,7 @@ def _alike(models: Sequence[Scored]) -> list[list[int]]:
     """Which models scored the same pairs and know the same of their images and people."""
     found: dict[tuple[bytes | None, ...], list[int]] = {}
     for i, each in enumerate(models):
-        known = (np.isfinite(each.scores.scores), each.images, each.scores.people)
+        known = (each.scores.counted, each.images, each.scores.people)
         key = tuple(None if values is None else values.tobytes() for values in known)
         found.setdefault(key, []).append(i)
     return list(found.values())

@@ -8,38 +8,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from evaluator.metrics.intervals import wilson_interval
 from evaluator.statistics.comparison import CRITICAL, POWER_MARGIN
 from evaluator.statistics.pair_tests import (
     delong_test,
     holm_p_values,
     mcnemar_p_value,
 )
-
-COUNTS = [(0, 1), (1, 1), (0, 30), (30, 30), (3, 3000), (2990, 3000), (5990, 6000), (7, 20)]
-
-
-@pytest.mark.parametrize(("successes", "trials"), COUNTS)
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_binomial_intervals_are_scipys(successes, trials, confidence):
-    witness = stats.binomtest(successes, trials)
-    expected = witness.proportion_ci(confidence, method="wilson")
-    assert wilson_interval(successes, trials, confidence=confidence) == pytest.approx(
-        (expected.low, expected.high), abs=1e-12
-    )
-
-
-def test_the_interval_of_no_or_only_successes_ends_exactly_at_0_or_1():
-    assert {wilson_interval(0, trials)[0] for trials in range(1, 300)} == {0.0}
-    assert {wilson_interval(trials, trials)[1] for trials in range(1, 300)} == {1.0}
-
-
-def test_no_trials_have_no_interval_and_bad_counts_are_refused():
-    assert wilson_interval(0, 0) is None
-    with pytest.raises(ValueError, match=r"0\.\.trials; got 4 of 3"):
-        wilson_interval(4, 3)
-    with pytest.raises(ValueError, match="confidence"):
-        wilson_interval(1, 3, confidence=1.0)
 
 
 @pytest.mark.parametrize(
@@ -170,12 +144,6 @@ def test_importing_the_statistics_does_not_import_scipy_stats():
         "sys.exit(any(name in sys.modules for name in names))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_confidence_of_0_or_1_is_refused():
-    for confidence in (0, 1):
-        with pytest.raises(ValueError, match=r"^confidence must lie in \(0, 1\); got"):
-            wilson_interval(1, 2, confidence=confidence)
 
 
 def test_the_scores_that_are_not_finite_are_counted():

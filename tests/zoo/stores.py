@@ -45,10 +45,14 @@ def store(
     genuine: NDArray[np.bool_] | None = None,
     finite: bool = True,
 ) -> Path:
-    """Stores scores as a model's result on a bin; NaN is a dropped pair. Returns its path."""
+    """Stores scores as a model's result on a bin; NaN is a dropped pair, -inf a missed one.
+
+    Returns its path.
+    """
     genuine = labels(len(scores)) if genuine is None else genuine
-    settings = Settings() if settings is None else settings
-    kept = np.isfinite(scores)
+    kept = ~np.isnan(scores)
+    missed = int(np.isneginf(scores).sum())
+    settings = Settings(nan="miss" if missed else "fail") if settings is None else settings
     images = np.arange(2 * len(scores)) if images is None else images
     result = Result(
         status="ok" if finite else "non_finite",
@@ -76,6 +80,7 @@ def store(
             "count": 0 if finite else 3,
             "images": [] if finite else [1, 5, 7],
             "dropped_pairs": int((~kept).sum()) if finite else 0,
+            **({"missed_pairs": missed} if missed else {}),
         },
         cost={"seconds": 1.0, "images_per_second": 1.0},
         versions={},

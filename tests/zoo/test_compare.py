@@ -151,6 +151,25 @@ def test_only_pairs_that_both_models_scored_count(zoo: Zoo) -> None:
     assert on_bin["only_a"] == np.flatnonzero(kept)[right & ~other].tolist()
 
 
+def test_missed_pairs_are_compared_as_rejected_and_said(zoo: Zoo) -> None:
+    a, b = cosines(400, noise=0.5, seed=1), cosines(400, noise=0.5, seed=2)
+    a[[3, 8, 20, 22]] = -np.inf
+    store(RESULTS, "a", a)
+    store(RESULTS, "b", b)
+    (duel,) = compared(zoo, "a", "b", "--metric", "tar@1e-1")
+    (on_bin,) = duel["bins"]
+    assert (on_bin["pairs"], on_bin["dropped_pairs"], on_bin["missed_pairs"]) == (400, 0, [4, 0])
+    for value, scores in ((on_bin["value_a"], a), (on_bin["value_b"], b)):
+        threshold = np.sort(scores[~labels(400)])[-21]
+        assert value == pytest.approx((scores[labels(400)] > threshold).mean())
+    line = "lfw: 4 pairs missed by a, rejected at every threshold"
+    assert line in duel["notes"]
+    assert f"# note: {line}" in zoo("compare", "a", "b").out
+    done = zoo("compare", "a", "b", "--metric", "d-prime")
+    assert "d' is undefined (" in done.err
+    assert "missed" in done.err
+
+
 def test_a_bin_without_finite_scores_is_said_and_left_out(zoo: Zoo) -> None:
     three_models(RESULTS)
     store(RESULTS, "alpha", cosines(100, noise=1, seed=1), bin="cfp_fp", finite=False)

@@ -15,6 +15,7 @@ from PIL import Image
 from samples import SIZE, Zoo, face, png, write_pairs
 
 from evaluator.bins.verification_set import read_bin, write_bin
+from evaluator.results.store import load_result, load_scores
 from tests.small_models import save_any_size, save_projection
 
 
@@ -268,6 +269,51 @@ def test_dropped_pairs_are_left_out_and_counted(zoo: Zoo, models: Path, dark_bin
     assert dropped["accuracy"] == kept["accuracy"]
     assert dropped["threshold"] == pytest.approx(kept["threshold"], abs=1e-6)
     assert dropped["auc"] == pytest.approx(kept["auc"], abs=1e-9)
+
+
+def test_missed_pairs_are_rejected_at_every_threshold_and_counted(
+    zoo: Zoo, models: Path, dark_bin: Path
+) -> None:
+    dropped = zoo("eval", models / "dark.onnx", "--bins", dark_bin, "--nan", "drop", "--json", "-")
+    ask = ("eval", models / "dark.onnx", "--bins", dark_bin, "--nan", "miss")
+    done = zoo(*ask, "--json", "-")
+    assert done.code == 0
+    (result,) = json.loads(done.out)
+    assert result["status"] == "ok"
+    assert result["settings"]["nan"] == "miss"
+    assert result["non_finite"]["missed_pairs"] == 2
+    assert result["non_finite"]["dropped_pairs"] == 0
+    again = zoo(*ask)
+    assert "answered from the store" in again.err
+    assert "missed:2" in again.out
+    # The scores of the pairs that have some are those of --nan drop, the others are below all.
+    (path,) = Path("results").glob("*/*.nan-miss.json")
+    (other,) = Path("results").glob("*/*.nan-drop.json")
+    scores = load_scores(path, load_result(path)).scores
+    kept = load_scores(other, load_result(other)).scores
+    assert np.flatnonzero(np.isneginf(scores)).tolist() == [2, 15]
+    assert np.flatnonzero(np.isnan(kept)).tolist() == [2, 15]
+    at = [pair not in (2, 15) for pair in range(60)]
+    assert scores[at].tolist() == kept[at].tolist()
+    genuine, figures = read_bin(dark_bin).genuine, result["figures"]
+    highest = np.sort(scores[~genuine])[::-1]
+    tar = figures["tar_at_far"]["0.1"]
+    threshold = highest[int(0.1 * len(highest))]
+    assert tar["tar"] == pytest.approx((scores[genuine] > threshold).sum() / genuine.sum())
+    assert tar["far"] == pytest.approx((scores[~genuine] > threshold).sum() / (~genuine).sum())
+    assert figures["tar_at_far"] != figures_of(dropped.out)[0]["tar_at_far"]
+
+
+def test_missing_every_pair_leaves_figures_undefined(zoo: Zoo, models: Path, bins: Path) -> None:
+    ask = ("eval", models / "nan.onnx", "--bins", bins / "easy.bin", "--nan", "miss")
+    done = zoo(*ask, "--json", "-")
+    assert done.code == 0
+    (result,) = json.loads(done.out)
+    assert result["non_finite"]["missed_pairs"] == 60
+    assert (result["figures"]["accuracy"], result["figures"]["kfold"]) == (None, None)
+    assert "undefined,missed:60" in zoo(*ask).out
+    assert zoo("report", "-o", "page.html", "--no-faces").code == 0
+    assert "60 pairs missed" in Path("page.html").read_text()
 
 
 def test_dropping_every_pair_leaves_figures_undefined(zoo: Zoo, models: Path, bins: Path) -> None:

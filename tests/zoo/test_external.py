@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from samples import Zoo
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 from stores import cosines, labels
 
@@ -167,6 +168,100 @@ def test_a_score_that_is_not_finite_fails_or_is_dropped(zoo: Zoo) -> None:
     kept = np.arange(100) != 4
     assert result["non_finite"]["dropped_pairs"] == 1
     assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(100)[kept], scores[kept]))
+
+
+def test_tar_at_any_far_is_read_off_stored_scores(zoo: Zoo) -> None:
+    scores = cosines(4000, noise=0.2, seed=1)
+    path = write_scores(Path("s.csv"), scores, labels(4000))
+    before = stored(zoo, "--scores", path)
+    (stored_at,) = Path("results").glob("*/*.json")
+    kept = json.loads(stored_at.read_text())
+    assert "0.00025" not in kept["figures"]["tar_at_far"]
+    done = zoo("eval", "--scores", path, "--far", "2.5e-3,1e-5", "--far", "0.02", "--json", "-")
+    (result,) = json.loads(done.out)
+    tars = result["figures"]["tar_at_far"]
+    assert list(tars) == [*before["figures"]["tar_at_far"], "0.0025", "0.02"]
+    assert tars["0.00001"] is None
+    impostors, genuine = np.sort(scores[~labels(4000)]), scores[labels(4000)]
+    for key, allowed in (("0.0025", 5), ("0.02", 40)):
+        threshold = impostors[-allowed - 1]
+        assert tars[key]["tar"] == pytest.approx((genuine > threshold).mean())
+        assert tars[key]["far"] == pytest.approx(allowed / 2000)
+        assert tars[key]["threshold"] >= threshold
+        low, high = tars[key]["tar_ci95"]
+        # Wilder than Wilson's at a known threshold: the threshold has noise, too.
+        known = binomtest(round(2000 * tars[key]["tar"]), 2000).proportion_ci(method="wilson")
+        assert low <= known.low < tars[key]["tar"] < known.high <= high
+    again = json.loads(stored_at.read_text())
+    assert {**again, "created": "", "cost": {}, "scores": ""} == {
+        **kept, "created": "", "cost": {}, "scores": "",
+    }  # fmt: skip
+    out = zoo("eval", "--scores", path, "--far", "1e-5,0.02").out
+    at = tars["0.02"]
+    row = dict(zip(*(line.split()[3:] for line in out.splitlines()[:2]), strict=True))
+    assert row["tar@2e-2"] == f"{100 * at['tar']:.2f}"
+    assert row["far"] == "0.02"
+    assert row["tar@1e-5"] == "-"
+    bound = 1 - 0.05 ** (1 / 2000)
+    assert "2,000 impostors, 100,000 needed" in out
+    assert f"without a false accept they show a FAR below {bound:.2g}" in out
+
+
+@pytest.mark.parametrize("far", ["0", "1", "2", "-1e-3", "nan", "inf", "1e-400", "abc", "1e-3,x"])
+def test_a_far_that_is_no_rate_is_refused_before_anything_is_stored(zoo: Zoo, far: str) -> None:
+    path = write_scores(Path("s.csv"), cosines(100, noise=1, seed=1), labels(100))
+    done = zoo("eval", "--scores", path, f"--far={far}")
+    assert done.code == 2
+    assert "expected rates from 1e-12 to below 1" in done.error_lines[0]
+    assert not Path("results").exists()
+
+
+def test_intervals_of_the_table_are_those_of_the_leaderboard(zoo: Zoo) -> None:
+    path = write_scores(Path("s.csv"), cosines(1000, noise=0.2, seed=1), labels(1000))
+    out = zoo("eval", "--scores", path, "--intervals").out
+    accuracy, _, kfold = out.splitlines()[1].split()[1:4]
+    for metric, cell in (("accuracy", accuracy), ("kfold", kfold)):
+        board = json.loads(
+            zoo("leaderboard", "--metric", metric, "--intervals", "--format", "json").out
+        )
+        ((low, high),) = board["rows"][0]["ci95"].values()
+        assert cell.endswith(f"[{100 * low:.2f},{100 * high:.2f}]")
+    assert "[" not in zoo("eval", "--scores", path).out
+
+
+def test_a_score_or_an_embedding_that_is_not_finite_is_missed_on_demand(zoo: Zoo) -> None:
+    scores = cosines(100, noise=1, seed=1)
+    scores[[4, 5, 8]] = np.nan
+    path = write_scores(Path("s.csv"), scores, labels(100))
+    result = stored(zoo, "--scores", path, "--nan", "miss")
+    assert result["status"] == "ok"
+    assert result["non_finite"]["missed_pairs"] == 3
+    below = np.where(np.isnan(scores), -9, scores)
+    assert result["figures"]["auc"] == pytest.approx(roc_auc_score(labels(100), below))
+    embeddings = np.random.default_rng(0).normal(size=(60, 8))
+    embeddings[6, 0], embeddings[21] = np.nan, 0.0
+    np.savez("e.npz", embeddings=embeddings, genuine=labels(30))
+    result = stored(zoo, "--embeddings", "e.npz", "--nan", "miss")
+    assert result["non_finite"] == {
+        "count": 2,
+        "images": [6, 21],
+        "dropped_pairs": 0,
+        "missed_pairs": 2,
+    }
+
+
+def test_a_system_that_misses_every_pair_is_read_by_all(zoo: Zoo) -> None:
+    path = write_scores(Path("s.csv"), np.full(100, np.nan), labels(100))
+    out = zoo("eval", "--scores", path, "--name", "none", "--nan", "miss", "--far", "0.1").out
+    assert "undefined,missed:100" in out
+    assert "# s: TAR at FAR 0.1 is undefined: no pair has a score" in out
+    write_scores(path, cosines(100, noise=1, seed=1), labels(100))
+    assert zoo("eval", "--scores", path, "--name", "some").code == 0
+    assert "100 pairs missed by none" in zoo("compare", "none", "some").out
+    assert zoo("report", "-o", "page.html", "--no-faces").code == 0
+    assert zoo("leaderboard").code == 0
+    refused = zoo("threshold", "none", "--far", "0.5")
+    assert (refused.code, "impostor" in refused.error_lines[0]) == (2, True)
 
 
 def test_scores_of_a_bin_are_paired_with_a_model_on_it(zoo: Zoo, bins: Path, models: Path) -> None:

@@ -83,6 +83,18 @@ def test_attributes_cross_and_unknown_values_are_left_out(zoo: Zoo) -> None:
     assert everything["attributes"] == attributes
 
 
+def test_missed_pairs_count_and_are_said(zoo: Zoo) -> None:
+    scores = cosines(2000, noise=1, seed=1)
+    scores[:50] = -np.inf
+    store(RESULTS, "m", scores)
+    slots_csv("by.csv", {"kind": in_turn(2000, "ab")})
+    [model] = found(zoo, "m", "--by", "by.csv")["models"]
+    assert (model["dropped_pairs"], model["missed_pairs"]) == (0, 50)
+    assert model["all"]["fnmr"] == (scores[labels(2000)] <= model["all"]["threshold"]).mean()
+    out = zoo("groups", "m", "--by", "by.csv").out
+    assert "# 50 pairs without a score, accepted at no threshold" in out
+
+
 def test_bins_are_groups_where_no_table_is(zoo: Zoo) -> None:
     for i, bin in enumerate(("African_test", "Asian_test", "Caucasian_test", "Indian_test")):
         store(RESULTS, "m", cosines(1000, noise=1 + 0.5 * i, seed=i, bin=bin), bin=bin)

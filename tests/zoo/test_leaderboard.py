@@ -290,6 +290,31 @@ def test_dropped_pairs_stand_beside_the_figure(zoo: Zoo) -> None:
     assert {row["model"]: row["dropped"] for row in reader}["holes"] == "145"
 
 
+def test_missed_pairs_stand_beside_the_figure(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    scores = cosines(1000, noise=0.3, seed=20)
+    scores[:145] = -np.inf
+    store(RESULTS, "holes", scores)
+    (row,) = (each for each in ranked(zoo, "--bins", "lfw")["rows"] if each["label"] == "holes")
+    assert (row["dropped_pairs"], row["missed_pairs"]) == ({}, {sha("lfw"): 145})
+    done = zoo("leaderboard", "--bins", "lfw")
+    lines = [line.split() for line in done.out.splitlines()]
+    assert {line[2]: line[-1] for line in lines[1:5]}["holes"] == "missed:145:lfw"
+    assert "holes on lfw: 145 of 1,000 pairs missed; rejected at every threshold" in done.out
+    assert " (145 missed) |" in zoo("leaderboard", "--bins", "lfw", "--format", "markdown").out
+    text = zoo("leaderboard", "--bins", "lfw", "--format", "csv").out
+    (row,) = (each for each in csv.DictReader(io.StringIO(text)) if each["model"] == "holes")
+    assert (row["dropped"], row["missed"]) == ("0", "145")
+    # 73 genuine pairs of 500 cannot be accepted.
+    best = ranked(zoo, "--bins", "lfw", "--metric", "tar@1e-1", "--intervals")["rows"]
+    (row,) = (each for each in best if each["label"] == "holes")
+    assert row["figures"][sha("lfw")] <= 427 / 500
+    low, high = row["ci95"][sha("lfw")]
+    assert low < row["figures"][sha("lfw")] < high
+    undefined = ranked(zoo, "--bins", "lfw", "--metric", "d-prime")
+    assert "1 model without a figure on these bins: holes" in undefined["notes"]
+
+
 def test_models_below_those_tested_may_rank_from_the_last_of_them_on(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,6 +235,11 @@ def test_verify_compares_under_the_published_protocol(
     row = outcome.out.splitlines()[1].split()
     assert row[:3] == ["mine", "easy", protocol]
     assert row[4] == f"{100 * expected:.2f}"
+    block = load_result(path).figures or {}
+    own = block if protocol.startswith("seed") else block[protocol]
+    # The 300 highest impostors are all that this bin has.
+    low, high = own["accuracy_ci95"]
+    assert row[6] == f"{100 * low:.2f}-{100 * high:.2f}"
     registry(tmp_path, models / "a.onnx", f"{expected:.6f}", protocol)
     assert zoo("verify", "mine", "--data", bins).code == 0
 

@@ -136,10 +136,12 @@ def put(
     bin: str = "lfw",
     people: NDArray[np.int64] | None = None,
     dropped: tuple[int, ...] = (),
+    missed: tuple[int, ...] = (),
     settings: Settings | None = None,
 ) -> Path:
     scores = scores.copy()
     scores[list(dropped)] = np.nan
+    scores[list(missed)] = -np.inf
     path = store(folder, model, scores, bin=bin, genuine=GENUINE, settings=settings)
     result = load_result(path)
     save_result(path, result, replace(load_scores(path, result), people=people))
@@ -187,6 +189,16 @@ def dropped_with_people_of_one(folder: Path) -> None:
     put(folder, "b", person_scores(2, 2.0), dropped=tuple(range(20, 70)))
 
 
+def missed_by_one(folder: Path) -> None:
+    put(folder, "a", person_scores(1, 3.0), missed=tuple(range(0, 150)))
+    put(folder, "b", person_scores(2, 2.0))
+
+
+def missed_by_one_and_dropped_by_the_other(folder: Path) -> None:
+    put(folder, "a", person_scores(1, 2.4), people=SLOTS, missed=tuple(range(10, 40)))
+    put(folder, "b", person_scores(2, 2.0), dropped=tuple(range(20, 70)))
+
+
 def two_bins(folder: Path) -> None:
     for bin in ("lfw", "agedb_30"):
         put(folder, "a", person_scores(len(bin), 3.0), bin=bin, people=SLOTS)
@@ -212,6 +224,8 @@ STORES: list[Callable[[Path], None]] = [
     dropped_by_one,
     dropped_by_both,
     dropped_with_people_of_one,
+    missed_by_one,
+    missed_by_one_and_dropped_by_the_other,
     two_bins,
     measured_twice,
     a_bin_of_one_alone,

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings
+from zoo.evaluate.reading import far_figures
 from zoo.terminal import table
 
 BOX = set("─│┃┏┓┗┛━┳┻╇┡┩╭╮╰╯")
@@ -48,7 +49,10 @@ def result(
 
 
 def on_terminal(
-    results: Sequence[Result], monkeypatch: pytest.MonkeyPatch, width: int = 80
+    results: Sequence[Result],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int = 80,
+    **further: Any,
 ) -> list[str]:
     """The lines that a terminal of that width shows, without colours."""
     buffer = io.StringIO()
@@ -57,7 +61,7 @@ def on_terminal(
     )
     monkeypatch.setenv("FORCE_COLOR", "1")  # else Rich is not even asked
     monkeypatch.setattr("rich.console.Console", lambda: terminal)
-    table.print_evaluation(results)
+    table.print_evaluation(results, **further)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
@@ -183,3 +187,61 @@ def test_brackets_in_names_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(on_terminal([result("[red]m[/bold]", "[link]b")], monkeypatch))
     assert "[red]m[/bold]" in text
     assert "[link]b" in text
+
+
+def with_tars() -> tuple[list[Result], dict[str, Any]]:
+    """Two models with TAR at two FARs, one undefined, and intervals, as `zoo eval` shows them."""
+    found = [result("a" * 28, key="a"), result("m", key="b", kfold=0.4)]
+    tars = far_figures(["1e-3", "1e-6"])
+    at = {"tar": 0.75, "far": 0.00099, "threshold": 0.31234}
+    for each in found:
+        each.figures["tar_at_far"] = {"0.001": at, "0.000001": None}  # type: ignore[index]
+    reading = table.Reading(
+        ci95={"accuracy": (0.881, 0.912), "kfold": (0.4, 0.61), "tar@1e-3": (0.7, 0.8)},
+        lacks={"tar@1e-6": "3,000 impostors, 1,000,000 needed"},
+    )
+    return found, {"readings": [reading, reading], "tars": tars}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tars_and_intervals_fit_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    found, further = with_tars()
+    lines = on_terminal(found, monkeypatch, width, **further)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "90.00 @ 0.1886" in text
+    assert text.count("[88.10, 91.20]") == text.count("[40.00, 61.00]") == 2
+    assert "95 % intervals" in text
+    rows = [line.split() for line in lines if " 1e-3 " in line]
+    assert [row[-5:] for row in rows] == [["75.00", "[70.00,", "80.00]", "0.00099", "0.3123"]] * 2
+    assert [line.split()[-5:] for line in lines if " 1e-6 " in line] == [
+        ["1e-6", "-", "-", "-", "-"]
+    ] * 2
+    (note,) = (i for i, line in enumerate(lines) if line.startswith("note: lfw: TAR at FAR 0.0"))
+    assert "1,000,000 needed" in " ".join(lines[note : note + 2])
+
+
+def test_a_terminal_too_narrow_for_tars_has_a_line_a_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, further = with_tars()
+    lines = on_terminal(found, monkeypatch, 50, **further)
+    assert "FAR reached     0.00099" in lines
+    assert max(map(len, lines)) <= 50
+
+
+def test_a_pipe_has_tars_and_intervals_as_columns_without_spaces() -> None:
+    found, further = with_tars()
+    lines = table.plain_table(found, **further).splitlines()
+    of_tar = ["tar@1e-3", "95%", "far", "cosine", "tar@1e-6", "95%", "far", "cosine"]
+    assert lines[0].split() == ["model", "lfw", "threshold", "10-fold", *of_tar, "note"]
+    assert lines[2].split() == [
+        "m", "90.00[88.10,91.20]", "0.1886", "40.00±1.23[40.00,61.00]",
+        "75.00", "[70.00,80.00]", "0.00099", "0.3123", "-", "-", "-", "-", "-",
+    ]  # fmt: skip
+    assert lines[3:] == [
+        "# lfw: TAR at FAR 0.000001 is undefined: 3,000 impostors, 1,000,000 needed"
+    ]
+    assert table.plain_table(found).splitlines()[0].split() == [
+        "model", "lfw", "threshold", "10-fold", "note",
+    ]  # fmt: skip

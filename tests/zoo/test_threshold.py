@@ -214,6 +214,21 @@ def test_dropped_pairs_and_invalid_bins_are_left_out_and_said(zoo: Zoo) -> None:
     assert "agedb_30: left out, its result is non_finite" in found["notes"]
 
 
+def test_missed_pairs_count_and_are_said(zoo: Zoo) -> None:
+    scores = cosines(1000, noise=0.5, seed=1)
+    scores[:50] = -np.inf
+    store(RESULTS, "m", scores)
+    found = chosen(zoo, "m", "--far", "0.02")
+    (on_bin,) = found["bins"]
+    assert (on_bin["dropped_pairs"], on_bin["missed_pairs"]) == (0, 50)
+    genuine = labels(1000)
+    accepted = np.isfinite(scores) & (scores > found["threshold"])
+    assert on_bin["far"] == pytest.approx(accepted[~genuine].mean())
+    assert on_bin["frr"] == pytest.approx(1 - accepted[genuine].mean())
+    assert "lfw: 50 pairs missed, accepted at no threshold" in found["notes"]
+    assert "# lfw: 50 pairs missed" in zoo("threshold", "m", "--check", "0.2").out
+
+
 def test_bins_of_one_name_are_told_apart(zoo: Zoo) -> None:
     for content in ("one", "two"):
         store(RESULTS, "m", cosines(400, noise=1, seed=1, bin=content), bin_hash=sha(content))

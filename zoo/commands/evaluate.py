@@ -44,6 +44,17 @@ Embeddings = Annotated[
     ),
 ]
 
+Far = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RATE,...",
+        help="Also show TAR at these FARs, as 1e-6,1e-4, of stored results too.",
+    ),
+]
+Intervals = Annotated[
+    bool, typer.Option("--intervals", help="Show each figure's 95 % interval, of new pairs.")
+]
+
 
 def evaluate(
     models: Annotated[
@@ -72,8 +83,12 @@ def evaluate(
     batch_size: options.BatchSize = 64,
     nan: Annotated[
         choices.NonFinite,
-        typer.Option(help="Embeddings that are not finite: fail, or drop their pairs."),
+        typer.Option(
+            help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."
+        ),
     ] = "fail",
+    far: Far = None,
+    intervals: Intervals = False,
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,
     trust: options.Trust = False,
@@ -102,6 +117,7 @@ def evaluate(
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.external import stored_external
     from zoo.evaluate.outcome import finished
+    from zoo.evaluate.reading import far_figures
     from zoo.evaluate.request import Request
 
     request = Request(
@@ -121,6 +137,8 @@ def evaluate(
         results=results,
         fresh=fresh,
         trust=trust,
+        tars=far_figures(options.listed(far)),
+        intervals=intervals,
     )
     if outside:
         found = stored_external(request, scores=scores, embeddings=embeddings, name=name)

@@ -102,39 +102,40 @@ def _published_bins(entry: Entry, there: Mapping[str, Path]) -> dict[str, Path]:
 
 def checked(entry: Entry, result: Result, store: Path) -> Check:
     """A result beside what is published for its bin. Raises ResultError."""
-    from evaluator.metrics.intervals import wilson_interval
-
-    measured = _accuracy(entry, result, store)
-    pairs = result.bin.pairs - int(result.non_finite["dropped_pairs"])
+    measured, interval = _accuracy(entry, result, store)
     return Check(
         entry=entry.name,
         bin=result.bin.name,
         protocol=(entry.protocol or "seed") + (", flip sum" if entry.flip == "sum" else ""),
         published=entry.published[result.bin.name].accuracy,
         measured=measured,
-        interval=None if measured is None else wilson_interval(round(measured * pairs), pairs),
+        interval=interval,
     )
 
 
-def _accuracy(entry: Entry, result: Result, store: Path) -> float | None:
-    """The accuracy under the entry's protocol; None if undefined or not finite."""
-    if result.figures is None:
-        return None
-    if entry.protocol in ("kfold", "insightface"):
-        block = result.figures[entry.protocol]
-        return None if block is None else float(block["accuracy"])
-    if entry.protocol == "seed300":
-        from evaluator.metrics.protocols import seed300
-        from evaluator.results.store import load_scores, stored_results
+def _accuracy(
+    entry: Entry, result: Result, store: Path
+) -> tuple[float | None, tuple[float, float] | None]:
+    """The accuracy under the entry's protocol and its 95 % interval; None if undefined or not
+    finite.
+    """
+    from evaluator.metrics.all_figures import all_figures
+    from evaluator.metrics.figures.accuracy import interval_of
+    from evaluator.metrics.protocols import seed300
+    from evaluator.results.measured import path_of
+    from evaluator.results.store import load_scores
+    from evaluator.statistics.shared_pairs import Scored
 
-        for path in stored_results(store):
-            if result.scores is not None and path.with_name(result.scores).is_file():
-                scores = load_scores(path, result)
-                best = seed300(scores.scores, scores.genuine)
-                return None if best is None else best.accuracy
-        return None
-    accuracy: float | None = result.figures["accuracy"]
-    return accuracy
+    if result.figures is None:
+        return None, None
+    scored = Scored(result, load_scores(path_of(result, store), result))
+    if entry.protocol == "seed300":  # the one protocol that is no figure of results
+        best = seed300(scored.sorted.pairs.scores, scored.sorted.pairs.is_genuine)
+        ends = None if best is None else interval_of(best, scored.sorted, scored.sharing)
+        return None if best is None else best.accuracy, ends
+    protocol = entry.protocol if entry.protocol in ("kfold", "insightface") else "accuracy"
+    figure = all_figures()[protocol]
+    return figure.read(result.figures), scored.interval_of(figure)
 
 
 def _print(checks: list[Check]) -> None:

@@ -86,7 +86,8 @@ def store_external(
     """Stores the pairs as the result of a model of that name, replacing an earlier one.
 
     With a bin, the pairs must be its own: as many, with its labels. ``nan`` "drop" leaves pairs
-    without a score out; "fail" stores a result without figures. Raises InputError, or OSError.
+    without a score out, "miss" counts them as missed; "fail" stores a result without figures.
+    Raises InputError, or OSError.
     """
     if verification_set is not None:
         _check_pairs_are(path, pairs, verification_set)
@@ -97,6 +98,7 @@ def store_external(
     else:
         pairs, digests = listed(pairs), None
         bin, people = (plain_name(path.stem), str(path), pairs.sha256), pairs.people
+    pairs = pairs.taken(nan)
     result, block, measured = external_result(
         pairs, name=name, bin=bin, nan=nan, path=str(path), file_sha256=file_sha256(path)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.errors import InputError
+from evaluator.metrics.figure import Figure
 from evaluator.models.identity import ModelIdentity, model_identity
 from evaluator.models.input_note import noted_input
 from evaluator.models.load import check_model
@@ -18,7 +19,8 @@ from zoo.entries.lookup import ModelChoice
 @dataclass(frozen=True)
 class Request:
     """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
-    or unit and RGB. Raises InputError where results cannot be a folder.
+    or unit and RGB. ``tars`` and ``intervals`` are to be shown besides what is stored. Raises
+    InputError where results cannot be a folder.
     """
 
     models: list[ModelChoice]
@@ -37,6 +39,8 @@ class Request:
     results: Path = Path("results")
     fresh: bool = False
     trust: bool = False
+    tars: tuple[Figure, ...] = ()
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a file as the folder of results."""

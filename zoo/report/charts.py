@@ -119,17 +119,20 @@ def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
 def histogram_chart(label: str, scored: Scored) -> Chart:
     """Share of each class by score, genuine above the line and impostor below, with the threshold.
 
-    Both classes are scaled to their own number of pairs; the higher peak fills its half.
+    Both classes are scaled to their own number of pairs, missed ones too, which have no place here;
+    the higher peak fills its half.
     """
-    low, high = float(scored.scores.min()), float(scored.scores.max())
+    there = scored.scores[np.isfinite(scored.scores)]
+    low, high = float(there.min()), float(there.max())
     # Beyond what floats of that size can be divided into.
     largest = max(abs(low), abs(high))
     if high - low <= max(1e-9 * largest, 1e-100):
         room = max(0.01, 0.001 * largest)
         low, high = low - room, high + room
     edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    counts = [np.histogram(scored.scores[scored.genuine == side], edges)[0] for side in (1, 0)]
-    shares = [count / max(1, count.sum()) for count in counts]
+    classes = [scored.scores[scored.genuine == side] for side in (1, 0)]
+    counts = [np.histogram(own, edges)[0] for own in classes]
+    shares = [count / max(1, len(own)) for count, own in zip(counts, classes, strict=True)]
     x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8)
     base, reach = 56.0, 48.0
     peak = max(float(share.max()) for share in shares)

@@ -170,12 +170,15 @@ def _shown(scored: Scored, index: int) -> ShownPair:
 
 
 def _margins(scored: Scored) -> NDArray[np.float64]:
-    """Scores from their fold's threshold, in standard deviations of all scores.
+    """Scores from their fold's threshold, in standard deviations of all scores; -inf where missed.
 
     From their mean where only the pairs that a duel shares make ten folds of both kinds.
     """
     decided = scored.sorted.kfold
-    own = decided.thresholds if decided is not None else (float(scored.scores.mean()),)
+    there = scored.scores[np.isfinite(scored.scores)]
+    if not len(there):
+        return scored.scores
+    own = decided.thresholds if decided is not None else (float(there.mean()),)
     thresholds = np.asarray(own)
     folds = scored.stored.folds_of(scored.pairs)
     if folds is not None and len(thresholds) > 1:
@@ -183,7 +186,7 @@ def _margins(scored: Scored) -> NDArray[np.float64]:
     else:
         parts = np.array_split(np.arange(len(scored.scores)), len(thresholds))
         of_pair = np.repeat(thresholds, [len(part) for part in parts])
-    margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(scored.scores.std()) or 1.0)
+    margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(there.std()) or 1.0)
     return margins
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -141,7 +143,7 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
     shown = [
         (slot, each, scored[each.key])
         for slot, each in enumerate(table.contestants)
-        if each.key in scored and len(scored[each.key].scores)
+        if each.key in scored and np.isfinite(scored[each.key].scores).any()
     ]
     curves = [
         found for slot, each, own in shown if (found := curve(slot, each.label, own)) is not None
@@ -227,7 +229,8 @@ def _points(value: float) -> str:
 
 
 def _cosine(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+    """A score with three digits, and a true minus; of a missed pair, that it is one."""
+    return "missed" if value == -math.inf else f"{value:.3f}".replace("-", "−")
 
 
 def _duration(seconds: float) -> str:

@@ -35,7 +35,8 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The pairs of one result that have a score: cosines (n,), labels (n,), and their numbers.
+    """The pairs of one result that figures are of: cosines (n,), -inf for a missed pair, labels
+    (n,), and their numbers.
 
     ``pairs`` (n,) are positions in the bin, ascending. ``stored`` has all pairs.
     """
@@ -163,7 +164,7 @@ def _read(
 
 
 def _scored(result: Result, scores: Scores) -> Scored:
-    pairs = np.flatnonzero(np.isfinite(scores.scores)).astype(np.int64)
+    pairs = np.flatnonzero(scores.counted).astype(np.int64)
     return Scored(result, scores, scores.scores[pairs], scores.genuine[pairs], pairs)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
 from evaluator.results.choice import Contestant
+from evaluator.results.record import Failed
 from evaluator.statistics.duels import Duel, Key, Side, compare_sides
 from zoo.report.selection import Column, Scored, Selection
 from zoo.results.ranking import Place, Ranking, bins_ranked_on, rank_models
@@ -118,7 +119,7 @@ def mean_figure(
     values = [figure.value for figure in figures if figure.value is not None]
     mean = float(np.mean(values))
     ends = [figure.interval for figure in figures if figure.interval is not None]
-    note = _dropped(
+    note = _failed(
         scored for column in columns if (scored := selection.of(contestant, column)) is not None
     )
     if len(ends) < len(values):
@@ -131,19 +132,21 @@ def mean_figure(
 def figure_on(
     metric: Metric, contestant: Contestant, column: Column, selection: Selection
 ) -> Figure:
-    """A model's figure on a bin, with what was dropped of it, or why there is none."""
+    """A model's figure on a bin, with what was dropped or missed of it, or why there is none."""
     scored = selection.of(contestant, column)
     if scored is None:
         there = column.record.sha256 in contestant.results
         return Figure(None, note="no valid result" if there else "not measured")
     figure = figure_of(metric, scored)
-    note = "; ".join(filter(None, (figure.note, _dropped([scored]))))
+    note = "; ".join(filter(None, (figure.note, _failed([scored]))))
     return replace(figure, note=note)
 
 
-def _dropped(scored: Iterable[Scored]) -> str:
-    count = sum(int(each.result.non_finite["dropped_pairs"]) for each in scored)
-    return f"{count:,} pairs dropped" if count else ""
+def _failed(scored: Iterable[Scored]) -> str:
+    pairs = {"dropped": 0, "missed": 0}
+    for each in scored:
+        pairs[each.result.failed.how] += each.result.failed.pairs
+    return "; ".join(Failed(count, how).words for how, count in pairs.items() if count)
 
 
 def figure_of(metric: Metric, scored: Scored) -> Figure:

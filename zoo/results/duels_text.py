@@ -73,7 +73,7 @@ def _print_duel(duel: Duel, console: Console) -> None:
     print_fitting(table, console)
     for name, words in _verdicts(duel):
         _print_verdict(f"{name}: {words}", console)
-    for note in _notes(duel):
+    for note in duel.notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
     console.print()
 
@@ -119,16 +119,6 @@ def _verdicts(duel: Duel) -> list[tuple[str, str]]:
     if duel.margin_words:
         found.append(("margin", duel.margin_words))
     return found
-
-
-def _notes(duel: Duel) -> list[str]:
-    """The duel's notes, and pairs that were left out."""
-    dropped = [
-        f"{each.label}: {each.dropped:,} pairs left out that not both models scored"
-        for each in duel.bins
-        if each.dropped
-    ]
-    return [*duel.notes, *dropped]
 
 
 def _footer(duels: Sequence[Duel]) -> str:
@@ -196,7 +186,7 @@ def plain_comparison(duels: Sequence[Duel]) -> str:
         lines = [f"# A {duel.a.label} {duel.a.identity}", f"# B {duel.b.label} {duel.b.identity}"]
         lines += spaceless([_HEADER, *_rows(duel)])
         lines += [f"# {name}: {words}" for name, words in _verdicts(duel)]
-        lines += [f"# note: {note}" for note in _notes(duel)]
+        lines += [f"# note: {note}" for note in duel.notes]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks) + f"\n# {_footer(duels)}\n"
 
@@ -212,7 +202,7 @@ def markdown_comparison(duels: Sequence[Duel]) -> str:
         ]
         lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in _rows(duel)]
         lines += ["", *(f"- {_cell(name)}: {_cell(words)}" for name, words in _verdicts(duel))]
-        lines += [f"- note: {_cell(note)}" for note in _notes(duel)]
+        lines += [f"- note: {_cell(note)}" for note in duel.notes]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks) + f"\n{_footer(duels)}\n"
 
@@ -239,7 +229,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
     return {
         "a": _model_json(duel.a),
         "b": _model_json(duel.b),
-        "notes": _notes(duel),
+        "notes": list(duel.notes),
         "overall": {
             "bins": overall.bins,
             "pairs": overall.pairs,
@@ -253,7 +243,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
             "margin": duel.by_margin and {"verdict": duel.by_margin, "words": duel.margin_words},
             "detectable_difference": overall.detectable_difference,
         },
-        "bins": [_bin_json(each) for each in duel.bins],
+        "bins": [_bin_json(each, duel) for each in duel.bins],
     }
 
 
@@ -262,12 +252,14 @@ def _model_json(side: Side) -> dict[str, Any]:
     return {"label": side.label, "name": name, "sha256": identity, "settings": vars(variant)}
 
 
-def _bin_json(each: OnBin) -> dict[str, Any]:
+def _bin_json(each: OnBin, duel: Duel) -> dict[str, Any]:
     compared = each.comparison
+    failed = [side.results[each.bin.sha256].failed for side in (duel.a, duel.b)]
     return {
         "bin": {"name": each.bin.name, "sha256": each.bin.sha256},
         "pairs": compared.pairs,
         "dropped_pairs": each.dropped,
+        "missed_pairs": [own.pairs if own.how == "missed" else 0 for own in failed],
         "value_a": compared.value_a,
         "value_b": compared.value_b,
         "accuracy_a": compared.accuracy_a,

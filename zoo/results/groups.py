@@ -47,6 +47,7 @@ class ModelGroups:
     far: float | None
     rates: Rates
     dropped: int
+    missed: int
     audits: Mapping[str, Audit]
 
 
@@ -140,7 +141,7 @@ def _of_model(own: OfModel, attributes: Sequence[Attribute], asked: GroupsAsked)
     }
     rates = own.pairs.rates_at(threshold)
     far = asked.far if given is None else None
-    return ModelGroups(own.model, threshold, far, rates, own.dropped, audits)
+    return ModelGroups(own.model, threshold, far, rates, own.dropped, own.missed, audits)
 
 
 def _compared(

@@ -21,7 +21,7 @@ def blocks_of(found: GroupsReport) -> list[Block]:
     """What is printed of a report: for each model its groups and measures, then every two."""
     blocks = []
     for each in found.models:
-        blocks.append(Block(_heading(each), notes=_dropped(each), strong=True))
+        blocks.append(Block(_heading(each), notes=_failed(each), strong=True))
         for name, audit in each.audits.items():
             blocks += [_rates_block(name, audit), _measures_block(name, audit)]
     if found.of_bins:
@@ -43,8 +43,9 @@ def _heading(each: ModelGroups) -> str:
     )
 
 
-def _dropped(each: ModelGroups) -> tuple[str, ...]:
-    return (f"{each.dropped:,} pairs without a score left out",) if each.dropped else ()
+def _failed(each: ModelGroups) -> tuple[str, ...]:
+    taken = {"left out": each.dropped, "accepted at no threshold": each.missed}
+    return tuple(f"{count:,} pairs without a score, {how}" for how, count in taken.items() if count)
 
 
 def _rates_block(name: str, audit: Audit) -> Block:
@@ -247,6 +248,7 @@ def _json_model(each: ModelGroups) -> dict[str, Any]:
         "settings": asdict(each.model.variant),
         "target_fmr": each.far,
         "dropped_pairs": each.dropped,
+        "missed_pairs": each.missed,
         "all": json_rates(each.rates),
         "attributes": {name: _json_audit(audit) for name, audit in each.audits.items()},
     }

@@ -21,7 +21,7 @@ from evaluator.results.choice import (
     meant,
     picked,
 )
-from evaluator.results.record import Result, reading_problem
+from evaluator.results.record import Failed, Result, reading_problem
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
 
@@ -72,10 +72,17 @@ class Row:
         """``ranked``, or ``incomplete`` where a column is missing."""
         return "incomplete" if self.lacks else "ranked"
 
-    def dropped(self, column: Column) -> int:
-        """How many of the column's pairs its figure does without."""
+    def failed(self, column: Column) -> Failed:
+        """How many of the column's pairs have no score, and what became of them."""
         stored = self.model.results.get(column.sha256)
-        return int(stored.result.non_finite["dropped_pairs"]) if stored else 0
+        return stored.result.failed if stored else Failed(0, "dropped")
+
+    def pairs_failed(self, columns: Sequence[Column], how: str) -> dict[str, int]:
+        """How many pairs were "dropped", or "missed", by the bins' SHA-256 where some were."""
+        there = {each.sha256: self.failed(each) for each in columns}
+        return {
+            sha256: each.pairs for sha256, each in there.items() if each.pairs and each.how == how
+        }
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def build_leaderboard(
         rows = tuple(replace(row, ci95=_intervals(row, columns, figure)) for row in rows)
     notes = _column_notes(all_columns, columns, found, figure, ranking.bins)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
-    notes += _dropped_notes(rows, columns)
+    notes += _failed_notes(rows, columns)
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,
@@ -353,15 +360,19 @@ def _without_notes(models: Sequence[Contestant]) -> list[str]:
     ]
 
 
-def _dropped_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """Figures that rest on fewer pairs than their bin has."""
-    found = []
-    for row in rows:
-        for column in columns:
-            dropped = row.dropped(column)
-            if dropped:
-                found.append(
-                    f"{row.model.label} on {column.label}: {dropped:,} of {column.pairs:,} pairs "
-                    "dropped; tested on those that both models scored"
-                )
-    return found
+# What became of pairs that have no score -> what figures and tests make of them.
+_TAKEN = {
+    "dropped": "tested on those that both models scored",
+    "missed": "rejected at every threshold",
+}
+
+
+def _failed_notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Figures that rest on fewer scores than their bin has pairs."""
+    return [
+        f"{row.model.label} on {column.label}: {failed.pairs:,} of {column.pairs:,} pairs "
+        f"{failed.how}; {_TAKEN[failed.how]}"
+        for row in rows
+        for column in columns
+        if (failed := row.failed(column)).pairs
+    ]

@@ -23,7 +23,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
     settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
     writer.writerow(
         ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
-        + ["rank_worst", "dropped"]
+        + ["rank_worst", "dropped", "missed"]
         + [f"mean {board.figure.name}"]
         + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
     )
@@ -40,13 +40,15 @@ def csv_leaderboard(board: Leaderboard) -> str:
             *variant,
         ]
         last = "" if row.rank is None else str(row.place.worst)
-        dropped = str(sum(row.dropped(column) for column in board.columns))
-        further = [board.figure.protocol or "", last, dropped, _exact(row.mean)]
+        failed = [
+            str(sum(row.pairs_failed(board.columns, how).values())) for how in ("dropped", "missed")
+        ]
+        further = [board.figure.protocol or "", last, *failed, _exact(row.mean)]
         writer.writerow([*map(_no_formula, own), *further, *figures])
     for entry in board.published:
         figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
         own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
-        writer.writerow([*map(_no_formula, own), "", "", _exact(entry.mean), *figures])
+        writer.writerow([*map(_no_formula, own), "", "", "", _exact(entry.mean), *figures])
     return buffer.getvalue()
 
 
@@ -102,7 +104,8 @@ def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
         "mean": row.mean,
         "figures": dict(row.figures),
         "ci95": {sha256: list(ends) for sha256, ends in row.ci95.items()},
-        "dropped_pairs": {each.sha256: row.dropped(each) for each in columns if row.dropped(each)},
+        "dropped_pairs": row.pairs_failed(columns, "dropped"),
+        "missed_pairs": row.pairs_failed(columns, "missed"),
         "lacks": dict(row.lacks),
         # What a row that lacks a bin is instead: one of those that have its bins.
         "on_its_bins": {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluator.results.record import Failed
 from zoo.results.leaderboard import Leaderboard, Row
 from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
 from zoo.terminal.table import headed_table, spaceless
@@ -24,7 +25,7 @@ _LISTED = 10
 @dataclass(frozen=True)
 class _Line:
     """A row of any table: ``kind`` is ranked, incomplete or published, ``may_lead`` whether its
-    rank may be the first. ``dropped`` pairs are missing from each cell's figure; ``ci95`` are its
+    rank may be the first. ``failed`` pairs have no score in each cell's figure; ``ci95`` are its
     intervals, empty where none was asked for.
     """
 
@@ -33,7 +34,7 @@ class _Line:
     label: str
     mean: str
     cells: tuple[str, ...]
-    dropped: tuple[int, ...]
+    failed: tuple[Failed, ...]
     may_lead: bool = False
     ci95: tuple[str, ...] = ()
 
@@ -119,7 +120,7 @@ def _lines(board: Leaderboard) -> list[_Line]:
                 *_shown(
                     board, [row.mean, *(row.figures.get(each.sha256) for each in board.columns)]
                 ),
-                (0,) * len(board.columns),
+                (Failed(0, ""),) * len(board.columns),
             )
             for row in board.published
         ),
@@ -144,7 +145,7 @@ def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
             row.lacks.get(column.sha256, cell)
             for column, cell in zip(board.columns, cells, strict=True)
         ),
-        tuple(row.dropped(column) for column in board.columns),
+        tuple(row.failed(column) for column in board.columns),
         may_lead=row.rank == 1,
         ci95=tuple(_ends(board, row.ci95.get(column.sha256)) for column in board.columns)
         if row.ci95
@@ -164,9 +165,10 @@ def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tup
 
 
 def _cell(line: _Line, column: int, between: str = " ") -> str:
-    """A figure, its interval, and how many pairs it does without."""
-    count, ends = line.dropped[column], line.ci95[column] if line.ci95 else ""
-    parts = [line.cells[column], ends, f"({count:,} dropped)" if count else ""]
+    """A figure, its interval, and how many pairs have no score."""
+    failed, ends = line.failed[column], line.ci95[column] if line.ci95 else ""
+    count = f"({failed.pairs:,} {failed.how})" if failed.pairs else ""
+    parts = [line.cells[column], ends, count]
     return between.join(part for part in parts if part)
 
 
@@ -214,7 +216,7 @@ def _remarks(board: Leaderboard) -> list[str]:
 def plain_leaderboard(board: Leaderboard) -> str:
     """Fixed columns, one line a model, remarks after "#": for grep and awk."""
     shown = [*_lines(board), *_incomplete(board)]
-    noted = any(any(line.dropped) for line in shown)
+    noted = any(each.pairs for line in shown for each in line.failed)
     rows = [["rank", "kind", "model", "mean", *(column.label for column in board.columns)]]
     for each in shown:
         ends = [own.replace(" ", "") for own in each.ci95 or [""] * len(each.cells)]
@@ -233,11 +235,11 @@ def _apart(board: Leaderboard) -> list[str]:
 
 
 def _plain_notes(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
-    """A last column, with its heading: what was dropped of which bin, as dropped:445:lfw."""
+    """A last column, with its heading: what has no score of which bin, as dropped:445:lfw."""
     found = ["note"]
     for line in lines:
-        there = zip(line.dropped, board.columns, strict=True)
-        notes = [f"dropped:{count}:{column.label}" for count, column in there if count]
+        there = zip(line.failed, board.columns, strict=True)
+        notes = [f"{failed.mark}:{column.label}" for failed, column in there if failed.pairs]
         found.append(",".join(notes) or "-")
     return found
 

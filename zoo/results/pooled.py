@@ -39,8 +39,13 @@ class OfModel:
 
     @property
     def dropped(self) -> int:
-        """How many pairs have no score."""
+        """How many pairs have no score and are left out."""
         return int((~self.kept).sum())
+
+    @property
+    def missed(self) -> int:
+        """How many pairs have an image that failed, and are accepted at no threshold."""
+        return int(np.isneginf(self.pairs.scores).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -204,7 +204,7 @@ class _Reader:
 def _scored(stored: Stored) -> Scored:
     """The scores of a result that has a figure. Raises ResultError, OSError."""
     scores = load_scores(stored.path, stored.result)
-    if not np.isfinite(scores.scores).any():
+    if not scores.counted.any():
         raise ResultError(f"{stored.path}: it has figures, and no pair has a score; use --fresh")
     return Scored(stored.result, scores)
 

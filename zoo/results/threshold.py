@@ -16,7 +16,7 @@ from evaluator.metrics.deployment import (
 )
 from evaluator.metrics.rates import Rates, rates_at_threshold
 from evaluator.results.choice import labels
-from evaluator.results.record import BinRecord
+from evaluator.results.record import BinRecord, Failed
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from zoo.results.selection import Chosen
@@ -26,12 +26,12 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OnBin:
-    """The rates of a threshold on one bin, and how many of its pairs had no score."""
+    """The rates of a threshold on one bin, and how many of its pairs ``failed``."""
 
     bin: BinRecord
     label: str
     rates: Rates
-    dropped: int
+    failed: Failed
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Deployment:
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """The pairs of a bin that have scores; ``images`` and ``people`` number their slots."""
+    """The pairs of a bin that rates are of; ``images`` and ``people`` number their slots."""
 
     bin: BinRecord
     label: str
@@ -61,14 +61,14 @@ class _Scored:
     genuine: npt.NDArray[np.bool_]
     images: IntArray | None
     people: IntArray | None
-    dropped: int
+    failed: Failed
 
     def rates(self, threshold: float) -> OnBin:
         """Those of a threshold on this bin."""
         rates = rates_at_threshold(
             self.scores, self.genuine, threshold, images=self.images, people=self.people
         )
-        return OnBin(self.bin, self.label, rates, self.dropped)
+        return OnBin(self.bin, self.label, rates, self.failed)
 
 
 def choose_threshold(model: Chosen, far: float, confidence: float) -> Deployment:
@@ -132,7 +132,7 @@ def _scored(model: Chosen) -> tuple[list[_Scored], list[str]]:
 
 def _load(stored: Stored, label: str) -> _Scored:
     scores = load_scores(stored.path, stored.result)
-    kept = np.isfinite(scores.scores)
+    kept = scores.counted
     slots = np.repeat(kept, 2)
     record = stored.result.bin
     return _Scored(
@@ -142,7 +142,7 @@ def _load(stored: Stored, label: str) -> _Scored:
         scores.genuine[kept],
         scores.images[slots] if record.unique_images else None,
         None if scores.people is None else scores.people[slots],
-        int((~kept).sum()),
+        stored.result.failed,
     )
 
 
@@ -166,5 +166,5 @@ def _together(scored: Sequence[_Scored]) -> _Scored:
         np.concatenate([each.genuine for each in scored]),
         None if known else together,
         together if known else None,
-        sum(each.dropped for each in scored),
+        Failed(0, ""),  # which its bins say
     )

@@ -161,6 +161,10 @@ def _promise(chosen: DeploymentThreshold, bins: Sequence[OnBin]) -> list[str]:
     return lines
 
 
+# What became of pairs that have no score -> what rates make of them.
+_TAKEN = {"dropped": "left out", "missed": "accepted at no threshold"}
+
+
 def _notes(found: Deployment) -> list[str]:
     notes = list(found.notes)
     if len(found.bins) > _FULL_MATRIX and found.elsewhere:
@@ -168,9 +172,9 @@ def _notes(found: Deployment) -> list[str]:
             "of each bin's own threshold, where its FAR is highest; all are in --format json"
         )
     return notes + [
-        f"{each.label}: {each.dropped:,} pairs without a score left out"
+        f"{each.label}: {each.failed.words}, {_TAKEN[each.failed.how]}"
         for each in found.bins
-        if each.dropped
+        if each.failed.pairs
     ]
 
 
@@ -200,5 +204,6 @@ def json_deployment(found: Deployment) -> str:
 
 
 def _json_bin(on: OnBin) -> dict[str, Any]:
-    named = {"name": on.bin.name, "sha256": on.bin.sha256, "dropped_pairs": on.dropped}
-    return named | asdict(on.rates)
+    failed = {how: on.failed.pairs if on.failed.how == how else 0 for how in _TAKEN}
+    named = {"name": on.bin.name, "sha256": on.bin.sha256}
+    return named | {f"{how}_pairs": count for how, count in failed.items()} | asdict(on.rates)

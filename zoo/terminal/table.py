@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.metrics.all_figures import all_figures
-from evaluator.metrics.text import columns, cosine, percent
+from evaluator.metrics.text import columns, cosine, interval, percent
 from evaluator.results.choice import labels
 from evaluator.results.record import Result
 from zoo.terminal.words import rich_terminal
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from evaluator.metrics.figure import Figure, Interval
+
 # A cell needs this many columns ("100.00 @ 0.1234 *" and two of space).
 _CELL_WIDTH = 19
 _MAX_NAME_WIDTH = 30
@@ -27,15 +29,41 @@ _KFOLD = all_figures()["kfold"]
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What is shown of a result besides its figures, by the name of a figure: 95 % intervals, and
+    why it is undefined.
+    """
+
+    ci95: Mapping[str, Interval | None] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Grid:
     """Results by model and bin; labels carry the hash where two share a name. ``best`` is the
-    highest 10-fold accuracy of a bin as it is printed.
+    highest 10-fold accuracy of a bin as it is printed, ``tars`` are shown besides.
     """
 
     models: dict[str, str]
     bins: dict[str, str]
     results: Mapping[tuple[str, str], Result]
     best: Mapping[str, str]
+    readings: Mapping[tuple[str, str], Reading]
+    tars: Sequence[Figure]
+
+    def reading(self, result: Result) -> Reading:
+        """What is shown of a result besides its figures."""
+        return self.readings.get((_model_key(result), _bin_key(result)), Reading())
+
+    def reasons(self) -> list[str]:
+        """Why TARs are undefined, each bin's reason once."""
+        found = [
+            f"{self.bins[_bin_key(result)]}: {figure.label} is undefined: {reason}"
+            for result in self.results.values()
+            for figure in self.tars
+            if (reason := self.reading(result).lacks.get(figure.name))
+        ]
+        return list(dict.fromkeys(found))
 
 
 def headed_table() -> Table:
@@ -118,27 +146,42 @@ def print_fitting(table: Table, console: Console) -> None:
     console.print()
 
 
-def print_evaluation(results: Sequence[Result], show_store: Path | None = None) -> None:
-    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe."""
+def print_evaluation(
+    results: Sequence[Result],
+    show_store: Path | None = None,
+    *,
+    readings: Sequence[Reading] = (),
+    tars: Sequence[Figure] = (),
+) -> None:
+    """Prints results on stdout: a Rich table on a terminal, plain columns in a pipe. ``readings``
+    are of each result, ``tars`` what is shown besides its own columns.
+    """
     console = rich_terminal()
     if console is None:
-        sys.stdout.write(plain_table(results))
+        sys.stdout.write(plain_table(results, readings=readings, tars=tars))
         return
-    _print_rich(_grid(results), console)
+    grid = _grid(results, readings, tars)
+    _print_rich(grid, console)
+    if tars:
+        _print_tars(grid, console)
     if show_store is not None:
         console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
-def _grid(results: Sequence[Result]) -> _Grid:
+def _grid(
+    results: Sequence[Result], readings: Sequence[Reading] = (), tars: Sequence[Figure] = ()
+) -> _Grid:
     models = labels([(_model_key(result), result.model.name) for result in results])
     bins = labels([(_bin_key(result), result.bin.name) for result in results])
-    by_cell = {(_model_key(result), _bin_key(result)): result for result in results}
+    keys = [(_model_key(result), _bin_key(result)) for result in results]
+    by_cell = dict(zip(keys, results, strict=True))
+    read = dict(zip(keys, readings, strict=False))
     found: dict[str, list[float]] = {}
     for result in results if len(models) > 1 else ():
         if (accuracy := _KFOLD.read(result.figures)) is not None:
             found.setdefault(_bin_key(result), []).append(accuracy)
     best = {key: _KFOLD.digits(max(own)) for key, own in found.items()}
-    return _Grid(models, bins, by_cell, best)
+    return _Grid(models, bins, by_cell, best, read, tars)
 
 
 def _model_key(result: Result) -> str:
@@ -170,7 +213,8 @@ def _print_rich(grid: _Grid, console: Console) -> None:
     console.print(
         "accuracy % @ threshold (cosine), best on these very pairs; "
         "below it the mean ± std of 10 folds"
-        + ("; * best mean of its column" if grid.best else ""),
+        + ("; * best mean of its column" if grid.best else "")
+        + ("; in brackets 95 % intervals" if _has_intervals(grid) else ""),
         style="dim",
         highlight=False,
     )
@@ -188,32 +232,80 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
     if result.figures["accuracy"] is None:
         cell.append(f"undefined: no\n{_missing(result)} pairs", style="yellow")
     else:
-        best = _is_best(grid, result)
+        best, ci95 = _is_best(grid, result), grid.reading(result).ci95
         cell.append(
             f"{percent(result.figures['accuracy'])} @ {cosine(result.figures['threshold'])}",
             style="" if grid.best else "bold",
         )
+        cell.append(_ends(ci95.get("accuracy"), "\n"), style="dim")
         cell.append(f"\n{_kfold(result)}", style="bold green" if best else "dim")
         cell.append(" *" if best else "")
-    dropped = result.non_finite["dropped_pairs"]
-    if dropped:
-        cell.append(f"\n{dropped:,} pairs dropped", style="yellow")
+        cell.append(_ends(ci95.get("kfold"), "\n"), style="dim")
+    if result.failed.pairs:
+        cell.append(f"\n{result.failed.words}", style="yellow")
     return cell
 
 
-def plain_table(results: Sequence[Result]) -> str:
-    """One line a model and fixed columns, for grep, awk and files."""
-    grid = _grid(results)
+def _has_intervals(grid: _Grid) -> bool:
+    return any("kfold" in each.ci95 for each in grid.readings.values())
+
+
+def _ends(ends: Interval | None, before: str = "") -> str:
+    return "" if ends is None else before + interval(ends)
+
+
+def _print_tars(grid: _Grid, console: Console) -> None:
+    """Prints TAR at the FARs asked for, a row each, and why there is none."""
+    from rich.text import Text
+
+    table = headed_table()
+    for name in ("model", "bin"):
+        table.add_column(name, overflow="fold", max_width=20)
+    for name in ("FAR", "TAR %", "95 %", "FAR reached", "cosine"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for (model, bin_key), result in grid.results.items():
+        for figure in grid.tars if result.figures is not None else ():
+            cells = _tar_cells(grid, result, figure)
+            names = Text(grid.models[model]), Text(grid.bins[bin_key])
+            table.add_row(*names, figure.name.removeprefix("tar@"), *cells)
+    print_fitting(table, console)
+    for reason in grid.reasons():
+        console.print(f"note: {reason}", style="yellow", highlight=False, markup=False)
+
+
+def _tar_cells(grid: _Grid, result: Result, figure: Figure) -> list[str]:
+    """TAR, its interval, the FAR that it has and where."""
+    found = ((result.figures or {}).get("tar_at_far") or {}).get(figure.at[1])
+    if found is None:
+        return ["-"] * 4
+    ends = _ends(grid.reading(result).ci95.get(figure.name)) or "-"
+    return [percent(found["tar"]), ends, f"{found['far']:.2g}", cosine(found["threshold"])]
+
+
+def plain_table(
+    results: Sequence[Result],
+    *,
+    readings: Sequence[Reading] = (),
+    tars: Sequence[Figure] = (),
+) -> str:
+    """One line a model and fixed columns, for grep, awk and files; what is undefined after "#"."""
+    grid = _grid(results, readings, tars)
     header = ["model"]
     for name in grid.bins.values():
-        header += ["_".join(name.split()), "threshold", "10-fold", "note"]
+        header += ["_".join(name.split()), "threshold", "10-fold"]
+        for figure in tars:
+            header += [figure.name, "95%", "far", "cosine"]
+        header.append("note")
     rows = [header]
     for model, model_name in grid.models.items():
         row = ["_".join(model_name.split())]
         for key in grid.bins:
-            row += _plain_cells(grid, grid.results.get((model, key)))
+            *cells, note = _plain_cells(grid, result := grid.results.get((model, key)))
+            for figure in tars:
+                cells += _tar_cells(grid, result, figure) if result else ["-"] * 4
+            row += [cell.replace(" ", "") for cell in cells] + [note]
         rows.append(row)
-    return "\n".join(columns(rows)) + "\n"
+    return "\n".join([*columns(rows), *(f"# {reason}" for reason in grid.reasons())]) + "\n"
 
 
 def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
@@ -221,15 +313,15 @@ def _plain_cells(grid: _Grid, result: Result | None) -> list[str]:
         return ["-", "-", "-", "failed"]
     if result.figures is None:
         return ["-", "-", "-", f"non_finite:{result.non_finite['count']}"]
-    count = result.non_finite["dropped_pairs"]
-    dropped = [f"dropped:{count}"] if count else []
+    failed = [result.failed.mark] * (result.failed.pairs > 0)
     if result.figures["accuracy"] is None:
-        return ["-", "-", "-", ",".join(["undefined", *dropped])]
-    notes = [*(["best"] if _is_best(grid, result) else []), *dropped]
+        return ["-", "-", "-", ",".join(["undefined", *failed])]
+    notes = [*(["best"] if _is_best(grid, result) else []), *failed]
+    ci95 = grid.reading(result).ci95
     return [
-        percent(result.figures["accuracy"]),
+        percent(result.figures["accuracy"]) + _ends(ci95.get("accuracy")),
         cosine(result.figures["threshold"]),
-        _kfold(result).replace(" ", ""),
+        _kfold(result) + _ends(ci95.get("kfold")),
         ",".join(notes) or "-",
     ]
 
@@ -241,7 +333,7 @@ def _is_best(grid: _Grid, result: Result) -> bool:
 
 def _missing(result: Result) -> str:
     """Which pairs a result lacks, so that its accuracy is undefined."""
-    if result.non_finite["dropped_pairs"]:
+    if result.failed.pairs:
         return "usable"
     return "impostor" if result.bin.impostor == 0 else "genuine"
 

@@ -16,6 +16,7 @@ from evaluator.metrics.figure import (
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sweep import BestAccuracy
 from evaluator.metrics.text import cosine, interval_after, percent
 
 
@@ -26,7 +27,7 @@ def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     return {
         "accuracy": best.accuracy,
         "threshold": best.threshold,
-        "accuracy_ci95": _interval(pairs, best.accuracy, sharing),
+        "accuracy_ci95": interval_of(best, pairs, sharing),
     }
 
 
@@ -35,18 +36,21 @@ def influence(pairs: SortedPairs) -> Influence:
 
     To first order a fitted threshold moves no accuracy, since it stands at a maximum.
     """
-    threshold = pairs.best.threshold if pairs.best else 0.0
+    return _of_decisions(pairs, pairs.best.threshold if pairs.best else 0.0)
+
+
+def _of_decisions(pairs: SortedPairs, threshold: float) -> Influence:
     of = pairs.pairs
     return Influence.of_decisions((of.scores > threshold) == of.is_genuine, of.is_genuine)
 
 
-def _interval(pairs: SortedPairs, accuracy: float, sharing: Sharing | None) -> Interval | None:
-    """Of the accuracy that the best threshold has on new pairs.
+def interval_of(best: BestAccuracy, pairs: SortedPairs, sharing: Sharing | None) -> Interval | None:
+    """Of the accuracy that a threshold, the best of some on these pairs, has on new ones.
 
     On the pairs that chose it, it is too good by half a standard error, and the 10-fold figure is
     too low by a quarter: the interval is drawn around the middle of both, and reaches the figure.
     """
-    errors = influence(pairs)
+    errors, accuracy = _of_decisions(pairs, best.threshold), best.accuracy
     middle = accuracy if pairs.kfold is None else (accuracy + pairs.kfold.accuracy) / 2
     ends = accuracy_interval(middle, errors.spread(pairs, sharing), errors.event)
     return None if ends is None else (min(ends[0], accuracy), max(ends[1], accuracy))

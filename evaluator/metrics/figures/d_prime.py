@@ -26,7 +26,8 @@ def d_prime(s: Sweep) -> float | None:
     """The decidability index |m_g - m_i| / sqrt((v_g + v_i) / 2), at least 0.
 
     Means and population variances are those of the genuine and the impostor scores. None for fewer
-    than two scores of a class, and where neither class has any spread. The index counts what the
+    than two scores of a class, where neither class has any spread, and where pairs were missed: a
+    mean needs a score of each. The index counts what the
     thresholds of other figures do not see, the shape of both distributions; it knows no better
     side, so a model whose impostors score higher has one too. Source: Daugman 2000, "Biometric
     decision landscapes".
@@ -40,7 +41,7 @@ def d_prime(s: Sweep) -> float | None:
 
 def _moments(s: Sweep) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """Mean and variance of the genuine and of the impostor scores; None where d' is undefined."""
-    if min(len(s.genuine), len(s.impostor)) < 2:
+    if min(len(s.genuine), len(s.impostor)) < 2 or s.has_missed:
         return None
     found = _mean_and_variance(s.genuine), _mean_and_variance(s.impostor)
     return found if found[0][1] + found[1][1] > 0 else None
@@ -108,7 +109,8 @@ FIGURES = (
             f"{_DIGITS(stored['d_prime'])}{interval_after(stored.get('d_prime_ci95'), _DIGITS)}"
         ),
         lacks=lambda genuine, impostors: (
-            lacks_a_class(genuine, impostors) or "fewer than two scores of a kind, or no spread"
+            lacks_a_class(genuine, impostors)
+            or "fewer than two scores of a kind, no spread, or missed pairs, which have no score"
         ),
     ),
 )

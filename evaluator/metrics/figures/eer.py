@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.metrics.figure import INTERVAL, NUMBER, SHARE, Figure, Influence, Stored
+from evaluator.metrics.figure import (
+    INTERVAL,
+    NUMBER,
+    SHARE,
+    Figure,
+    Influence,
+    Stored,
+    lacks_a_class,
+)
 from evaluator.metrics.intervals import error_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing
@@ -26,7 +34,8 @@ class EqualErrorRate:
 
 
 def eer(s: Sweep) -> EqualErrorRate | None:
-    """The equal error rate, or None if a class is missing.
+    """The equal error rate, or None if a class is missing, or if so many genuine pairs are missed
+    that FNMR is above FMR at every threshold.
 
     The sweep's points are (FMR, FNMR) at "below all" and at each distinct score. Between the last
     point with FMR > FNMR and the first with FMR <= FNMR both are taken as linear; the rate is
@@ -48,8 +57,10 @@ def eer(s: Sweep) -> EqualErrorRate | None:
     after = min(float(x[i]) for x, i in zip(classes, crossed, strict=True))
     before = max(predecessor(x, after) for x in classes)
     gap_before, gap_after = gap(before), gap(after)
+    if gap_before < 0:
+        return None
     fmr_before, fmr_after = error_rates(s, before)[0], error_rates(s, after)[0]
-    share = gap_before / (gap_before - gap_after)
+    share = gap_before / (gap_before - gap_after) if gap_before else 0.0
     rate = fmr_before + share * (fmr_after - fmr_before)
     nearer = after if -gap_after <= gap_before else before
     return EqualErrorRate(rate, threshold_above(nearer, classes))
@@ -127,6 +138,10 @@ FIGURES = (
         higher_is_better=False,
         line=_line,
         note=lambda stored: f"at cosine {cosine(stored['eer_threshold'])}",
+        lacks=lambda genuine, impostors: (
+            lacks_a_class(genuine, impostors)
+            or "so many genuine pairs missed that rates never meet"
+        ),
         in_every_result=True,
     ),
 )

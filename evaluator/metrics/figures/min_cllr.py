@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.figure import SHARE, Figure, FloatArray, Influence
+from evaluator.metrics.figure import SHARE, Figure, FloatArray, Influence, lacks_a_class
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sweep import Sweep
 from evaluator.metrics.text import cosine
@@ -18,10 +18,11 @@ def min_cllr(s: Sweep) -> float | None:
 
     Cllr is half the mean of log2(1 + 1/LR) over genuine and half that of log2(1 + LR) over impostor
     pairs; 0 knows everything, 1 nothing. The ratios are those of these very pairs by isotonic
-    regression (pool adjacent violators), so it is a little too good. None if a class is missing.
+    regression (pool adjacent violators), so it is a little too good. None if a class is missing,
+    and where pairs were missed, which have no score to calibrate.
     Source: Brümmer and du Preez 2006, "Application-independent evaluation of speaker detection".
     """
-    if s.one_sided:
+    if s.one_sided or s.has_missed:
         return None
     x, y = _hull(s)
     impostors, genuines = np.diff(x) / len(s.impostor), np.diff(y) / len(s.genuine)
@@ -86,7 +87,7 @@ def influence(pairs: SortedPairs) -> Influence:
     difference of two models, while the minimum alone is too low by about a standard error.
     """
     ordered = pairs.sweep
-    if ordered.one_sided:
+    if ordered.one_sided or ordered.has_missed:
         return Influence.none(pairs)
     x, y = _hull(ordered)
     genuines, impostors = len(ordered.genuine), len(ordered.impostor)
@@ -115,5 +116,8 @@ FIGURES = (
         influence=influence,
         higher_is_better=False,
         digits=cosine,
+        lacks=lambda genuine, impostors: (
+            lacks_a_class(genuine, impostors) or "missed pairs, which have no score"
+        ),
     ),
 )

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,11 @@ from evaluator.metrics.figure import (
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing, Spread
-from evaluator.metrics.sweep import Sweep, error_rates, threshold_above
+from evaluator.metrics.sweep import Sweep, error_rates, scored, threshold_above
 from evaluator.metrics.text import cosine, interval_after, percent
 
-# key in the JSON: FAR
-FARS = {
-    "0.1": 0.1, "0.01": 0.01, "0.001": 1e-3, "0.0001": 1e-4, "0.00001": 1e-5, "0.000001": 1e-6,
-}  # fmt: skip
+# What every result carries.
+FARS = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -162,16 +161,18 @@ def _rank(far: float, impostors: float, chance: float) -> float:
 
 def _impostor_at(s: Sweep, rank: float, allowed: int) -> float:
     """The impostor score of a rank from the top, 1 the highest, between two of them on the line;
-    below rank 1 by the mean excess of the highest scores.
+    below rank 1 by the mean excess of the highest scores. -inf where that rank was missed.
     """
-    impostors = len(s.impostor)
+    impostors = len(scored(s.impostor))
+    if rank > impostors or not impostors:
+        return -math.inf if impostors < len(s.impostor) else float(s.impostor[0])
     if rank < 1:
         at = min(impostors - 1, max(allowed, 10))
-        excess = float((s.impostor[impostors - at :] - s.impostor[-at - 1]).mean()) if at else 0.0
+        excess = float((s.impostor[-at:] - s.impostor[-at - 1]).mean()) if at else 0.0
         return float(s.impostor[-1]) - excess * math.log(rank)
-    above = min(int(rank), impostors)
+    above = int(rank)
     higher, lower = float(s.impostor[-above]), float(s.impostor[-min(above + 1, impostors)])
-    return higher + (rank - above) * (lower - higher) if rank < impostors else lower
+    return higher + (rank - above) * (lower - higher)
 
 
 def _value(pairs: SortedPairs, *, far: float) -> float | None:
@@ -206,11 +207,12 @@ def _lacks(far: float, genuine: int, impostors: int) -> str:
     return lacks_a_class(genuine, impostors) or few
 
 
-def figure_at(far: float, key: str | None = None) -> Figure:
-    """TAR at any FAR in (0, 1); ``key`` is that of its JSON."""
-    key = key or f"{far:g}"
+def figure_at(far: float) -> Figure:
+    """TAR at any FAR in (0, 1). The key of its JSON is the FAR written out, never as 1e-05."""
+    key = f"{Decimal(repr(far)):f}"
+    digits, exponent = f"{far:e}".split("e")
     return Figure(
-        name=f"tar@{far:.0e}".replace("e-0", "e-"),
+        name=f"tar@{float(digits):g}e{int(exponent)}",
         label=f"TAR at FAR {key}",
         title=f"TAR @ FAR {key}",
         words=f"TAR at FAR {far:g}, %",
@@ -235,4 +237,4 @@ def figure_at(far: float, key: str | None = None) -> Figure:
     )
 
 
-FIGURES = tuple(figure_at(far, key) for key, far in FARS.items())
+FIGURES = tuple(map(figure_at, FARS))

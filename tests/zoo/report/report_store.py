@@ -63,10 +63,11 @@ class Store:
         """Stores a result as `zoo eval` would; ``unusable`` images make it invalid."""
         values = np.asarray(scores, dtype=np.float64)
         slots = np.arange(2 * len(values)) if images is None else images
-        kept = np.isfinite(values)
+        kept = ~np.isnan(values)
+        missed = int(np.isneginf(values).sum())
         bin_sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "0" * 64
         model_sha256 = sha256 or hashlib.sha256(model.encode()).hexdigest()
-        chosen = settings or Settings()
+        chosen = settings or Settings(nan="miss" if missed else "fail")
         block = None if unusable else to_json(figures(values[kept], genuine[kept]))
         result = Result(
             status="non_finite" if unusable else "ok",
@@ -87,6 +88,7 @@ class Store:
                 "count": unusable,
                 "images": list(range(unusable))[:20],
                 "dropped_pairs": 0 if unusable else int((~kept).sum()),
+                **({"missed_pairs": missed} if missed else {}),
             },
             cost={"seconds": 1.0, "images_per_second": 1.0},
             versions=versions(),

@@ -77,6 +77,22 @@ def test_a_histogram_counts_every_pair_once(scored: Scored) -> None:
     assert np.abs(counts - data["genuine"]).sum() <= 4  # edges are rounded to four digits
 
 
+def test_missed_pairs_have_no_place_in_a_chart(store: Store) -> None:
+    genuine = labels(400)
+    path, _ = store.bin("holes", genuine)
+    scores = np.where(genuine, 0.6, 0.2) + np.arange(400) / 2000
+    scores[:40] = -np.inf
+    store.add("net", path, scores, genuine)
+    chosen = select(store.folder)
+    own = chosen.of(chosen.contestants[0], chosen.columns[0])
+    data = histogram_chart("net", own).data
+    assert data["edges"][0] == pytest.approx(scores[40:].min(), abs=1e-4)
+    assert (sum(data["genuine"]), sum(data["impostor"])) == (180, 180)
+    found = curve(0, "net", own)
+    assert np.isfinite(found.thresholds).all()
+    assert (found.fmr[0], found.fnmr[0]) == (0.9, 0.1)
+
+
 def test_equal_scores_still_make_a_histogram(store: Store) -> None:
     genuine = labels(40)
     path, _ = store.bin("flat", genuine)

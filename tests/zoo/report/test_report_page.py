@@ -185,6 +185,27 @@ def test_a_bin_without_impostors_is_shown_with_its_reason(store: Store) -> None:
     assert not re.search(r"\bnan\b(?! fail)", page.words.lower())
 
 
+def test_missed_pairs_are_said_beside_figures_and_shown_as_errors(store: Store) -> None:
+    genuine = labels(200)
+    path, images = store.bin("lfw", genuine)
+    scores = noisy(genuine, 0.5, 1)
+    scores[[6, 8, 11]] = -np.inf
+    store.add("net", path, scores, genuine, images=images)
+    store.add("other", path, noisy(genuine, 0.5, 2), genuine, images=images)
+    html = render_report(select(store.folder), title="x")
+    words = Page(html).words
+    assert "3 pairs missed by net, rejected at every threshold" in words
+    # Beside each figure of the model, d' and the like apart, which say why there is none.
+    rows = [line for line in html.splitlines() if "3 pairs missed" in line]
+    assert len(rows) >= 5
+    assert "missed pairs, which have no score" in words
+    assert "pair 6" in words
+    assert "missed" in words[words.index("Hardest errors") :]
+    assert "inf" not in re.findall(r"[a-z]+", words.lower())
+    assert "-Infinity" not in html
+    assert not re.search(r"\bnan\b(?! fail| miss)", words.lower())
+
+
 def test_a_store_of_invalid_results_alone_still_makes_a_report(store: Store) -> None:
     genuine = labels(40)
     path, _ = store.bin("lfw", genuine)

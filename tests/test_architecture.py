@@ -75,6 +75,7 @@ ARROWS = {
     "evaluator.templates": "bins images measure metrics",
     "evaluator.results": "bins images measure metrics models templates",
     "evaluator.statistics": "metrics results",
+    "evaluator.conditions": "metrics",
     "evaluator.api": "bins images isolation measure metrics models results statistics templates",
     "training": "",
     "training.data": "",
@@ -102,12 +103,12 @@ ARROWS = {
         " evaluator.templates"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
-        " evaluator.statistics evaluator.templates"
+        "entries evaluate terminal evaluator.bins evaluator.conditions evaluator.metrics"
+        " evaluator.models evaluator.results evaluator.statistics evaluator.templates"
     ),
     "zoo.report": (
-        "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"
-        " evaluator.statistics evaluator.templates training.recipes training.run"
+        "entries results evaluator.bins evaluator.conditions evaluator.images evaluator.metrics"
+        " evaluator.results evaluator.statistics evaluator.templates training.recipes training.run"
     ),
     "zoo.projection": (
         "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"
@@ -321,6 +322,11 @@ def test_ranking_takes_no_scipy(tmp_path: Path) -> None:
     assert probe(tmp_path, "leaderboard") == (0, {"numpy", "h5py", "yaml"})
     code, heavy = probe(tmp_path, "compare", "alpha", "weak")
     assert (code, heavy & {"scipy", "PIL"}) == (0, set())
+    (tmp_path / "by.csv").write_text("slot,a,quality\n0,x,1\n1,x,1\n4,y,2\n5,y,2\n")
+    for arguments in ("groups alpha --by by.csv", "discard alpha --quality by.csv"):
+        code, heavy = probe(tmp_path, *arguments.split(), "--bins", "lfw")
+        assert code == 0
+        assert heavy <= {"numpy", "h5py", "yaml", "scipy", "rich"}
 
 
 @pytest.fixture

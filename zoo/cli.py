@@ -56,6 +56,8 @@ _COMMANDS = {
     "compare": ("compare", "compare"),
     "leaderboard": ("leaderboard", "leaderboard"),
     "threshold": ("threshold", "threshold"),
+    "groups": ("groups", "groups"),
+    "discard": ("discard", "discard"),
     "report": ("report", "report"),
     "demo": ("demo", "demo"),
     "doctor": ("doctor", "doctor"),

@@ -220,6 +220,7 @@ def _evaluated(
         people=people,
         stored_as=measured.path_in(Path()),
         digests=measurement.digests,
+        norms=measurement.norms,
     )
 
 

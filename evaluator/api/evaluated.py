@@ -28,9 +28,10 @@ class BinEvaluation:
     store. ``images`` (2 x pairs,) numbers the distinct image in each slot and ``people`` the
     person, None where nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
     folder of results. ``folds`` (pairs,) numbers the fold of each pair, None where they are ten
-    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins. Of a
-    template set ``facts`` are what all results on it share, ``searches`` one a gallery, and the
-    figures of these stand in ``identification``.
+    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins; ``norms``
+    (2 x pairs,) are the lengths of the embeddings in them. Of a template set ``facts`` are what all
+    results on it share, ``searches`` one a gallery, and the figures of these stand in
+    ``identification``.
     """
 
     result: Result
@@ -42,6 +43,7 @@ class BinEvaluation:
     stored_as: Path
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
     facts: SetFacts | None = None
     searches: tuple[Searches, ...] = ()
 
@@ -196,6 +198,7 @@ def stored_scores(evaluation: BinEvaluation) -> Scores | None:
         evaluation.people,
         evaluation.folds,
         evaluation.digests,
-        evaluation.facts,
-        evaluation.searches,
+        norms=evaluation.norms,
+        facts=evaluation.facts,
+        searches=evaluation.searches,
     )

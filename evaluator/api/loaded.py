@@ -150,6 +150,7 @@ def _on_bin(stored: Stored) -> BinEvaluation:
         stored_as,
         scores.folds,
         scores.digests,
-        scores.facts,
-        scores.searches,
+        norms=scores.norms,
+        facts=scores.facts,
+        searches=scores.searches,
     )

@@ -247,6 +247,14 @@ def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
     return unusable
 
 
+def norms_of(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The length of each embedding as the model gave it."""
+    squares = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        norms: NDArray[np.float32] = np.sqrt(squares).astype(np.float32)
+    return norms
+
+
 def pair_scores(
     embeddings: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
 ) -> NDArray[np.float64]:

@@ -172,10 +172,11 @@ class Scores:
     one, labels (pairs,), and the distinct-image number of each slot (2 x pairs,). ``people``
     numbers the person in each slot where the bin's pairs file names them. ``folds`` (pairs,)
     numbers the fold of each pair, None where they are contiguous. ``digests`` (2 x pairs,) numbers
-    the bytes in each slot alike in all bins, None where nobody noted them. Of a template set
-    ``images`` number templates, ``facts`` are known, and ``searches`` one a gallery, of all probes;
-    NaN is the score of one that was left out. ``lists`` (pairs,) says which of several lists each
-    pair is of, where figures are means over lists.
+    the bytes in each slot alike in all bins, None where nobody noted them; ``norms`` (2 x pairs,)
+    are of the embeddings in them. Of a template set ``images`` number templates, ``facts`` are
+    known, and ``searches`` one a gallery, of all probes; NaN is the score of one that was left out.
+    ``lists`` (pairs,) says which of several lists each pair is of, where figures are means over
+    lists.
     """
 
     scores: NDArray[np.float64]
@@ -184,6 +185,7 @@ class Scores:
     people: NDArray[np.int64] | None = None
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
     facts: SetFacts | None = None
     searches: tuple[Searches, ...] = ()
     lists: NDArray[np.int64] | None = None

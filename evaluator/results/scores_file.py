@@ -32,7 +32,7 @@ LARGEST_SCORE = 1e100
 
 # Kinds of NumPy type, by name of the dataset or its end, as in `np.dtype.kind`; whole numbers where
 # not said.
-_KINDS = {"scores": "f", "score": "f", "genuine": "biu"}
+_KINDS = {"scores": "f", "score": "f", "norms": "f", "genuine": "biu"}
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,11 @@ def check_values(
 
 def scores_layout(pairs: int) -> Layout:
     """The datasets of a scores file; ``people`` are in those from before facts of bins, ``folds``
-    where they are not contiguous.
+    where they are not contiguous, ``norms`` where embeddings were at hand.
     """
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
-    return Layout({**lengths, "folds": pairs}, {"people", "folds"}, "scores", "use --fresh")
+    lengths |= {"folds": pairs, "norms": 2 * pairs}
+    return Layout(lengths, {"people", "folds", "norms"}, "scores", "use --fresh")
 
 
 def hdf5_arrays(path: Path, data: bytes, layout: Layout) -> dict[str, NDArray[np.generic]]:

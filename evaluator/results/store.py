@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-# Of a pair, 42 bytes are stored, which packing cannot make more than a few per cent larger.
+# Of a pair, 50 bytes are stored, which packing cannot make more than a few per cent larger.
 _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
@@ -107,6 +107,8 @@ def _scores_bytes(scores: Scores) -> bytes:
     }
     if scores.folds is not None:
         arrays["folds"] = scores.folds.astype(np.uint8)
+    if scores.norms is not None:
+        arrays["norms"] = scores.norms.astype(np.float32)
     return hdf5_bytes(arrays)
 
 
@@ -182,6 +184,7 @@ def load_scores(path: Path, result: Result) -> Scores:
         people=people,
         folds=arrays["folds"].astype(np.uint8) if "folds" in arrays else None,
         digests=known_images(path.parent.parent, result.bin),
+        norms=arrays["norms"].astype(np.float32) if "norms" in arrays else None,
     )
 
 

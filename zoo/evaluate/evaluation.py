@@ -286,6 +286,7 @@ def _keep(
             measurement.images,
             people,
             digests=measurement.digests,
+            norms=measurement.norms,
         )
     measured = task.on(measurement.bin, run.request)
     path = measured.path_in(run.request.results)

@@ -23,6 +23,7 @@ from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import cannot_have, versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
+from zoo.report.conditions import ConditionsAsked, conditions_of
 from zoo.report.faces import Faces, faces_of, set_faces_of
 from zoo.report.identified import Identified, identified, templates_shown
 from zoo.report.mistakes import (
@@ -108,9 +109,15 @@ def write_report(path: Path, html: str) -> None:
 
 
 def render_report(
-    selection: Selection, *, title: str, faces: bool = True, baseline: str | None = None
+    selection: Selection,
+    *,
+    title: str,
+    faces: bool = True,
+    baseline: str | None = None,
+    asked: ConditionsAsked | None = None,
 ) -> str:
-    """The whole HTML of a report, with styles, script, data and faces in it.
+    """The whole HTML of a report, with styles, script, data and faces in it, and the sections that
+    are ``asked`` for.
 
     ``baseline`` names the model that errors on spoilt images are divided by; the first if None.
     Raises InputError for an unknown one.
@@ -132,6 +139,7 @@ def render_report(
         script=_HERE / "report.js",
         title=title,
         summary=summary(table),
+        conditions=None if asked is None else conditions_of(table.contestants, asked),
         selection=selection,
         table=table,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},

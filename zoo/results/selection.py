@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evaluator.errors import BinError, InputError, ModelError, unknown_name
 from evaluator.results.choice import (
+    Contestant,
     Variant,
     Wanted,
     bin_named,
@@ -108,6 +109,19 @@ def choose_models(
                 + "; name the model's file or entry to measure it"
             )
     return chosen
+
+
+def contestants_of(chosen: Sequence[Chosen]) -> list[Contestant]:
+    """Models that have results, each as those who compare take it; without labels."""
+    return [
+        Contestant(
+            each.name,
+            each.identity,
+            variant_of(next(iter(each.results.values())).result),
+            each.results,
+        )
+        for each in chosen
+    ]
 
 
 def choose_model(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:

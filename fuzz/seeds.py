@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-import lzma
 import pickle
 import struct
 from collections.abc import Iterator
@@ -174,10 +172,8 @@ def images() -> list[bytes]:
         _encoded(rgb, "WebP", save_all=True, append_images=[rgb.rotate(90)]),
         _encoded(rgb.convert("P"), "GIF"),
         _encoded(rgb.convert("P"), "GIF", save_all=True, append_images=[rgb.rotate(90)]),
-        _encoded(rgb, "TIFF", exif=exif),
-        _encoded(rgb.convert("P"), "TIFF", compression="tiff_lzw"),
         _encoded(rgb, "TIFF", compression="tiff_adobe_deflate"),
-        *([_encoded(rgb, "AVIF", exif=exif)] if features.check("avif") else []),
+        *([_encoded(rgb, "AVIF")] if features.check("avif") else []),
     ]
 
 
@@ -187,7 +183,7 @@ def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _slots() -> tuple[list[bytes], list[bool]]:
+def slots() -> tuple[list[bytes], list[bool]]:
     """Images and labels of three pairs: short, so that a change often hits structure."""
     some = [b"\xff\xd8\xff\xe0" + bytes([i]) * 3 for i in range(3)] + [b"GIF89a.."]
     return [some[i] for i in (0, 1, 2, 0, 3, 1)], [True, False, True]
@@ -195,7 +191,7 @@ def _slots() -> tuple[list[bytes], list[bool]]:
 
 def pickles() -> list[bytes]:
     """Bins in the pickles of Python 2 and 3 and of NumPy 1 and 2, protocols 0 to 5."""
-    encoded, labels = _slots()
+    encoded, labels = slots()
     arrays = [np.frombuffer(image, np.uint8).copy() for image in encoded]
     values: list[object] = [
         (encoded, labels),
@@ -213,7 +209,7 @@ def pickles() -> list[bytes]:
 
 
 def _python_2() -> Iterator[bytes]:
-    encoded, labels = _slots()
+    encoded, labels = slots()
     text = b"".join(
         b"S" + repr(image)[1:].encode() + b"\np%d\na" % i for i, image in enumerate(encoded)
     )
@@ -223,41 +219,9 @@ def _python_2() -> Iterator[bytes]:
     yield b"\x80\x02](" + short + b"e](" + bytes(0x88 + (not label) for label in labels) + b"e\x86."
 
 
-def wrapped() -> list[bytes]:
-    """A bin as numpy.save writes it, and in xz and gzip."""
-    encoded, labels = _slots()
-    both = np.empty(2, object)
-    both[:] = [encoded, [float(label) for label in labels]]
-    buffer = io.BytesIO()
-    np.save(buffer, both)
-    plain = [buffer.getvalue(), pickle.dumps((encoded, labels), 4)]
-    return [plain[0], *(pack(each) for each in plain for pack in (lzma.compress, gzip.compress))]
-
-
-def lists() -> list[bytes]:
-    """Lists of pairs, in each of the forms that data sets are published with."""
-    import scipy.io
-
-    names = np.empty((2, 2), object)
-    names[:] = [[{"name": f"{row}_Ann_{i}", "age": 30.0} for i in range(2)] for row in (0, 1)]
-    splits = np.empty((2, 1), object)
-    splits[:, 0] = [{"pairs": names, "labels": np.array([[1.0, -1.0]])}] * 2
-    packed, plain = io.BytesIO(), io.BytesIO()
-    scipy.io.savemat(packed, {"splits": splits}, do_compression=True)
-    scipy.io.savemat(plain, {"splits": splits})
-    texts = [
-        "1\t1\nAnn\t1\t2\nAnn\t1\tBob\t2\n",
-        "a_1.jpg 1\na_2.jpg 1\na_1.jpg 0\nb_1.jpg 0\n",
-        "Ann/Ann_1.jpg\nAnn/Ann_2.jpg\nAnn/Ann_1.jpg\nBob/Bob_1.jpg\n",
-        "fold,p1,p2,label,id1,id2\n1,a,b,0,x,y\n2,a,c,1,x,x\n",
-        '"";"left";"right";"label"\n"1";"a";"b";1,0\n',
-    ]
-    return [packed.getvalue(), plain.getvalue(), *(each.encode() for each in texts)]
-
-
 def npz() -> list[bytes]:
     """A bin as .npz, and one as numpy.savez writes it."""
-    encoded, labels = _slots()
+    encoded, labels = slots()
     arrays = _arrays()
     buffer, packed = io.BytesIO(), io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -278,14 +242,14 @@ def npz_members() -> list[bytes]:
 
 
 def _arrays() -> dict[str, np.ndarray]:
-    encoded, labels = _slots()
-    distinct, slots = distinct_images(encoded)
+    encoded, labels = slots()
+    distinct, index = distinct_images(encoded)
     ends = np.cumsum([0, *map(len, distinct)])
     return {
         "face_zoo_bin": np.array(1, "<i8"),
         "data": np.frombuffer(b"".join(distinct), np.uint8),
         "offsets": ends.astype("<i8"),
-        "slots": slots.astype("<i8"),
+        "slots": index.astype("<i8"),
         "genuine": np.array(labels, np.uint8),
     }
 

@@ -26,7 +26,7 @@ from evaluator.images.image_format import image_format
 from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
-from fuzz import seeds
+from fuzz import list_seeds, seeds
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
@@ -252,8 +252,8 @@ TARGETS = {
             weight=6,
         ),
         Target("pairs", "faces.pairs.csv", _read_pairs, (BinError,), seeds.pairs, (), weight=4),
-        Target("wrapped", "faces.npy", _read_bin, (BinError,), seeds.wrapped, (), weight=3),
-        Target("lists", "pairs.txt", _read_list, (InputError,), seeds.lists, (), weight=3),
+        Target("wrapped", "faces.npy", _read_bin, (BinError,), list_seeds.wrapped, (), weight=3),
+        Target("lists", "pairs.txt", _read_list, (InputError,), list_seeds.lists, (), weight=3),
         Target("image", "face", _read_image, (DecodeError,), seeds.images, (), weight=8),
         Target(
             "record",

@@ -74,6 +74,7 @@ _.project
 _.pull
 _.show_entry
 _.train_entry
+corrupt
 
 # The first key of a result's JSON.
 schema

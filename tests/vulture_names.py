@@ -76,6 +76,7 @@ _.project
 _.pull
 _.show_entry
 _.train_entry
+corrupt
 
 # The first key of a result's JSON.
 schema

@@ -327,7 +327,7 @@ def _version(distribution: str) -> str:
 
 _ONLY_WHERE_STATED = {
     "model": ("data_sha256",),
-    "bin": ("folds", "kind", "templates", "people", "probes", "galleries"),
+    "bin": ("folds", "derived", "kind", "templates", "people", "probes", "galleries"),
     "settings": ("norm", "detector_score"),
 }
 

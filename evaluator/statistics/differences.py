@@ -107,7 +107,10 @@ def differences_on_bin(
     if figure.fits_threshold:
         right = best_decisions(scores, genuine)
         luck = best_threshold_luck(scores, genuine, right)
-        return differences_of_decisions(right, sharing, luck=luck)
+        decided = differences_of_decisions(right, sharing, luck=luck)
+        nothing = np.array([np.isneginf(each).all() for each in scores])  # every pair was missed
+        decided.gaps[nothing] = decided.gaps[:, nothing] = math.nan
+        return decided
     found = [_error(each, genuine, figure) for each in scores]
     values = np.array([value for value, _, _ in found])
     # As DeLong has it: a class's mean was estimated from the class.

@@ -243,6 +243,9 @@ def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
         why = figure.lacks(genuine, len(shared.genuine) - genuine)
         if metric == KFOLD_DECISIONS:
             why = "too few pairs of both kinds for ten folds"
+        for side in (a, b):
+            if np.isneginf(side.scores.scores[shared.pairs]).all():
+                why = f"{side.result.model.name} missed every pair"
         return f"{label}: {figure.label} is undefined ({why}); left out"
     compared = replace(
         compared, only_a=shared.pairs[compared.only_a], only_b=shared.pairs[compared.only_b]

@@ -12,7 +12,9 @@ What is too much is measured here on halves of the pairs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +29,11 @@ MAXIMUM_SLOTS = 20_000
 MAXIMUM_EXCHANGES = 50_000_000
 MINIMUM_SWAPS = 50
 
-# Best thresholds: random halves, and the most pairs that are halved; more cost seconds, and leave
+# Best thresholds: halves, and the most pairs that are halved; more cost seconds, and leave
 # thresholds little to make up for.
 HALVES = 64
 MOST_HALVED = 250_000
 _LEAST_LUCK = 0.25  # near copies have 0.4
-_PIECE = 1 << 16
 
 
 def threshold_luck(
@@ -89,56 +90,126 @@ def best_threshold_luck(
     [0.25, 1], (models, models) for finite scores (pairs,) of each model.
 
     ``correct`` (models, pairs) are the decisions at the best thresholds, of which as many as models
-    part on would be the variance if thresholds were fixed. The pairs are halved at random `HALVES`
-    times, which makes two samples without and with thresholds of their own: the ratio of the mean
+    part on would be the variance if thresholds were fixed. The pairs are halved `HALVES` times,
+    which makes two samples without and with thresholds of their own: the ratio of the mean
     squares of what the differences in one half exceed those in the other by is that of samples half
     as large, and falls short of 1 as the cube root of pairs (Kim and Pollard 1990). 1 where halves
     have the thresholds of the whole, where nothing parts two models, and above `MOST_HALVED` pairs.
+    Which half a pair is in, its label and places in both models' orders say: pairs in any order
+    give the same, and two models the same alone and among others, whichever is first.
     """
     models, pairs = correct.shape
-    if pairs > MOST_HALVED:
-        return np.ones((models, models))
-    drawn = np.random.default_rng(0).bytes(HALVES * (pairs // 8 + 1))
-    bits = np.frombuffer(drawn, dtype=np.uint8).reshape(HALVES, -1)
-    half = 2 * np.unpackbits(bits, axis=1, count=pairs).astype(np.int8) - 1
-    fixed = np.zeros((models, HALVES))
-    for start in range(0, pairs, _PIECE):
-        part = slice(start, start + _PIECE)
-        weights = half[:, part].astype(np.float32)  # whole numbers: every sum is exact
-        fixed += np.einsum("ik,jk->ij", correct[:, part].astype(np.float32), weights)
-    best = fixed + np.stack(
-        [
-            _made_up_for(own, genuine, half, int(np.count_nonzero(right == genuine)))
-            for own, right in zip(scores, correct, strict=True)
-        ]
-    )
     ratio = np.ones((models, models))
-    squares = [((each[:, None] - each[None, :]) ** 2).sum(axis=2) for each in (best, fixed)]
-    np.divide(squares[0], squares[1], out=ratio, where=squares[1] > 0)
+    if pairs > MOST_HALVED:
+        return ratio
+    known = [
+        _around_best(own, genuine, int(np.count_nonzero(right == genuine)))
+        for own, right in zip(scores, correct, strict=True)
+    ]
+    for a, b in itertools.combinations(range(models), 2):
+        apart = np.flatnonzero(correct[a] != correct[b])
+        one, other = known[a], known[b]
+        half = _halves(one, other, np.concatenate([one.near, other.near, apart]))
+        ends = len(one.near), len(one.near) + len(other.near)
+        sign = np.where(correct[a, apart], 1, -1).astype(np.int32)
+        fixed = sign @ half[ends[1] :]
+        best = fixed + _made_up_for(one, half[: ends[0]])
+        best -= _made_up_for(other, half[ends[0] : ends[1]])
+        if fixed.any():
+            ratio[a, b] = ratio[b, a] = (best**2).sum() / (fixed**2).sum()
     luck: FloatArray = np.clip(1 - (1 - ratio) / 2 ** (1 / 3), _LEAST_LUCK, 1.0)
     return luck
 
 
-def _made_up_for(
-    scores: FloatArray, genuine: BoolArray, half: npt.NDArray[np.int8], accepted: int
-) -> FloatArray:
-    """How many more pairs each half (+1) decides rightly at its own best threshold, less the same
-    of the other (-1), than at the threshold that accepts so many of all pairs: (halves,).
+@dataclass(frozen=True, eq=False)
+class _AroundBest:
+    """A model's pairs around its best threshold, those that halves may accept otherwise.
+
+    ``near`` (n,) are their places, by descending score, ``gain`` (n,) 1 for genuine pairs and -1
+    for impostors, of which ``accepted`` are accepted. ``cuts`` are how many of them a threshold may
+    accept, and ``lead`` what all pairs gain there. ``place`` (pairs,) mixes the label and the place
+    of the score of each pair of the bin, ``tied`` is whether some have the same.
     """
+
+    near: IntArray
+    gain: npt.NDArray[np.int8]
+    accepted: int
+    cuts: IntArray
+    lead: IntArray
+    place: npt.NDArray[np.uint64]
+    tied: bool
+
+
+def _around_best(scores: FloatArray, genuine: BoolArray, accepted: int) -> _AroundBest:
+    """From the scores (pairs,) and the number that the best threshold accepts."""
     order = np.argsort(-scores, kind="stable")
     descending, gain = scores[order], np.where(genuine[order], 1, -1).astype(np.int8)
-    lead = np.concatenate([[0], np.cumsum(gain, dtype=np.int32)])
+    lead = np.concatenate([[0], np.cumsum(gain, dtype=np.int64)])
     lead -= lead[accepted]
     is_cut = np.concatenate([[True], descending[1:] != descending[:-1], [True]])
     # A half has its best cut where all pairs lose no more than half of them can win back there,
     # which five standard deviations bound.
     away = np.abs(np.arange(len(lead)) - accepted)
-    near = np.flatnonzero(is_cut & (lead + 5 * np.sqrt(away) >= 0))
-    first, last = near[0], near[-1]
-    won = np.zeros((len(half), last - first + 1), dtype=np.int32)
-    np.cumsum(half[:, order[first:last]] * gain[first:last], axis=1, out=won[:, 1:])
-    won = (won - won[:, accepted - first, None])[:, near - first]
-    found: FloatArray = ((lead[near] + won).max(axis=1) - (lead[near] - won).max(axis=1)) / 2
+    cuts = np.flatnonzero(is_cut & (lead + 5 * np.sqrt(away) >= 0))
+    first, last = cuts[0], cuts[-1]
+    place = np.empty(len(order), np.uint64)
+    place[order] = 2 * np.cumsum(is_cut[:-1]) + (gain > 0)
+    return _AroundBest(
+        near=order[first:last],
+        gain=gain[first:last],
+        accepted=int(accepted - first),
+        cuts=cuts - first,
+        lead=lead[cuts],
+        place=_mixed(place),
+        tied=not is_cut.all(),
+    )
+
+
+def _halves(one: _AroundBest, other: _AroundBest, pairs: IntArray) -> npt.NDArray[np.int8]:
+    """In which half (1 or -1) each of some pairs (n,) is, (n, `HALVES`)."""
+    places = [each.place for each in (one, other)]
+    if one.tied and other.tied:
+        places = [each + _count_among_equals(places[0] + 3 * places[1]) for each in places]
+    a, b = (each[pairs] for each in places)
+    # Halves of one order of the models, and as many of the other.
+    drawn = np.stack([_mixed(a + 3 * b), _mixed(b + 3 * a)], axis=1).astype(np.uint32)
+    bits = np.unpackbits(drawn.view(np.uint8), axis=1).view(np.int8)
+    bits *= 2
+    bits -= 1
+    return bits
+
+
+def _made_up_for(model: _AroundBest, half: npt.NDArray[np.int8]) -> IntArray:
+    """How many more pairs each half (+1) decides rightly at its own best threshold, less the same
+    of the other (-1), than at the threshold that is best for all pairs: (halves,).
+    """
+    kind = np.int16 if len(half) < 1 << 14 else np.int32  # half as wide, twice as fast
+    won = np.zeros((len(half) + 1, half.shape[1]), kind)
+    np.cumsum(half * model.gain[:, None], axis=0, dtype=kind, out=won[1:])
+    won = won[model.cuts] - won[model.accepted]
+    lead = model.lead.astype(kind)[:, None]
+    made_up_for: IntArray = np.max(lead + won, axis=0).astype(np.int64)
+    made_up_for -= np.max(lead - won, axis=0)
+    return made_up_for // 2
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Bits as good as random for each number, the same for the same (SplitMix64's finish)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def _count_among_equals(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """How many equal values precede each."""
+    order = np.argsort(values, kind="stable")
+    differs = np.concatenate([[True], values[order[1:]] != values[order[:-1]]])
+    at = np.arange(len(order))
+    found = np.empty(len(order), np.uint64)
+    found[order] = at - np.maximum.accumulate(np.where(differs, at, 0))
     return found
 
 

@@ -63,6 +63,31 @@ def best_count(scores, genuine):
     return max(int(((scores > cut) == genuine).sum()) for cut in cuts)
 
 
+def mixed(value):
+    """SplitMix64's finish, by whole numbers without end."""
+    value = (value + 0x9E3779B97F4A7C15) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ value >> shift) * factor % 2**64
+    return value ^ value >> 31
+
+
+def halves_of(scores_a, scores_b, genuine):
+    """The halves by the places of both scores among those there are, the highest 1."""
+    keys, seen = [], {}
+    tied = all(len(set(own)) < len(own) for own in (scores_a, scores_b))
+    order = [sorted(set(own), reverse=True) for own in (scores_a, scores_b)]
+    for pair, label in enumerate(genuine):
+        a, b = (
+            mixed(2 * (places.index(own[pair]) + 1) + int(label))
+            for places, own in zip(order, (scores_a, scores_b), strict=True)
+        )
+        count = seen[a, b] = seen.get((a, b), -1) + 1
+        a, b = a + count * tied, b + count * tied
+        bits = [mixed((a + 3 * b) % 2**64), mixed((b + 3 * a) % 2**64)]
+        keys.append([each >> i & 1 for each in bits for i in range(HALVES // 2)])
+    return np.array(keys, dtype=bool).T
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_luck_of_best_thresholds_is_its_definition(seed):
     generator = np.random.default_rng(seed)
@@ -70,25 +95,59 @@ def test_luck_of_best_thresholds_is_its_definition(seed):
     parent = generator.normal(size=301) + 2 * genuine
     scores = [np.round(parent + 0.5 * generator.normal(size=301), 1 + seed % 2) for _ in range(3)]
     correct = best_decisions(scores, genuine)
-    drawn = np.frombuffer(np.random.default_rng(0).bytes(HALVES * 38), dtype=np.uint8)
-    halves = np.unpackbits(drawn.reshape(HALVES, 38), axis=1, count=301) == 1
-    leads = [
-        [
-            (best_count(own[half], genuine[half]) - best_count(own[~half], genuine[~half]))
-            for half in halves
-        ]
-        for own in scores
-    ]
-    fixed = [[int(own[half].sum()) - int(own[~half].sum()) for half in halves] for own in correct]
     found = best_threshold_luck(scores, genuine, correct)
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        ratio = np.square(np.subtract(leads[a], leads[b])).sum()
-        ratio = ratio / np.square(np.subtract(fixed[a], fixed[b])).sum()
+        halves = halves_of(scores[a], scores[b], genuine)
+        leads = [
+            [
+                (best_count(own[half], genuine[half]) - best_count(own[~half], genuine[~half]))
+                for half in halves
+            ]
+            for own in (scores[a], scores[b])
+        ]
+        fixed = [
+            [int(own[half].sum()) - int(own[~half].sum()) for half in halves]
+            for own in (correct[a], correct[b])
+        ]
+        ratio = np.square(np.subtract(*leads)).sum() / np.square(np.subtract(*fixed)).sum()
         expected = min(1.0, max(0.25, 1 - (1 - ratio) / 2 ** (1 / 3)))
         assert found[a, b] == found[b, a] == pytest.approx(expected)
-        alone = best_threshold_luck([scores[a], scores[b]], genuine, correct[[a, b]])
-        assert alone[0, 1] == found[a, b]
     assert (np.diag(found) == 1).all()
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 16])
+def test_luck_of_best_thresholds_knows_no_order_of_pairs_or_models(decimals):
+    generator = np.random.default_rng(0)
+    genuine = generator.random(1000) < 0.4
+    parent = generator.normal(size=1000) + 2 * genuine
+    scores = np.round(parent + 0.3 * generator.normal(size=(4, 1000)), decimals)
+    scores[:2, ::50] = -np.inf  # missed by two
+    found = best_threshold_luck(list(scores), genuine, best_decisions(list(scores), genuine))
+    assert len(np.unique(found)) > 5
+    for order in (np.argsort(scores[0]), generator.permutation(1000), np.argsort(genuine)):
+        for models in ([0, 1, 2, 3], [2, 0], [1, 3], [0, 1], [3, 2]):
+            some = [scores[i][order] for i in models]
+            again = best_threshold_luck(some, genuine[order], best_decisions(some, genuine[order]))
+            np.testing.assert_array_equal(again, found[np.ix_(models, models)])
+    # Another scale changes nothing.
+    stretched = [np.exp(scores[0]), *scores[1:]]
+    again = best_threshold_luck(stretched, genuine, best_decisions(stretched, genuine))
+    np.testing.assert_array_equal(again, found)
+
+
+def test_luck_of_scores_that_are_much_alike_is_that_of_others():
+    # Pairs of equal places are halved apart: together, they would be fewer and larger pairs.
+    generator = np.random.default_rng(3)
+    genuine = np.arange(6000) % 2 == 0
+    luck = []
+    for _ in range(20):
+        parent = generator.normal(size=6000) + 3 * genuine
+        scores = [np.round(parent + 0.4 * generator.normal(size=6000), 1) for _ in range(2)]
+        apart = [own + 1e-9 * generator.random(6000) for own in scores]
+        for each in (scores, apart):
+            luck.append(best_threshold_luck(each, genuine, best_decisions(scores, genuine))[0, 1])
+    coarse, fine = np.mean(np.reshape(luck, (20, 2)), axis=0)
+    assert coarse == pytest.approx(fine, abs=0.12)
 
 
 def test_luck_of_best_thresholds_is_1_where_they_make_up_for_nothing():

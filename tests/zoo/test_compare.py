@@ -170,6 +170,32 @@ def test_missed_pairs_are_compared_as_rejected_and_said(zoo: Zoo) -> None:
     assert "missed" in done.err
 
 
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "kfold", "insightface", "kfold-decisions", "auc", "eer", "tar@1e-1"]
+)
+def test_a_model_that_missed_every_pair_has_no_figure_to_compare(zoo: Zoo, metric: str) -> None:
+    for bin in ("lfw", "agedb_30"):
+        store(RESULTS, "a", cosines(400, noise=0.5, seed=1), bin=bin)
+    store(RESULTS, "b", cosines(400, noise=0.6, seed=2), bin="agedb_30")
+    store(RESULTS, "b", np.full(400, -np.inf))
+    for models in (("a", "b"), ("b", "a")):
+        (duel,) = compared(zoo, *models, "--metric", metric)
+        assert [each["bin"]["name"] for each in duel["bins"]] == ["agedb_30"]
+        (line,) = [note for note in duel["notes"] if "undefined" in note]
+        assert line.startswith("lfw: ")
+        assert line.endswith("is undefined (b missed every pair); left out")
+    done = zoo("compare", "a", "b", "--bins", "lfw", "--metric", metric)
+    assert done.code == 2
+    assert "b missed every pair" in done.err
+    assert "b" not in {row["label"] for row in ranked_on_lfw(zoo)}
+
+
+def ranked_on_lfw(zoo: Zoo) -> list[dict[str, Any]]:
+    asked = ("--bins", "lfw", "--format", "json")
+    rows: list[dict[str, Any]] = json.loads(zoo("leaderboard", *asked).out)["rows"]
+    return rows
+
+
 def test_a_bin_without_finite_scores_is_said_and_left_out(zoo: Zoo) -> None:
     three_models(RESULTS)
     store(RESULTS, "alpha", cosines(100, noise=1, seed=1), bin="cfp_fp", finite=False)

@@ -2,6 +2,7 @@
 
 `record` is the result itself, `measured` what it is of and where it stands, `store` the folder,
 `stored` what is in it, `choice` which of it is asked for, `bin_facts` what all results on a bin
-share, `overlap` what bins share, `external` what was scored elsewhere, `reading_rules` whether a
-result still stands, `check` and `scores_file` that a file is what it says.
+share, `overlap` what bins share, `external` what was scored elsewhere, `cost` what a model costs,
+`reading_rules` whether a result still stands, `check` and `scores_file` that a file is what it
+says.
 """

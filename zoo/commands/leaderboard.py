@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,10 +19,7 @@ def leaderboard(
             metavar="FIGURE", help=f"{', '.join(NAMES)}.", autocompletion=lambda: list(NAMES)
         ),
     ] = "kfold",
-    format: Annotated[
-        Literal["table", "markdown", "csv", "json", "latex"],
-        typer.Option(metavar="FORMAT", help="table, markdown, csv, json or latex."),
-    ] = "table",
+    format: options.TableFormat = "table",
     models: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN...", help="Only models of these names; * is any text."),
@@ -41,6 +38,10 @@ def leaderboard(
         bool,
         typer.Option("--intervals", help="Show each figure's 95 % interval (not in csv)."),
     ] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Show what models cost, as zoo cost measured it."),
+    ] = False,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
 ) -> None:
@@ -54,6 +55,7 @@ def leaderboard(
     from evaluator.results.stored import no_collection, read_store
     from zoo.entries.registry import read_registry, registry_path
     from zoo.results.leaderboard import build_leaderboard
+    from zoo.results.leaderboard_cost import with_costs
     from zoo.results.leaderboard_text import TEXTS, print_leaderboard
     from zoo.terminal.words import warn
 
@@ -71,6 +73,7 @@ def leaderboard(
             top=top,
             intervals=intervals,
         )
+        board = with_costs(board, results) if cost else board
     if format == "table":
         print_leaderboard(board)
         return
@@ -82,6 +85,8 @@ def leaderboard(
                 f"incomplete: {row.model.label}: rank {place.text} of {place.models:,} on the bins "
                 "that it has"
             )
+        if board.costs is not None:
+            warn(board.costs.caption)
         for each in board.outdated:
             warn(f"outdated: {each.line}")
         for line in board.damaged:

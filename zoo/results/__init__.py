@@ -2,5 +2,6 @@
 
 `selection` says what is asked, `ranking` ranks and `leaderboard` makes a table of it, `duels`
 compares, `threshold` gives the one to ship, `plan` says how many pairs a comparison will need;
-`leaderboard_text`, `duels_text` and `threshold_text` print.
+`costs` puts what models cost beside it; `leaderboard_text`, `cost_text`, `duels_text` and
+`threshold_text` print.
 """

@@ -1,5 +1,6 @@
 """The terminal: what commands say and write.
 
 `options` is what several commands take, `words` and `progress` talk to people, `table` lines up
-figures, `output` writes files that a user names, `streams` sets the terminal up.
+figures, `escaped` is text in markdown and LaTeX, `output` writes files that a user names, `streams`
+sets the terminal up.
 """

@@ -20,6 +20,7 @@ from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
 from evaluator.results.record import versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
+from zoo.report.cost import cost_section
 from zoo.report.faces import Faces, faces_of
 from zoo.report.mistakes import (
     Disagreement,
@@ -116,6 +117,7 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
             (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
         ],
         charts=charts,
+        cost=cost_section(table),
         calibrations=[
             found
             for each in table.contestants

@@ -36,15 +36,14 @@ def milliseconds(seconds: float) -> str:
 
 def digits3(value: float) -> str:
     """A number in three digits, or more where they stand before the point."""
-    shown = f"{value:.3g}"
-    return f"{value:.0f}" if "e" in shown or value >= 100 else shown
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def _scaled(value: int, units: Sequence[str]) -> str:
     scaled, step = float(value), 0
     while scaled >= 999.5 and step < len(units) - 1:
         scaled, step = scaled / 1000, step + 1
-    return f"{scaled:.3g}{units[step]}"
+    return f"{digits3(scaled) if step else value}{units[step]}"
 
 
 def print_costs(costs: Sequence[Cost]) -> None:
@@ -107,12 +106,15 @@ def captions(costs: Sequence[Cost]) -> list[str]:
     return lines
 
 
-def conditions_words(cost: Cost, *, batch: bool = False) -> str:
+def conditions_words(cost: Cost) -> str:
     """A cost's conditions, as "8 threads on cpu (AMD EPYC ...), engine native, float32"."""
-    size_of = [f"batches of {cost.batch:,}"] if batch else []
+    return f"{where_words(cost)}, engine {cost.engine}, {cost.precision}, {cost.runtime}"
+
+
+def where_words(cost: Cost) -> str:
+    """As "8 threads on cpu (AMD EPYC 9R14, 8 processors, Linux)"."""
     threads = f"{cost.threads:,} thread{'s' if cost.threads != 1 else ''}"
-    where = f"{threads} on {cost.device} ({cost.machine})"
-    return ", ".join([*size_of, where, f"engine {cost.engine}", cost.precision, cost.runtime])
+    return f"{threads} on {cost.device} ({cost.machine})"
 
 
 def markdown_costs(costs: Sequence[Cost]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluator.results.choice import Contestant, Variant
 from evaluator.results.cost import Cost, costs_of
 from evaluator.statistics.pair_tests import SIGNIFICANCE
-from zoo.results.cost_text import amount, conditions_words, milliseconds
+from zoo.results.cost_text import amount, milliseconds, where_words
 from zoo.results.ranking import Place
 
 Key = tuple[str, str, Variant]
@@ -67,9 +67,9 @@ class Costs:
         """What the columns are, in sentences."""
         if not self.models:
             return "No costs of these models are stored: zoo cost MODEL measures them."
-        said = "Costs are of an image, mirrored images counted too. "
-        if self.conditions is not None:
-            said += f"ms/image: {conditions_words(self.conditions, batch=True)}. "
+        said = "Costs are of an image, of both passes where it is mirrored. "
+        if (timed := self.conditions) is not None:
+            said += f"ms/image: in batches of {timed.batch:,}, {where_words(timed)}. "
         return said + (
             "*: no model here is shown to be better and costs no more (5 %, as the ranks are)."
         )

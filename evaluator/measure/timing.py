@@ -53,7 +53,7 @@ def time_batches(
     for _ in range(_WARM_UP):
         rows = len(embedder.forward(images))
         if rows != batch:
-            raise ForwardError(f"gives {rows:,} rows for {batch:,} images")
+            raise ForwardError(f"rows for {batch:,} images: {rows:,}; --batch-size 1 may do")
     taken: list[float] = []
     begin = clock()
     while len(taken) < repeats and (len(taken) < _FEWEST or clock() - begin < _SECONDS):

@@ -174,7 +174,7 @@ def test_a_slow_model_is_timed_five_times() -> None:
 
 def test_a_model_without_a_row_an_image_is_not_timed() -> None:
     embedder = Embedder(lambda batch: np.ones((1, 4), np.float32), InputSpec(4, 4))
-    with pytest.raises(ForwardError, match="1 rows for 3 images"):
+    with pytest.raises(ForwardError, match="rows for 3 images: 1; --batch-size 1 may do"):
         time_batches(embedder, 3, repeats=5)
 
 

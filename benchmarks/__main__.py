@@ -40,9 +40,11 @@ SCRIPTS = (
     "pipeline",
     "steps",
     "records",
+    "set_lists",
     "engines",
     "scaling",
     "isolation",
+    "templates",
 )
 
 

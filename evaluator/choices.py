@@ -10,15 +10,23 @@ Flip = Literal["none", "sum"]
 Decoder = Literal["accurate", "fast"]
 Precision = Literal["float32", "bfloat16"]
 Engine = Literal["native", "openvino"]
+Norm = Literal["raw", "unit"]
+DetectorScore = Literal["yes", "no"]
 NonFinite = Literal["fail", "drop", "miss"]
 Profile = Literal["unit", "symmetric", "insightface", "raw"]
 Channels = Literal["rgb", "bgr", "gray"]
+
+#: What template sets are pooled with where nothing else is asked for.
+NORM: Norm = "raw"
+DETECTOR_SCORE: DetectorScore = "yes"
 
 _WORDS: dict[str, Any] = {
     "flip": Flip,
     "decoder": Decoder,
     "precision": Precision,
     "engine": Engine,
+    "norm": Norm,
+    "detector-score": DetectorScore,
     "nan": NonFinite,
     "input": Profile,
     "channels": Channels,

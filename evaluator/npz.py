@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,28 @@ def read_array(archive: zipfile.ZipFile, name: str, *, copies: int = 1) -> NDArr
     found = declared(archive, info)
     check_memory(copies * max(found.size, 8 * math.prod(found.shape)))
     return values(archive, info, found)
+
+
+def mapped_array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
+    """The array of that name in the file at ``path``, left in it where it is not packed: rows are
+    read when they are used. Else read whole, if memory holds it.
+
+    Raises NpzError, KeyError, OSError.
+    """
+    info = member(archive, name)
+    found = declared(archive, info)
+    if info.compress_type != zipfile.ZIP_STORED or not found.size:
+        check_memory(found.size)
+        return values(archive, info, found)
+    with os.fdopen(open_regular(path), "rb") as file:
+        file.seek(info.header_offset)
+        # PKZIP's local header: 30 bytes, then a name and extra fields of the lengths at 26 and 28.
+        name_length, extra = struct.unpack("<26x2H", file.read(30).ljust(30, b"\0"))
+        start = info.header_offset + 30 + name_length + extra + found.start
+        if start + found.size > os.fstat(file.fileno()).st_size:
+            raise NpzError("is said to have more bytes than the file")
+    order: Literal["F", "C"] = "F" if found.fortran else "C"
+    return np.memmap(path, found.dtype, "r", start, found.shape, order)
 
 
 def member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

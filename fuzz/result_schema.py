@@ -21,7 +21,7 @@ from typing import Any
 from evaluator.errors import InputError
 from evaluator.results.record import to_dict
 from evaluator.results.store import load_result, save_result
-from fuzz import seeds
+from fuzz import stored_seeds
 from fuzz.differential import Places
 from fuzz.loader import Outcome
 from fuzz.targets import must
@@ -84,12 +84,14 @@ class ResultFormat:
     def __init__(self, folder: Path, places: Places) -> None:
         del places
         self._folder = folder / "results"
-        honest = replace(seeds.result(), figures={**seeds.result().figures, "auc": 0.9})  # type: ignore[dict-item]
+        honest = replace(
+            stored_seeds.result(), figures={**stored_seeds.result().figures, "auc": 0.9}
+        )  # type: ignore[dict-item]
         save_result(self._folder / "arc-aaaaaaaa" / "lfw-bbbbbbbb.json", honest, None)
         self._path = self._folder / "other-aaaaaaaa" / "lfw-bbbbbbbb.json"
         self._path.parent.mkdir()
         second = {**to_dict(honest), "status": "non_finite", "figures": None}
-        scored = to_dict(seeds.result(seeds.SCORES_NAME))
+        scored = to_dict(stored_seeds.result(stored_seeds.SCORES_NAME))
         self._seeds = [json.dumps(each) for each in (to_dict(honest), second, scored)]
 
     def draw(self, draw: random.Random) -> bytes:

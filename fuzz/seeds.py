@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
-import json
+import lzma
 import pickle
 import struct
 from collections.abc import Iterator
@@ -11,16 +12,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from evaluator.bins.containers import npz_bytes
 from evaluator.bins.verification_set import distinct_images
-from evaluator.results.record import BinRecord, ModelRecord, Result, Settings, to_dict
 from training.data.sources.recordio import MAGIC_BYTES, framed
 from training.data.sources.records import image_record, range_record
-
-PAIRS = 3
 
 PICKLE_TOKENS = (
     b"cnumpy.core.multiarray\n_reconstruct\n",
@@ -172,6 +169,10 @@ def images() -> list[bytes]:
         _encoded(rgb, "WebP", save_all=True, append_images=[rgb.rotate(90)]),
         _encoded(rgb.convert("P"), "GIF"),
         _encoded(rgb.convert("P"), "GIF", save_all=True, append_images=[rgb.rotate(90)]),
+        _encoded(rgb, "TIFF", exif=exif),
+        _encoded(rgb.convert("P"), "TIFF", compression="tiff_lzw"),
+        _encoded(rgb, "TIFF", compression="tiff_adobe_deflate"),
+        *([_encoded(rgb, "AVIF", exif=exif)] if features.check("avif") else []),
     ]
 
 
@@ -215,6 +216,38 @@ def _python_2() -> Iterator[bytes]:
     yield b"((lp9\n" + text + b"(lp10\n" + marks + b"tp11\n."
     short = b"".join(b"U" + bytes([len(image)]) + image for image in encoded)
     yield b"\x80\x02](" + short + b"e](" + bytes(0x88 + (not label) for label in labels) + b"e\x86."
+
+
+def wrapped() -> list[bytes]:
+    """A bin as numpy.save writes it, and in xz and gzip."""
+    encoded, labels = _slots()
+    both = np.empty(2, object)
+    both[:] = [encoded, [float(label) for label in labels]]
+    buffer = io.BytesIO()
+    np.save(buffer, both)
+    plain = [buffer.getvalue(), pickle.dumps((encoded, labels), 4)]
+    return [plain[0], *(pack(each) for each in plain for pack in (lzma.compress, gzip.compress))]
+
+
+def lists() -> list[bytes]:
+    """Lists of pairs, in each of the forms that data sets are published with."""
+    import scipy.io
+
+    names = np.empty((2, 2), object)
+    names[:] = [[{"name": f"{row}_Ann_{i}", "age": 30.0} for i in range(2)] for row in (0, 1)]
+    splits = np.empty((2, 1), object)
+    splits[:, 0] = [{"pairs": names, "labels": np.array([[1.0, -1.0]])}] * 2
+    packed, plain = io.BytesIO(), io.BytesIO()
+    scipy.io.savemat(packed, {"splits": splits}, do_compression=True)
+    scipy.io.savemat(plain, {"splits": splits})
+    texts = [
+        "1\t1\nAnn\t1\t2\nAnn\t1\tBob\t2\n",
+        "a_1.jpg 1\na_2.jpg 1\na_1.jpg 0\nb_1.jpg 0\n",
+        "Ann/Ann_1.jpg\nAnn/Ann_2.jpg\nAnn/Ann_1.jpg\nBob/Bob_1.jpg\n",
+        "fold,p1,p2,label,id1,id2\n1,a,b,0,x,y\n2,a,c,1,x,x\n",
+        '"";"left";"right";"label"\n"1";"a";"b";1,0\n',
+    ]
+    return [packed.getvalue(), plain.getvalue(), *(each.encode() for each in texts)]
 
 
 def npz() -> list[bytes]:
@@ -352,77 +385,3 @@ def registries() -> list[bytes]:
     """models.yaml with an entry, a recipe, a triplet recipe, and aliases."""
     shared = b"models:\n  a: &x {file: a, source: s, input: &i {profile: unit}}\n  b: *x\n"
     return [_ENTRY, _RECIPE, _TRIPLETS, shared]
-
-
-#: What the scores of ``result.json`` may be called.
-SCORES_NAME = "result.0123456789ab.h5"
-
-_FIGURES = {
-    "accuracy": 1.0,
-    "threshold": 0.5,
-    "accuracy_ci95": [0.4385, 1.0],
-    "kfold": {"accuracy": 1.0, "std": 0.0, "thresholds": [0.5, 0.25]},
-    "insightface": {"accuracy": 1.0, "std": 0.0, "tar_at_far_1e-3": None},
-    "auc": None,
-    "eer": 0.0,
-    "eer_threshold": 0.5,
-    "tar_at_far": {"0.1": {"tar": 1.0, "far": 0, "threshold": 0.5, "tar_ci95": [0.3, 1]}},
-}
-
-
-def result(scores: str | None = None) -> Result:
-    """A result of three pairs."""
-    return Result(
-        status="ok",
-        model=ModelRecord("arc", "arc.h5", "a" * 64, "keras-h5", 8, {"size": [8, 8]}),
-        bin=BinRecord("lfw", "lfw.bin", "b" * 64, PAIRS, 2, 1, 2 * PAIRS, 4),
-        settings=Settings(),
-        figures=_FIGURES,
-        non_finite={"count": 0, "images": [], "dropped_pairs": 0},
-        cost={"seconds": 0.5},
-        versions={"zoo": "0.1.0"},
-        created="2026-01-01T00:00:00+00:00",
-        scores=scores,
-    )
-
-
-def results() -> list[bytes]:
-    """Results of both statuses, with and without scores."""
-    first = to_dict(result(SCORES_NAME))
-    second = {**to_dict(result()), "status": "non_finite", "figures": None}
-    return [json.dumps(first, indent=2).encode(), json.dumps(second).encode()]
-
-
-def scores() -> list[bytes]:
-    """Scores as earlier releases stored them, with people."""
-    return _hdf5(
-        {
-            "scores": np.linspace(-1, 1, PAIRS),
-            "genuine": np.array([1, 0, 1], np.uint8),
-            "images": np.arange(2 * PAIRS),
-            "people": np.arange(2 * PAIRS),
-        }
-    )
-
-
-def facts() -> list[bytes]:
-    """Facts of a bin whose people are [0, 0], [0, 1], [1, 1]."""
-    return _hdf5(
-        {
-            "people": np.array([0, 0, 0, 1, 1, 1]),
-            "pairs_file": np.frombuffer(b"/lfw.pairs.csv".ljust(4096, b"\0"), np.uint8),
-            "pairs_file_state": np.array([90, 10**18]),
-        }
-    )
-
-
-def _hdf5(arrays: dict[str, NDArray[np.generic]]) -> list[bytes]:
-    """A file as it is stored, and the same without checksums in its structure."""
-    found = []
-    for version in ("v110", "earliest"):
-        buffer = io.BytesIO()
-        with h5py.File(buffer, "w", libver=version) as file:
-            for name, values in arrays.items():
-                file.create_dataset(name, data=values, compression="gzip", track_times=False)
-        found.append(buffer.getvalue())
-    return found

@@ -26,10 +26,11 @@ from evaluator.images.image_format import image_format
 from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
-from fuzz import seeds
+from fuzz import seeds, stored_seeds, template_sets
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
+from zoo.bins.lists import read_pair_list
 from zoo.entries.registry import read_registry
 from zoo.entries.yaml_nodes import RegistryError
 
@@ -187,13 +188,13 @@ def _read_scores(path: Path) -> None:
 
 def _read_facts(path: Path) -> None:
     bin_facts._read.cache_clear()  # the same path may be written twice within the clock's tick
-    record = dataclasses.replace(seeds.result().bin, path="")
+    record = dataclasses.replace(stored_seeds.result().bin, path="")
     people = bin_facts.known_people(path.parent, record, np.array([True, False, True]))
     must(people is not None and people.shape == (2 * record.pairs,), "people do not fit")
 
 
 def _result_beside(name: str) -> Result:
-    return seeds.result(scores=name)
+    return stored_seeds.result(scores=name)
 
 
 def _read_pairs(path: Path) -> None:
@@ -205,6 +206,12 @@ def _read_pairs(path: Path) -> None:
     for pair, again in zip(pairs, read_pairs_csv(copy), strict=True):
         must((pair.left, pair.right, pair.genuine) == again_of(again), "a pair changes")
         must(not named or pair.people == again.people, "people change")
+
+
+def _read_list(path: Path) -> None:
+    listed = read_pair_list(path)
+    must(listed.folds is None or len(listed.pairs) % listed.folds == 0, "folds of other sizes")
+    must(len(listed.own_folds) in (0, len(listed.pairs)), "folds of other pairs")
 
 
 def again_of(pair: object) -> tuple[str, str, bool]:
@@ -245,6 +252,26 @@ TARGETS = {
             weight=6,
         ),
         Target("pairs", "faces.pairs.csv", _read_pairs, (BinError,), seeds.pairs, (), weight=4),
+        Target(
+            "ijb-lists",
+            "lists",
+            template_sets.read_ijb_lists,
+            (BinError,),
+            template_sets.ijb_lists,
+            template_sets.IJB_TOKENS,
+            weight=4,
+        ),
+        Target(
+            "mat",
+            "probe_img_ID_pairs.mat",
+            template_sets.read_mat_file,
+            (BinError,),
+            template_sets.mat_files,
+            template_sets.MAT_TOKENS,
+            weight=4,
+        ),
+        Target("wrapped", "faces.npy", _read_bin, (BinError,), seeds.wrapped, (), weight=3),
+        Target("lists", "pairs.txt", _read_list, (InputError,), seeds.lists, (), weight=3),
         Target("image", "face", _read_image, (DecodeError,), seeds.images, (), weight=8),
         Target(
             "record",
@@ -289,25 +316,25 @@ TARGETS = {
             "result.json",
             _read_result,
             (ResultError,),
-            seeds.results,
+            stored_seeds.results,
             seeds.JSON_TOKENS,
             weight=8,
         ),
         Target(
             "scores",
-            seeds.SCORES_NAME,
+            stored_seeds.SCORES_NAME,
             _read_scores,
             (ResultError,),
-            seeds.scores,
+            stored_seeds.scores,
             seeds.HDF5_TOKENS,
             weight=4,
         ),
         Target(
             "facts",
-            f"bin-{seeds.result().bin.sha256}.h5",
+            f"bin-{stored_seeds.result().bin.sha256}.h5",
             _read_facts,
             (ResultError,),
-            seeds.facts,
+            stored_seeds.facts,
             seeds.HDF5_TOKENS,
             weight=2,
         ),

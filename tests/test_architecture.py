@@ -72,9 +72,11 @@ ARROWS = {
     "evaluator.isolation": "images models",
     "evaluator.metrics": "",
     "evaluator.measure": "bins images metrics",
-    "evaluator.results": "bins images measure metrics models",
+    "evaluator.templates": "bins images measure metrics",
+    "evaluator.results": "bins images measure metrics models templates",
     "evaluator.statistics": "metrics results",
-    "evaluator.api": "bins images isolation measure metrics models results statistics",
+    "evaluator.conditions": "metrics",
+    "evaluator.api": "bins images isolation measure metrics models results statistics templates",
     "training": "",
     "training.data": "",
     "training.recipes": "",
@@ -90,7 +92,7 @@ ARROWS = {
         " evaluator.bins evaluator.images evaluator.measure evaluator.metrics"
     ),
     "zoo.terminal": "evaluator.metrics evaluator.results",
-    "zoo.entries": "terminal evaluator.bins evaluator.models training.recipes",
+    "zoo.entries": "terminal evaluator.bins evaluator.models evaluator.templates training.recipes",
     "zoo.train": (
         "entries terminal evaluator.bins evaluator.images evaluator.models training.data.batches"
         " training.data.sources training.loop training.processes training.recipes training.run"
@@ -98,23 +100,24 @@ ARROWS = {
     "zoo.evaluate": (
         "entries terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
         " evaluator.metrics evaluator.models evaluator.results evaluator.statistics"
+        " evaluator.templates"
     ),
     "zoo.results": (
-        "entries evaluate terminal evaluator.metrics evaluator.models evaluator.results"
-        " evaluator.statistics"
+        "entries evaluate terminal evaluator.bins evaluator.conditions evaluator.metrics"
+        " evaluator.models evaluator.results evaluator.statistics evaluator.templates"
     ),
     "zoo.report": (
-        "entries results evaluator.bins evaluator.images evaluator.metrics evaluator.results"
-        " evaluator.statistics training.recipes training.run"
+        "entries results evaluator.bins evaluator.conditions evaluator.images evaluator.metrics"
+        " evaluator.results evaluator.statistics evaluator.templates training.recipes training.run"
     ),
     "zoo.projection": (
         "evaluate report terminal evaluator.bins evaluator.images evaluator.isolation"
         " evaluator.measure training.data.sources"
     ),
-    "zoo.align": ("evaluator.images evaluator.models training.data.convert training.data.sources"),
+    "zoo.align": "evaluator.images evaluator.models training.data.convert",
     "zoo.bins": (
         "align terminal evaluator.bins evaluator.images evaluator.isolation evaluator.measure"
-        " evaluator.models training.data.convert training.data.sources"
+        " evaluator.models evaluator.templates training.data.convert training.data.sources"
     ),
     "zoo.demo": (
         "entries terminal train evaluator.bins evaluator.images evaluator.models"
@@ -319,6 +322,11 @@ def test_ranking_takes_no_scipy(tmp_path: Path) -> None:
     assert probe(tmp_path, "leaderboard") == (0, {"numpy", "h5py", "yaml"})
     code, heavy = probe(tmp_path, "compare", "alpha", "weak")
     assert (code, heavy & {"scipy", "PIL"}) == (0, set())
+    (tmp_path / "by.csv").write_text("slot,a,quality\n0,x,1\n1,x,1\n4,y,2\n5,y,2\n")
+    for arguments in ("groups alpha --by by.csv", "discard alpha --quality by.csv"):
+        code, heavy = probe(tmp_path, *arguments.split(), "--bins", "lfw")
+        assert code == 0
+        assert heavy <= {"numpy", "h5py", "yaml", "scipy", "rich"}
 
 
 @pytest.fixture

@@ -86,10 +86,18 @@ def models_and_bins(folder: Path, shared: Path) -> None:
 
 
 def training_faces(folder: Path, shared: Path) -> None:
-    """Photos of 30 people, a folder each, and insightface's records as `faces_emore`."""
+    """Photos of 30 people, a folder each, the same as a template set, `door`, and insightface's
+    records as `faces_emore`.
+    """
     people = sorted(path for path in (shared / "faces" / "lfw_train").iterdir() if path.is_dir())
     for person in people[:30]:
         shutil.copytree(person, folder / "photos" / person.name)
+    for i, person in enumerate(people[:30]):
+        for shot, path in enumerate(sorted(person.iterdir())):
+            part = "unknown" if i >= 20 else "probe" if shot > 1 else "gallery"
+            target = folder / "door" / part / person.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
     (folder / "faces_emore").mkdir()
     for name in ("train.rec", "train.idx", "property"):
         (folder / "faces_emore" / name).symlink_to(shared / "records" / name)

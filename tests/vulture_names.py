@@ -41,6 +41,7 @@ _.verification_bytes
 verification_bytes
 
 # Fields that Jinja's templates read, and that go into JSON by asdict.
+cmc
 _.explanation
 _.svg
 _.whisker
@@ -68,6 +69,7 @@ _.auc_b
 _.id2
 
 # Commands, which zoo/cli.py imports by their names.
+_.corrupt
 _.demo
 _.doctor
 _.list_entries
@@ -75,6 +77,7 @@ _.project
 _.pull
 _.show_entry
 _.train_entry
+corrupt
 
 # The first key of a result's JSON.
 schema
@@ -103,3 +106,14 @@ _.elseSubgraphIndex
 _.thenSubgraphIndex
 KerasFormat
 ResultFormat
+
+# Fields of a template set's figures, which a result's JSON takes by their names, and what only
+# Python asks.
+non_mated
+rank_ci95
+tpir_at_fpir
+rates_by_size
+
+# Keys of `non_finite` in a result on a template set.
+dropped_probes
+missed_probes

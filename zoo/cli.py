@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--maps", "--models", "--set"})
+MANY_VALUED = frozenset({"--bins", "--corruption", "--maps", "--models", "--set", "--strength"})
 
 # The same of one command alone: others have one value of it, before a MODEL.
 _MANY_VALUED_IN = {"cost": frozenset({"--batch-size"})}
@@ -60,6 +60,8 @@ _COMMANDS = {
     "compare": ("compare", "compare"),
     "leaderboard": ("leaderboard", "leaderboard"),
     "threshold": ("threshold", "threshold"),
+    "groups": ("groups", "groups"),
+    "discard": ("discard", "discard"),
     "report": ("report", "report"),
     "demo": ("demo", "demo"),
     "doctor": ("doctor", "doctor"),

@@ -123,10 +123,16 @@ COMPLETERS = {
     "run": runs,
     "names": entries,
     **dict.fromkeys(("show name", "train name", "pull name"), entries),
-    **dict.fromkeys(("compare models", "threshold model"), stored_or_models),
+    **dict.fromkeys(
+        ("compare models", "threshold model", "groups models", "discard models"), stored_or_models
+    ),
     **dict.fromkeys(("leaderboard models", "report models"), stored),
     **dict.fromkeys(
-        ("compare bins", "threshold bins", "leaderboard bins", "report bins"), stored_bins
+        (
+            *("compare bins", "threshold bins", "leaderboard bins", "report bins"),
+            *("groups bins", "discard bins"),
+        ),
+        stored_bins,
     ),
 }
 

@@ -105,23 +105,16 @@ def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
 def comparison_table(found: PairedComparison) -> str:
     """The comparison as lines of text, shares in percentages and percentage points."""
     figure = tested_figure(found.metric)
-    rows = [("bin", "pairs", "A", "B", "A-B", "95 %", "p", "only A", "only B")]
+    rows = [["bin", "pairs", "A", "B", "A-B", "95 %", "p"]]
+    rows[0] += ["only A", "only B"] if figure.fits_threshold else []
     for name, each in found.bins.items():
         low, high = (signed(end, figure) for end in each.interval)
         p = found.p_values[name]
-        rows.append(
-            (
-                name,
-                f"{each.pairs:,}",
-                figure.digits(each.value_a),
-                figure.digits(each.value_b),
-                signed(each.difference, figure),
-                f"[{low}, {high}]",
-                p_text(p),
-                str(len(each.only_a)),
-                str(len(each.only_b)),
-            )
-        )
+        values = [figure.digits(value) for value in (each.value_a, each.value_b)]
+        difference = [signed(each.difference, figure), f"[{low}, {high}]", p_text(p)]
+        rows.append([name, f"{each.pairs:,}", *values, *difference])
+        if figure.fits_threshold:  # what these count is no part of another figure
+            rows[-1] += [str(len(only)) for only in (each.only_a, each.only_b)]
     lines = [f"A = {found.name_a}, B = {found.name_b}", *columns(rows), found.verdict]
     lines += [found.margin_words] if found.margin_words else []
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])

@@ -17,7 +17,7 @@ from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import Source, source_of
 from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, read_bin
-from evaluator.choices import check_settings
+from evaluator.choices import NORM, check_settings
 from evaluator.errors import InputError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.collapse import looks_collapsed
@@ -25,9 +25,13 @@ from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.options import LoadOptions
 from evaluator.results.measured import Measured
-from evaluator.results.record import Settings, make_result
+from evaluator.results.record import Result, Settings, make_result
+from evaluator.results.set_result import set_parts, set_scores, set_settings
+from evaluator.templates.evaluation import SetMeasurement, embed_set, evaluate_set
+from evaluator.templates.layouts import read_template_set
+from evaluator.templates.template_set import TemplateSet
 
-Bin = str | Path | VerificationSet
+Bin = str | Path | VerificationSet | TemplateSet
 
 
 def evaluate(
@@ -43,6 +47,8 @@ def evaluate(
     precision: str = "float32",
     engine: str = "native",
     nan: str = "fail",
+    norm: str = NORM,
+    detector_score: str | None = None,
     batch_size: int = 64,
     output: str | None = None,
     custom: Sequence[str] = (),
@@ -54,7 +60,8 @@ def evaluate(
 
     ``model`` is the path of a model file of any format `zoo eval` takes, a ``keras.Model`` in
     memory, an ``Embedder``, or any function from a batch of images, float32 (n, height, width, 3),
-    to embeddings (n, size). ``bins`` are paths, or sets that ``read_bin`` gave.
+    to embeddings (n, size). ``bins`` are paths, of template sets too, or sets that ``read_bin``
+    gave.
 
     ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing is
     said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or
@@ -63,13 +70,18 @@ def evaluate(
     ``NCHW``, is for functions. ``flip="sum"`` adds the embedding of the mirrored image;
     ``nan="drop"`` leaves pairs out whose embedding is not finite or has no length, ``nan="miss"``
     takes them as rejected at every threshold (score -inf); otherwise the bin has no figures.
-    ``output``, ``custom``, ``trust``, ``precision`` and ``engine`` are `zoo eval`'s.
+    ``norm`` and ``detector_score`` are for template sets. ``output``, ``custom``, ``trust``,
+    ``precision`` and ``engine`` are `zoo eval`'s.
     ``on_progress`` is called with the number of images done since the last call.
 
     Raises InputError (BinError and ModelError among them) with one line that says what was
     expected and found, before TensorFlow is imported where it can be told; OSError for files.
     """
-    check_settings(flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine)
+    check_settings(
+        flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine, norm=norm
+    )
+    if detector_score is not None:
+        check_settings(**{"detector-score": detector_score})
     settings = Settings(flip, decoder, precision, nan, engine)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size!r}")
@@ -87,8 +99,15 @@ def evaluate(
     )
     source = source_of(model, options, name=name, layout=layout)
     sets = _sets(bins)
-    people = [slot_people(each) for each in sets]  # refuses another bin's pairs file at once
-    found = []
+    pair_sets = [each for each in sets if isinstance(each, VerificationSet)]
+    # Refuses another bin's pairs file at once, and detector scores that a set does not have.
+    people = [slot_people(each) for each in pair_sets]
+    set_options = {
+        each.sha256: set_settings(each, settings, norm=norm, detector_score=detector_score)
+        for each in sets
+        if isinstance(each, TemplateSet)
+    }
+    found: dict[str, BinEvaluation] = {}
     with source.open() as embedder:
         notes = list(embedder.notes)
 
@@ -98,22 +117,37 @@ def evaluate(
                 f"images of {size[0]}x{size[1]} are resized to {wanted}, the model's input"
             )
 
-        measured = evaluate_bins(
-            embedder,
-            sets,
-            options=EmbedOptions(flip, decoder, batch_size),
-            nan=nan,
-            on_progress=on_progress,
-            on_resize=note_resized,
-            on_single=lambda: notes.append(ONE_AT_A_TIME),
-        )
+        how: dict[str, Any] = {
+            "options": EmbedOptions(flip, decoder, batch_size),
+            "on_progress": on_progress,
+            "on_resize": note_resized,
+            "on_single": lambda: notes.append(ONE_AT_A_TIME),
+        }
+        measured = evaluate_bins(embedder, pair_sets, nan=nan, **how)
         for measurement, of_bin in zip(measured, people, strict=True):
-            found.append(
-                _evaluated(measurement, of_bin, source=source, embedder=embedder, settings=settings)
+            found[measurement.bin.sha256] = _evaluated(
+                measurement, of_bin, source=source, embedder=embedder, settings=settings
             )
-            notes += _collapse_notes(found[-1])
+        for each in sets:
+            if isinstance(each, TemplateSet):
+                own = set_options[each.sha256]
+                on_set = evaluate_set(
+                    each,
+                    embed_set(embedder, each, **how),
+                    norm="unit" if norm == "unit" else "raw",
+                    detector_score=own.detector_score == "yes",
+                    nan=nan,
+                )
+                found[each.sha256] = _evaluated(
+                    on_set, None, source=source, embedder=embedder, settings=own
+                )
+    evaluations = [found[each.sha256] for each in sets]
+    notes += [line for each in evaluations for line in _collapse_notes(each)]
     return Evaluation(
-        found[0].result.model, tuple(found), tuple(dict.fromkeys(notes)), source.named
+        evaluations[0].result.model,
+        tuple(evaluations),
+        tuple(dict.fromkeys(notes)),
+        source.named,
     )
 
 
@@ -125,23 +159,28 @@ def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return sides
 
 
-def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet]:
+def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet | TemplateSet]:
     """The bins, read. Raises InputError for none, or for what is no bin."""
-    given = [bins] if isinstance(bins, (str, Path, VerificationSet)) else list(bins or ())
+    kinds = (str, Path, VerificationSet, TemplateSet)
+    given = [bins] if isinstance(bins, kinds) else list(bins or ())
     if not given:
         raise InputError("no bins: give the path of one, or a VerificationSet, or several")
-    sets = []
+    sets: list[VerificationSet | TemplateSet] = []
     for each in given:
-        if not isinstance(each, (str, Path, VerificationSet)):
+        if not isinstance(each, kinds):
             raise InputError(
                 f"a bin must be a path or a VerificationSet; got {type(each).__name__}"
             )
-        sets.append(each if isinstance(each, VerificationSet) else read_bin(Path(each)))
+        if isinstance(each, (VerificationSet, TemplateSet)):
+            sets.append(each)
+        else:
+            path = Path(each)
+            sets.append(read_template_set(path) if path.is_dir() else read_bin(path))
     return sets
 
 
 def _evaluated(
-    measurement: Measurement,
+    measurement: Measurement | SetMeasurement,
     people: NDArray[np.int64] | None,
     *,
     source: Source,
@@ -157,6 +196,7 @@ def _evaluated(
         model_format=embedder.format,
         input_spec=embedder.input,
         settings=settings,
+        parts=set_parts(measurement) if isinstance(measurement, SetMeasurement) else None,
     )
     if not source.path:  # Path("") reads "."
         result = replace(result, model=replace(result.model, path=""))
@@ -169,6 +209,8 @@ def _evaluated(
         output=source.options.output,
         size=source.options.size,
     )
+    if isinstance(measurement, SetMeasurement):
+        return _of_set(measurement, result, measured.path_in(Path()))
     return BinEvaluation(
         result=result,
         figures=measurement.figures,
@@ -178,6 +220,26 @@ def _evaluated(
         people=people,
         stored_as=measured.path_in(Path()),
         digests=measurement.digests,
+        norms=measurement.norms,
+    )
+
+
+def _of_set(measurement: SetMeasurement, result: Result, stored_as: Path) -> BinEvaluation:
+    scores = set_scores(measurement)
+    if scores is None:
+        none = np.zeros(0, np.bool_)
+        return BinEvaluation(result, None, None, none, None, None, stored_as)
+    return BinEvaluation(
+        result=result,
+        figures=measurement.figures,
+        scores=scores.scores,
+        genuine=scores.genuine,
+        images=scores.images,
+        people=scores.people,
+        stored_as=stored_as,
+        folds=scores.folds,
+        facts=scores.facts,
+        searches=scores.searches,
     )
 
 

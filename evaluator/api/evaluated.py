@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
-from evaluator.metrics.all_figures import Figures, all_figures, to_json
+from evaluator.metrics.all_figures import Figures, all_figures, search_figures, to_json
 from evaluator.metrics.text import columns, cosine
-from evaluator.results.record import ModelRecord, Result, Scores
+from evaluator.results.record import ModelRecord, Result, Scores, SetFacts
 from evaluator.results.store import save_result
+from evaluator.templates.searches import Searches
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +28,10 @@ class BinEvaluation:
     store. ``images`` (2 x pairs,) numbers the distinct image in each slot and ``people`` the
     person, None where nobody knows them. ``result`` is what is stored, ``stored_as`` where in a
     folder of results. ``folds`` (pairs,) numbers the fold of each pair, None where they are ten
-    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins.
+    contiguous parts; ``digests`` (2 x pairs,) the bytes in each slot, alike in all bins; ``norms``
+    (2 x pairs,) are the lengths of the embeddings in them. Of a template set ``facts`` are what all
+    results on it share, ``searches`` one a gallery, and the figures of these stand in
+    ``identification``.
     """
 
     result: Result
@@ -38,11 +43,20 @@ class BinEvaluation:
     stored_as: Path
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
+    facts: SetFacts | None = None
+    searches: tuple[Searches, ...] = ()
 
     @property
     def name(self) -> str:
         """The bin's name."""
         return self.result.bin.name
+
+    @property
+    def identification(self) -> Mapping[str, Any] | None:
+        """The figures of 1:N, as results have them: rank, TPIR at FPIR, and those of galleries."""
+        found: Mapping[str, Any] | None = (self.result.figures or {}).get("identification")
+        return found
 
     def __repr__(self) -> str:
         """The figures with their bin and model."""
@@ -53,7 +67,12 @@ class BinEvaluation:
         ) + (f", {self.result.failed.words}" if self.result.failed.pairs else "")
         if self.figures is None:
             return f"{head}\nnot scored: {_not_finite(self.result)}"
-        return f"{head}\n{self.figures!r}"
+        lines = [f"{head}\n{self.figures!r}"]
+        stored = self.result.figures or {}
+        if self.identification is not None:
+            found = [(each.label, each.line_of(stored)) for each in search_figures().values()]
+            lines += columns(found)
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,4 +198,7 @@ def stored_scores(evaluation: BinEvaluation) -> Scores | None:
         evaluation.people,
         evaluation.folds,
         evaluation.digests,
+        norms=evaluation.norms,
+        facts=evaluation.facts,
+        searches=evaluation.searches,
     )

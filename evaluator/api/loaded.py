@@ -82,6 +82,8 @@ def load_results(
     decoder: str | None = None,
     precision: str | None = None,
     engine: str | None = None,
+    norm: str | None = None,
+    detector_score: str | None = None,
 ) -> Results:
     """The stored results of a folder, as `evaluate` gave them, for `compare` and to look at.
 
@@ -98,6 +100,8 @@ def load_results(
         engine=engine,
         profile=input,
         channels=channels,
+        norm=norm,
+        detector_score=detector_score,
     )
     wanted.check("")
     store = read_store(Path(folder))
@@ -146,4 +150,7 @@ def _on_bin(stored: Stored) -> BinEvaluation:
         stored_as,
         scores.folds,
         scores.digests,
+        norms=scores.norms,
+        facts=scores.facts,
+        searches=scores.searches,
     )

@@ -9,23 +9,22 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.bins.tables import list_text, table_rows
 from evaluator.bins.verification_set import VerificationSet
-from evaluator.errors import BinError, cause_of
-from evaluator.files import read_bounded, whole_file
+from evaluator.errors import BinError
+from evaluator.files import whole_file
 
 HEADER = ("left", "right", "label")
 PEOPLE = ("left_person", "right_person")
-
-#: Bytes of the longest list of pairs that is read: IJB-C's 15 million pairs by number have 300 MB.
-LARGEST_LIST = 2**29
 
 #: Signs of the longest name in a list: a path has 4,096 bytes at most.
 LONGEST_NAME = 4096
@@ -36,6 +35,18 @@ NAMED = 2**62
 LABELS = {
     **dict.fromkeys(("1", "true", "genuine", "same"), True),
     **dict.fromkeys(("0", "false", "impostor", "different"), False),
+}
+
+_LONGEST_LABEL = 24  # of a number: NumPy writes 1.000000000000000000e+00
+
+#: What columns are called: here, in BFW's table and in lists that people share.
+NAMES: dict[str, frozenset[str]] = {
+    "left": frozenset({"left", "p1", "path1", "path_1", "image1", "img1", "file1"}),
+    "right": frozenset({"right", "p2", "path2", "path_2", "image2", "img2", "file2"}),
+    "label": frozenset({"label", "genuine", "same", "issame", "is_same", "match"}),
+    "left_person": frozenset({"left_person", "id1", "person1", "name1"}),
+    "right_person": frozenset({"right_person", "id2", "person2", "name2"}),
+    "fold": frozenset({"fold"}),
 }
 
 
@@ -67,63 +78,114 @@ def write_sidecar(path: Path, pairs: Sequence[Pair]) -> None:
         file.write(text.getvalue().encode())
 
 
+@dataclass(frozen=True)
+class PairTable:
+    """The pairs of a table, and the fold of each where a column says it."""
+
+    pairs: list[Pair]
+    folds: list[str] | None
+
+
 def read_pairs_csv(path: Path) -> list[Pair]:
+    """The pairs of a table, as ``read_pair_table`` reads them."""
+    return read_pair_table(path).pairs
+
+
+def read_pair_table(path: Path) -> PairTable:
     """The pairs of a CSV of `left,right,label`, or five columns with both people.
 
-    A first row whose third value is no label is a header. Labels are 1 and 0, true and false,
-    genuine and impostor, or same and different, in any case.
+    A header that names the columns (``NAMES``) lets them stand in any order, with others between
+    them. Without one, a first row without a label is a header all the same, and numbers in front
+    of three or five columns are an index. Labels are 1 and 0, 1.0 and 0.0, 1 and -1, true and
+    false, genuine and impostor, or same and different, in any case. Cells stand apart by ``,``,
+    ``;``, a tab or spaces.
 
     Raises `BinError` naming the line, and for a file of over `LARGEST_LIST` bytes; OSError.
     """
-    text = list_text(path, "a CSV")
-    pairs = []
-    for line, cells in _rows(path, text):
-        row = [cell.strip() for cell in cells]
-        where = f"{path}, line {line}"
-        if not any(row):
-            continue
-        if len(row) not in (3, 5) or not all(row):
-            raise BinError(
-                f"{where}: expected left,right,label or those and both people, found"
-                f" {len(row)} values, {sum(map(bool, row))} of them not empty"
-            )
-        if max(map(len, row)) > LONGEST_NAME:
-            raise BinError(f"{where}: expected names of at most {LONGEST_NAME:,} signs, found more")
-        label = LABELS.get(row[2].lower())
-        if label is None:
-            if line == 1:
-                continue
-            raise BinError(f"{where}: expected 1 or 0 as the label, found {row[2][:40]!r}")
-        people = (row[3], row[4]) if len(row) == 5 else None
-        if people and (people[0] == people[1]) != label:
-            raise BinError(
-                f"{where}: the label is {row[2]}, but the people are {people[0][:40]!r}"
-                f" and {people[1][:40]!r}; mend the label or the names"
-            )
-        pairs.append(Pair(row[0], row[1], label, people))
+    rows = table_rows(path, list_text(path, "a CSV"))
+    first = list(itertools.islice(rows, 2))
+    columns = _columns([row for _, row in first])
+    pairs, folds = [], []
+    for line, row in itertools.chain(first[columns.is_headed :], rows):
+        pairs.append(_pair(f"{path}, line {line}", row, columns))
+        if columns.fold is not None:
+            folds.append(row[columns.fold])
     if not pairs:
         raise BinError(f"{path}: holds no pairs; expected lines of left,right,label")
-    return pairs
+    return PairTable(pairs, folds if columns.fold is not None else None)
 
 
-def list_text(path: Path, what: str) -> str:
-    """The text of a list of pairs, of at most `LARGEST_LIST` bytes and in UTF-8, with or without a
-    mark in front. Raises `BinError`, OSError.
+@dataclass(frozen=True)
+class _Columns:
+    """Where left, right, label and both people stand, in rows of one of these numbers of cells.
+
+    Without a header (``is_named``) the people are there where the row is long enough.
     """
-    try:
-        return read_bounded(path, LARGEST_LIST).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BinError(f"{path}: expected {what} in UTF-8, found other bytes") from None
+
+    places: tuple[int, ...]
+    widths: tuple[int, ...]
+    is_headed: bool
+    is_named: bool = False
+    fold: int | None = None
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV, each with the number of its last line."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except csv.Error as error:  # a field of more than 128 KiB, a lone carriage return
-        raise BinError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None
+def _columns(first: Sequence[list[str]]) -> _Columns:
+    """The columns of a table by its first two rows."""
+    if not first:
+        return _Columns((0, 1, 2), (3,), is_headed=False)
+    head, row = first[0], first[-1]
+    names = [cell.lstrip("#").strip().lower() for cell in head]
+    at = {
+        what: next(i for i, name in enumerate(names) if name in known)
+        for what, known in NAMES.items()
+        if not known.isdisjoint(names)
+    }
+    # R's write.table gives the rows' numbers no name.
+    shift = int(len(row) == len(head) + 1)
+    if at.keys() >= {*HEADER}:
+        wanted = (*HEADER, *(PEOPLE if at.keys() >= {*PEOPLE} else ()))
+        fold = at["fold"] + shift if "fold" in at else None
+        places = tuple(at[what] + shift for what in wanted)
+        return _Columns(places, (len(head) + shift,), is_headed=True, is_named=True, fold=fold)
+    index = int(len(row) in (4, 6) and row[0].isdecimal())
+    label = 2 + index - shift
+    is_headed = label < len(head) <= 6 and _label(head[label]) is None
+    return _Columns(tuple(range(index, 5 + index)), (3 + index, 5 + index), is_headed)
+
+
+def _label(cell: str) -> bool | None:
+    """What a label says; None for what is none."""
+    known = LABELS.get(cell.lower())
+    if known is None and cell[:1] in tuple("01-") and len(cell) <= _LONGEST_LABEL:
+        try:
+            return {1.0: True, 0.0: False, -1.0: False}.get(float(cell.replace(",", ".")))
+        except ValueError:
+            return None
+    return known
+
+
+def _pair(where: str, row: list[str], columns: _Columns) -> Pair:
+    cells = [row[place] for place in columns.places if place < len(row)]
+    if len(row) not in columns.widths or not all(cells):
+        wanted = "left,right,label or those and both people"
+        if columns.is_named:
+            wanted = f"{columns.widths[0]} values, as the header has names"
+        raise BinError(
+            f"{where}: expected {wanted}, found"
+            f" {len(row)} values, {sum(map(bool, row))} of them not empty"
+        )
+    if max(map(len, cells)) > LONGEST_NAME:
+        raise BinError(f"{where}: expected names of at most {LONGEST_NAME:,} signs, found more")
+    label = _label(cells[2])
+    if label is None:
+        raise BinError(f"{where}: expected 1 or 0 as the label, found {cells[2][:40]!r}")
+    people = (cells[3], cells[4]) if len(cells) == 5 else None
+    if people and (people[0] == people[1]) != label:
+        raise BinError(
+            f"{where}: the label is {cells[2]}, but the people are {people[0][:40]!r}"
+            f" and {people[1][:40]!r}; mend the label or the names"
+        )
+    return Pair(cells[0], cells[1], label, people)
 
 
 def read_people(

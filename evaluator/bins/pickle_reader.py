@@ -16,6 +16,7 @@ import codecs
 import pickle
 import pickletools
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -40,7 +41,7 @@ _QUOTED = re.compile(rb"[^\\]*(?:\\(?:[\\'\"nrt]|x[0-9a-fA-F]{2})[^\\]*)*")
 
 
 def load_plain(data: bytes) -> object:
-    """The pickle's value, made of None, bool, int, bytes, str, list, tuple and `PickledArray`.
+    """The pickle's value: None, bool, int, float, bytes, str, list, tuple and `PickledArray`.
 
     Python-2 strings and bytearrays come back as bytes, NumPy bool, integer and bytes scalars as
     bool, int and bytes. A name or type that stands alone in the file comes back as its stand-in
@@ -102,6 +103,13 @@ def _decimal(line: bytes) -> int:
     if len(line) > _LONGEST_DECIMAL or not re.fullmatch(rb"\s*[+-]?\d+L?\s*", line):
         raise malformed(f"{shown(line)} stands where a whole number is expected")
     return int(line.strip().rstrip(b"L"))
+
+
+def _real(line: bytes) -> float:
+    try:
+        return float(line[: _LONGEST_DECIMAL + 1])
+    except ValueError:
+        raise malformed(f"{shown(line)} stands where a number is expected") from None
 
 
 def _text(data: bytes) -> str:
@@ -303,6 +311,8 @@ _OPERATIONS: dict[bytes, _Operation] = {
     pickle.LONG: _push(lambda state: _decimal(_line(state))),
     pickle.BININT: _push(lambda state: _signed(_take(state, 4))),
     pickle.BININT1: _push(lambda state: _unsigned(state, 1)),
+    pickle.FLOAT: _push(lambda state: _real(_line(state))),
+    pickle.BINFLOAT: _push(lambda state: struct.unpack(">d", _take(state, 8))[0]),
     pickle.BININT2: _push(lambda state: _unsigned(state, 2)),
     pickle.LONG1: _counted(1, _signed),
     pickle.STRING: _push(lambda state: _quoted_bytes(_line(state))),

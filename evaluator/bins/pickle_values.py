@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class PickledArray:
 
 @dataclass(slots=True)
 class PickledDtype:
-    """A NumPy type: kind "b", "i", "u", "S" or "O", size in bytes, byte order."""
+    """A NumPy type: kind "b", "i", "u", "f", "S" or "O", size in bytes, byte order."""
 
     kind: str
     size: int
@@ -117,11 +118,11 @@ def _make_dtype(arguments: tuple[object, ...], _: EncodedTexts) -> PickledDtype:
             code = content.decode("latin-1")
         case _:
             raise malformed("a NumPy type in it has no name")
-    found = re.fullmatch(r"[<>=|]?(?:(b1)|([iu][1248])|(S\d{1,9})|(O)[48]?)", code)
+    found = re.fullmatch(r"[<>=|]?(?:(b1)|([iu][1248]|f[248])|(S\d{1,9})|(O)[48]?)", code)
     if found is None:
         raise PickleError(
             f"holds a NumPy value of type {shown(code)}; a bin holds bytes or uint8 arrays as"
-            " images, and bool or integer labels"
+            " images, and labels that are bools or numbers"
         )
     kind = "".join(group or "" for group in found.groups())
     return PickledDtype(kind[0], int(kind[1:] or 8))
@@ -137,6 +138,10 @@ def _make_scalar(arguments: tuple[object, ...], _: EncodedTexts) -> object:
             big = dtype.order == ">" or (dtype.order == "=" and sys.byteorder == "big")
             number = int.from_bytes(content, "big" if big else "little", signed=dtype.kind == "i")
             return bool(number) if dtype.kind == "b" else number
+        case (PickledDtype(kind="f") as dtype, bytes(content)) if len(content) == dtype.size:
+            order = dtype.order.replace("|", "=")
+            real: float = struct.unpack(order + {2: "e", 4: "f", 8: "d"}[dtype.size], content)[0]
+            return real
     raise malformed("a NumPy scalar in it does not fit its type")
 
 

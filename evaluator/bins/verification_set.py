@@ -28,9 +28,11 @@ from evaluator.bins.containers import (
 )
 from evaluator.bins.pickle_reader import load_plain
 from evaluator.bins.pickle_values import PickledArray, PickleError, shown
+from evaluator.bins.recipe import Recipe, read_recipe
+from evaluator.bins.wrapped import unwrapped, wrapped_start, wrapping
 from evaluator.errors import BinError, plain_name
 from evaluator.files import whole_file
-from evaluator.images.image_format import image_format
+from evaluator.images.image_format import FORMATS, image_format
 
 # Protocol 4 is the default of Python 3.8 to 3.13 and keeps bytes as bytes. Fixed, because a bin's
 # SHA-256 is its identity.
@@ -46,9 +48,7 @@ SUFFIXES = {".bin": "pickle", ".npz": "npz"}
 _OTHER_FILES = (
     (HDF5_START, "an HDF5 file, perhaps a Keras model; put models before --bins"),
     (ZIP_START, "a zip archive, perhaps a .keras model; put models before --bins"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
-    (b"\x93NUMPY", "a NumPy array; a bin is a pickle of (images, labels)"),
 )
 
 
@@ -59,7 +59,8 @@ class VerificationSet:
     `images` are the 2n files' bytes as they are in the bin, pair i being `images[2 * i]` and
     `images[2 * i + 1]`: a tuple in which slots with equal bytes share one object, or, in
     `zoo eval`, a sequence that reads them from the file when they are asked for. `genuine` is bool
-    of shape (n,), read-only. `sha256` is the file's, in hex.
+    of shape (n,), read-only. `sha256` is the file's, in hex. `derived` says of which bin it was
+    made and how, where a recipe stands beside it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class VerificationSet:
     sha256: str
     images: Sequence[bytes]
     genuine: NDArray[np.bool_]
+    derived: Recipe | None = None
 
     @property
     def pairs(self) -> int:
@@ -87,7 +89,8 @@ class StoredBin:
 
     `images` are 2n bytes objects as in a VerificationSet; `faults` says, for each slot that does
     not begin as an image, what it is instead, as the end of a sentence ("is ..."). `layout` is
-    "pickle", "npz" or "hdf5", `size` the file's length in bytes.
+    "pickle", "npz", "hdf5", or what a pickle is wrapped in: "npy", "xz" or "gzip"; `size` is the
+    file's length in bytes.
     """
 
     path: Path
@@ -105,8 +108,14 @@ def is_bin(path: Path) -> bool:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file begins as a bin does. False for a directory; a missing file is an OSError."""
-    return not path.is_dir() and _PICKLE_START.match(_first_bytes(path)) is not None
+    """Whether a file begins as a bin does, packed or not. False for a directory; a missing file is
+    an OSError.
+    """
+    return not path.is_dir() and _begins_as_pickle(_first_bytes(path))
+
+
+def _begins_as_pickle(start: bytes) -> bool:
+    return _PICKLE_START.match(wrapped_start(start)) is not None
 
 
 def read_bin(path: str | Path) -> VerificationSet:
@@ -114,7 +123,8 @@ def read_bin(path: str | Path) -> VerificationSet:
 
     Every layout that insightface, its forks and Keras_insightface have written is read: Python-2
     and Python-3 pickles of protocol 0 to 5; images as bytes, bytearrays, NumPy bytes or uint8
-    arrays of shape (N,) or (N, 1); labels as bools or 0 and 1, in a list or an array.
+    arrays of shape (N,) or (N, 1); labels as bools or 0 and 1, also 0.0 and 1.0, in a list or an
+    array. What `numpy.save` wrote, xz and gzip are opened within bounds.
 
     Raises `BinError` naming file, index and cause; `OSError` when the file cannot be read.
     """
@@ -122,8 +132,9 @@ def read_bin(path: str | Path) -> VerificationSet:
     stored = read_stored(path)
     for slot, cause in stored.faults.items():
         raise _bad_image(path, slot, cause)
+    derived = read_recipe(path, stored.sha256)
     return VerificationSet(
-        plain_name(path.stem), path, stored.sha256, stored.images, stored.genuine
+        plain_name(path.stem), path, stored.sha256, stored.images, stored.genuine, derived
     )
 
 
@@ -145,14 +156,22 @@ def read_stored(path: Path) -> StoredBin:
     size = len(data)
     with ThreadPoolExecutor(1) as beside:
         digest = beside.submit(hashlib.sha256, data)  # which needs no lock of Python's
-        read = _unpickled(path, data) if kind is None else read_container(path, data, kind)
-        images, labels = read
+        images: Sequence[object]
+        labels: Sequence[object]
+        if kind is None:
+            inside = unwrapped(path, data)
+            if inside is not data:
+                _check_start(path, inside[:512])
+            images, labels = _unpickled(path, inside)
+        else:
+            images, labels = read_container(path, data, kind)
         sha256 = digest.result().hexdigest()
+    layout = kind or wrapping(data) or "pickle"
     del data, digest  # the images are copies by now
     _check_counts(path, images, labels)
     encoded, faults = _encoded_images(images)
     genuine = _genuine(path, labels)
-    return StoredBin(path, sha256, kind or "pickle", size, tuple(encoded), genuine, faults)
+    return StoredBin(path, sha256, layout, size, tuple(encoded), genuine, faults)
 
 
 def write_bin(
@@ -243,7 +262,7 @@ def _check_start(path: Path, start: bytes) -> None:
     """Refuse a file that is no pickle by its first bytes."""
     if not start:
         raise BinError(f"{path}: is empty (0 bytes); get the file again")
-    if _PICKLE_START.match(start):
+    if _begins_as_pickle(start) or wrapping(start) is not None:  # which says more when unwrapped
         return
     raise BinError(f"{path}: is no bin (a pickle of images and labels): {_looks_like(start)}")
 
@@ -327,7 +346,7 @@ def _encoded_images(images: Sequence[object]) -> tuple[list[bytes], dict[int, st
             data = b""
         elif data not in known and image_format(data) is None:
             start = f"it starts with {data[:8]!r}" if data else "it is empty"
-            faults[slot] = f"is no JPEG, PNG, BMP, WebP or GIF: {start}"
+            faults[slot] = f"is no {FORMATS}: {start}"
         else:
             data = known.setdefault(data, data)
         encoded.append(data)
@@ -352,7 +371,7 @@ def _bad_image(path: Path, slot: int, cause: str) -> BinError:
 
 def _genuine(path: Path, labels: Sequence[object]) -> NDArray[np.bool_]:
     for pair, label in enumerate(labels):
-        if not isinstance(label, int) or label not in (0, 1):
+        if not isinstance(label, int | float) or label not in (0, 1):
             raise BinError(
                 f"{path}: label {pair} is {_described(label)}; expected True or 1 for a genuine"
                 " pair, False or 0 for an impostor pair"
@@ -364,7 +383,7 @@ def _genuine(path: Path, labels: Sequence[object]) -> NDArray[np.bool_]:
 
 def _described(value: object) -> str:
     match value:
-        case bool() | int() | None:
+        case bool() | int() | float() | None:
             return shown(str(value)).strip("'\"")
         case str() | bytes():
             kind = "the text" if isinstance(value, str) else "the bytes"

@@ -20,10 +20,11 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from evaluator.errors import InputError, cause_of
-from evaluator.images.image_format import image_format
+from evaluator.images.image_format import FORMATS, image_format
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -49,7 +50,14 @@ _READERS: dict[str, type[ImageFile]] = {
     "BMP": BmpImageFile,
     "WebP": WebPImageFile,
     "GIF": GifImageFile,
+    "TIFF": TiffImageFile,
 }
+try:
+    from PIL.AvifImagePlugin import SUPPORTED, AvifImageFile
+except ImportError:  # Pillow before 11.3
+    SUPPORTED = False
+if SUPPORTED:  # as Pillow was built
+    _READERS["AVIF"] = AvifImageFile
 
 # EXIF 2.3, tag 0x0112: what brings the stored image upright.
 _UPRIGHT = {
@@ -63,8 +71,13 @@ _UPRIGHT = {
 }
 _ORIENTATION_TAG = 0x0112
 
-# What Pillow's readers raise on bytes that are no proper image of their format.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow's readers raise on bytes that are no proper image of their format; those of TIFF and
+# AVIF let more through, and warn of a damaged tag.
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, struct.error),
+    UserWarning,
+)
 
 
 class DecodeError(InputError):
@@ -77,7 +90,8 @@ def decode_image(
     """The image as (height, width, 3) RGB in 0..255, upright, resized to `size` if it differs.
 
     Gray is repeated in all three channels. Alpha is dropped and not blended into a background, as
-    OpenCV and TensorFlow do. Of 16 bits the high byte is kept, of an animation the first image.
+    OpenCV and TensorFlow do. Of 16 bits the high byte is kept, of an animation or a TIFF of
+    several pages the first image.
     EXIF orientation is applied, as OpenCV and so insightface do (TensorFlow alone would ignore
     it); an EXIF block that cannot be read counts as none.
 
@@ -131,15 +145,33 @@ def _open(data: bytes) -> tuple[ImageFile, str]:
     name = image_format(data)
     if name is None:
         start = f"it starts with {data[:8]!r}" if data else "it is empty"
-        raise DecodeError(f"is no JPEG, PNG, BMP, WebP or GIF: {start}")
+        raise DecodeError(f"is no {FORMATS}: {start}")
+    if name not in _READERS:
+        raise DecodeError(f"is {name}, which this Pillow does not read; convert it to PNG")
     if name in _DECLARED_EARLY:
         _check_pixels(*_DECLARED_EARLY[name](data))
     try:
         image = _READERS[name](BytesIO(data))
+        _check_pixels(*image.size)
+        if isinstance(image, TiffImageFile):
+            _check_tiff(image)
+    except DecodeError:
+        raise
     except _UNREADABLE as error:
         raise DecodeError(f"has a damaged {name} header: {cause_of(error)}") from error
-    _check_pixels(*image.size)
     return image, name
+
+
+def _check_tiff(image: TiffImageFile) -> None:
+    """Raises DecodeError for levels that are no 0..255 or 16 bits, and for tiles of any size."""
+    if image.mode in ("I", "F"):
+        raise DecodeError(
+            f"is a TIFF of {'floats' if image.mode == 'F' else 'signed or 32-bit numbers'}, which"
+            " have no black and white; save it with 8 or 16 bits"
+        )
+    width, height = (image.tag_v2.get(tag, 0) for tag in (322, 323))  # a tile's, allocated whole
+    if isinstance(width, int) and isinstance(height, int):
+        _check_pixels(width, height)
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:

@@ -49,6 +49,7 @@ def embed_images(
     images: Sequence[bytes],
     *,
     options: EmbedOptions,
+    pixels: Callable[[int], NDArray[np.uint8]] | None = None,
     describe: Callable[[int], str] = "image {}".format,
     on_progress: Callable[[int], None] | None = None,
     on_resize: Callable[[tuple[int, int]], None] | None = None,
@@ -56,10 +57,12 @@ def embed_images(
 ) -> NDArray[np.float32]:
     """Embeddings (images, embedding size) as the model gives them: not normalised.
 
-    ``describe(i)`` names image i in errors; ``on_progress`` is called with the number of images
-    done since the last call, ``on_resize`` once for each (height, width) of images that is not the
-    model's, both in the caller's thread. A model that gives one row for one image, and another
-    number of rows than images for a batch, gets one image at a time: ``on_single`` is called once.
+    ``pixels(i)`` gives image i, (height, width, 3) RGB, where decoding it is not all; it is called
+    by several threads. ``describe(i)`` names image i in errors; ``on_progress`` is called with the
+    number of images done since the last call, ``on_resize`` once for each (height, width) of images
+    that is not the model's, both in the caller's thread. A model that gives one row for one image,
+    and another number of rows than images for a batch, gets one image at a time: ``on_single`` is
+    called once.
     Raises BinError for an image that does not decode, and ForwardError, which names the batch,
     where the model fails on it or does not give one embedding an image.
     """
@@ -69,7 +72,8 @@ def embed_images(
     done = 0
     forward = _RowwiseForward(embedder, on_single)
     met = {(embedder.input.height, embedder.input.width)}
-    for batch, count, sizes in _prepared_batches(embedder, images, size, options.decoder, describe):
+    read = pixels or _decoding(images, options.decoder)
+    for batch, count, sizes in _prepared_batches(embedder, len(images), size, read, describe):
         if on_resize is not None:
             for other in sorted(sizes - met):
                 on_resize(other)
@@ -174,14 +178,14 @@ _Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
 
 def _prepared_batches(
     embedder: Embedder,
-    images: Sequence[bytes],
+    images: int,
     size: int,
-    decoder: str,
+    read: Callable[[int], NDArray[np.uint8]],
     describe: Callable[[int], str],
 ) -> Iterator[_Batch]:
-    """Batches in order, decoded by threads ahead of their use."""
+    """Batches of so many images in order, read by threads ahead of their use."""
     # Here, because what is stored is answered without Pillow.
-    from evaluator.images.decode import DecodeError, decode_image
+    from evaluator.images.decode import DecodeError
 
     spec = embedder.input
 
@@ -189,7 +193,7 @@ def _prepared_batches(
         sizes = set()
         for i in range(start, stop):
             try:
-                pixels = decode_image(images[i], decoder=decoder)
+                pixels = read(i)
             except DecodeError as error:
                 raise BinError(f"{describe(i)}: {error}") from None
             write_model_input(pixels, spec, out[i - start])
@@ -197,7 +201,7 @@ def _prepared_batches(
         return sizes
 
     def submit(start: int) -> _Pending:
-        stop = min(start + size, len(images))
+        stop = min(start + size, images)
         # A model of fixed batch size gets zeros after the last image.
         length = size if embedder.fixed_batch else stop - start
         batch = np.zeros((length, *spec.batch_shape), np.float32)
@@ -212,7 +216,7 @@ def _prepared_batches(
     pool = ThreadPoolExecutor(workers)
     pending: deque[_Pending] = deque()
     try:
-        for start in range(0, len(images), size):
+        for start in range(0, images, size):
             pending.append(submit(start))
             if len(pending) <= _AHEAD:
                 continue
@@ -222,6 +226,12 @@ def _prepared_batches(
     finally:
         # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
         pool.shutdown(cancel_futures=True)
+
+
+def _decoding(images: Sequence[bytes], decoder: str) -> Callable[[int], NDArray[np.uint8]]:
+    from evaluator.images.decode import decode_image
+
+    return lambda i: decode_image(images[i], decoder=decoder)
 
 
 def _finished(item: _Pending) -> _Batch:
@@ -235,6 +245,14 @@ def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
     has_length = (embeddings != 0).any(axis=1)
     unusable: NDArray[np.bool_] = ~(finite & has_length)
     return unusable
+
+
+def norms_of(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The length of each embedding as the model gave it."""
+    squares = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        norms: NDArray[np.float32] = np.sqrt(squares).astype(np.float32)
+    return norms
 
 
 def pair_scores(

@@ -16,6 +16,7 @@ from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import (
     EmbedOptions,
     embed_images,
+    norms_of,
     pair_scores,
     score_of_failed,
     unusable_rows,
@@ -33,7 +34,8 @@ class Measurement:
     image in each slot, so that pairs sharing an image are known, and ``digests`` (2 x pairs,) its
     number in all bins. ``unusable`` lists the slots whose embedding is not finite or has no length.
     ``figures`` and ``scores`` are None where there are such slots and ``nan="fail"``. ``embedded``
-    is how many images were new, ``seconds`` the time for them.
+    is how many images were new, ``seconds`` the time for them. ``norms`` (2 x pairs,) float32 are
+    those of the embeddings, before they are normalised.
     """
 
     bin: VerificationSet
@@ -48,6 +50,7 @@ class Measurement:
     embedded: int
     seconds: float
     missed_pairs: int = 0
+    norms: NDArray[np.float32] | None = None
 
 
 def evaluate_bins(
@@ -162,6 +165,7 @@ def _measure(
         embedding_size=embeddings.shape[1],
         embedded=embedded,
         seconds=seconds,
+        norms=norms_of(embeddings)[slots],
     )
 
 

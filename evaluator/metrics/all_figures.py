@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ _FILES = {
     "min-cllr": "min_cllr",
 }
 NAMES = tuple(_FILES)
+#: Figures of searches in the galleries of a template set: `figures/search.py`.
+SEARCH_NAMES = ("tpir@0.1", "tpir@0.01", "rank1", "rank5", "rank10", "rank20")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,14 +87,26 @@ def all_figures() -> Mapping[str, Figure]:
     return {name: found[name] for name in NAMES}
 
 
-def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
-    """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001`` ...
+@functools.cache
+def search_figures() -> Mapping[str, Figure]:
+    """Every figure of searches by its name, in the order of lists."""
+    from evaluator.metrics.figures import search
 
-    With ``any_far`` also TAR at a FAR that results do not carry, to be computed from scores.
-    Raises InputError that says which ``option`` was given it.
+    return {figure.name: figure for figure in search.FIGURES}
+
+
+def figure_named(
+    option: str, name: str, *, any_far: bool = False, others: Sequence[str] = ()
+) -> Figure:
+    """The figure of that name: ``kfold``, ``eer``, ``tar@1e-3`` or ``tar@0.001``, ``rank1`` ...
+
+    With ``any_far`` also TAR or TPIR at a rate, and a rank, that results do not carry, to be
+    computed from scores. Raises InputError that says which ``option`` was given it, and what it
+    takes: ``others``, too.
     """
+    known = (*NAMES, *SEARCH_NAMES)
     kind, at, number = name.partition("@")
-    alike = [each for each in NAMES if at and each.startswith(f"{kind}@")]
+    alike = [each for each in known if at and each.startswith(f"{kind}@")]
     if alike:
         try:
             rate = float(number)
@@ -102,14 +116,19 @@ def figure_named(option: str, name: str, *, any_far: bool = False) -> Figure:
             ) from None
         same = [each for each in alike if float(each.partition("@")[2]) == rate]
         if not same and any_far and 0 < rate < 1:
-            from evaluator.metrics.figures.tar_at_far import figure_at
+            from evaluator.metrics.figures import search, tar_at_far
 
-            return figure_at(rate)
+            return search.tpir_at(rate) if kind == "tpir" else tar_at_far.figure_at(rate)
         if not same:
-            raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other FAR")
+            other = "FPIR" if kind == "tpir" else "FAR"
+            raise InputError(f"{option} {name}: results carry {', '.join(alike)}; no other {other}")
         name = same[0]
-    check_choice(option, name, NAMES)
-    return all_figures()[name]
+    if any_far and name[:4] == "rank" and name[4:].isdecimal() and 0 < int(name[4:]) < 10**6:
+        from evaluator.metrics.figures.search import found_at
+
+        return found_at(int(name[4:]))
+    check_choice(option, name, (*known, *others))
+    return (search_figures() if name in SEARCH_NAMES else all_figures())[name]
 
 
 def figures(
@@ -125,10 +144,10 @@ def figures(
     threshold accepts and d' and min Cllr do not take; ``genuine`` are n bools, True where both
     images show one person. The scores need not be cosines, but ``insightface`` is None where they
     are not. ``folds``: "contiguous" or None, ten parts of the pairs in the order given, which is a
-    bin's protocol; "by rule", ten that do not depend on the order (``folds_by_rule``); or n whole
-    numbers, the fold of each pair. ``sharing`` says which pairs share images or people, which
-    widens the intervals. Raises InputError for another shape, type or length, or a score that is
-    NaN or +inf.
+    bin's protocol; "by rule", ten that do not depend on the order (``folds_by_rule``); "none", so
+    that figures of folds are None; or n whole numbers, the fold of each pair. ``sharing`` says
+    which pairs share images or people, which widens the intervals. Raises InputError for another
+    shape, type or length, or a score that is NaN or +inf.
     """
     from evaluator.metrics.protocols import sorted_pairs
 
@@ -147,9 +166,13 @@ def _fold_numbers(
     """The fold of each pair; None for contiguous ones."""
     if not isinstance(folds, str):
         return folds
-    check_choice("folds", folds, ("contiguous", "by rule"))
+    check_choice("folds", folds, ("contiguous", "by rule", "none"))
     if folds == "contiguous":
         return None
+    if folds == "none":  # one fold of all pairs is none
+        import numpy as np
+
+        return np.zeros(len(np.asarray(genuine)), np.uint8)
     from evaluator.metrics.folds import folds_by_rule
     from evaluator.metrics.sweep import scored_pairs
 

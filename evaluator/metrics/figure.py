@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ Stored = Mapping[str, Any]  # the ``figures`` object of a result, as JSON has it
 # What a leaf of a figure's JSON is; OWN_SCALE is an interval of no share. An interval may be None.
 SHARE, NUMBER, NUMBERS = "share", "number", "numbers"
 INTERVAL, OWN_SCALE = "interval", "own scale"
+TEXT, COUNT, MAYBE = "text", "count", "number or none"
 #: How keys end that may lack: results from before there were intervals are whole too.
 MAY_LACK = ("_ci95", "_bound95", "standard_error")
 
@@ -33,8 +34,15 @@ class Each:
     shape: Shape
 
 
-#: A leaf; a block with these keys, made of the attributes of those names; or a mapping.
-Shape = str | Mapping[str, "Shape"] | Each
+@dataclass(frozen=True)
+class Listed:
+    """The shape of a list of values of one shape."""
+
+    shape: Shape
+
+
+#: A leaf; a block with these keys, made of the attributes of those names; a mapping; or a list.
+Shape = str | Mapping[str, "Shape"] | Each | Listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +50,9 @@ class Influence:
     """What each pair adds to the error of a figure, to first order: 0 in all for either class.
 
     ``genuine`` (G,) and ``impostor`` (I,) are in the order of `ScoredPairs`, or in that of `Sweep`
-    where it is ``ascending``. ``event`` is what one more wrong decision would change, at most. The
-    variance of a figure is the sum of squares, that of a difference the sum of squares of the
-    differences, and pairs that share images or people are summed by these.
+    where it is ``ascending``, equal where scores are. ``event`` is what one more wrong decision
+    would change, at most. The variance of a figure is the sum of squares, that of a difference the
+    sum of squares of the differences, and pairs that share images or people are summed by these.
     """
 
     genuine: FloatArray
@@ -73,16 +81,44 @@ class Influence:
             own = part
             if self.ascending:
                 own = np.empty_like(part)
-                own[np.argsort(scores, kind="stable")] = part
+                own[np.argsort(scores)] = part  # equal scores have equal parts
             found[where] = own
         return found
 
     def spread(self, pairs: SortedPairs, sharing: Sharing | None) -> Spread:
         """How much the figure moves by chance, with what its pairs share."""
         if sharing is None or sharing.method == "pairs":
-            variance = float(self.genuine @ self.genuine + self.impostor @ self.impostor)
-            return Spread(variance, 1.0, 1.0, 1.0, math.inf)
+            # Sums round by their order, and a list has one figure in any order of its lines.
+            genuine, impostor = (
+                part if self.ascending else np.sort(part) for part in (self.genuine, self.impostor)
+            )
+            return independent(float(genuine @ genuine + impostor @ impostor))
         return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
+
+
+def independent(variance: float) -> Spread:
+    """The spread of a figure of pairs that share nothing."""
+    return Spread(variance, 1.0, 1.0, 1.0, math.inf)
+
+
+def spread_by(
+    influence: Callable[[SortedPairs], Influence],
+    pairs: SortedPairs,
+    sharing: Sharing | None,
+    variance: Callable[[], float],
+) -> Spread:
+    """How much a figure moves by chance: by its influence, or where pairs share nothing by what the
+    influence's squares add up to, in closed form. To compute those of 15,000,000 pairs one by one
+    takes longer than all figures.
+    """
+    if sharing is None or sharing.method == "pairs":
+        return independent(variance())
+    return influence(pairs).spread(pairs, sharing)
+
+
+def share_variance(share: float, count: int) -> float:
+    """The variance of a share of so many independent pairs."""
+    return share * (1 - share) / count
 
 
 def lacks_a_class(genuine: int, impostors: int) -> str:
@@ -100,6 +136,9 @@ class Figure:
     alone; ``shape`` is their JSON; ``at`` is where the number stands in that, ``ci95_at`` its 95 %
     interval, None where none can be told. ``influence`` is what intervals and paired tests rest on.
     ``lacks`` says why the figure is undefined on so many genuine and impostor pairs.
+    ``searches`` is "open" for a figure of all searches in the galleries of a template set, "mated"
+    for one of those with a mate alone; ``decisions`` says which pairs a figure counts that is a
+    share of them.
     """
 
     name: str  # what --metric takes
@@ -111,7 +150,8 @@ class Figure:
     of: Callable[[SortedPairs, Sharing | None], Mapping[str, Any]]
     value: Callable[[SortedPairs], float | None]
     influence: Callable[[SortedPairs], Influence]
-    ci95_at: tuple[str, ...] = ()  # none where the figure alone has no interval that covers
+    ci95_at: tuple[str, ...] = ()
+    no_interval: str = ""  # why the figure alone has none that covers
     explanation: str = ""  # what a report says of it; a figure without one is in no report
     higher_is_better: bool = True
     protocol: str | None = None  # that of published figures which it is comparable with
@@ -123,6 +163,8 @@ class Figure:
     note: Callable[[Stored], str] | None = None  # under it in a report
     lacks: Callable[[int, int], str] = lacks_a_class
     in_every_result: bool = False  # else results from before there was this figure are whole too
+    searches: Literal["", "open", "mated"] = ""
+    decisions: Callable[[FloatArray], BoolArray] | None = None
 
     def read(self, stored: Stored | None) -> float | None:
         """The number in a result's figures, None where it is undefined or not there."""
@@ -141,11 +183,15 @@ class Figure:
 
     def line_of(self, stored: Stored) -> str:
         """The figure as `print` shows it, ``-`` where it is undefined."""
-        defined = self.read(stored) is not None
-        return self.line(stored) if defined and self.line else self.cell_of(stored)
+        if self.read(stored) is None:
+            return self.cell_of(stored)
+        why = f" (no interval: {self.no_interval})" if self.no_interval else ""
+        return self.line(stored) if self.line else self.cell_of(stored) + why
 
     def why_undefined(self, stored: Stored, genuine: int, impostors: int) -> str:
         """Why there is no number in these figures of so many pairs; empty where it is not known."""
+        if self.searches and "identification" not in stored:
+            return "only template sets with galleries have it"
         if stored.keys().isdisjoint(self.shape):
             return "this result is older than the figure; zoo eval --fresh adds it"
         return self.lacks(genuine, impostors)
@@ -175,6 +221,8 @@ def as_json(value: Any, shape: Shape) -> Any:
         return None
     if isinstance(shape, Each):
         return {key: as_json(each, shape.shape) for key, each in value.items()}
+    if isinstance(shape, Listed):
+        return [as_json(each, shape.shape) for each in value]
     if isinstance(shape, Mapping):
         return {
             key: as_json(getattr(value, key.replace("-", "_")), each) for key, each in shape.items()

@@ -299,8 +299,7 @@ def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
     limit = 1 + COSINE_TOLERANCE
     if any(len(x) and (x[0] < -limit or x[-1] > limit) for x in map(scored, classes)):
         return None
-    genuine = [_negated_distances(fold.genuine) for fold in folds]
-    impostor = [_negated_distances(fold.impostor) for fold in folds]
+    genuine, impostor = [fold.genuine for fold in folds], [fold.impostor for fold in folds]
     accuracies = _grid_accuracies(genuine, impostor)
     return InsightfaceAccuracy(
         float(np.mean(accuracies)),
@@ -309,18 +308,21 @@ def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
     )
 
 
-def _negated_distances(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
-    """2 cos - 2, exactly minus the distance 2 - 2 cos, so that it is ascending too."""
-    doubled = 2 * ascending
-    doubled -= 2
-    return doubled
-
-
 def _count_nearer(
-    negated: NDArray[np.float64], thresholds: NDArray[np.float64]
+    ascending: NDArray[np.float64], thresholds: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """How many distances lie strictly below each threshold."""
-    return len(negated) - np.searchsorted(negated, -thresholds, side="right")
+    """How many distances 2 - 2 cos lie strictly below each threshold.
+
+    A distance rounds, by half a bit of 4 at most: only those of cosines that come as near to a
+    threshold's are computed.
+    """
+    cosines = 1 - thresholds / 2
+    first, last = (np.searchsorted(ascending, cosines + away) for away in (-1e-15, 1e-15))
+    found = len(ascending) - last
+    for at in np.flatnonzero(first < last):
+        distances = 2 - 2 * ascending[first[at] : last[at]]
+        found[at] += np.count_nonzero(distances < thresholds[at])
+    return found
 
 
 def _grid_accuracies(
@@ -350,7 +352,7 @@ def _grid_tar(
         for far in far_elsewhere
     ]
     tars, fars = (
-        [_count_nearer(x, np.array(t)) / len(x) for x, t in zip(part, thresholds, strict=True)]
+        [_count_nearer(x, np.array([t]))[0] / len(x) for x, t in zip(part, thresholds, strict=True)]
         for part in (genuine, impostor)
     )
     return FoldedTar(float(np.mean(tars)), float(np.std(tars)), float(np.mean(fars)))

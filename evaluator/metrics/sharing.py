@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,8 @@ Method = Literal["pairs", "clusters", "dyads"]
 
 # Below this many clusters of equal size, drawing clusters rejects a true null too often.
 MINIMUM_CLUSTERS = 50.0
+# Pairs that are looked at together where components are joined.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +61,41 @@ class Sharing:
         return "clusters" if self.effective_clusters >= MINIMUM_CLUSTERS else "dyads"
 
     @functools.cached_property
+    def dyad(self) -> IntArray:
+        """The number of the two ends of each pair (pairs,), the same either way round."""
+        key = np.minimum(self.left, self.right)
+        key *= self.nodes
+        key += np.maximum(self.left, self.right)
+        # Where many of all couples of nodes are pairs, the key is a number as good as a rank.
+        few = self.nodes**2 <= 4 * len(key)
+        return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
+
+    @functools.cached_property
+    def two_ended(self) -> npt.NDArray[np.bool_]:
+        """Which pairs show two different images (or people), (pairs,)."""
+        found: npt.NDArray[np.bool_] = self.left != self.right
+        return found
+
+    @functools.cached_property
     def dyads(self) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
         """Which pairs have two ends, what each pair shows and then what these show at the right,
         and the number of the two ends of these: couples that share both were counted at either end.
         """
-        two_ended = self.left != self.right
-        low = np.minimum(self.left, self.right)[two_ended]
-        high = np.maximum(self.left, self.right)[two_ended]
-        _, dyad = np.unique(low * self.nodes + high, return_inverse=True)
-        return two_ended, np.concatenate([self.left, self.right[two_ended]]), dyad
+        ends = np.concatenate([self.left, self.right[self.two_ended]])
+        return self.two_ended, ends, self.dyad[self.two_ended]
+
+    def sums(
+        self, errors: FloatArray, pairs: slice | npt.NDArray[np.intp] = slice(None)
+    ) -> tuple[FloatArray, FloatArray]:
+        """Errors of some pairs summed by cluster, or by end, and by the two ends of pairs that have
+        two: pairs hang together by the first, and were counted twice there by the second.
+        """
+        if self.method == "clusters":
+            return _totals(self.cluster[pairs], errors, self.clusters), np.zeros(0)
+        by_end = _totals(self.left[pairs], errors, self.nodes)
+        twice = np.where(self.two_ended[pairs], errors, 0.0)
+        by_end += _totals(self.right[pairs], twice, self.nodes)
+        return by_end, _totals(self.dyad[pairs], twice, int(self.dyad.max(initial=-1)) + 1)
 
     @property
     def correction(self) -> float:
@@ -125,21 +154,36 @@ def pair_sharing(
         )
     if not all(np.issubdtype(side.dtype, np.integer) for side in ends):
         raise ValueError(f"{unit} numbers must be integers; got {ends[0].dtype}, {ends[1].dtype}")
-    pairs = len(ends[0])
-    _, node = np.unique(np.concatenate(ends), return_inverse=True)
-    uses = np.bincount(node)
-    of_node = _components(node[:pairs], node[pairs:], len(uses))
-    cluster = of_node[node[:pairs]]
+    left, right = _numbered(ends)
+    nodes = int(max(left.max(initial=-1), right.max(initial=-1))) + 1
+    uses = np.bincount(left, minlength=nodes) + np.bincount(right, minlength=nodes)
+    cluster = _components(left, right, nodes)[left]
     return Sharing(
         unit=unit,
-        left=node[:pairs].astype(np.int64),
-        right=node[pairs:].astype(np.int64),
+        left=left,
+        right=right,
         cluster=cluster,
-        nodes=len(uses),
-        clusters=int(of_node.max()) + 1 if pairs else 0,
+        nodes=nodes,
+        clusters=int(cluster.max(initial=-1)) + 1,
         effective_nodes=_effective_count(uses),
         effective_clusters=_effective_count(np.bincount(cluster)),
     )
+
+
+def _numbered(ends: Sequence[npt.NDArray[np.integer]]) -> tuple[IntArray, IntArray]:
+    """Both sides with numbers from 0 instead, in the same order and none left out."""
+    low = min(int(side.min(initial=0)) for side in ends)
+    span = max(int(side.max(initial=0)) for side in ends) - low + 1
+    pairs = len(ends[0])
+    if span > 4 * pairs:
+        node = np.unique(np.concatenate(ends), return_inverse=True)[1].astype(np.int64)
+        return node[:pairs], node[pairs:]
+    # Numbers without wide gaps are counted, a fifth of the time that sorting them takes.
+    used = np.zeros(span, dtype=np.bool_)
+    for side in ends:
+        used[side.astype(np.int64) - low] = True
+    number = np.cumsum(used) - 1
+    return number[ends[0].astype(np.int64) - low], number[ends[1].astype(np.int64) - low]
 
 
 def slots_sharing(
@@ -164,11 +208,16 @@ def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
     half of them are gone after two.
     """
     first = np.arange(nodes)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(left), _BLOCK)]
     while True:
-        lower = np.minimum(first[left], first[right])
         joined = first.copy()
-        np.minimum.at(joined, first[left], lower)
-        np.minimum.at(joined, first[right], lower)
+        for block in blocks:
+            one, other = first[left[block]], first[right[block]]
+            if np.array_equal(one, other):
+                continue
+            lower = np.minimum(one, other)
+            np.minimum.at(joined, one, lower)
+            np.minimum.at(joined, other, lower)
         while not np.array_equal(further := joined[joined], joined):
             joined = further
         if np.array_equal(joined, first):
@@ -189,49 +238,42 @@ def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> floa
     if sharing is None or sharing.method == "pairs":
         return 1.0
     errors = values - values.mean()
-    independent = float(errors @ errors)
-    if independent <= 0:
-        return 1.0
-    if sharing.method == "clusters":
-        dependent = _square_of_sums(sharing.cluster, errors)
-    else:
-        dependent = _dyadic_square(errors, sharing)
-    return max(1.0, dependent / independent * sharing.correction)
+    return _effect(float(errors @ errors), sharing.sums(errors), sharing)
 
 
 def spread_of(
     contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing
 ) -> Spread:
     """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
-    effects = [
-        design_effect(part, sharing)
-        for part in (
-            contributions,
-            np.where(genuine, contributions, 0.0),
-            np.where(genuine, 0.0, contributions),
-        )
-    ]
-    independent = float(contributions @ contributions)
-    if sharing.method == "clusters":
-        sums = np.bincount(sharing.cluster, contributions)
-    else:
-        two_ended, ends, _ = sharing.dyads
-        sums = np.bincount(ends, np.concatenate([contributions, contributions[two_ended]]))
-    largest = float(np.abs(sums).max(initial=0.0))
-    whole, genuines, impostors = effects
-    return Spread(independent * whole, whole, genuines, impostors, sharing.freedom, largest)
+    if sharing.method == "pairs":
+        independent = float(contributions @ contributions)
+        largest = float(np.abs(contributions).max(initial=0.0))
+        return Spread(independent, 1.0, 1.0, 1.0, math.inf, largest)
+    squares, sums = [], []
+    for held in (genuine, ~genuine):
+        # Picking out a class pays where it is small.
+        few = 4 * np.count_nonzero(held) < len(held)
+        at = np.flatnonzero(held) if few else slice(None)
+        part = contributions[at] if few else np.where(held, contributions, 0.0)
+        squares.append(float(part @ part))
+        sums.append(sharing.sums(part, at))
+    both = sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]
+    whole = _effect(sum(squares), both, sharing)
+    own, others = (_effect(*each, sharing) for each in zip(squares, sums, strict=True))
+    largest = float(np.abs(both[0]).max(initial=0.0))
+    return Spread(sum(squares) * whole, whole, own, others, sharing.freedom, largest)
 
 
-def _dyadic_square(errors: FloatArray, sharing: Sharing) -> float:
-    """Sum of products of errors over all ordered couples of pairs that share an end or both."""
-    two_ended, ends, dyad = sharing.dyads
-    by_end = _square_of_sums(ends, np.concatenate([errors, errors[two_ended]]))
-    return by_end - _square_of_sums(dyad, errors[two_ended])
+def _effect(independent: float, sums: tuple[FloatArray, FloatArray], sharing: Sharing) -> float:
+    """`design_effect` of errors with that sum of squares, and their sums."""
+    if independent <= 0:
+        return 1.0
+    dependent = float(sums[0] @ sums[0] - sums[1] @ sums[1])
+    return max(1.0, dependent / independent * sharing.correction)
 
 
-def _square_of_sums(group: IntArray, errors: FloatArray) -> float:
-    sums = np.bincount(group, weights=errors)
-    return float(sums @ sums)
+def _totals(group: IntArray, errors: FloatArray, groups: int = 0) -> FloatArray:
+    return np.asarray(np.bincount(group, weights=errors, minlength=groups), dtype=np.float64)
 
 
 def _effective_count(sizes: npt.NDArray[np.int64]) -> float:

@@ -18,15 +18,20 @@ from evaluator.errors import ResultError, cause_of, plain_name
 from evaluator.files import read_bounded
 from evaluator.metrics.all_figures import all_figures, shapes
 from evaluator.metrics.figure import (
+    COUNT,
     INTERVAL,
     MAY_LACK,
+    MAYBE,
     NUMBER,
     NUMBERS,
     OWN_SCALE,
     SHARE,
+    TEXT,
     Each,
+    Listed,
     Shape,
 )
+from evaluator.metrics.figures.search import SHAPE as SEARCHED
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 from evaluator.results.record import SCHEMA, BinRecord, ModelRecord, Result, Settings
 
@@ -160,6 +165,15 @@ _LEAVES = {
     INTERVAL: _Interval | None,
     OWN_SCALE: _OwnScale | None,
     NUMBERS: Annotated[list[_Number], _FEW],
+    TEXT: _Text,
+    COUNT: _Count,
+    MAYBE: _Number | None,
+}
+
+# Figures that template sets alone have.
+_OF_SETS: dict[str, Shape] = {
+    "tar_nearest_far": Each({"tar": SHARE, "far": SHARE}),
+    **SEARCHED,
 }
 
 
@@ -167,6 +181,9 @@ class _NonFinite(TypedDict):
     count: _Count
     images: _Counts
     dropped_pairs: _Count
+    dropped_probes: NotRequired[_Count]
+    missed_probes: NotRequired[_Count]
+    names: NotRequired[Annotated[list[_Text], _FEW]]
     missed_pairs: NotRequired[_Count]
 
 
@@ -180,11 +197,19 @@ class _Input(TypedDict, total=False):
     file_sha256: _Text
 
 
+class _Derived(TypedDict):
+    name: _Text
+    sha256: _Sha256
+    corruption: Annotated[str, Meta(max_length=60)]
+    strength: Annotated[int, Meta(ge=1, le=5)]
+
+
 # By the types in the annotations of the records, which are texts.
 _KINDS: dict[str, Any] = {
     "str": _Text,
     "int": _Count,
     "str | None": _Text | None,
+    "int | None": _Count | None,
     "Mapping[str, float]": Annotated[dict[str, _Number], _FEW],
     "Mapping[str, str]": Annotated[dict[str, _Text], _FEW],
 }
@@ -193,6 +218,7 @@ _OF_NAME: dict[str, Any] = {
     "sha256": _Sha256,
     "data_sha256": _Sha256 | None,
     "input": _Input,
+    "derived": _Derived | None,
     "non_finite": _NonFinite,
     "schema": Literal[SCHEMA],
 }
@@ -207,6 +233,8 @@ def _type_of(shape: Shape) -> Any:
         return _LEAVES[shape]
     if isinstance(shape, Each):
         return Annotated[dict[str, _type_of(shape.shape) | None], _FEW]  # type: ignore[misc]
+    if isinstance(shape, Listed):
+        return Annotated[list[_type_of(shape.shape)], _FEW]  # type: ignore[misc]
     keys = {}
     for key, each in shape.items():
         type = _type_of(each) if isinstance(each, str) else _type_of(each) | None
@@ -229,7 +257,7 @@ def _types() -> Any:
     """The type of a result's JSON."""
     keys = {
         field: _type_of(shape) if isinstance(shape, Each) else _type_of(shape) | None
-        for field, shape in shapes().items()
+        for field, shape in {**shapes(), **_OF_SETS}.items()
     }
     figures = TypedDict("_Figures", keys, total=False)  # type: ignore[misc]
     records = {name: _struct(kind, _OF_NAME) for name, kind in _RECORDS.items()}
@@ -290,9 +318,24 @@ def _lacking(figures: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _wrong_set(result: Result) -> str | None:
+    """Counts of a template set that none has."""
+    counts, figures = result.bin, result.figures or {}
+    if counts.genuine + counts.impostor != counts.pairs:
+        return f"bin: {counts.pairs:,} pairs of {counts.genuine:,} genuine do not add up"
+    if None in (counts.templates, counts.people, counts.probes, counts.galleries):
+        return "bin: a template set without its counts"
+    blocks = (figures.get("identification") or {}).get("galleries", [])
+    if result.figures is not None and len(blocks) != counts.galleries:
+        return f"figures: identification has {len(blocks):,} galleries of {counts.galleries:,}"
+    return None
+
+
 def _wrong_counts(result: Result) -> str | None:
     """Counts of a bin that no bin has."""
     counts = result.bin
+    if counts.kind is not None:
+        return _wrong_set(result)
     if counts.genuine + counts.impostor != counts.pairs or counts.images != 2 * counts.pairs:
         return (
             f"bin: {counts.pairs:,} pairs of {counts.genuine:,} genuine, {counts.impostor:,} "

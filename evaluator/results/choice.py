@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from evaluator.choices import check_settings
+from evaluator.choices import DETECTOR_SCORE, NORM, check_settings
 from evaluator.errors import InputError, unknown_name
 from evaluator.results.record import BinRecord, ModelRecord, Result
 from evaluator.results.stored import (
@@ -162,7 +162,10 @@ def _names_before_hashes(paths: Iterable[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class Variant:
-    """What a model was measured with; two variants of one model are two rows of a table."""
+    """What a model was measured with; two variants of one model are two rows of a table.
+
+    ``norm`` and ``detector_score`` are the usual ones on bins, and where a set states no scores.
+    """
 
     flip: str
     decoder: str
@@ -170,6 +173,14 @@ class Variant:
     range: str
     channels: str
     engine: str
+    norm: str = NORM
+    detector_score: str = DETECTOR_SCORE
+
+    @property
+    def json(self) -> dict[str, str]:
+        """All of it, of template sets what is not usual."""
+        usual = {"norm": NORM, "detector_score": DETECTOR_SCORE}
+        return {key: value for key, value in vars(self).items() if usual.get(key) != value}
 
     def words(self) -> str:
         """What is not the default, as "flip sum, bfloat16"; "" where everything is."""
@@ -181,6 +192,8 @@ class Variant:
         named += [f"decoder {self.decoder}"] if self.decoder != "accurate" else []
         named += [self.precision] if self.precision != "float32" else []
         named += [self.engine] if self.engine != "native" else []
+        named += [f"norm {self.norm}"] if self.norm != NORM else []
+        named += ["no detector score"] if self.detector_score != DETECTOR_SCORE else []
         return ", ".join(named)
 
 
@@ -195,6 +208,8 @@ def variant_of(result: Result) -> Variant:
         channels=str(given.get("channels", UNKNOWN)),
         # Results from elsewhere state none.
         engine=UNKNOWN if settings.flip == UNKNOWN else settings.engine,
+        norm=settings.norm or NORM,
+        detector_score=settings.detector_score or DETECTOR_SCORE,
     )
 
 
@@ -210,6 +225,8 @@ class Wanted:
     engine: str | None = None
     profile: str | None = None
     channels: str | None = None
+    norm: str | None = None
+    detector_score: str | None = None
 
     def check(self, before: str = "--") -> None:
         """Refuses values that no option takes, with InputError; ``before`` stands before names."""
@@ -220,15 +237,17 @@ class Wanted:
             "engine": self.engine,
             "input": self.profile,
             "channels": self.channels,
+            "norm": self.norm,
+            "detector-score": self.detector_score,
         }
         check_settings(before, **{name: each for name, each in given.items() if each is not None})
 
     def admits(self, variant: Variant) -> bool:
         """Whether these are its settings. What was made elsewhere has none that could differ."""
-        asked = (self.flip, self.decoder, self.precision, self.profile, self.channels, self.engine)
+        asked = {key: getattr(self, "profile" if key == "range" else key) for key in vars(variant)}
         return all(
-            value is None or there in (value, UNKNOWN)
-            for value, there in zip(asked, vars(variant).values(), strict=True)
+            value is None or getattr(variant, key) in (value, UNKNOWN)
+            for key, value in asked.items()
         )
 
 

@@ -49,6 +49,8 @@ class Measured:
             )
             if value != usual
         ]
+        named += ["norm-unit"] if settings.norm == "unit" else []
+        named += ["no-detector-score"] if settings.detector_score == "no" else []
         named += [f"nan-{settings.nan}"] if settings.nan != _USUAL.nan else []
         stem = ".".join([_short(self.bin), *named])
         return model_folder(folder, self.model) / f"{stem}.json"

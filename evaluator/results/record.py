@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from evaluator.bins.recipe import Recipe
     from evaluator.images.inputs import InputSpec
     from evaluator.measure.evaluation import Measurement
+    from evaluator.metrics.figure import Figure
+    from evaluator.templates.evaluation import SetMeasurement
+    from evaluator.templates.searches import Searches
 
 
 SCHEMA = 1
 
 
 # How many unusable images a result names; the count is always whole.
-_NAMED_IMAGES = 20
+NAMED_IMAGES = 20
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,10 @@ class BinRecord:
     """Which bin a result is on, and its counts.
 
     ``folds`` says by what rule its ten folds are drawn, and is in a result's JSON only where they
-    are not contiguous parts of its order.
+    are not contiguous parts of its order. So is ``derived``, which says of a bin of spoilt images
+    of which it was made, by which corruption and at what strength. Only a template set has a
+    ``kind``, its layout, and says how many ``templates``, ``people`` (those that it names),
+    ``probes`` and ``galleries`` there are; its ``images`` are those of all templates.
     """
 
     name: str
@@ -66,6 +74,12 @@ class BinRecord:
     images: int
     unique_images: int
     folds: str | None = None
+    kind: str | None = None
+    templates: int | None = None
+    people: int | None = None
+    probes: int | None = None
+    galleries: int | None = None
+    derived: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,8 @@ class Settings:
     """What changes figures besides model, bin and input.
 
     ``engine`` is in a result's JSON only where it is not ``native``: results that do not have it
-    were computed by their format's own runtime.
+    were computed by their format's own runtime. Only a template set has a ``norm``, and
+    ``detector_score`` only where it states such scores.
     """
 
     flip: str = "none"
@@ -81,6 +96,8 @@ class Settings:
     precision: str = "float32"
     nan: str = "fail"
     engine: str = "native"
+    norm: str | None = None
+    detector_score: str | None = None
 
 
 class Failed(NamedTuple):
@@ -130,13 +147,36 @@ class Result:
         return Failed(int(self.non_finite["dropped_pairs"]), "dropped")
 
 
+@dataclass(frozen=True, eq=False)
+class SetFacts:
+    """What all results on a template set share, read-only: ``templates`` (2 x pairs,) number the
+    template in each slot of the 1:1 list, ``genuine`` (pairs,) are its labels, ``person``
+    (templates,) numbers who each shows, each whom nobody names apart, and ``probes`` are numbers
+    of templates.
+    """
+
+    templates: NDArray[np.int64]
+    genuine: NDArray[np.bool_]
+    person: NDArray[np.int64]
+    probes: NDArray[np.int64]
+
+    @functools.cached_property
+    def people(self) -> NDArray[np.int64]:
+        """The number of the person in each slot, (2 x pairs,)."""
+        return self.person[self.templates]
+
+
 @dataclass(frozen=True)
 class Scores:
     """Pair scores of a result: cosines (pairs,) with NaN for a dropped pair and -inf for a missed
     one, labels (pairs,), and the distinct-image number of each slot (2 x pairs,). ``people``
     numbers the person in each slot where the bin's pairs file names them. ``folds`` (pairs,)
     numbers the fold of each pair, None where they are contiguous. ``digests`` (2 x pairs,) numbers
-    the bytes in each slot alike in all bins, None where nobody noted them.
+    the bytes in each slot alike in all bins, None where nobody noted them; ``norms`` (2 x pairs,)
+    are of the embeddings in them. Of a template set ``images`` number templates, ``facts`` are
+    known, and ``searches`` one a gallery, of all probes; NaN is the score of one that was left out.
+    ``lists`` (pairs,) says which of several lists each pair is of, where figures are means over
+    lists.
     """
 
     scores: NDArray[np.float64]
@@ -145,6 +185,10 @@ class Scores:
     people: NDArray[np.int64] | None = None
     folds: NDArray[np.uint8] | None = None
     digests: NDArray[np.int64] | None = None
+    norms: NDArray[np.float32] | None = None
+    facts: SetFacts | None = None
+    searches: tuple[Searches, ...] = ()
+    lists: NDArray[np.int64] | None = None
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -169,7 +213,7 @@ def list_sha256(genuine: NDArray[np.bool_], name: str = "pairs") -> str:
 
 
 def make_result(
-    measurement: Measurement,
+    measurement: Measurement | SetMeasurement,
     *,
     name: str,
     path: Path,
@@ -178,14 +222,15 @@ def make_result(
     input_spec: InputSpec,
     settings: Settings,
     data_sha256: str | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Result:
-    """The Result of a Measurement by the model of that name, path, digests and format."""
-    from evaluator.metrics.all_figures import to_json
+    """The Result of a Measurement by the model of that name, path, digests and format.
 
-    verification_set = measurement.bin
-    figures = measurement.figures
+    ``parts`` are what says what it is on and what was found (``bin``, ``figures``, ``non_finite``)
+    where that is no bin.
+    """
     return Result(
-        status="ok" if figures is not None else "non_finite",
+        status="ok" if measurement.figures is not None else "non_finite",
         model=ModelRecord(
             name=name,
             path=str(path),
@@ -195,7 +240,23 @@ def make_result(
             input=input_json(input_spec),
             data_sha256=data_sha256,
         ),
-        bin=BinRecord(
+        settings=settings,
+        cost={
+            "seconds": round(measurement.seconds, 4),
+            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+        },
+        versions=versions(settings.engine),
+        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        **(parts or _parts(cast("Measurement", measurement))),
+    )
+
+
+def _parts(measurement: Measurement) -> dict[str, Any]:
+    from evaluator.metrics.all_figures import to_json
+
+    verification_set, figures = measurement.bin, measurement.figures
+    return {
+        "bin": BinRecord(
             name=verification_set.name,
             path=str(verification_set.path),
             sha256=verification_set.sha256,
@@ -204,26 +265,20 @@ def make_result(
             impostor=int((~measurement.genuine).sum()),
             images=len(measurement.images),
             unique_images=int(measurement.images.max()) + 1,
+            derived=derived_json(verification_set.derived),
         ),
-        settings=settings,
-        figures=None if figures is None else to_json(figures),
-        non_finite=failures(
+        "figures": None if figures is None else to_json(figures),
+        "non_finite": failures(
             measurement.unusable, measurement.dropped_pairs, measurement.missed_pairs
         ),
-        cost={
-            "seconds": round(measurement.seconds, 4),
-            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
-        },
-        versions=versions(settings.engine),
-        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-    )
+    }
 
 
 def failures(unusable: NDArray[np.intp], dropped: int, missed: int) -> dict[str, Any]:
     """The ``non_finite`` object of a result: its unusable slots and the pairs that have them."""
     found = {
         "count": len(unusable),
-        "images": unusable[:_NAMED_IMAGES].tolist(),
+        "images": unusable[:NAMED_IMAGES].tolist(),
         "dropped_pairs": dropped,
     }
     return {**found, "missed_pairs": missed} if missed else found
@@ -236,6 +291,18 @@ def input_json(spec: InputSpec) -> dict[str, Any]:
         "range": spec.profile,
         "channels": spec.channels,
         "layout": spec.layout,
+    }
+
+
+def derived_json(recipe: Recipe | None) -> dict[str, Any] | None:
+    """What a result says of a bin that was made of another."""
+    if recipe is None:
+        return None
+    return {
+        "name": recipe.source.name,
+        "sha256": recipe.source.sha256,
+        "corruption": recipe.corruption,
+        "strength": recipe.strength,
     }
 
 
@@ -258,16 +325,36 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
+_ONLY_WHERE_STATED = {
+    "model": ("data_sha256",),
+    "bin": ("folds", "kind", "templates", "people", "probes", "galleries"),
+    "settings": ("norm", "detector_score"),
+}
+
+
 def to_dict(result: Result) -> dict[str, Any]:
     """A result as its JSON object, keys in the documented order."""
     parts = asdict(result)
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
-    if result.model.data_sha256 is None:
-        del parts["model"]["data_sha256"]
-    if result.bin.folds is None:
-        del parts["bin"]["folds"]
+    for part, names in _ONLY_WHERE_STATED.items():
+        for name in names:
+            if parts[part][name] is None:
+                del parts[part][name]
     return {"schema": parts.pop("schema"), **parts}
+
+
+def cannot_have(record: BinRecord, figure: Figure) -> str:
+    """Why no result on a bin or template set has a figure; empty where one may have it."""
+    if figure.searches:
+        return "" if record.galleries else "no galleries are searched in it"
+    if record.kind is None:
+        return ""
+    if not record.pairs:
+        return "it has no 1:1 list"
+    if figure.protocol not in ("kfold", "insightface"):
+        return ""
+    return "the order of a template set's pairs means nothing, so it has no folds"
 
 
 # Formats of results that other systems made: no rule of ours read a model for them.

@@ -30,8 +30,9 @@ _NO_QUESTION = 1 << 26
 # What is squared and added up must not overflow; scores from elsewhere have any scale.
 LARGEST_SCORE = 1e100
 
-# Kinds of NumPy type, by name of the dataset, as in `np.dtype.kind`; whole numbers where not said.
-_KINDS = {"scores": "f", "genuine": "biu"}
+# Kinds of NumPy type, by name of the dataset or its end, as in `np.dtype.kind`; whole numbers where
+# not said.
+_KINDS = {"scores": "f", "score": "f", "norms": "f", "genuine": "biu"}
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,11 @@ def check_values(
 
 def scores_layout(pairs: int) -> Layout:
     """The datasets of a scores file; ``people`` are in those from before facts of bins, ``folds``
-    where they are not contiguous.
+    where they are not contiguous, ``norms`` where embeddings were at hand.
     """
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
-    return Layout({**lengths, "folds": pairs}, {"people", "folds"}, "scores", "use --fresh")
+    lengths |= {"folds": pairs, "norms": 2 * pairs}
+    return Layout(lengths, {"people", "folds", "norms"}, "scores", "use --fresh")
 
 
 def hdf5_arrays(path: Path, data: bytes, layout: Layout) -> dict[str, NDArray[np.generic]]:
@@ -121,7 +123,10 @@ def _values(path: Path, file: h5py.File, name: str, layout: Layout) -> NDArray[n
             f"{path}: the {layout.what} do not belong to the result: {layout.lengths[name]} values"
             f" of {name!r} expected; {layout.cure}"
         )
-    if stored.dtype.kind not in _KINDS.get(name, "iu") or stored.dtype.itemsize > 8:
+    if (
+        stored.dtype.kind not in _KINDS.get(name.rpartition("_")[2], "iu")
+        or stored.dtype.itemsize > 8
+    ):
         raise _damaged(path, layout, f"{name!r} has another type")
     if not _is_stored(stored):
         held = stored.id.get_storage_size()

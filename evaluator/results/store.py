@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-# Of a pair, 42 bytes are stored, which packing cannot make more than a few per cent larger.
+# Of a pair, 50 bytes are stored, which packing cannot make more than a few per cent larger.
 _SCORES_BYTES_A_PAIR = 64
 _SCORES_BYTES = 1 << 20
 
@@ -61,7 +61,11 @@ def save_result(path: Path, result: Result, scores: Scores | None) -> Result:
     if scores is not None:
         import secrets
 
-        if scores.people is not None or scores.digests is not None:
+        if scores.facts is not None:
+            from evaluator.results.set_facts import keep_set_facts
+
+            keep_set_facts(path.parent.parent, result.bin, scores.facts)
+        elif scores.people is not None or scores.digests is not None:
             from evaluator.results.bin_facts import keep_facts
 
             keep_facts(path.parent.parent, result.bin, people=scores.people, images=scores.digests)
@@ -92,6 +96,10 @@ def _scores_bytes(scores: Scores) -> bytes:
 
     from evaluator.results.scores_file import hdf5_bytes
 
+    if scores.facts is not None:
+        from evaluator.results.set_facts import search_arrays
+
+        return hdf5_bytes({"scores": scores.scores, **search_arrays(scores.searches)})
     arrays: dict[str, NDArray[np.generic]] = {
         "scores": scores.scores,
         "genuine": scores.genuine.astype(np.uint8),
@@ -99,6 +107,8 @@ def _scores_bytes(scores: Scores) -> bytes:
     }
     if scores.folds is not None:
         arrays["folds"] = scores.folds.astype(np.uint8)
+    if scores.norms is not None:
+        arrays["norms"] = scores.norms.astype(np.float32)
     return hdf5_bytes(arrays)
 
 
@@ -153,6 +163,8 @@ def load_scores(path: Path, result: Result) -> Scores:
         ) from None
     except OSError as error:
         raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
+    if result.bin.kind is not None:
+        return _set_scores(path, file_path, data, result)
     arrays = hdf5_arrays(file_path, data, scores_layout(result.bin.pairs))
     check_values(
         file_path,
@@ -172,12 +184,43 @@ def load_scores(path: Path, result: Result) -> Scores:
         people=people,
         folds=arrays["folds"].astype(np.uint8) if "folds" in arrays else None,
         digests=known_images(path.parent.parent, result.bin),
+        norms=arrays["norms"].astype(np.float32) if "norms" in arrays else None,
+    )
+
+
+def _set_scores(path: Path, file_path: Path, data: bytes, result: Result) -> Scores:
+    """The scores of a result on a template set, and its searches."""
+    import numpy as np
+
+    from evaluator.results.scores_file import check_values, hdf5_arrays
+    from evaluator.results.set_facts import known_set, searches_in, set_layout
+
+    arrays = hdf5_arrays(file_path, data, set_layout(result.bin))
+    facts = known_set(path.parent.parent, result.bin)
+    check_values(file_path, arrays["scores"], facts.genuine, genuine=result.bin.genuine)
+    identified = (result.figures or {}).get("identification") or {}
+    searches = searches_in(arrays, identified.get("galleries", []))
+    if any(each.rival.max(initial=-1) >= len(facts.person) for each in searches):
+        raise ResultError(f"{file_path}: damaged scores (a rival that is no template); use --fresh")
+    return Scores(
+        scores=arrays["scores"].astype(np.float64),
+        genuine=facts.genuine,
+        images=facts.templates,
+        people=facts.people,
+        folds=np.zeros(result.bin.pairs, np.uint8),
+        facts=facts,
+        searches=searches,
     )
 
 
 def scores_limit(result: Result) -> int:
     """Bytes that the scores file of a result can have."""
-    return result.bin.pairs * _SCORES_BYTES_A_PAIR + _SCORES_BYTES
+    extra = 0
+    if result.bin.kind is not None:
+        from evaluator.results.set_facts import set_scores_bytes
+
+        extra = set_scores_bytes(result.bin)
+    return result.bin.pairs * _SCORES_BYTES_A_PAIR + extra + _SCORES_BYTES
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

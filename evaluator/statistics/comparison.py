@@ -46,15 +46,16 @@ class Comparison:
     ``difference``, its ``interval`` (95 %), ``interval90`` and ``p_value`` are of one thing: the
     interval leaves out 0 exactly when p < 0.05. For an accuracy, be it ``accuracy``, ``kfold`` or
     ``insightface``, that is how many pairs either decides rightly at its best threshold on these
-    pairs; for ``kfold-decisions`` at the thresholds of other folds, whose luck multiplies the
-    variance of independent pairs ``threshold_luck`` times. ``value_a`` and ``value_b`` are the
+    pairs; for ``kfold-decisions`` at the thresholds of other folds. ``threshold_luck`` is how many
+    times such thresholds multiply the variance of independent pairs: below 1 for best ones, which
+    make up for some of the noise. ``value_a`` and ``value_b`` are the
     figure itself, None where it is undefined. ``accuracy_a`` and ``accuracy_b`` are the shares of
     such decisions that are right, ``only_a`` and ``only_b`` the indices of the pairs that one model
     alone gets right, ``mcnemar_p`` the exact test on their numbers, which allows for nothing that
     pairs share. ``basis`` is a phrase for a reader on what they share. The AUC figures are None
-    without a genuine or an impostor pair. ``detectable_difference`` is what this many pairs would
-    show with 80 % power at the observed noise; ``pairs_needed`` is about how many pairs like these
-    the observed difference would take, None when it is 0.
+    without a genuine or an impostor pair, and for figures of searches. ``detectable_difference`` is
+    what this many pairs would show with 80 % power at the observed noise; ``pairs_needed`` is about
+    how many pairs like these the observed difference would take, None when it is 0.
     """
 
     pairs: int
@@ -100,7 +101,7 @@ class Overall:
 def tested_figure(metric: str) -> Figure:
     """The figure that a comparison by ``metric`` shows; InputError for an unknown name."""
     named = "kfold" if metric == KFOLD_DECISIONS else metric
-    return figure_named("--metric", named, any_far=True)
+    return figure_named("--metric", named, any_far=True, others=(KFOLD_DECISIONS,))
 
 
 def compare_pairs(
@@ -111,13 +112,15 @@ def compare_pairs(
     metric: str = "accuracy",
     sharing: Sharing | None = None,
     folds: Sequence[npt.NDArray[np.integer] | None] = (None, None),
+    lists: IntArray | None = None,
 ) -> Comparison | None:
     """Paired comparison of two models' scores on the same pairs; None if they have no figure there.
 
     Finite scores, higher is more alike, and labels have shape (pairs,). ``metric`` is the name of a
     figure, or ``kfold-decisions``, of ten contiguous folds or those that ``folds`` numbers for each
-    model, (pairs,) each; ``sharing`` is what the pairs share. ``ValueError`` for arrays
-    that do not belong together.
+    model, (pairs,) each; ``sharing`` is what the pairs share; ``lists`` (pairs,) numbers the list
+    of each where the figure is a mean over lists. ``ValueError`` for arrays that do not belong
+    together.
     """
     labels = np.asarray(genuine, dtype=bool)
     scores = [np.asarray(own, dtype=np.float64) for own in (scores_a, scores_b)]
@@ -126,10 +129,9 @@ def compare_pairs(
             "scores_a, scores_b and genuine must be one value a pair; "
             f"got shapes {scores[0].shape}, {scores[1].shape} and {labels.shape}"
         )
-    if labels.all() or not labels.any():
-        return None
     figure = tested_figure(metric)
-    luck = 1.0
+    if not labels.any() or (labels.all() and figure.decisions is None):
+        return None
     if metric == KFOLD_DECISIONS:
         decided = [
             kfold(own, labels, 10 if numbers is None else numbers)
@@ -141,16 +143,26 @@ def compare_pairs(
         luck = threshold_luck(scores[0], scores[1], labels)
         found = differences_of_decisions(right, sharing, luck=luck)
     else:
-        right = best_decisions(scores, labels)
-        found = differences_on_bin(scores, labels, sharing, figure)
+        decided_by = figure.decisions
+        right = (
+            best_decisions(scores, labels)
+            if decided_by is None
+            else np.stack(list(map(decided_by, scores)))
+        )
+        found = differences_on_bin(scores, labels, sharing, figure, lists)
     if not math.isfinite(found.gaps[0, 1]):
         return None
+    luck = float(found.luck[0, 1])
     only_a, only_b = np.flatnonzero(right[0] & ~right[1]), np.flatnonzero(right[1] & ~right[0])
     # The best accuracy is that of the decisions, and its own interval would need SciPy.
     values: list[float | None] = [float(own.mean()) for own in right]
     if figure.name != "accuracy":
-        values = [figure_value(own, labels, figure) for own in scores]
-    areas = differences_on_bin(scores, labels, sharing, all_figures()["auc"])
+        values = [figure_value(own, labels, figure, lists) for own in scores]
+    areas = (
+        None
+        if figure.searches
+        else differences_on_bin(scores, labels, sharing, all_figures()["auc"])
+    )
     return Comparison(
         pairs=len(labels),
         value_a=values[0],
@@ -168,8 +180,8 @@ def compare_pairs(
         only_a=only_a,
         only_b=only_b,
         mcnemar_p=mcnemar_p_value(len(only_a), len(only_b)),
-        auc_difference=float(areas.gaps[0, 1]),
-        auc_p_value=float(p_values([areas])[0, 1]),
+        auc_difference=None if areas is None else float(areas.gaps[0, 1]),
+        auc_p_value=None if areas is None else float(p_values([areas])[0, 1]),
         detectable_difference=_detectable_difference(found),
         pairs_needed=_pairs_needed(found),
         differences=found,

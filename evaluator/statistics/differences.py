@@ -4,9 +4,10 @@ One computation for two models and for forty, so that `zoo compare`, a leaderboa
 Python have one answer. Accuracies (`accuracy`, `kfold`, `insightface`) are tested by one kind of
 decisions: each model's at the threshold that is best for it on these very pairs. Thresholds of
 folds add luck of their own to a difference; at a maximum a threshold moves no accuracy, to first
-order. Other figures are tested by their influences: a figure's error is a sum of what each pair
-adds to it, and the variance of a difference the sum of squares of the differences of these, for AUC
-DeLong's. What pairs share widens either (`design_effect`, for all couples at once).
+order, and to second order takes some of the noise away (`threshold_luck`). Other figures are tested
+by their influences: a figure's error is a sum of what each pair adds to it, and the variance of a
+difference the sum of squares of the differences of these, for AUC DeLong's. What pairs share widens
+either (`design_effect`, for all couples at once).
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import numpy.typing as npt
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.protocols import seed, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing
-from evaluator.statistics.discordance import discordance_interval, discordance_p_value
+from evaluator.statistics.discordance import MANY, discordance_interval, discordance_p_value
 from evaluator.statistics.tails import reach
+from evaluator.statistics.threshold_luck import best_threshold_luck
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 Ends = tuple[npt.ArrayLike, npt.ArrayLike]
 Couples = tuple[npt.NDArray[np.intp], ...]  # rows and columns, as `np.ix_` gives them
 
@@ -41,9 +44,9 @@ class Differences:
     those of the gaps of equal models, with t's degrees of ``freedom`` (inf: normal).
     ``discordant`` is how many independent discordant pairs a gap is worth (inf for a figure that
     does not count them) and ``step`` what one of them moves. ``effect`` is how many times sharing
-    (and luck) multiplies the variance of independent pairs, ``only`` how many pairs the row alone
-    decides rightly, ``pairs`` how many there are. ``errors`` (models, pairs of the bin) is what
-    each pair adds to a model's figure, 0 where it has no score.
+    and the ``luck`` of thresholds multiply the variance of independent pairs, ``only`` how many
+    pairs the row alone decides rightly, ``pairs`` how many there are. ``errors`` (models, pairs of
+    the bin) is what each pair adds to a model's figure, 0 where it has no score.
     """
 
     gaps: FloatArray
@@ -52,6 +55,7 @@ class Differences:
     discordant: FloatArray
     step: FloatArray
     effect: FloatArray
+    luck: FloatArray
     only: FloatArray
     pairs: FloatArray
     errors: FloatArray
@@ -68,6 +72,7 @@ class Differences:
             discordant=endless.copy(),
             step=zeros.copy(),
             effect=np.ones_like(zeros),
+            luck=np.ones_like(zeros),
             only=zeros.copy(),
             pairs=zeros.copy(),
             errors=np.zeros((models, pairs)),
@@ -81,16 +86,28 @@ class Differences:
 
 
 def differences_on_bin(
-    scores: Sequence[FloatArray], genuine: BoolArray, sharing: Sharing | None, figure: Figure
+    scores: Sequence[FloatArray],
+    genuine: BoolArray,
+    sharing: Sharing | None,
+    figure: Figure,
+    lists: IntArray | None = None,
 ) -> Differences:
     """The differences of a figure between models, from finite scores (pairs,) of each.
 
     Of ``kfold`` and ``insightface``, too, those of the accuracy at each model's best threshold.
+    ``lists`` (pairs,), ascending, says which list each pair is of: the figure is the mean over
+    lists then, whose pairs are drawn together where they show the same people.
     """
+    if figure.decisions is not None:
+        return differences_of_decisions(np.stack(list(map(figure.decisions, scores))), sharing)
+    if lists is not None:
+        return _of_lists(scores, genuine, sharing, figure, lists)
     if genuine.all() or not genuine.any():
         return Differences.undefined(len(scores), len(genuine))
     if figure.fits_threshold:
-        return differences_of_decisions(best_decisions(scores, genuine), sharing)
+        right = best_decisions(scores, genuine)
+        luck = best_threshold_luck(scores, genuine, right)
+        return differences_of_decisions(right, sharing, luck=luck)
     found = [_error(each, genuine, figure) for each in scores]
     values = np.array([value for value, _, _ in found])
     # As DeLong has it: a class's mean was estimated from the class.
@@ -116,10 +133,34 @@ def differences_on_bin(
         discordant=whole,
         step=np.zeros_like(effect),
         effect=effect,
+        luck=np.ones_like(effect),
         only=np.zeros_like(effect),
         pairs=np.full_like(effect, len(genuine)),
         errors=errors,
     )
+
+
+def _of_lists(
+    scores: Sequence[FloatArray],
+    genuine: BoolArray,
+    sharing: Sharing | None,
+    figure: Figure,
+    lists: IntArray,
+) -> Differences:
+    found, across = [], []
+    for of in parts_of(lists):
+        own = None
+        if sharing is not None:
+            across.append((sharing.left[of], sharing.right[of]))
+            own = pair_sharing(*across[-1], unit=sharing.unit)
+        found.append(differences_on_bin([each[of] for each in scores], genuine[of], own, figure))
+    return mean_of(found, across or None)
+
+
+def parts_of(lists: IntArray) -> list[slice]:
+    """Where the pairs of each list stand, from the list of each (pairs,), ascending."""
+    starts = [0, *(np.flatnonzero(np.diff(lists)) + 1).tolist(), len(lists)]
+    return [slice(*ends) for ends in itertools.pairwise(starts)]
 
 
 def best_decisions(scores: Sequence[FloatArray], genuine: BoolArray) -> BoolArray:
@@ -135,13 +176,14 @@ def best_decisions(scores: Sequence[FloatArray], genuine: BoolArray) -> BoolArra
 
 
 def differences_of_decisions(
-    correct: BoolArray, sharing: Sharing | None, *, luck: float = 1.0
+    correct: BoolArray, sharing: Sharing | None, *, luck: float | FloatArray = 1.0
 ) -> Differences:
     """The differences in how many pairs models decide rightly, ``correct`` being (models, pairs).
 
-    ``luck`` times the variance of independent pairs is what thresholds fitted to other pairs leave
-    of it (`threshold_luck`). Every sum is of whole numbers, so that two models differ by the same
-    bits alone and among forty.
+    ``luck`` times the variance of independent pairs is what fitted thresholds leave of it
+    (`threshold_luck`), of every two models or of all; less than all of it only where discordant
+    pairs are not few, which are tested exactly. Every sum is of whole numbers, so that two models
+    differ by the same bits alone and among forty.
     """
     models, pairs = correct.shape
     # The last row counts pairs: what is needed to take the mean difference from each.
@@ -159,6 +201,8 @@ def differences_of_decisions(
         independent = disagreeing - pairs * gaps**2
         np.divide(dependent, independent, out=effect, where=independent > 1e-9)
         effect = np.maximum(effect, 1.0)
+    few = disagreeing < MANY * effect
+    luck = np.where(few, np.maximum(luck, 1.0), luck)
     effect = effect + (luck - 1)
     step = effect / pairs
     return Differences(
@@ -168,6 +212,7 @@ def differences_of_decisions(
         discordant=disagreeing / effect,
         step=step,
         effect=effect,
+        luck=luck,
         only=only,
         pairs=np.full_like(gaps, pairs),
         errors=correct / pairs,
@@ -210,6 +255,7 @@ def mean_of(bins: Sequence[Differences], across: Sequence[Ends] | None = None) -
         discordant=np.where(agreeing, 0.0, discordant),
         step=np.where(agreeing, none, step),
         effect=np.mean([each.effect for each in bins], axis=0),
+        luck=np.mean([each.luck for each in bins], axis=0),
         only=np.sum([each.only for each in bins], axis=0),
         pairs=np.sum([each.pairs for each in bins], axis=0),
         errors=np.concatenate([each.errors for each in bins], axis=1) / count,
@@ -235,8 +281,12 @@ def _drawn_together(
     same = np.unique(low * sharing.nodes + high, return_inverse=True)[1]
     sums = _sums(errors, same)
     dependent = np.maximum(dependent, _squared_differences(_products(sums, sums)))
+    # Errors are those of fixed thresholds: so is what they are compared with.
+    made_up_for = [(1 - np.minimum(each.luck, 1.0)) / each.effect for each in bins]
+    fixed = [each.variances * (1 + more) for each, more in zip(bins, made_up_for, strict=True)]
+    apart = np.sum(fixed, axis=0) / len(bins) ** 2
     wider = np.ones_like(dependent)
-    np.divide(dependent, found.variances, out=wider, where=found.variances > 0)
+    np.divide(dependent, apart, out=wider, where=apart > 0)
     wider = np.maximum(wider, 1.0)
     return replace(
         found,
@@ -279,9 +329,14 @@ def interval(
     return discordance_interval(gap, discordant, step, freedom=freedom, confidence=confidence)
 
 
-def figure_value(scores: FloatArray, genuine: BoolArray, figure: Figure) -> float | None:
-    """The figure of these pairs, None where it is undefined."""
-    return figure.value(sorted_pairs(scores, genuine))
+def figure_value(
+    scores: FloatArray, genuine: BoolArray, figure: Figure, lists: IntArray | None = None
+) -> float | None:
+    """The figure of these pairs, or its mean over lists; None where it is undefined."""
+    parts = [slice(None)] if lists is None else parts_of(lists)
+    found = [figure.value(sorted_pairs(scores[of], genuine[of])) for of in parts]
+    known = [each for each in found if each is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
 def _error(

@@ -20,7 +20,7 @@ from evaluator.statistics.tails import (
 # From so many pairs on, the observed table counts half (mid-p), which holds the level; with fewer,
 # the exact test, or five pairs that all speak for one model would be called proof. Sums of what
 # bins add may round.
-_MANY = 25 - 1e-9
+MANY = 25 - 1e-9
 _LEAST = 2.0**-1022  # no p-value is 0
 
 
@@ -89,7 +89,7 @@ def _lowest_chance(heads: float, coins: float, width: float) -> float:
 def _at_least(heads: float, coins: float, chance: float) -> float:
     """How likely so many heads or more are; of 25 coins or more, so many count half."""
     own = incomplete_beta(heads, coins - heads + 1, chance)
-    if coins < _MANY:
+    if coins < MANY:
         return own
     return (own + incomplete_beta(heads + 1, coins - heads, chance)) / 2
 

@@ -19,7 +19,7 @@ from evaluator.errors import InputError
 from evaluator.metrics.figure import Figure
 from evaluator.results.choice import Contestant, Variant, labels
 from evaluator.results.overlap import Ends, Together, shared_images
-from evaluator.results.record import BinRecord, Result, Scores
+from evaluator.results.record import BinRecord, Result, Scores, cannot_have
 from evaluator.results.store import load_scores
 from evaluator.results.stored import UNKNOWN
 from evaluator.statistics.comparison import (
@@ -158,14 +158,14 @@ def compare_sides(
         for sha256 in a.results:
             if sha256 not in b.results:
                 continue
-            reason = _why_not(a, b, sha256)
+            reason = _why_not(a, b, sha256) or _cannot_be(a.results[sha256], figure)
             if reason is not None:
                 notes.append(reason)
                 continue
             for side in (a, b):
                 if (id(side), sha256) not in read:
                     scores = side.scores(sha256)
-                    read[id(side), sha256] = Scored(side.results[sha256], scores)
+                    read[id(side), sha256] = Scored(side.results[sha256], scores).asked(figure)
             tasks.append((read[id(a), sha256], read[id(b), sha256], named[sha256]))
         couples.append((a, b, tasks, notes))
     flat = [task for _, _, tasks, _ in couples for task in tasks]
@@ -236,6 +236,7 @@ def _on_bin(a: Scored, b: Scored, label: str, metric: str) -> OnBin | str:
         metric=metric,
         sharing=shared.sharing,
         folds=[each.scores.folds_of(shared.pairs) for each in (a, b)],
+        lists=shared.lists,
     )
     if compared is None:
         figure, genuine = tested_figure(metric), int(shared.genuine.sum())
@@ -289,7 +290,8 @@ def _setting_notes(a: Side, b: Side) -> list[str]:
                 f"{side.label} was scored elsewhere: its flip, input and precision are not known"
             ]
     differing = [
-        f"{field.name} {getattr(variants[0], field.name)} / {getattr(variants[1], field.name)}"
+        f"{field.name.replace('_', ' ')} {getattr(variants[0], field.name)} / "
+        f"{getattr(variants[1], field.name)}"
         for field in fields(Variant)
         if getattr(variants[0], field.name) != getattr(variants[1], field.name)
     ]
@@ -343,6 +345,11 @@ def _why_not(a: Side, b: Side, sha256: str) -> str | None:
                 "finite)"
             )
     return None
+
+
+def _cannot_be(result: Result, figure: Figure) -> str | None:
+    why = cannot_have(result.bin, figure)
+    return f"{result.bin.name}: {figure.label} is undefined ({why}); left out" if why else None
 
 
 def nothing_shared(apart: Apart) -> str:

@@ -5,16 +5,18 @@ models' figures differ there.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
+from evaluator.metrics.figures.search import NOT_FIRST
 from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing, slots_sharing
 from evaluator.results.record import Result, Scores
@@ -37,6 +39,18 @@ class Scored:
         """The number of the image in each slot; None where the images are not known."""
         return self.scores.images if self.result.bin.unique_images else None
 
+    def asked(self, figure: Figure) -> Scored:
+        """These scores, or for a figure of searches a list of those, as ``figures/search.py`` has
+        it: its people are the probe's at the left and, at the right, its rival's where it has no
+        mate.
+        """
+        if not figure.searches:
+            return self
+        if not self.scores.searches:
+            name = self.result.bin.name
+            raise ResultError(f"{name}: {figure.name} needs searches, and none are known")
+        return replace(self, scores=_searched(self.scores, figure))
+
     @functools.cached_property
     def sorted(self) -> SortedPairs:
         """The pairs that figures are of, sorted for all figures."""
@@ -50,8 +64,39 @@ class Scored:
         return slots_sharing(kept, images=self.images, people=self.scores.people)
 
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:
-        """The figure's 95 % interval."""
+        """The figure's 95 % interval, with what is known of images and people by now."""
+        if figure.searches:  # whose people are known with the set
+            return figure.read_ci95(self.result.figures)
         return figure.interval_of(self.sorted, self.sharing)
+
+
+def _searched(known: Scores, figure: Figure) -> Scores:
+    if known.facts is None:
+        raise ValueError("expected the facts of the set that was searched")
+    probe = known.facts.person[known.facts.probes]
+    scores, mated, slots, lists = [], [], [], []
+    for number, each in enumerate(known.searches):
+        kept = each.mated if figure.searches == "mated" else np.ones(len(each.mated), np.bool_)
+        if figure.searches == "mated":
+            # NaN and -inf stay what they are: left out, and missed.
+            found = np.where(np.isfinite(each.score), -each.rank.astype(np.float64), each.score)
+        else:
+            score = np.where(each.mated & (each.rank > 1), NOT_FIRST, each.score)
+            found = np.where(np.isnan(each.score), np.nan, np.maximum(score, NOT_FIRST))
+        alone = each.mated | (each.rival < 0)
+        rival = np.where(alone, probe, known.facts.person[np.maximum(each.rival, 0)])
+        scores.append(found[kept])
+        mated.append(each.mated[kept])
+        slots.append(np.column_stack([probe, rival])[kept].ravel())
+        lists.append(np.full(int(kept.sum()), number, np.int64))
+    people = np.concatenate(slots).astype(np.int64)
+    return Scores(
+        np.concatenate(scores),
+        np.concatenate(mated),
+        people,
+        people,
+        lists=None if figure.searches == "mated" else np.concatenate(lists),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +105,14 @@ class SharedPairs:
 
     ``pairs`` (n,) are their places in the bin, ascending, ``genuine`` (n,) their labels, and
     ``images`` and ``people`` number what is on either side, each (n,); None where neither knows.
+    ``lists`` (n,) are those of `Scores`.
     """
 
     pairs: npt.NDArray[np.intp]
     genuine: BoolArray
     images: Ends | None
     people: Ends | None
+    lists: IntArray | None = None
 
     @property
     def sharing(self) -> Sharing | None:
@@ -89,6 +136,7 @@ def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
         a.scores.genuine[pairs],
         _ends(_known(a.images, b.images), pairs),
         _ends(_known(a.scores.people, b.scores.people), pairs),
+        None if a.scores.lists is None else a.scores.lists[pairs],
     )
 
 
@@ -105,7 +153,7 @@ def _ends(slots: IntArray | None, pairs: npt.NDArray[np.intp]) -> Ends | None:
 
 def unlike_the_others(scores: Sequence[Scores | None]) -> list[int]:
     """Which of the scores on one bin, None where there are none, have other labels than most."""
-    known = [None if each is None else each.genuine.tobytes() for each in scores]
+    known = [None if each is None else _digest(each.genuine) for each in scores]
     usual = Counter(each for each in known if each is not None).most_common(1)
     return [i for i, own in enumerate(known) if own is not None and own != usual[0][0]]
 
@@ -128,7 +176,7 @@ def differences_of(models: Sequence[Scored], figure: Figure) -> Differences:
         shared = shared_pairs(models[one[0]], models[other[0]])
         members = np.union1d(one, other)
         scores = [models[i].scores.scores[shared.pairs] for i in members]
-        found = differences_on_bin(scores, shared.genuine, shared.sharing, figure)
+        found = differences_on_bin(scores, shared.genuine, shared.sharing, figure, shared.lists)
         parts.append((one, other, members, shared, found))
     whole = Differences.undefined(len(models), len(models[0].scores.scores))
     for one, other, members, shared, found in parts:
@@ -140,11 +188,16 @@ def differences_of(models: Sequence[Scored], figure: Figure) -> Differences:
     return whole
 
 
+def _digest(values: npt.NDArray[np.generic]) -> bytes:
+    """What tells arrays apart that may have millions of values."""
+    return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
+
+
 def _alike(models: Sequence[Scored]) -> list[list[int]]:
     """Which models scored the same pairs and know the same of their images and people."""
     found: dict[tuple[bytes | None, ...], list[int]] = {}
     for i, each in enumerate(models):
         known = (each.scores.counted, each.images, each.scores.people)
-        key = tuple(None if values is None else values.tobytes() for values in known)
+        key = tuple(None if values is None else _digest(values) for values in known)
         found.setdefault(key, []).append(i)
     return list(found.values())

@@ -33,8 +33,10 @@ EXPECTED = {
     "losses": {"loss-16-time", "loss-16-memory", "labels"},
     "pipeline": {"pipeline-folder", "pipeline-rec", "pipeline-tfrecord", "pipeline-memory"},
     "scaling": {"scaling-time", "scaling-memory"},
+    "set_lists": {"set-lists-seconds", "set-lists-memory"},
     "startup": {"startup-help-seconds", "startup-leaderboard-seconds"},
     "steps": {"step-mlp"},
+    "templates": {"templates-peer", "templates-1-to-1", "templates-1-to-n", "templates-search"},
     "triplets": {"mining-random-loop", "mining-random-product"},
 }
 

@@ -2,9 +2,9 @@
 share images in the ways that real bins do.
 
 The nominal level is 5 %. Of 2,000 pairs of models, whose share has a standard deviation of 0.5 % by
-the binomial distribution, 2 to 7 % may be called different: best thresholds move a difference less
-than fixed ones do, and a design effect counts as 1 at least. Fewer may be where few pairs part
-them; a test blind to what pairs share is far above.
+the binomial distribution, 3 to 7 % may be called different. Fewer may be where few pairs part
+them; a test blind to what pairs share is far above, one that takes best thresholds for fixed ones
+below (2.7 % of independent pairs and of 70 clusters).
 """
 
 import hashlib
@@ -111,14 +111,14 @@ def false_alarms(
 def test_equal_models_on_independent_pairs_are_called_different_5_percent_of_the_time():
     alarms, _, method = false_alarms(unshared_pairs(), photo=0.5, noise=0.3)
     assert method == "pairs"
-    assert 0.02 <= alarms <= 0.07
+    assert 0.03 <= alarms <= 0.07
 
 
 @pytest.mark.slow
 def test_equal_models_on_lfws_reused_images_are_called_different_5_percent_of_the_time(shared):
     alarms, _, method = false_alarms(lfw_pairs(shared), photo=0.6, noise=0.4)
     assert method == "clusters"
-    assert 0.02 <= alarms <= 0.07
+    assert 0.03 <= alarms <= 0.07
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_fewer_than_25_discordant_pairs_are_tested_with_caution():
 def test_heavy_reuse_keeps_the_nominal_level(structure, noises, by, expected):
     alarms, _, method = false_alarms(structure, by=by, **noises)
     assert method == expected
-    assert 0.02 <= alarms <= 0.07
+    assert 0.03 <= alarms <= 0.07
 
 
 @pytest.mark.slow

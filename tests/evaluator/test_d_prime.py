@@ -114,7 +114,7 @@ def test_it_is_in_the_json_and_in_print() -> None:
 def test_a_result_from_before_it_is_whole_and_reads_as_undefined(tmp_path: Path) -> None:
     from evaluator.results.record import to_dict
     from evaluator.results.store import load_result, save_result
-    from fuzz.seeds import result
+    from fuzz.stored_seeds import result
 
     path = tmp_path / "arc-aaaaaaaa" / "lfw-bbbbbbbb.json"
     save_result(path, result(), None)

@@ -254,7 +254,7 @@ def test_a_header_alone_is_no_image(faces: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"text", b"\x00" * 50, b"P6 2 2 255 ", b"II*\0", b"%PDF-1.4"]
+    "data", [b"", b"text", b"\x00" * 50, b"P6 2 2 255 ", b"II+\0", b"%PDF-1.4"]
 )
 def test_bytes_that_are_no_image_say_how_they_start(data: bytes) -> None:
     with pytest.raises(DecodeError, match=r"no JPEG, PNG.*(starts with|empty)"):

@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, gamma, norm
+from scipy.stats import binom, gamma, norm, t
 
 from evaluator.metrics.all_figures import all_figures
-from evaluator.metrics.figures import tar_at_far
+from evaluator.metrics.figures import auc, tar_at_far
 from evaluator.metrics.intervals import error_interval
 from evaluator.metrics.protocols import sorted_pairs
 from evaluator.metrics.sharing import Spread, pair_sharing
@@ -144,6 +144,53 @@ def test_an_interval_of_equal_errors_is_the_one_of_a_count():
     assert low == pytest.approx(gamma.ppf(0.025, 7) / 1000)
     mean, variance = 7.5, 7.25
     assert high == pytest.approx(gamma.ppf(0.975, mean**2 / variance) * variance / mean / 1000)
+
+
+def test_a_variance_that_few_pairs_know_raises_the_upper_end_alone():
+    sure = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001)
+    low, high = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001, deciding=4.0)
+    mean, variance, at = 7.5, 7.25, norm.cdf(t.ppf(0.975, 4))
+    assert low == sure[0]
+    assert high == pytest.approx(gamma.ppf(at, mean**2 / variance) * variance / mean / 1000)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 3, 12])
+@pytest.mark.parametrize("pairs", [12, 500, 40_000])
+def test_powers_of_an_areas_errors_are_those_of_its_placements(pairs, decimals):
+    generator = np.random.default_rng(pairs)
+    genuine = np.arange(pairs) % 3 == 0
+    found = sorted_pairs(np.round(generator.normal(size=pairs) + genuine, decimals), genuine)
+    errors = all_figures()["auc"].influence(found)
+    both = np.concatenate([errors.genuine, errors.impostor])
+    said = auc._powers(found.sweep, auc.auc(found.sweep), auc._ties(found.sweep))
+    assert said == pytest.approx(((both**2).sum(), (both**4).sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+@pytest.mark.parametrize("name", [*NAMES, "insightface"])
+def test_intervals_of_independent_pairs_are_those_of_the_influences(name, decimals):
+    """Two pairs of 3,000 share an image: that is asked of the influences, pair by pair."""
+    generator, pairs = np.random.default_rng(5), np.arange(3000)
+    genuine = pairs % 3 == 0
+    scores = np.round(generator.normal(size=3000) + 1.5 * genuine, decimals)
+    found = sorted_pairs(scores / 10 if name == "insightface" else scores, genuine)
+    linked = pair_sharing(np.where(pairs == 1, 0, pairs), pairs + 3000)
+    assert linked.method == "clusters"
+    figure = all_figures()[name]
+    alone, asked = figure.interval_of(found), figure.interval_of(found, linked)
+    assert np.subtract(asked, alone) == pytest.approx([0, 0], abs=0.02 * np.ptp(alone))
+
+
+@pytest.mark.slow
+def test_areas_near_1_are_covered():
+    structure, shift = independent(6000), 2 * norm.ppf(0.998)
+    generator, true = np.random.default_rng(3), norm.cdf(shift / math.sqrt(2))
+    held = 0
+    for _ in range(DRAWS):
+        pairs = sorted_pairs(drawn(structure, shift, generator), structure[2])
+        low, high = all_figures()["auc"].interval_of(pairs)
+        held += low <= true <= high
+    assert 0.93 <= held / DRAWS <= 0.97
 
 
 def test_no_error_bounds_the_rate_and_nothing_known_bounds_nothing():

@@ -117,7 +117,7 @@ def test_a_pairs_file_of_any_content_is_one_line_at_once(tmp_path: Path) -> None
         "nested quotes": b'a,b,1\n"' + b'""' * 100_000,
         "zero": b"a,b,1\n\0,\0,\0\n",
         "returns": b"a,b,1\rc\rd,e,0\r",
-        "utf-16": "a,b,1\nc,d,0\n".encode("utf-16"),
+        "utf-16": "a,b,1\nc,d,0\n".encode("utf-16-le"),
         "latin": "é,b,1\nc,d,0\n".encode("latin-1"),
         "long name": b"a," + b"b" * 5000 + b",1\n",
         "long cell": b"a," + b"b" * 200_000 + b",1\n",

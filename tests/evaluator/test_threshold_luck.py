@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluator.statistics.threshold_luck import threshold_luck
+from evaluator.statistics.differences import best_decisions
+from evaluator.statistics.threshold_luck import HALVES, best_threshold_luck, threshold_luck
 
 
 def luck_by_definition(scores_a, scores_b, genuine, swaps, seed):
@@ -55,3 +56,64 @@ def test_threshold_luck_is_1_where_no_threshold_can_change_a_decision():
     assert threshold_luck([0.5, 0.1, 0.3], [0.4, 0.2, 0.9], [True, True, True]) == 1.0
     with pytest.raises(ValueError, match=r"shapes \(2,\), \(1,\) and \(2,\)"):
         threshold_luck([0.5, 0.1], [0.4], [True, False])
+
+
+def best_count(scores, genuine):
+    cuts = [-np.inf, *np.unique(scores)]
+    return max(int(((scores > cut) == genuine).sum()) for cut in cuts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_luck_of_best_thresholds_is_its_definition(seed):
+    generator = np.random.default_rng(seed)
+    genuine = generator.random(301) < 0.4
+    parent = generator.normal(size=301) + 2 * genuine
+    scores = [np.round(parent + 0.5 * generator.normal(size=301), 1 + seed % 2) for _ in range(3)]
+    correct = best_decisions(scores, genuine)
+    drawn = np.frombuffer(np.random.default_rng(0).bytes(HALVES * 38), dtype=np.uint8)
+    halves = np.unpackbits(drawn.reshape(HALVES, 38), axis=1, count=301) == 1
+    leads = [
+        [
+            (best_count(own[half], genuine[half]) - best_count(own[~half], genuine[~half]))
+            for half in halves
+        ]
+        for own in scores
+    ]
+    fixed = [[int(own[half].sum()) - int(own[~half].sum()) for half in halves] for own in correct]
+    found = best_threshold_luck(scores, genuine, correct)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        ratio = np.square(np.subtract(leads[a], leads[b])).sum()
+        ratio = ratio / np.square(np.subtract(fixed[a], fixed[b])).sum()
+        expected = min(1.0, max(0.25, 1 - (1 - ratio) / 2 ** (1 / 3)))
+        assert found[a, b] == found[b, a] == pytest.approx(expected)
+        alone = best_threshold_luck([scores[a], scores[b]], genuine, correct[[a, b]])
+        assert alone[0, 1] == found[a, b]
+    assert (np.diag(found) == 1).all()
+
+
+def test_luck_of_best_thresholds_is_1_where_they_make_up_for_nothing():
+    genuine = np.arange(200) % 2 == 0
+    right = np.stack([np.arange(200) >= wrong for wrong in (10, 40)])
+    scores = list(np.where(right, genuine, ~genuine).astype(float))
+    assert best_threshold_luck(scores, genuine, right)[0, 1] == 1
+    constant = [np.zeros(200), np.zeros(200)]
+    assert (best_threshold_luck(constant, genuine, best_decisions(constant, genuine)) == 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
+def test_luck_of_best_thresholds_is_what_the_variance_of_equal_models_shows(noise):
+    generator = np.random.default_rng(0)
+    genuine = np.arange(1000) % 2 == 0
+    squares, discordant, luck = [], [], []
+    for _ in range(1500):
+        parent = generator.normal(size=1000) + 3 * genuine
+        scores = [parent + noise * generator.normal(size=1000) for _ in range(2)]
+        right = best_decisions(scores, genuine)
+        squares.append((int(right[0].sum()) - int(right[1].sum())) ** 2)
+        discordant.append((right[0] != right[1]).sum())
+        luck.append(best_threshold_luck(scores, genuine, right)[0, 1])
+    truth = np.mean(squares) / np.mean(discordant)
+    assert truth < (0.7 if noise == 0.1 else 0.97)
+    # The cube root leaves a little too much where halves have thresholds as their wholes have.
+    assert truth - 0.05 < np.mean(luck) < truth + 0.12

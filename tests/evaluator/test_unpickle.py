@@ -207,7 +207,6 @@ def test_the_attacks_of_these_tests_do_run_in_the_standard_unpickler(tmp_path: P
         (b"K\x01Q.", "BINPERSID"),
         (b"\x80\x05\x97.", "NEXT_BUFFER"),
         (b"}.", "EMPTY_DICT"),
-        (b"G" + struct.pack(">d", 0.5) + b".", "BINFLOAT"),
         # filling in a stand-in, so that a later call of it would do something else
         (b"cnumpy\nndarray\n(NK\x01tb.", "fills in a Global"),
         (b"cnumpy\nndarray\n)R.", "cannot be called"),

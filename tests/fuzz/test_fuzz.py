@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.results.record import to_dict
-from fuzz import seeds
+from fuzz import seeds, stored_seeds
 from fuzz.mutation import fuzz, mutated
 from fuzz.targets import TARGETS, FindingError, check_message, execute
 from training.data.sources.recordio import framed
@@ -143,7 +143,7 @@ def test_no_pickled_value_gets_out(folder: Path, value: object) -> None:
 @random_inputs
 @given(data=st.data())
 def test_no_value_anywhere_in_a_result_gets_out(folder: Path, data: st.DataObject) -> None:
-    value = to_dict(seeds.result(seeds.SCORES_NAME))
+    value = to_dict(stored_seeds.result(stored_seeds.SCORES_NAME))
     place, key = value, data.draw(st.sampled_from(list(value)))
     while isinstance(place[key], dict) and data.draw(st.booleans()):
         place, key = place[key], data.draw(st.sampled_from(list(place[key])))
@@ -204,7 +204,7 @@ def _bin_of_10_gb(file: h5py.File) -> None:
 
 
 def _scores_of_10_gb(file: h5py.File, **options: object) -> None:
-    pairs = seeds.PAIRS
+    pairs = stored_seeds.PAIRS
     file.create_dataset("scores", shape=(pairs,), dtype="f8", maxshape=(None,), **options)
     file.create_dataset("genuine", shape=(pairs,), dtype="u1")
     file.create_dataset("images", shape=(2 * pairs,), dtype="i8")
@@ -375,8 +375,8 @@ def test_scores_that_declare_more_than_they_hold_are_refused(tmp_path: Path) -> 
         ]
     )
     assert len(data) < 10_000
-    (tmp_path / seeds.SCORES_NAME).write_bytes(data)
-    result = seeds.result(seeds.SCORES_NAME)
+    (tmp_path / stored_seeds.SCORES_NAME).write_bytes(data)
+    result = stored_seeds.result(stored_seeds.SCORES_NAME)
     claimed = replace(result, bin=replace(result.bin, pairs=pairs))
     with pytest.raises(ResultError, match="declares 10737418240 bytes and has 0"):
         load_scores(tmp_path / "result.json", claimed)
@@ -386,14 +386,16 @@ def test_scores_in_another_file_are_refused(tmp_path: Path) -> None:
     from evaluator.errors import ResultError
     from evaluator.results.store import load_scores
 
-    (tmp_path / seeds.SCORES_NAME).write_bytes(seeds.scores()[0])
+    (tmp_path / stored_seeds.SCORES_NAME).write_bytes(stored_seeds.scores()[0])
     link = _hdf5(
         lambda file: [
-            file.__setitem__(name, h5py.ExternalLink(str(tmp_path / seeds.SCORES_NAME), name))
+            file.__setitem__(
+                name, h5py.ExternalLink(str(tmp_path / stored_seeds.SCORES_NAME), name)
+            )
             for name in ("scores", "genuine", "images")
         ]
     )
     name = "result.ba9876543210.h5"
     (tmp_path / name).write_bytes(link)
     with pytest.raises(ResultError, match="no 'scores' of its own"):
-        load_scores(tmp_path / "result.json", seeds.result(name))
+        load_scores(tmp_path / "result.json", stored_seeds.result(name))

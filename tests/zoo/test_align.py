@@ -15,8 +15,8 @@ from scipy.ndimage import map_coordinates
 
 from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError
+from evaluator.images.alignment import TEMPLATE, aligned, similarity
 from evaluator.images.decode import decode_image
-from zoo.align.alignment import TEMPLATE, aligned, similarity
 from zoo.align.landmarks import Row, noted, read_landmarks, read_noted, write_landmarks
 
 Array = NDArray[np.float64]

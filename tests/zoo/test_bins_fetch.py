@@ -15,8 +15,8 @@ from samples import Zoo
 
 from evaluator.bins.pairs_file import read_people
 from evaluator.bins.verification_set import read_bin
+from evaluator.images.alignment import TEMPLATE
 from evaluator.images.decode import decode_image
-from zoo.align.alignment import TEMPLATE
 from zoo.align.landmarks import Row, write_landmarks
 
 PEOPLE = ("Al_Gore", "Bill_Gates", "Celine_Dion", "Colin_Powell")

@@ -84,7 +84,7 @@ def test_slots_that_are_no_images_are_listed_not_raised(zoo: Zoo, tmp_path: Path
     (tmp_path / "a.bin").write_bytes(pickle.dumps((images, [True, False, True, False])))
     (report,) = _info(zoo, "a.bin", code=1)
     assert report["undecodable"] == {
-        "2": "is no JPEG, PNG, BMP, WebP or GIF: it starts with b'text'",
+        "2": "is no JPEG, PNG, BMP, WebP, GIF, TIFF or AVIF: it starts with b'text'",
         "4": "is None, not the bytes of an image file",
     }
 

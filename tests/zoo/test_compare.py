@@ -404,12 +404,21 @@ def test_any_figure_is_compared(zoo: Zoo, metric: str) -> None:
     three_models(RESULTS)
     done = zoo("compare", "weak", "alpha", "--metric", metric)
     assert "overall: alpha is better" in done.out
+    assert "only_A and only_B: accuracy by decisions at each model's best threshold" in done.out
     (duel,) = compared(zoo, "weak", "alpha", "--metric", metric)
     for each in duel["bins"]:
         assert each["difference"] == pytest.approx(each["value_a"] - each["value_b"])
     assert zoo("compare", "weak", "alpha", "--metric", metric, "--fail-if-worse").code == 0
     failed = zoo("compare", "alpha", "weak", "--metric", metric, "--fail-if-worse")
     assert (failed.code, len(failed.err.splitlines())) == (1, 1)
+
+
+def test_an_unknown_figure_names_those_that_there_are(zoo: Zoo) -> None:
+    three_models(RESULTS)
+    done = zoo("compare", "weak", "alpha", "--metric", "cosine")
+    assert done.code == 2
+    (line,) = done.error_lines
+    assert all(name in line for name in ("kfold-decisions", "accuracy", "tar@1e-3"))
 
 
 def test_a_margin_is_held_by_the_90_percent_interval(zoo: Zoo) -> None:

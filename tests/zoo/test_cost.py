@@ -91,7 +91,8 @@ def test_a_model_that_fails_leaves_the_others_their_costs(zoo: Zoo, tmp_path: Pa
     done = zoo("cost", "bad.onnx", "m.onnx", "--batch-size", 2, "--repeats", 5)
     assert done.code == 2
     assert "bad.onnx: a damaged .onnx file" in done.err
-    header, row, *rest = done.out.splitlines()
+    conditions, header, row, *rest = done.out.splitlines()
+    assert conditions.startswith("# ")
     assert header.split()[:6] == ["model", "input", "parameters", "MACs", "file", "batch"]
     assert row.split()[:4] == ["m", "8x8", "3.09k", "3.07k"]
     assert all(line.startswith("# ") for line in rest)

@@ -610,3 +610,6 @@ def test_the_same_pairs_in_two_containers_make_nothing_more_certain(zoo: Zoo, bi
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
     assert any("share 60 pairs: they are drawn together" in note for note in both["notes"])
     assert "share 60 pairs: they are drawn together" in zoo("leaderboard").out
+    assert zoo("report", "--output", "report.html", "--no-faces").code == 0
+    page = Path("report.html").read_text()
+    assert "Copy and easy share 60 pairs: they are drawn together" in page

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from evaluator.errors import InputError
@@ -14,6 +15,9 @@ from training.recipes.parts import Fail, Place, RateRecipe, with_epochs
 from training.recipes.schedules import SCHEDULES, make_schedule
 
 T = TypeVar("T")
+
+#: A dataclass's types by name; typing compiles each annotation anew, which was most of the reading.
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def built(kind: type[T], value: Any, place: Place, fail: Fail) -> T:
@@ -28,7 +32,7 @@ def built(kind: type[T], value: Any, place: Place, fail: Fail) -> T:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "there is: " + ", ".join(known)
             raise fail((*place, key), f"unknown key {key!r}; {hint}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     found: dict[str, Any] = {}
     for name, each in known.items():
         if name in value:

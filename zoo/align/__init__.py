@@ -1,5 +1,4 @@
 """Faces found in photographs, and cut out as models expect them.
 
-`folder` aligns a folder, `faces` one image, `landmarks` points that are known, `alignment` the
-geometry.
+`folder` aligns a folder, `faces` one image, `landmarks` points that are known.
 """

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.errors import InputError
+from evaluator.images.alignment import aligned, centre_crop
 from evaluator.images.decode import decode_image
 from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
-from zoo.align.alignment import aligned, centre_crop
 from zoo.align.detector import detected
 from zoo.align.landmarks import Row, noted, read_landmarks, read_noted, write_landmarks
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from evaluator.errors import InputError
 from evaluator.files import write_whole
+from evaluator.images.image_format import FORMATS, is_image_file
 from training.data.convert.convert import in_order
-from training.data.sources.folders import IMAGE_SUFFIXES
 from zoo.align.faces import (
     AlignOptions,
     aligned_image,
@@ -88,7 +88,7 @@ def align_folder(
 
 
 def image_files(folder: Path) -> list[str]:
-    """The images below a folder, by suffix, as paths with ``/``, sorted. InputError for none."""
+    """The images below a folder as paths with ``/``, sorted. InputError for none; OSError."""
     found = []
 
     def stop(error: OSError) -> None:
@@ -100,10 +100,10 @@ def image_files(folder: Path) -> list[str]:
         found += [
             (below / name).as_posix()
             for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+            if not name.startswith(".") and is_image_file(f"{root}/{name}")
         ]
     if not found:
-        raise InputError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        raise InputError(f"{folder}: holds no image: no {FORMATS}")
     return sorted(found)
 
 

@@ -1,4 +1,5 @@
-"""Bins looked into, made from faces, fetched and converted.
+"""Bins and template sets looked into; bins made from faces, fetched, converted and spoilt.
 
-`inspection`, `sheet` (a page of images), `make` and `convert` are the commands' sides.
+`inspection`, `template_sets`, `sheet` (a page of images), `make`, `convert`, `corrupt` and its
+`corruptions` are the commands' sides.
 """

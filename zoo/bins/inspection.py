@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     """The report of one bin. Raises BinError for what is no list of labelled pairs; OSError."""
     stored = read_stored(path)
     distinct, slots = distinct_images(stored.images)
-    kinds = list(in_order(_looked_at, distinct, progress))
+    kinds = list(in_order(looked_at, distinct, progress))
     causes = {i: kind for i, kind in enumerate(kinds) if isinstance(kind, str)}
     undecodable = {
         slot: stored.faults.get(slot, causes[image])
@@ -118,7 +118,7 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     return facts
 
 
-def _looked_at(image: bytes) -> tuple[str, str] | str:
+def looked_at(image: bytes) -> tuple[str, str] | str:
     """Format and size of an image, or what is wrong with it."""
     try:
         height, width, _ = decode_image(image).shape
@@ -188,23 +188,23 @@ def _problems(report: BinReport) -> list[str]:
     if report.undecodable:
         broken = next(iter(report.undecodable.items()))
         found.append(
-            f"{len(report.undecodable)} images do not decode: {_some(list(report.undecodable))};"
-            f" image {broken[0]} {broken[1]}"
+            f"{len(report.undecodable)} images do not decode:"
+            f" {first_few(list(report.undecodable))}; image {broken[0]} {broken[1]}"
         )
     if report.contradicting:
         found.append(
             f"{len(report.contradicting)} pairs have the images of an earlier pair and the other"
-            f" label: {_some([pair for _, pair in report.contradicting])}"
+            f" label: {first_few([pair for _, pair in report.contradicting])}"
         )
     if report.linked:
         found.append(
             f"{len(report.linked)} impostor pairs have images that genuine pairs join to one"
-            f" person: {_some(report.linked)}"
+            f" person: {first_few(report.linked)}"
         )
     if report.same_image:
         found.append(
             f"{len(report.same_image)} pairs have the same image on both sides:"
-            f" {_some(report.same_image)}"
+            f" {first_few(report.same_image)}"
         )
     for kind, count in (("genuine", report.genuine), ("impostor", report.impostor)):
         if not count:
@@ -218,7 +218,7 @@ def _notes(report: BinReport) -> list[str]:
     found = []
     if report.repeated:
         pairs = [pair for _, pair in report.repeated]
-        found.append(f"{len(pairs)} pairs are repeated and count again: {_some(pairs)}")
+        found.append(f"{len(pairs)} pairs are repeated and count again: {first_few(pairs)}")
     if len(report.sizes) > 1:
         found.append("images of several sizes: were all of them aligned?")
     elif report.sizes and "112x112" not in report.sizes:
@@ -231,5 +231,13 @@ def _notes(report: BinReport) -> list[str]:
     return found
 
 
-def _some(numbers: Sequence[int]) -> str:
+def first_few(numbers: Sequence[int]) -> str:
+    """The first five of some numbers, in words."""
     return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Names and how many there are of each, the first six, in words."""
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:6]]
+    more = [f"and {len(counts) - 6} more"] if len(counts) > 6 else []
+    return ", ".join(shown + more) or "none"

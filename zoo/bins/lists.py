@@ -1,128 +1,120 @@
-"""Pairs as lists give them: LFW's pairs files, and the order of a list in folds."""
+"""Lists of pairs: told apart by what is in them, read, and ordered in folds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.bins.pairs_file import LONGEST_NAME, Pair, list_text, read_pairs_csv
+from evaluator.bins.pairs_file import Pair, read_pair_table
+from evaluator.bins.tables import delimiter_of, list_text
 from evaluator.errors import InputError
-from training.data.sources.folders import IMAGE_SUFFIXES
-from zoo.bins.build import image_names
-
-_MOST_DIGITS = 9
+from zoo.bins.agedb import is_mat, read_agedb
+from zoo.bins.published import (
+    Lines,
+    PairList,
+    is_labelled_name,
+    is_lfw,
+    is_path,
+    read_halves,
+    read_lfw,
+    read_paths,
+)
 
 
 @dataclass(frozen=True)
-class PairList:
-    """Pairs in order, and in how many folds the list itself puts them (None: it says nothing)."""
+class ListFormat:
+    """A kind of list by what its first two lines are, and how it is read."""
 
-    pairs: list[Pair]
-    folds: int | None
+    name: str
+    begins: Callable[[list[str]], bool]
+    read: Callable[[Path, Lines], PairList]
+
+
+def _table(path: Path, _: Lines) -> PairList:
+    table = read_pair_table(path)
+    if table.folds is None:
+        return PairList(table.pairs)
+    return _by_fold(table.pairs, table.folds)
+
+
+def _is_table(first: list[str]) -> bool:
+    cells = first[0].lstrip("# ").split(delimiter_of(first[0]))
+    return len(cells) in (3, 5, 6) or any(mark in first[0] for mark in ",;")
+
+
+#: The first that a list begins as; one that begins as none is held to LFW's, which names its line.
+FORMATS = (
+    ListFormat("LFW, XQLFW, RFW", is_lfw, read_lfw),
+    ListFormat("CALFW, CPLFW", lambda first: all(map(is_labelled_name, first)), read_halves),
+    ListFormat("SLLFW", lambda first: all(map(is_path, first)), read_paths),
+    ListFormat("a table, BFW's too", _is_table, _table),
+)
 
 
 def read_pair_list(path: Path) -> PairList:
-    """The pairs of a file: ``.csv`` as left,right,label, any other as LFW's pairs files.
+    """The pairs of a list, of the format that it begins as; ``.csv`` is a table.
 
-    LFW names image i of a person NAME/NAME_000i, without a suffix, for ``find_images``. Raises
-    InputError naming the line; OSError.
+    Raises InputError naming the line; OSError.
     """
+    if is_mat(path):
+        return read_agedb(path)
     if path.suffix.lower() == ".csv":
-        return PairList(read_pairs_csv(path), None)
-    return _lfw_pairs(path)
+        return _table(path, [])
+    text = list_text(path, "a pairs file")
+    lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: is empty; expected pairs, LFW's NAME i j and NAME i NAME j, say")
+    first = [line.strip() for _, line in lines[:2]]
+    read = next((each.read for each in FORMATS if each.begins(first)), read_lfw)
+    return read(path, lines)
 
 
-def _lfw_pairs(path: Path) -> PairList:
-    """``pairs.txt`` begins with folds and genuine pairs in each ("10 300"), the development lists
-    with the genuine pairs of their one fold ("500"); after the genuine pairs of a fold (3 columns)
-    come as many impostor pairs (4 columns). A file may also begin with its first pair.
+def _by_fold(pairs: Sequence[Pair], folds: Sequence[str]) -> PairList:
+    """The pairs of a table in the order of its folds, by number where these are numbers."""
+    numbered = all(fold.isdecimal() and len(fold) < 10 for fold in folds)
+    order = sorted(range(len(pairs)), key=lambda i: (int(folds[i]) if numbered else 0, folds[i]))
+    return PairList([pairs[i] for i in order], own_folds=tuple(folds[i] for i in order))
+
+
+def in_folds(listed: PairList, folds: int, path: Path) -> tuple[list[Pair], str | None]:
+    """The pairs in an order that evaluators cut into ``folds`` balanced parts, and what was done.
+
+    Raises InputError where the list has folds of its own, of another number.
     """
-    lines = list_text(path, "a pairs file").splitlines()
-    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    if not numbered:
-        raise InputError(f"{path}: is empty; expected LFW's pairs, NAME i j and NAME i NAME j")
-    head = _head(numbered[0][1])
-    rows = numbered[1:] if head else numbered
-    pairs = [_lfw_pair(f"{path}, line {i}", line) for i, line in rows]
-    if head is None:
-        return PairList(pairs, None)
-    folds, each = head
-    if len(pairs) != 2 * folds * each:
-        raise InputError(
-            f"{path}, line {numbered[0][0]}: says {folds} x 2 x {each} pairs, found {len(pairs)};"
-            " mend the numbers or get the file again"
-        )
-    for (line, _), pair, place in zip(rows, pairs, range(len(pairs)), strict=True):
-        if pair.genuine != (place % (2 * each) < each):
-            kind = "NAME i NAME j, an impostor" if pair.genuine else "NAME i j, a genuine"
-            raise InputError(
-                f"{path}, line {line}: expected {kind} pair, as line {numbered[0][0]} says"
-                f" {each} genuine and then {each} impostor pairs a fold"
-            )
-    return PairList(pairs, folds if folds > 1 else None)
+    if listed.folds is not None:
+        if folds not in (10, listed.folds):
+            raise InputError(f"--folds {folds}: {path} itself says {listed.folds}")
+        return listed.pairs, listed.said and f"{path}: {listed.said}"
+    ordered = dealt(listed.pairs, folds)
+    if listed.own_folds:
+        return ordered, f"{path}: {_of_own_folds(listed, ordered, folds)}"
+    if listed.said:
+        return ordered, f"{path}: {listed.said}"
+    if ordered == listed.pairs:
+        return ordered, None
+    return ordered, f"{path}: its pairs were dealt into {folds} balanced folds"
 
 
-def _head(line: str) -> tuple[int, int] | None:
-    cells = line.split()
-    if len(cells) > 2 or not all(map(_is_number, cells)):
-        return None
-    numbers = [int(cell) for cell in cells]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else (1, numbers[0])
-
-
-def _is_number(cell: str) -> bool:
-    # Python reads no whole numbers of over 4,300 digits, and no list has one of over 9.
-    return cell.isdecimal() and len(cell) <= _MOST_DIGITS
-
-
-def _lfw_pair(where: str, line: str) -> Pair:
-    if len(line) > LONGEST_NAME:
-        raise InputError(f"{where}: expected NAME i j or NAME i NAME j, found {len(line):,} signs")
-    # The official files part by tabs, so that a name may have spaces; copies part by spaces.
-    cells = [cell.strip() for cell in (line.strip().split("\t") if "\t" in line else line.split())]
-    match cells:
-        case [name, i, j]:
-            other = name
-        case [name, i, other, j]:
-            if name == other:
-                raise InputError(f"{where}: an impostor pair of {name!r} with itself")
-        case _:
-            raise InputError(
-                f"{where}: expected NAME i j or NAME i NAME j, found {len(cells)} values"
-            )
-    if not (_is_number(i) and _is_number(j)):
-        bad = j if _is_number(i) else i
-        raise InputError(f"{where}: expected an image's number, found {bad[:40]!r}")
-    if name == other and int(i) == int(j):
-        raise InputError(f"{where}: both sides are image {i} of {name!r}")
-    left, right = f"{name}/{name}_{int(i):04d}", f"{other}/{other}_{int(j):04d}"
-    return Pair(left, right, name == other, (name, other))
-
-
-def find_images(pairs: Sequence[Pair], folder: Path, source: Path) -> list[Pair]:
-    """The pairs with names that are files below ``folder``: a name without suffix gets its own.
-
-    Raises InputError for the first image that is missing, with the file wanted.
-    """
-    if not folder.is_dir():
-        raise InputError(f"--images {folder}: no such folder")
-    known = {name: _file_name(name, folder, source) for name in image_names(pairs)}
-    return [Pair(known[p.left], known[p.right], p.genuine, p.people) for p in pairs]
-
-
-def _file_name(name: str, folder: Path, source: Path) -> str:
-    given = Path(name)
-    if given.suffix.lower() in IMAGE_SUFFIXES:
-        if (folder / given).is_file():
-            return name
-        wanted = str(folder / given)
-    else:
-        for suffix in IMAGE_SUFFIXES:
-            if (folder / f"{name}{suffix}").is_file():
-                return f"{name}{suffix}"
-        wanted = f"{folder / name}.jpg (or {', '.join(IMAGE_SUFFIXES[1:])})"
-    raise InputError(f"{source}: wants {wanted}, which is missing; is --images the right folder?")
+def _of_own_folds(listed: PairList, ordered: Sequence[Pair], folds: int) -> str:
+    """What becomes of a table's own folds where evaluators cut ``folds`` parts."""
+    fold_of = dict(zip(map(id, listed.pairs), listed.own_folds, strict=True))
+    size, longer = divmod(len(ordered), folds)
+    away, start = 0, 0
+    for part in range(folds):
+        end = start + size + (part < longer)
+        inside = Counter(fold_of[id(pair)] for pair in ordered[start:end])
+        away += end - start - max(inside.values())
+        start = end
+    own = len(set(listed.own_folds))
+    edges = "no part has pairs of two of them"
+    if away:
+        edges = f"{away:,} pairs are in a part that is mostly of another fold"
+    return (
+        f"its own {own} folds, one after another, became {folds} parts of equal size and share of "
+        f"genuine pairs; {edges}"
+    )
 
 
 def dealt(pairs: Sequence[Pair], folds: int) -> list[Pair]:

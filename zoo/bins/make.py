@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
@@ -13,11 +13,18 @@ from training.data.sources.folders import open_folder
 from zoo.align.faces import AlignOptions, align_images
 from zoo.bins import fetch
 from zoo.bins.build import Built, Read, check_new, image_names, read_images, resized, write_pairs
+from zoo.bins.found import find_images
 from zoo.bins.hard import hardest, model_embeddings
-from zoo.bins.lists import dealt, find_images, read_pair_list
+from zoo.bins.lists import in_folds, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
 from zoo.terminal.progress import Progress
-from zoo.terminal.words import note, warn
+from zoo.terminal.words import note, note_passed_over, warn
+
+_SPELT = {
+    "backslashes": "slashes",
+    "accents": "spellings of accents (NFC, NFD)",
+    "suffix": "suffixes",
+}
 
 
 @dataclass(frozen=True)
@@ -119,15 +126,13 @@ def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:
     """The image folder and the pairs of a list in balanced folds, and how many these are."""
     listed = read_pair_list(path)
     root = request.images or path.parent
-    pairs = find_images(listed.pairs, root, path)
-    if listed.folds is not None:
-        if request.folds not in (10, listed.folds):
-            raise InputError(f"--folds {request.folds}: {path} itself says {listed.folds}")
-        return root, pairs, listed.folds
-    ordered = dealt(pairs, request.folds)
-    if ordered != pairs:
-        note(f"{path}: its pairs were dealt into {request.folds} balanced folds")
-    return root, ordered, request.folds
+    pairs, otherwise = find_images(listed.pairs, root, path)
+    ordered, done = in_folds(replace(listed, pairs=pairs), request.folds, path)
+    if done:
+        note(done)
+    for how, count in otherwise.items():
+        note(f"{path}: {count:,} images have other {_SPELT[how]} in {root} than in the list")
+    return root, ordered, listed.folds or request.folds
 
 
 def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
@@ -143,6 +148,7 @@ def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
         singles=request.singles or usual.singles,
     )
     folder = open_folder(root)
+    note_passed_over(root, folder.ignored)
     people: dict[str, list[str]] = {name: [] for name in folder.names}
     for file, label in zip(folder.files, folder.labels.tolist(), strict=True):
         people[folder.names[label]].append(file)

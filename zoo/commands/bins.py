@@ -16,41 +16,49 @@ from zoo.terminal.words import error_text, note, warn
 if TYPE_CHECKING:
     from zoo.bins.inspection import BinReport
 
-app = typer.Typer(help="Verification bins: info, make, fetch, convert.", no_args_is_help=True)
+app = typer.Typer(
+    help="Verification bins: info, make, fetch, convert, corrupt.", no_args_is_help=True
+)
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
 
 
 @app.command()
 def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Bins.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Bins; folders of template sets.")
+    ],
     as_json: options.JsonAlone = False,
     faces: Annotated[
         Path | None,
         typer.Option(metavar="PNG", help="Draw pairs of the (one) bin as a contact sheet."),
     ] = None,
 ) -> None:
-    """Say what is in bins and what is wrong with them (exit code 1 if something is)."""
+    """Say what is in bins and template sets, and what is wrong with them (then exit code 1)."""
     from dataclasses import asdict
 
     from evaluator.bins.verification_set import read_stored
     from evaluator.errors import InputError
-    from zoo.bins.inspection import inspect_bin
+    from zoo.bins.inspection import BinReport, inspect_bin
     from zoo.bins.sheet import write_sheet
+    from zoo.bins.template_sets import SetReport, inspect_set, set_rows
     from zoo.terminal.output import check_file_target
     from zoo.terminal.progress import Progress
     from zoo.terminal.table import print_facts
 
     if faces is not None and len(files) > 1:
         raise InputError(f"--faces {faces}: goes with one bin, found {len(files)}")
+    if faces is not None and files[0].is_dir():
+        raise InputError(f"--faces {faces}: draws pairs of a bin, and {files[0]} is a folder")
     if faces is not None:
         check_file_target("--faces", faces, begins=b"\x89PNG")
-    reports = []
+    reports: list[BinReport | SetReport] = []
     failed = False
     for path in files:
         try:
             with Progress(f"{path.name}: decoding", None) as progress:
-                reports.append(inspect_bin(path, progress=progress.advance))
+                look = inspect_set if path.is_dir() else inspect_bin
+                reports.append(look(path, progress=progress.advance))
         except (InputError, OSError) as error:
             if len(files) == 1:
                 raise
@@ -59,7 +67,8 @@ def info(
             continue
         if not as_json:
             shown = reports[-1]
-            print_facts(_rows(shown), notes=shown.notes, problems=shown.problems)
+            rows = _rows(shown) if isinstance(shown, BinReport) else set_rows(shown)
+            print_facts(rows, notes=shown.notes, problems=shown.problems)
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
     if faces is not None:
@@ -212,7 +221,60 @@ def convert(
     typer.echo(f"{done.path}: {done.pairs} pairs{left_out}")
 
 
+@app.command()
+def corrupt(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A bin of any layout.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the new bins.")
+    ],
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corruption",
+            metavar="NAME...",
+            help="blur, noise, jpeg, resolution, brightness, contrast, occlusion, mask; all.",
+        ),
+    ] = None,
+    strengths: Annotated[
+        list[str] | None,
+        typer.Option("--strength", metavar="N...", help="1 to 5. Default: all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another draw. Default: 0.")] = 0,
+    force: Force = False,
+) -> None:
+    """Make bins of spoilt images: IN-blur-3.bin and so on, for accuracy against strength.
+
+    zoo bins corrupt lfw.bin -o datasets --corruption blur mask --strength 1 3 5
+    """
+    from evaluator.errors import check_choice
+    from zoo.bins.corrupt import corrupt_bin
+    from zoo.bins.corruptions import CORRUPTIONS, STRENGTHS
+    from zoo.terminal.progress import Progress
+
+    wanted = options.listed(kinds) or list(CORRUPTIONS)
+    known = tuple(map(str, STRENGTHS))
+    grades = options.listed(strengths) or list(known)
+    for kind in wanted:
+        check_choice("--corruption", kind, tuple(CORRUPTIONS))
+    for grade in grades:
+        check_choice("--strength", grade, known)
+    with Progress("spoiling", None) as progress:
+        made = corrupt_bin(
+            source,
+            output,
+            kinds=list(dict.fromkeys(wanted)),
+            strengths=sorted({int(grade) for grade in grades}),
+            seed=seed,
+            force=force,
+            progress=progress.advance,
+        )
+    for path in made:
+        typer.echo(str(path))
+
+
 def _rows(report: BinReport) -> list[tuple[str, str]]:
+    from zoo.bins.inspection import counted
+
     rows = [
         ("bin", report.path),
         ("sha256", report.sha256),
@@ -223,8 +285,8 @@ def _rows(report: BinReport) -> list[tuple[str, str]]:
             f"{report.pairs:,}: {report.genuine:,} genuine, {report.impostor:,} impostor",
         ),
         ("images", f"{report.images:,}, {report.unique_images:,} distinct"),
-        ("sizes", _counts(report.sizes)),
-        ("formats", _counts(report.formats)),
+        ("sizes", counted(report.sizes)),
+        ("formats", counted(report.formats)),
         ("ten folds", _folds(report.folds)),
     ]
     if report.people:
@@ -239,12 +301,6 @@ def _rows(report: BinReport) -> list[tuple[str, str]]:
     }
     rows += [(label, f"{len(found):,}" if found else "none") for label, found in checks.items()]
     return rows
-
-
-def _counts(counts: dict[str, int]) -> str:
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:6]]
-    more = [f"and {len(counts) - 6} more"] if len(counts) > 6 else []
-    return ", ".join(shown + more) or "none"
 
 
 def _folds(folds: list[list[int]]) -> str:

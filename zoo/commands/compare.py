@@ -26,7 +26,8 @@ def compare(
         typer.Option(
             metavar="NAME",
             help="Figure to compare: accuracy (each model at its best threshold), kfold, auc, eer, "
-            "tar@1e-3 ...; kfold-decisions tests 10-fold accuracy by its own decisions.",
+            "tar@1e-3 ..., of template sets tpir@0.01, rank1 ...; kfold-decisions tests 10-fold "
+            "accuracy by its own decisions.",
         ),
     ] = "accuracy",
     margin: Annotated[
@@ -54,6 +55,8 @@ def compare(
     decoder: options.OnlyDecoder = None,
     precision: options.OnlyPrecision = None,
     engine: options.OnlyEngine = None,
+    norm: options.OnlyNorm = None,
+    detector_score: options.OnlyDetectorScore = None,
     results: options.Results = options.RESULTS,
     trust: options.Trust = False,
     registry: options.Registry = None,
@@ -95,6 +98,8 @@ def compare(
         decoder=decoder,
         precision=precision,
         engine=engine,
+        norm=norm,
+        detector_score=detector_score,
         profile=input,
         channels=channels,
         trust=trust,

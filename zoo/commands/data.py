@@ -90,6 +90,7 @@ def pack(
     from evaluator.errors import InputError
     from training.data.sources.faces import open_faces
     from zoo.terminal.progress import Progress
+    from zoo.terminal.words import note_passed_over
 
     if shards is not None and to != "tfrecord":
         raise InputError("--shards: goes with --to tfrecord only; a record file is one file")
@@ -98,6 +99,7 @@ def pack(
             f"{out}: expected the folder to make, found a file's name; drop {out.suffix}"
         )
     faces = open_faces(folder)
+    note_passed_over(folder, faces.ignored)
     with Progress("Packing", len(faces)) as progress:
         if to == "rec":
             from training.data.convert.pack import pack_records

@@ -19,8 +19,8 @@ Bins = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME...",
-        help="Bins by name or path; takes every value up to the next option. "
-        "Default: every bin found.",
+        help="Bins by name or path, and folders of template sets; takes every value up to the next "
+        "option. Default: every bin found.",
     ),
 ]
 Json = Annotated[
@@ -40,7 +40,8 @@ Embeddings = Annotated[
     typer.Option(
         metavar="FILE.npz",
         help="Instead of a MODEL: another system's embeddings (2 x pairs, d), and genuine "
-        "(pairs) unless --bins NAME tells.",
+        "(pairs) unless --bins NAME tells; of a template set names (n) and embeddings (n, d), and "
+        "mirrored (n, d) if you have them.",
     ),
 ]
 
@@ -84,6 +85,17 @@ def evaluate(
             help="Pairs of images that fail to embed: fail, drop them, or count them as a miss."
         ),
     ] = "fail",
+    norm: Annotated[
+        choices.Norm,
+        typer.Option(help="Template sets: an embedding counts by its length, or as a unit vector."),
+    ] = choices.NORM,
+    detector_score: Annotated[
+        choices.DetectorScore | None,
+        typer.Option(
+            help="Template sets: whether it counts by its image's detector score, too. Default: "
+            "where the set states them."
+        ),
+    ] = None,
     far: Far = None,
     intervals: Intervals = False,
     results: options.Results = options.RESULTS,
@@ -97,9 +109,11 @@ def evaluate(
         typer.Option(help="What --scores or --embeddings are called. Default: the file's name."),
     ] = None,
 ) -> None:
-    """Evaluate models on verification bins: table, and stored results.
+    """Evaluate models on verification bins and template sets: table, and stored results.
 
     zoo eval model.h5 --bins lfw agedb_30 cfp_fp
+
+    zoo eval model.onnx --bins IJBC --flip sum
 
     zoo eval --scores vendor.csv --name vendor --bins lfw
     """
@@ -125,6 +139,8 @@ def evaluate(
         precision=precision,
         engine=engine,
         nan=nan,
+        norm=norm,
+        detector_score=detector_score,
         profile=input,
         channels=channels,
         size=options.image_size(size),

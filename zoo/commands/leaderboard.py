@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evaluator.errors import InputError
-from evaluator.metrics.all_figures import NAMES
+from evaluator.metrics.all_figures import NAMES, SEARCH_NAMES
 from zoo.terminal import options
 
 
@@ -16,7 +16,9 @@ def leaderboard(
     metric: Annotated[
         str,
         typer.Option(
-            metavar="FIGURE", help=f"{', '.join(NAMES)}.", autocompletion=lambda: list(NAMES)
+            metavar="FIGURE",
+            help=f"{', '.join(NAMES)}; of template sets {', '.join(SEARCH_NAMES)}.",
+            autocompletion=lambda: [*NAMES, *SEARCH_NAMES],
         ),
     ] = "kfold",
     format: options.TableFormat = "table",

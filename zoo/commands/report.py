@@ -26,21 +26,40 @@ def report(
     bins: options.StoredBins = None,
     results: options.Results = options.RESULTS,
     title: Annotated[str, typer.Option(help="What stands on top.")] = "Face verification report",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="On spoilt images, errors beside this model's (mCE). Default: the first's.",
+        ),
+    ] = None,
     no_faces: Annotated[
         bool, typer.Option("--no-faces", help="Leave the faces of the pairs out.")
     ] = False,
+    by: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="A section on groups of people, as zoo groups."),
+    ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.csv", help="A section on discarded images, as zoo discard; or 'norm'."
+        ),
+    ] = None,
 ) -> None:
     """Write stored results as one HTML file: leaderboard, curves, errors with faces; opens offline.
 
     zoo report -o report.html --bins lfw agedb_30
     """
+    from zoo.report.conditions import ConditionsAsked
     from zoo.report.page import render_report, size_in_words, write_report
     from zoo.report.selection import select
     from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     check_file_target("-o", output, begins=PAGE_BEGINS)
     selection = select(results, models=options.listed(models), bins=options.listed(bins))
-    html = render_report(selection, title=title, faces=not no_faces)
+    asked = None if by is None and quality is None else ConditionsAsked(by, quality)
+    html = render_report(selection, title=title, faces=not no_faces, baseline=baseline, asked=asked)
     write_report(output, html)
     for each in selection.left_out:
         warn(f"not ranked: {each.model} on {each.bin}: {each.reason}")

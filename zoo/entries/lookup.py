@@ -11,12 +11,19 @@ from pathlib import Path
 from evaluator.bins.verification_set import is_bin
 from evaluator.errors import InputError, plain_name, unknown_name
 from evaluator.models.formats import model_format
+from evaluator.templates.layouts import layout_of
 from zoo.entries.registry import Entry, read_registry
 from zoo.entries.yaml_nodes import RegistryError
 from zoo.terminal.words import note
 
 # The file in a run's folder that makes it an entry of the zoo.
 RUN_ENTRY = "models.yaml"
+
+#: What tells a template set, in words.
+LAYOUTS = (
+    "meta/ijbc_face_tid_mid.txt, Testing_Set/ with Gallery_Match and Probe, or gallery/ID and "
+    "probe/ID"
+)
 
 # What PyTorch's checkpoints are called: zips or pickles, and so like a .keras file or a bin.
 _TORCH_ENDS = (".pt", ".pth", ".ckpt")
@@ -111,10 +118,16 @@ def resolve_bins(
 
 
 def only_bin(values: Sequence[str], folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:
-    """The file of the one bin named. Raises InputError where it is not one."""
+    """The file of the one bin named. Raises InputError where it is not one, or a template set."""
     if len(values) != 1:
         raise InputError(f"--bins: expected one bin, found {len(values)}: {', '.join(values)}")
-    return resolve_bins(values, folders, entries)[0]
+    path = resolve_bins(values, folders, entries)[0]
+    if path.is_dir():
+        raise InputError(
+            f"--bins {values[0]}: a template set, and this takes a bin of pairs; zoo bins make "
+            "makes one of a folder"
+        )
+    return path
 
 
 def all_bins(folders: Sequence[Path]) -> list[Path]:
@@ -158,10 +171,16 @@ def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entr
         path = folder / f"{value}.bin"
         if path.is_file():
             return path
+    for path in (as_path, *(folder / value for folder in folders)):
+        if layout_of(path) is not None:
+            return path
     if value in entries or (as_path.is_dir() and model_format(as_path) is not None):
         raise InputError(_models_first(value))
     if as_path.is_dir():
-        raise InputError(f"--bins {value}: a folder; name the bins in it, or give it as --data")
+        raise InputError(
+            f"--bins {value}: a folder, and no template set ({LAYOUTS}); name the bins in it, or "
+            "give it as --data"
+        )
     looked = ", ".join(str(folder) for folder in folders)
     available = available_bins(folders)
     if not available:

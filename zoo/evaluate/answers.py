@@ -20,6 +20,12 @@ def may_be_stored(choice: ModelChoice, request: Request) -> bool:
     return bool(folders_of_name(request.results.iterdir(), choice.name))
 
 
+def _has_facts(result: Result, request: Request) -> bool:
+    from evaluator.results.set_facts import set_facts_path
+
+    return result.scores is None or set_facts_path(request.results, result.bin.sha256).is_file()
+
+
 def stored_answer(measured: Measured, options: LoadOptions, request: Request) -> Result | None:
     """The stored result if it is whole, of this very model, bin and settings, and still stands.
 
@@ -47,6 +53,7 @@ def stored_answer(measured: Measured, options: LoadOptions, request: Request) ->
         # nor what a model of whole numbers took where nothing was asked, which is refused if it is.
         and options.profile in (None, input.get("range"))
         and (result.scores is None or path.with_name(result.scores).is_file())
+        and (result.bin.kind is None or _has_facts(result, request))
     )
     if asked and reading_problem(result) is not None:
         warn(f"zoo: measured again: {path}: {measured_by(result.reading)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +26,28 @@ from evaluator.models.options import LoadOptions
 from evaluator.results.bin_facts import keep_facts
 from evaluator.results.measured import Measured
 from evaluator.results.record import Result, Scores, make_result
+from evaluator.results.set_result import embeddings_of, set_parts, set_scores
 from evaluator.results.store import check_writable, save_result
+from evaluator.templates.evaluation import SetMeasurement, embed_set, evaluate_set
+from evaluator.templates.kept_embeddings import KeptEmbeddings
+from evaluator.templates.layouts import read_template_set
+from evaluator.templates.template_set import TemplateSet
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.answers import may_be_stored, stored_answer
 from zoo.evaluate.loading import ModelProcesses, fitting_memory, naming_model
 from zoo.evaluate.remarks import Remarks, left_to_do, say_files, say_stored, warn_of_collapse
 from zoo.evaluate.request import Request, checked_model
-from zoo.terminal.words import Interrupted, detail
+from zoo.terminal.words import Interrupted, detail, note
+
+Bin = VerificationSet | TemplateSet
+
+
+class _Told(TypedDict):
+    """What embedding tells while it works, as `embed_images` does."""
+
+    on_progress: Callable[[int], None]
+    on_resize: Callable[[tuple[int, int]], None]
+    on_single: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -46,12 +63,12 @@ class _Task:
     unseen: bool
     results: dict[Measured, Result] = field(default_factory=dict)
 
-    def on(self, bin: VerificationSet, request: Request) -> Measured:
-        """What is asked of the model on a bin."""
+    def on(self, bin: Bin, request: Request) -> Measured:
+        """What is asked of the model on a bin or template set."""
         return Measured(
             model=(self.model.name, self.identity.digest),
             bin=(bin.name, bin.sha256),
-            settings=request.settings,
+            settings=request.settings_on(bin),
             profile=self.options.profile or "unit",
             channels=self.options.channels,
             output=self.options.output,
@@ -59,7 +76,7 @@ class _Task:
             size=request.size,
         )
 
-    def lacking(self, bins: Sequence[VerificationSet], request: Request) -> list[VerificationSet]:
+    def lacking(self, bins: Sequence[Bin], request: Request) -> list[Bin]:
         """The bins without a result."""
         return [each for each in bins if self.on(each, request) not in self.results]
 
@@ -90,7 +107,9 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         bins = [_read(path, tasks, request) for path in request.bins]
         # Read before the work: a pairs file that is not the bin's is said at once, and one that is
         # changed meanwhile changes nothing.
-        people = {each.path: slot_people(each) for each in bins}
+        people = {
+            each.path: slot_people(each) for each in bins if isinstance(each, VerificationSet)
+        }
         waiting = [task for task in tasks if task.lacking(bins, request)]
         for task in waiting:
             if task.unseen:
@@ -137,24 +156,26 @@ def _tasks(request: Request) -> list[_Task]:
     ]
 
 
-def _read(path: Path, tasks: Sequence[_Task], request: Request) -> VerificationSet:
-    """A bin, and into the tasks what is stored of it. Its images are left in its file: memory
-    does not grow with the number of bins. Where all is stored it has none.
+def _read(path: Path, tasks: Sequence[_Task], request: Request) -> Bin:
+    """A bin or template set, and into the tasks what is stored of it. Its images are left in its
+    file or folder: memory does not grow with the number of bins. Where all is stored it has none.
     """
-    found = read_bin(path)
+    found: Bin = read_template_set(path) if path.is_dir() else read_bin(path)
     for task in tasks:
         measured = task.on(found, request)
         if (result := stored_answer(measured, task.options, request)) is not None:
             task.results[measured] = result
+    if isinstance(found, TemplateSet):
+        return found
     if any(task.lacking([found], request) for task in tasks):
         return left_in_file(found)
     return replace(found, images=())
 
 
-def _keep_people(tasks: Sequence[_Task], bins: Sequence[VerificationSet], run: _Run) -> None:
+def _keep_people(tasks: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> None:
     """Notes who is on bins with stored results: a pairs file may have come after them."""
     for bin in bins:
-        people = run.people[bin.path]
+        people = run.people.get(bin.path)
         known = (task.results.get(task.on(bin, run.request)) for task in tasks)
         result = next((each for each in known if each is not None), None)
         if people is not None and result is not None:
@@ -166,7 +187,7 @@ def _count(tasks: Sequence[_Task]) -> int:
     return sum(len(task.results) for task in tasks)
 
 
-def _measure_all(waiting: Sequence[_Task], bins: Sequence[VerificationSet], run: _Run) -> list[str]:
+def _measure_all(waiting: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> list[str]:
     """Measures what is missing, into the tasks; a line for each model that failed."""
     failures = []
     for task, following in zip(waiting, [*waiting[1:], None], strict=False):
@@ -177,10 +198,8 @@ def _measure_all(waiting: Sequence[_Task], bins: Sequence[VerificationSet], run:
     return list(dict.fromkeys(failures))
 
 
-def _measure(
-    task: _Task, missing: Sequence[VerificationSet], run: _Run, *, following: _Task | None
-) -> None:
-    """Measures one model on bins and keeps each result as soon as it is there.
+def _measure(task: _Task, missing: Sequence[Bin], run: _Run, *, following: _Task | None) -> None:
+    """Measures one model on bins, then on sets, and keeps each result as soon as it is there.
 
     The process of the task that follows is started meanwhile.
     """
@@ -193,22 +212,56 @@ def _measure(
         if following is not None:
             run.processes.prepare(following.model, following.options)
         embedder = fitting_memory(embedder, name, run.remarks)
-        distinct = len({key for each in missing for key in distinct_of(each)[0].keys})
+        bins = [each for each in missing if isinstance(each, VerificationSet)]
+        sets = [each for each in missing if isinstance(each, TemplateSet)]
+        distinct = len({key for each in bins for key in distinct_of(each)[0].keys})
+        distinct += sum(len(each.images) for each in sets)
         with Progress(f"{name}: embedding", distinct) as progress:
-            measurements = evaluate_bins(
-                embedder,
-                missing,
-                options=EmbedOptions(request.flip, request.decoder, request.batch_size),
-                nan=request.nan,
-                on_progress=progress.advance,
-                on_resize=lambda size: run.remarks.resized(size, embedder.input),
-                on_single=lambda: run.remarks.single(name),
+            how: _Told = {
+                "on_progress": progress.advance,
+                "on_resize": lambda size: run.remarks.resized(size, embedder.input),
+                "on_single": lambda: run.remarks.single(name),
+            }
+            measurements: Iterator[Measurement | SetMeasurement] = itertools.chain(
+                evaluate_bins(embedder, bins, options=_options(request), nan=request.nan, **how),
+                (_on_set(each, task, embedder, run, how) for each in sets),
             )
             for measurement in naming_model(measurements, task.model.path):
                 _keep(measurement, task, embedder, run)
 
 
-def _keep(measurement: Measurement, task: _Task, embedder: Embedder, run: _Run) -> None:
+def _on_set(
+    held: TemplateSet, task: _Task, embedder: Embedder, run: _Run, how: _Told
+) -> SetMeasurement:
+    """A model on a template set; its embeddings stay in the folder of results."""
+    request, measured = run.request, task.on(held, run.request)
+    path, key = embeddings_of(measured, request.results, task.options)
+    if request.fresh:
+        path.with_suffix(".rows").unlink(missing_ok=True)
+    kept = KeptEmbeddings(path, key, len(held.images))
+    if kept.rows:
+        note(
+            f"{task.model.name} on {held.name}: {kept.rows:,} of {len(held.images):,} embeddings "
+            f"are in {path}"
+        )
+    embedded = embed_set(embedder, held, options=_options(request), kept=kept, **how)
+    settings = measured.settings
+    return evaluate_set(
+        held,
+        embedded,
+        norm="unit" if settings.norm == "unit" else "raw",
+        detector_score=settings.detector_score == "yes",
+        nan=request.nan,
+    )
+
+
+def _options(request: Request) -> EmbedOptions:
+    return EmbedOptions(request.flip, request.decoder, request.batch_size)
+
+
+def _keep(
+    measurement: Measurement | SetMeasurement, task: _Task, embedder: Embedder, run: _Run
+) -> None:
     """Stores what was measured, with its scores, and gives it to the task."""
     result = make_result(
         measurement,
@@ -218,11 +271,14 @@ def _keep(measurement: Measurement, task: _Task, embedder: Embedder, run: _Run) 
         data_sha256=task.identity.data_sha256,
         model_format=embedder.format,
         input_spec=embedder.input,
-        settings=run.request.settings,
+        settings=run.request.settings_on(measurement.bin),
+        parts=set_parts(measurement) if isinstance(measurement, SetMeasurement) else None,
     )
     warn_of_collapse(task.model, measurement)
     scores = None
-    if measurement.scores is not None:
+    if isinstance(measurement, SetMeasurement):
+        scores = set_scores(measurement)
+    elif measurement.scores is not None:
         people = run.people[measurement.bin.path]
         scores = Scores(
             measurement.scores,
@@ -230,6 +286,7 @@ def _keep(measurement: Measurement, task: _Task, embedder: Embedder, run: _Run) 
             measurement.images,
             people,
             digests=measurement.digests,
+            norms=measurement.norms,
         )
     measured = task.on(measurement.bin, run.request)
     path = measured.path_in(run.request.results)

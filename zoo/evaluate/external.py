@@ -20,6 +20,7 @@ from evaluator.results.record import BinRecord, Result, Scores, Settings
 from evaluator.results.store import save_result
 from evaluator.results.stored import file_sha256, read_folder
 from zoo.evaluate.external_files import read_embeddings, read_scores
+from zoo.evaluate.external_set import is_of_set, store_set_embeddings
 from zoo.evaluate.request import Request
 from zoo.terminal.words import note, warn
 
@@ -50,6 +51,13 @@ def stored_external(
             "--flip, --input, --channels, --decoder, --precision and --engine are for models; "
             "--scores and --embeddings come from elsewhere"
         )
+    if embeddings is not None and _is_of_set(embeddings, request):
+        return store_set_embeddings(embeddings, request, name=plain_name(name or embeddings.stem))
+    if request.bins and request.bins[0].is_dir():
+        raise InputError(
+            f"--bins {request.bins[0]}: a template set takes --embeddings with arrays names (n,) "
+            "and embeddings (n, d)"
+        )
     verification_set = read_bin(request.bins[0]) if request.bins else None
     if scores is not None:
         path, pairs = scores, read_scores(scores)
@@ -72,6 +80,17 @@ def stored_external(
             "negate them: higher must be more alike"
         )
     return result
+
+
+def _is_of_set(embeddings: Path, request: Request) -> bool:
+    """Whether embeddings are of a template set. Raises InputError where none is named."""
+    if not is_of_set(embeddings):
+        return False
+    if not request.bins or not request.bins[0].is_dir():
+        raise InputError(
+            f"{embeddings}: has names, so it is of a template set; name that by --bins FOLDER"
+        )
+    return True
 
 
 def store_external(

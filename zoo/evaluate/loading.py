@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from evaluator.errors import ForwardError, ModelError
 from evaluator.images.inputs import Embedder
 from evaluator.isolation.process import ModelProcess, model_process, walled
 from evaluator.isolation.same_process import SameProcess
 from evaluator.isolation.wall import missing_part
-from evaluator.measure.evaluation import Measurement
 from evaluator.measure.memory import in_smaller_batches
 from evaluator.models.formats import model_format
 from evaluator.models.identity import FileStamp, ModelIdentity, file_stamp, model_identity
@@ -23,6 +23,7 @@ from zoo.evaluate.remarks import Remarks
 from zoo.terminal.words import detail, note
 
 _Process = ModelProcess | SameProcess
+_Found = TypeVar("_Found")
 
 
 class ModelProcesses:
@@ -133,7 +134,7 @@ def fitting_memory(embedder: Embedder, name: str, remarks: Remarks) -> Embedder:
     return replace(embedder, forward=forward)
 
 
-def naming_model(measurements: Iterator[Measurement], path: Path) -> Iterator[Measurement]:
+def naming_model(measurements: Iterator[_Found], path: Path) -> Iterator[_Found]:
     """The measurements; an error of the forward pass, which knows no file, names the model's."""
     try:
         yield from measurements

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evaluator.results.record import Result
 from zoo.evaluate.reading import read_off
 from zoo.evaluate.request import Request
 from zoo.terminal.output import write_json
-from zoo.terminal.table import print_evaluation
+from zoo.terminal.set_table import print_sets
+from zoo.terminal.table import Reading, print_evaluation
 from zoo.terminal.words import warn
 
 
@@ -20,9 +23,8 @@ def finished(outcome: tuple[list[Result], list[str]], request: Request, json: st
     found = [result for result, _ in read]
     if json is not None:
         write_json(found, json)
-    if json != "-" and found:
-        readings = [reading for _, reading in read]
-        print_evaluation(found, request.results, readings=readings, tars=request.tars)
+    if json != "-":
+        _print(read, request)
     unusable = [result for result in found if result.status != "ok"]
     for result in unusable:
         warn(f"zoo: {_not_finite(result)}")
@@ -31,9 +33,33 @@ def finished(outcome: tuple[list[Result], list[str]], request: Request, json: st
     return 2 if failures else 1 if unusable else 0
 
 
+def _print(read: Sequence[tuple[Result, Reading]], request: Request) -> None:
+    """The table of bins, then those of template sets."""
+    sets = [result for result, _ in read if result.bin.kind is not None]
+    bins = [each for each in read if each[0].bin.kind is None]
+    if bins:
+        print_evaluation(
+            [result for result, _ in bins],
+            show_store=None if sets else request.results,
+            readings=[reading for _, reading in bins],
+            tars=request.tars,
+        )
+    if bins and sets:
+        print()
+    if sets:
+        print_sets(sets, show_store=request.results, intervals=request.intervals)
+
+
 def _not_finite(result: Result) -> str:
     """Which images of a result cannot be scored, and what to do."""
     count, slots = result.non_finite["count"], result.non_finite["images"]
+    if names := result.non_finite.get("names"):
+        some = f"{', '.join(names)}{', ...' if count > len(names) else ''}"
+        return (
+            f"{result.model.name} on {result.bin.name}: {count:,} image{'s' if count > 1 else ''} "
+            f"of no use to a template, so nothing is scored ({some}); --nan drop leaves them out, "
+            "--nan miss counts what they are in as rejected"
+        )
     named = ", ".join(str(slot) for slot in slots) + (", ..." if count > len(slots) else "")
     return (
         f"{result.model.name} on {result.bin.name}: {count:,} "

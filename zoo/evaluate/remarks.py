@@ -10,6 +10,8 @@ from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import ONE_AT_A_TIME
 from evaluator.measure.evaluation import Measurement
 from evaluator.models.identity import ModelIdentity
+from evaluator.templates.evaluation import SetMeasurement
+from evaluator.templates.template_set import TemplateSet
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.request import Request
 from zoo.terminal.words import detail, note, warn
@@ -48,7 +50,8 @@ class Remarks:
 
 
 def say_files(
-    models: Sequence[tuple[ModelChoice, ModelIdentity]], bins: Sequence[VerificationSet]
+    models: Sequence[tuple[ModelChoice, ModelIdentity]],
+    bins: Sequence[VerificationSet | TemplateSet],
 ) -> None:
     """Says, where much is said, which files are used."""
     for model, identity in models:
@@ -56,7 +59,11 @@ def say_files(
         if identity.data_sha256 is not None:
             detail(f"data of {model.name}: SHA-256 {identity.data_sha256}")
     for each in bins:
-        detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
+        if isinstance(each, TemplateSet):
+            holds = f"{len(each.images):,} images, {each.templates:,} templates"
+            detail(f"template set {each.name}: {each.path}, {holds}, SHA-256 {each.sha256}")
+        else:
+            detail(f"bin {each.name}: {each.path}, {each.pairs:,} pairs, SHA-256 {each.sha256}")
 
 
 def say_stored(found: int, asked: int) -> None:
@@ -75,7 +82,7 @@ def left_to_do(done: int, asked: int, request: Request) -> str:
     )
 
 
-def warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
+def warn_of_collapse(model: ModelChoice, measurement: Measurement | SetMeasurement) -> None:
     """Says where embeddings look as if the input were prepared wrongly."""
     if len(measurement.unusable):
         cause = "some embeddings cannot be scored"
@@ -85,8 +92,8 @@ def warn_of_collapse(model: ModelChoice, measurement: Measurement) -> None:
         cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
     else:
         return
+    bin = "BIN" if isinstance(measurement, SetMeasurement) else measurement.bin.path
     warn(
         f"{model.name} on {measurement.bin.name}: {cause}. If the input profile may be wrong: "
-        f"zoo probe {model.entry.name if model.entry else model.path} "
-        f"--bins {measurement.bin.path}"
+        f"zoo probe {model.entry.name if model.entry else model.path} --bins {bin}"
     )

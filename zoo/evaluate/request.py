@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evaluator.bins.verification_set import VerificationSet
+from evaluator.choices import NORM
 from evaluator.errors import InputError
 from evaluator.metrics.figure import Figure
 from evaluator.models.identity import ModelIdentity, model_identity
@@ -13,14 +15,17 @@ from evaluator.models.input_note import noted_input
 from evaluator.models.load import check_model
 from evaluator.models.options import NATIVE, LoadOptions
 from evaluator.results.record import Settings
+from evaluator.results.set_result import set_settings
+from evaluator.templates.template_set import TemplateSet
 from zoo.entries.lookup import ModelChoice
 
 
 @dataclass(frozen=True)
 class Request:
     """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
-    or unit and RGB. ``tars`` and ``intervals`` are to be shown besides what is stored. Raises
-    InputError where results cannot be a folder.
+    or unit and RGB; ``detector_score`` None: where a template set has some. ``tars`` and
+    ``intervals`` are to be shown besides what is stored. Raises InputError where results cannot be
+    a folder.
     """
 
     models: list[ModelChoice]
@@ -30,6 +35,8 @@ class Request:
     precision: str = "float32"
     engine: str = NATIVE
     nan: str = "fail"
+    norm: str = NORM
+    detector_score: str | None = None
     profile: str | None = None
     channels: str | None = None
     size: tuple[int, int] | None = None
@@ -49,8 +56,16 @@ class Request:
 
     @property
     def settings(self) -> Settings:
-        """What of this request results carry as settings."""
+        """What of this request results on bins carry as settings."""
         return Settings(self.flip, self.decoder, self.precision, self.nan, self.engine)
+
+    def settings_on(self, bin: VerificationSet | TemplateSet) -> Settings:
+        """What of this request a result on this carries. Raises InputError for detector scores that
+        a set does not have.
+        """
+        if not isinstance(bin, TemplateSet):
+            return self.settings
+        return set_settings(bin, self.settings, norm=self.norm, detector_score=self.detector_score)
 
 
 def checked_model(

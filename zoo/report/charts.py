@@ -29,6 +29,7 @@ HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 300, 130
 HISTOGRAM_BINS = 48
 # A vertex less than this far from the last, in units of the drawing, is not drawn.
 _GRAIN = 0.8
+_MOST_IMPOSTORS = 10**6
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +92,55 @@ def curve(slot: int, label: str, scored: Scored) -> Curve | None:
 
 def roc_chart(curves: Sequence[Curve], impostors: int) -> Chart:
     """TAR over FMR on a logarithmic axis that ends where one impostor is the whole rate."""
-    x = _rate_axis(impostors, LEFT, WIDTH - RIGHT)
-    lowest = min((1 - each.fnmr[_measurable(each)][-1] for each in curves), default=0.0)
+    return _true_chart(curves, impostors, ("FMR: impostors accepted", "TAR: genuine accepted"))
+
+
+def tpir_chart(curves: Sequence[Curve], non_mated: int) -> Chart:
+    """TPIR over FPIR, as `roc_chart` has TAR over FMR: the mate first and above the threshold."""
+    titles = ("FPIR: strangers taken for somebody", "TPIR: mated found")
+    found = _true_chart(curves, non_mated, titles)
+    return Chart(found.svg, {**found.data, "rates": ["FPIR", "FNIR"]})
+
+
+def _true_chart(curves: Sequence[Curve], impostors: int, titles: tuple[str, str]) -> Chart:
+    # Published tables of template sets end at 1e-6, which takes a million impostors.
+    x = _rate_axis(min(impostors, _MOST_IMPOSTORS), LEFT, WIDTH - RIGHT)
+    kept = [_measurable(each) & (each.fmr >= x.low * (1 - 1e-9)) for each in curves]
+    ends = [1 - each.fnmr[own][-1] for each, own in zip(curves, kept, strict=True) if own.any()]
+    y, y_ticks = _true_axis(min(ends, default=0.0))
+    drawn = [
+        (each, *_points(each, own, x, y, 1 - each.fnmr))
+        for each, own in zip(curves, kept, strict=True)
+    ]
+    return _chart(drawn, (x, y), y_ticks, titles)
+
+
+def _true_axis(lowest: float) -> tuple[Axis, list[tuple[float, str]]]:
+    """From a round share at or below the lowest to 1; from 0 where that is half or less."""
     floor = math.floor(min(lowest, 0.99) * 20) / 20
     floor = floor if floor > 0.5 else 0.0
-    y = Axis(floor, 1.0, HEIGHT - BOTTOM, TOP)
-    drawn = [(each, *_points(each, _measurable(each), x, y, 1 - each.fnmr)) for each in curves]
     steps = [floor + (1 - floor) * i / 5 for i in range(6)]
-    y_ticks = [(value, _percent(value)) for value in steps]
-    return _chart(drawn, (x, y), y_ticks, ("FMR: impostors accepted", "TAR: genuine accepted"))
+    return Axis(floor, 1.0, HEIGHT - BOTTOM, TOP), [(value, _percent(value)) for value in steps]
+
+
+def rank_chart(curves: Sequence[Curve], ranks: int) -> Markup:
+    """The share of mated searches found at each rank (CMC), from ``fmr``, which are ranks, and
+    ``fnmr``, the share that is not.
+    """
+    x = Axis(1.0, float(ranks), LEFT, WIDTH - RIGHT, "log")
+    y, y_ticks = _true_axis(min((1 - each.fnmr[0] for each in curves), default=0.0))
+    parts = [
+        _grid(
+            x, y, y_ticks, ("Rank", "Found: mated searches"),
+            x_ticks=[(rank, f"{rank:g}") for rank in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)],
+        )
+    ]  # fmt: skip
+    for each in curves:
+        vertices = np.column_stack([x.place(each.fmr), y.place(1 - each.fnmr)])
+        parts.append(
+            f'<path class="curve s{each.slot}" data-model="{each.slot}" d="{line_path(vertices)}"/>'
+        )
+    return _svg("curves", f"0 0 {WIDTH} {HEIGHT}", "Share found at each rank", parts)
 
 
 def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
@@ -240,18 +281,26 @@ def _chart(
         )
     parts.append(f'<path class="cursor" d="M0,{TOP}V{HEIGHT - BOTTOM}"/><g class="marks"></g>')
     name = f"{titles[1]} over {titles[0]}; arrow keys move a cursor"
-    chart_data = {"kind": "curves", "left": x.start, "right": x.end, "curves": data}
+    rates = ["FMR", "FNMR"]
+    chart_data = {
+        "kind": "curves", "left": x.start, "right": x.end, "curves": data, "rates": rates,
+    }  # fmt: skip
     return Chart(_svg("curves", f"0 0 {WIDTH} {HEIGHT}", name, parts), chart_data)
 
 
-def _grid(x: Axis, y: Axis, y_ticks: Sequence[tuple[float, str]], titles: tuple[str, str]) -> str:
+def _grid(
+    x: Axis,
+    y: Axis,
+    y_ticks: Sequence[tuple[float, str]],
+    titles: tuple[str, str],
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+) -> str:
     lines, words = [], []
-    for value in _ticks(x):
+    for value, label in x_ticks or [(each, _percent(each)) for each in _ticks(x)]:
         at = x.at(value)
         lines.append(f"M{at:.1f},{TOP}V{HEIGHT - BOTTOM}")
         words.append(
-            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-            f"{_percent(value)}</text>"
+            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{label}</text>'
         )
     for value, label in y_ticks:
         at = y.at(value)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.bins.verification_set import read_bin
-from evaluator.errors import BinError, plain_name
+from evaluator.errors import BinError, InputError, plain_name
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.results.record import BinRecord
 from evaluator.results.stored import is_there
+from evaluator.templates.image_files import template_image
+from evaluator.templates.layouts import read_template_set
+from evaluator.templates.template_set import TemplateSet
 
 # Shown at 60 to 90 CSS pixels: sharp on most screens, about 3 kB each.
 SIDE = 112
 _QUALITY = 78
+# Reading all of a set's images again takes as long as their disk.
+_MOST_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,31 @@ def faces_of(record: BinRecord, pairs: Sequence[int]) -> Faces:
     return Faces({pair: (made[images[2 * pair]], made[images[2 * pair + 1]]) for pair in pairs})
 
 
+def set_faces_of(record: BinRecord, templates: Iterable[int]) -> tuple[dict[int, str | None], str]:
+    """The first image of each of these templates of a set as it was measured, aligned, and why
+    there are none.
+    """
+    path, name = Path(record.path), plain_name(Path(record.path).name)
+    if record.images > _MOST_IMAGES:
+        why = f"{record.images:,} images are more than a report holds against the set's hash"
+        return {}, f"{name}: {why}"
+    try:
+        held = read_template_set(path)
+    except (BinError, OSError):
+        return {}, f"{name} is no longer where it was when it was measured, or has no images here"
+    if held.sha256 != record.sha256:
+        return {}, f"{name} has changed since it was measured (another SHA-256)"
+    first = {int(template): i for i, template in reversed(list(enumerate(held.template)))}
+    return {each: _template_thumbnail(held, first[each]) for each in templates}, ""
+
+
+def _template_thumbnail(held: TemplateSet, image: int) -> str | None:
+    try:
+        return _encoded(template_image(held, image))
+    except (InputError, OSError):
+        return None
+
+
 def thumbnail(data: bytes) -> str | None:
     """An image as a small JPEG data URI, upright; None where the bytes are no whole image.
 
@@ -66,6 +97,10 @@ def thumbnail(data: bytes) -> str | None:
         pixels = decode_image(data)
     except DecodeError:
         return None
+    return _encoded(pixels)
+
+
+def _encoded(pixels: NDArray[np.uint8]) -> str:
     # A camera's photograph is cut down by whole steps before it is filtered.
     step = max(1, min(pixels.shape[:2]) // (4 * SIDE))
     image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step]))

@@ -8,20 +8,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from evaluator.files import whole_file
+from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
-from evaluator.results.record import versions
+from evaluator.results.record import cannot_have, versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
+from zoo.report.conditions import ConditionsAsked, conditions_of
 from zoo.report.cost import cost_section
-from zoo.report.faces import Faces, faces_of
+from zoo.report.faces import Faces, faces_of, set_faces_of
+from zoo.report.identified import Identified, identified, templates_shown
 from zoo.report.mistakes import (
     Disagreement,
     HardPairs,
@@ -30,6 +35,7 @@ from zoo.report.mistakes import (
     hard_pairs,
     shown_by_bin,
 )
+from zoo.report.robustness import spoilt_of
 from zoo.report.runs import runs_of
 from zoo.report.selection import Column, Selection
 from zoo.report.standings import (
@@ -72,16 +78,8 @@ class BinCharts:
 
 def rendered(template: Path, *, styles: Sequence[Path], script: Path, **values: Any) -> str:
     """The HTML of a template, with styles and script in it."""
-    environment = Environment(
-        loader=FileSystemLoader(template.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(p=_p, points=_points, cosine=_cosine, duration=_duration)
     code = script.read_text(encoding="utf-8")
-    return environment.get_template(template.name).render(
+    return _compiled(template).render(
         **values,
         created=datetime.now(timezone.utc),
         versions=versions(),
@@ -91,17 +89,49 @@ def rendered(template: Path, *, styles: Sequence[Path], script: Path, **values: 
     )
 
 
+@cache
+def _compiled(template: Path) -> Template:
+    """A template, compiled once a process: that takes longer than to fill it."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(p=_p, points=_points, cosine=_cosine, duration=_duration)
+    return environment.get_template(template.name)
+
+
 def write_report(path: Path, html: str) -> None:
     """Writes a report whole or not at all. Raises OSError."""
     with whole_file(path) as file:
         file.write(html.encode())
 
 
-def render_report(selection: Selection, *, title: str, faces: bool = True) -> str:
-    """The whole HTML of a report, with styles, script, data and faces in it."""
+def render_report(
+    selection: Selection,
+    *,
+    title: str,
+    faces: bool = True,
+    baseline: str | None = None,
+    asked: ConditionsAsked | None = None,
+) -> str:
+    """The whole HTML of a report, with styles, script, data and faces in it, and the sections that
+    are ``asked`` for.
+
+    ``baseline`` names the model that errors on spoilt images are divided by; the first if None.
+    Raises InputError for an unknown one.
+    """
     table = standings(selection)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
+    searched = [
+        own
+        for column in selection.columns
+        if (own := identified(column, table.contestants, selection, shown=_HARDEST)) is not None
+    ]
+    shown, template_faces = _shown_faces(selection, hard, disagreements, searched, faces)
     runs = runs_of(table.contestants)
     data: list[dict[str, Any]] = []
     return rendered(
@@ -110,12 +140,16 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
         script=_HERE / "report.js",
         title=title,
         summary=summary(table),
+        conditions=None if asked is None else conditions_of(table.contestants, asked),
         selection=selection,
         table=table,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},
         leaderboards=[
-            (metric, *_leaderboard(metric, table, selection)) for metric in METRICS.values()
+            (metric, *_leaderboard(metric, table, selection))
+            for metric in METRICS.values()
+            if any(not cannot_have(column.record, metric) for column in selection.columns)
         ],
+        unbounded=[each for each in all_figures().values() if each.no_interval],
         charts=charts,
         cost=cost_section(table),
         calibrations=[
@@ -123,9 +157,12 @@ def render_report(selection: Selection, *, title: str, faces: bool = True) -> st
             for each in table.contestants
             if (found := calibration(each, selection)) is not None
         ],
+        spoilt=spoilt_of(selection, table.contestants, baseline),
         hard=hard,
         disagreements=disagreements,
-        faces=_faces(selection, hard, disagreements) if faces else {},
+        faces=shown,
+        identified=searched,
+        template_faces=template_faces,
         with_faces=faces,
         runs=runs,
         run_overlays=overlays(runs.found),
@@ -173,22 +210,48 @@ def _mistakes(table: Standings, selection: Selection) -> tuple[list[HardPairs], 
     return hard, disagreements
 
 
-def _faces(
-    selection: Selection, hard: Sequence[HardPairs], disagreements: Sequence[Disagreement]
-) -> dict[str, Faces]:
+def _shown_faces(
+    selection: Selection,
+    hard: Sequence[HardPairs],
+    disagreements: Sequence[Disagreement],
+    searched: Sequence[Identified],
+    faces: bool,
+) -> tuple[dict[str, Faces], dict[str, dict[int, str | None]]]:
+    """Faces of pairs, and of templates that searches found, by the SHA-256 of their bin."""
+    if not faces:
+        return {}, {}
+    pairs: dict[str, Faces] = {}
+    templates: dict[str, dict[int, str | None]] = {}
     wanted = shown_by_bin(hard, disagreements)
-    return {
-        column.record.sha256: faces_of(column.record, wanted[column.record.sha256])
-        for column in selection.columns
-        if column.record.sha256 in wanted
-    }
+    found = {each.column.record.sha256: templates_shown(each) for each in searched}
+    for column in selection.columns:
+        sha256, own = column.record.sha256, wanted.get(column.record.sha256, [])
+        if column.record.kind is None:
+            if own:
+                pairs[sha256] = faces_of(column.record, own)
+            continue
+        slots = _set_slots(selection, sha256)
+        ends = {pair: (int(slots[2 * pair]), int(slots[2 * pair + 1])) for pair in own}
+        shown = found.get(sha256, set()) | {each for both in ends.values() for each in both}
+        if not shown:
+            continue
+        made, missing = set_faces_of(column.record, sorted(shown))
+        templates[sha256] = made
+        sides = {} if missing else {pair: (made[a], made[b]) for pair, (a, b) in ends.items()}
+        pairs[sha256] = Faces(sides, missing)
+    return pairs, templates
+
+
+def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
+    """The template in each slot of a set's 1:1 list."""
+    return next(own.stored.images for (_, of), own in selection.scored.items() if of == sha256)
 
 
 def _leaderboard(
     metric: Metric, table: Standings, selection: Selection
 ) -> tuple[list[Column], list[tuple[Contestant, list[Cell]]]]:
     """The columns of a metric, and a row a model: the mean first if there are several bins."""
-    columns = list(selection.columns)
+    columns = [each for each in selection.columns if not cannot_have(each.record, metric)]
     rows: list[list[Figure]] = []
     for each in table.contestants:
         found = [figure_on(metric, each, column, selection) for column in columns]

@@ -146,9 +146,9 @@
     const nearest = rows.reduce((best, row) => (row.distance < best.distance ? row : best));
     nearest.near = true;
     nearest.path.classList.add("near");
-    table("Operating points", ["model", "FMR", "FNMR", "threshold"], rows);
+    table("Operating points", ["model", ...chart.rates, "threshold"], rows);
     const [model, fmr, fnmr, threshold] = nearest.cells;
-    return `${model}: FMR ${fmr}, FNMR ${fnmr}, threshold ${threshold}`;
+    return `${model}: ${chart.rates[0]} ${fmr}, ${chart.rates[1]} ${fnmr}, threshold ${threshold}`;
   };
   const showHistogram = (svg, chart, x) => {
     const count = chart.genuine.length;

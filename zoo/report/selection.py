@@ -15,6 +15,7 @@ from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.choice import Contestant, contestants, labelled, labels, picked
 from evaluator.results.record import BinRecord, Result, Scores, reading_problem
+from evaluator.results.spoilt import split_spoilt
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Store, read_store
 from evaluator.statistics.duels import Key
@@ -71,7 +72,8 @@ class LeftOut:
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What a report is made of; ``scored`` is by (contestant's key, bin's SHA-256). ``all_bins``:
-    whether the columns were asked for, and so all are to be ranked on.
+    whether the columns were asked for, and so all are to be ranked on. ``spoilt`` are the models
+    with their results on bins made of the columns', which are ranked on nothing.
     """
 
     contestants: tuple[Contestant, ...]
@@ -79,6 +81,7 @@ class Selection:
     scored: dict[tuple[Key, str], Scored]
     left_out: tuple[LeftOut, ...]
     all_bins: bool = False
+    spoilt: tuple[Contestant, ...] = ()
 
     def on(self, column: Column, models: Sequence[Contestant]) -> dict[Key, Scored]:
         """The scores on a bin of those of the models that have some, by key, in their order."""
@@ -105,7 +108,8 @@ def select(folder: Path, *, models: Sequence[str] = (), bins: Sequence[str] = ()
                 "with --results DIR"
             )
         raise InputError(f"{folder}: none of its results can be used; {left_out[0].reason}")
-    found = labelled(contestants(picked(store.results, models=models, bins=bins)))
+    ranked, spoilt = split_spoilt(picked(store.results, models=models, bins=bins))
+    found = labelled(contestants(ranked))
     if len(found) > MAX_MODELS:
         raise InputError(
             f"{len(found)} models in {folder}: a report compares every two of them, which "
@@ -121,6 +125,7 @@ def select(folder: Path, *, models: Sequence[str] = (), bins: Sequence[str] = ()
         scored,
         (*left_out, *unusable),
         all_bins=bool(bins),
+        spoilt=tuple(contestants(spoilt)),
     )
 
 

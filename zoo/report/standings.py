@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluator.metrics.all_figures import all_figures
+from evaluator.metrics.all_figures import all_figures, search_figures
 from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
 from evaluator.results.choice import Contestant
-from evaluator.results.record import Failed
+from evaluator.results.record import Failed, cannot_have
 from evaluator.statistics.duels import Duel, Key, Side, compare_sides
 from zoo.report.selection import Column, Scored, Selection
 from zoo.results.ranking import Place, Ranking, bins_ranked_on, rank_models
@@ -45,6 +45,7 @@ class Standings:
     places: Mapping[Key, Place]
     ranking: Ranking
     duels: tuple[Duel, ...]
+    only_sets: bool = False
 
     @property
     def apart(self) -> tuple[Contestant, ...]:
@@ -87,6 +88,7 @@ def standings(selection: Selection) -> Standings:
         {models[i].key: place for i, place in ranking.places.items()},
         ranking,
         tuple(duels),
+        all(each.record.kind is not None for each in selection.columns),
     )
 
 
@@ -153,20 +155,25 @@ def figure_of(metric: Metric, scored: Scored) -> Figure:
     """A model's figure on a bin, or the reason why there is none."""
     stored, genuine = scored.result.figures or {}, scored.genuine
     value = metric.read(stored)
+    if value is None and (why := cannot_have(scored.result.bin, metric)):
+        return Figure(None, note=why)
     if value is None:
         counts = int(genuine.sum()), int((~genuine).sum())
         return Figure(None, note=metric.why_undefined(stored, *counts))
-    interval = metric.interval_of(scored.sorted, scored.sharing)
+    if metric.searches:  # whose people are known with the set
+        interval = metric.read_ci95(stored)
+    else:
+        interval = metric.interval_of(scored.sorted, scored.sharing)
     said = "" if interval else "no spread to estimate"
     return Figure(value, interval, metric.note(stored) if metric.note else said)
 
 
 # What a reader looks at first; the others follow in the order that they have everywhere.
-_FIRST = ("kfold", "accuracy", "tar@1e-3")
+_FIRST = ("kfold", "accuracy", "tar@1e-3", "tpir@0.1", "tpir@0.01", "rank1")
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in sorted(
-        all_figures().values(),
+        [*all_figures().values(), *search_figures().values()],
         key=lambda each: _FIRST.index(each.name) if each.name in _FIRST else len(_FIRST),
     )
     if metric.explanation

@@ -25,6 +25,13 @@ class Summary:
 def summary(table: Standings) -> Summary:
     """What a reader should take away who reads nothing else."""
     ranked, apart = table.ranked, _apart_sentences(table)
+    if not ranked and table.only_sets:
+        return Summary(
+            "Template sets: no ten folds, and so no ranks here",
+            "The order of their pairs means nothing, so 10-fold accuracy is undefined on them. "
+            "Verification and identification stand below; zoo leaderboard --metric tpir@0.01, "
+            "rank1 or tar@1e-4 ranks models by one figure.",
+        )
     if not ranked:
         return Summary(
             "No model can be ranked",

@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from evaluator.results.cost import Cost
-from zoo.terminal.escaped import latex, markdown
-from zoo.terminal.table import headed_table, print_fitting, spaceless
+from zoo.terminal.blocks import TEXTS as BLOCK_TEXTS
+from zoo.terminal.blocks import Block, plain_blocks
+from zoo.terminal.table import headed_table, print_fitting
 from zoo.terminal.words import rich_terminal
 
 _NAME_WIDTH = 24
@@ -50,7 +53,7 @@ def print_costs(costs: Sequence[Cost]) -> None:
     """Prints costs on stdout: a Rich table on a terminal, plain columns in a pipe."""
     console = rich_terminal()
     if console is None:
-        print(plain_costs(costs), end="")
+        print(_text(_plain, costs), end="")
         return
     from rich.markup import escape
 
@@ -70,10 +73,17 @@ def print_costs(costs: Sequence[Cost]) -> None:
         console.print(line, style="dim", highlight=False, markup=False)
 
 
-def plain_costs(costs: Sequence[Cost]) -> str:
-    """One line a model and size of batch, the conditions after "#": for grep and awk."""
-    lines = spaceless([_HEADINGS, *([cell.replace(" ", "") for cell in _cells(c)] for c in costs)])
-    return "\n".join([*lines, *(f"# {line}" for line in captions(costs))]) + "\n"
+def _text(write: Callable[[Sequence[Block]], str], costs: Sequence[Cost]) -> str:
+    """A table under its conditions, as other commands write theirs."""
+    conditions, *notes = captions(costs)
+    rows = tuple(tuple(_cells(cost)) for cost in costs)
+    return write([Block(conditions, _HEADINGS, rows, tuple(notes), words=2)])
+
+
+def _plain(blocks: Sequence[Block]) -> str:
+    """Columns for grep and awk: a number and its unit are one word."""
+    short = [tuple(cell.replace(" ", "") for cell in row) for row in blocks[0].rows]
+    return plain_blocks([replace(blocks[0], rows=tuple(short))])
 
 
 def _cells(cost: Cost) -> list[str]:
@@ -117,23 +127,6 @@ def where_words(cost: Cost) -> str:
     return f"{threads} on {cost.device} ({cost.machine})"
 
 
-def markdown_costs(costs: Sequence[Cost]) -> str:
-    """A markdown table, and the conditions as a list."""
-    rows = [["|", " | ".join(map(markdown, row)), "|"] for row in [_HEADINGS, *map(_cells, costs)]]
-    lines = [" ".join(row) for row in rows]
-    lines.insert(1, "|---|---|" + "---:|" * (len(_HEADINGS) - 2))
-    return "\n".join([*lines, "", *(f"- {markdown(line)}" for line in captions(costs))]) + "\n"
-
-
-def latex_costs(costs: Sequence[Cost]) -> str:
-    r"""A tabular for \\usepackage{booktabs}; the conditions stand in comments."""
-    lines = [f"% {line}" for line in captions(costs)]
-    lines += [r"\begin{tabular}{ll" + "r" * (len(_HEADINGS) - 2) + "}", r"\toprule"]
-    lines += [" & ".join(map(latex, _HEADINGS)) + r" \\", r"\midrule"]
-    lines += [" & ".join(map(latex, _cells(cost))) + r" \\" for cost in costs]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
 def csv_costs(costs: Sequence[Cost]) -> str:
     """One line a model and size of batch, at full precision, with all conditions."""
     buffer = io.StringIO()
@@ -151,8 +144,7 @@ def json_costs(costs: Sequence[Cost]) -> str:
 
 
 TEXTS: dict[str, Callable[[Sequence[Cost]], str]] = {
-    "markdown": markdown_costs,
+    **{name: partial(_text, write) for name, write in BLOCK_TEXTS.items()},
     "csv": csv_costs,
     "json": json_costs,
-    "latex": latex_costs,
 }

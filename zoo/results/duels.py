@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Sequence
 
 from evaluator.errors import InputError
-from evaluator.results.choice import Contestant, labelled, variant_of
+from evaluator.results.choice import labelled
 from evaluator.statistics.duels import Duel, compare_sides, nothing_shared, stored_side
-from zoo.results.selection import Chosen
+from zoo.results.selection import Chosen, contestants_of
 
 
 def compare_models(
@@ -27,17 +27,7 @@ def compare_models(
                 f"{a.asked} and {b.asked} are one model with the same settings ({a.identity[:8]}); "
                 "nothing to compare"
             )
-    sides = labelled(
-        [
-            Contestant(
-                each.name,
-                each.identity,
-                variant_of(next(iter(each.results.values())).result),
-                each.results,
-            )
-            for each in models
-        ]
-    )
+    sides = labelled(contestants_of(models))
     duels, apart = compare_sides(
         [stored_side(each) for each in sides], metric=metric, margin=margin
     )

@@ -148,7 +148,7 @@ def _tested(duel: Duel) -> str:
         return f"Accuracy by {at_best}"
     if figure.fits_threshold:
         return f"A and B: {figure.label}; the difference and its test: {at_best}"
-    return f"{shown} on the same pairs"
+    return f"{shown} on the same pairs; only_A and only_B: accuracy by {at_best}"
 
 
 def _rows(duel: Duel) -> list[list[str]]:
@@ -249,7 +249,7 @@ def _duel_json(duel: Duel) -> dict[str, Any]:
 
 def _model_json(side: Side) -> dict[str, Any]:
     name, identity, variant = side.key
-    return {"label": side.label, "name": name, "sha256": identity, "settings": vars(variant)}
+    return {"label": side.label, "name": name, "sha256": identity, "settings": variant.json}
 
 
 def _bin_json(each: OnBin, duel: Duel) -> dict[str, Any]:

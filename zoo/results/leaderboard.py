@@ -21,7 +21,8 @@ from evaluator.results.choice import (
     meant,
     picked,
 )
-from evaluator.results.record import Failed, Result, reading_problem
+from evaluator.results.record import BinRecord, Failed, Result, cannot_have, reading_problem
+from evaluator.results.spoilt import split_spoilt
 from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
 
@@ -35,7 +36,9 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Column:
-    """A bin: ``label`` is its name, with the hash where another bin has that name too."""
+    """A bin or template set: ``label`` is its name, with the hash where another has that name too;
+    ``pairs`` are probes for a figure of searches.
+    """
 
     sha256: str
     name: str
@@ -161,13 +164,17 @@ def build_leaderboard(
     that matches nothing, and for no results at all.
     """
     chosen = picked([*store.results, *store.outdated], models=models, bins=bins)
+    chosen, spoilt = (chosen, []) if bins else split_spoilt(chosen)
     outdated = [each for each in chosen if reading_problem(each.result) is not None]
     if len(outdated) == len(chosen):
         raise InputError(_nothing_to_rank(store, outdated))
     from zoo.results.ranking import bins_ranked_on, rank_models  # NumPy: errors do without
 
     found = labelled(contestants(chosen[: len(chosen) - len(outdated)]), with_settings=True)
-    all_columns = _columns([stored for model in found for stored in model.results.values()])
+    records = {
+        sha256: stored.result.bin for model in found for sha256, stored in model.results.items()
+    }
+    all_columns = _columns(records, figure)
     shown = set(all_columns) if bins else bins_ranked_on(found, figure, every=False)
     columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
     if not columns:
@@ -176,9 +183,21 @@ def build_leaderboard(
     rows = _rows(ranking, found, columns, figure, outdated, top)
     if intervals:
         rows = tuple(replace(row, ci95=_intervals(row, columns, figure)) for row in rows)
-    notes = _column_notes(all_columns, columns, found, figure, ranking.bins)
+    possible = {
+        sha256: column
+        for sha256, column in all_columns.items()
+        if not cannot_have(records[sha256], figure)
+    }
+    notes = _column_notes(possible, columns, found, figure, ranking.bins)
+    notes += _undefined_notes(records, all_columns, figure)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _failed_notes(rows, columns)
+    if spoilt:
+        count = len({each.result.bin.sha256 for each in spoilt})
+        notes += (
+            f"{count:,} bin{'s' * (count > 1)} of spoilt images left out: name them with --bins, or"
+            " see zoo report",
+        )
     published, published_notes = _published(entries, figure, columns, models)
     return Leaderboard(
         figure=figure,
@@ -232,12 +251,16 @@ def _nothing_to_rank(store: Store, outdated: Sequence[Stored]) -> str:
     return "no stored results to rank; zoo eval stores them, --results says where"
 
 
-def _columns(results: Sequence[Stored]) -> dict[str, Column]:
+def _columns(records: Mapping[str, BinRecord], figure: Figure) -> dict[str, Column]:
     """SHA-256 -> column, in the order in which the store has them."""
-    records = {stored.result.bin.sha256: stored.result.bin for stored in results}
     named = labels([(sha256, record.name) for sha256, record in records.items()])
     return {
-        sha256: Column(sha256, record.name, named[sha256], record.pairs)
+        sha256: Column(
+            sha256,
+            record.name,
+            named[sha256],
+            (record.probes or 0) if figure.searches else record.pairs,
+        )
         for sha256, record in records.items()
     }
 
@@ -348,6 +371,17 @@ def _column_notes(
     if none and ranked_on:
         notes.append(f"no model has this figure on {', '.join(none)}: not ranked on it")
     return notes
+
+
+def _undefined_notes(
+    records: Mapping[str, BinRecord], columns: Mapping[str, Column], figure: Figure
+) -> list[str]:
+    """Why bins have no such figure at all, the bins of one reason in one line."""
+    found: dict[str, list[str]] = {}
+    for sha256, record in records.items():
+        if why := cannot_have(record, figure):
+            found.setdefault(why, []).append(columns[sha256].label)
+    return [f"{figure.name} is undefined on {', '.join(own)}: {why}" for why, own in found.items()]
 
 
 def _without_notes(models: Sequence[Contestant]) -> list[str]:

@@ -117,7 +117,7 @@ def _row_json(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
             "sha256": row.model.identity,
             "format": row.model.record.format,
         },
-        "settings": vars(row.model.variant),
+        "settings": row.model.variant.json,
         "mean": row.mean,
         "figures": dict(row.figures),
         "ci95": {sha256: list(ends) for sha256, ends in row.ci95.items()},

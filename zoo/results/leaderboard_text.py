@@ -191,6 +191,8 @@ def _caption(board: Leaderboard) -> str:
         words.append("ranked by the mean of the bins")
     if any(row.ci95 for row in board.rows):
         words.append("in brackets 95 % intervals of each figure alone")
+    if board.figure.no_interval:
+        words.append(f"no intervals: {board.figure.no_interval}")
     sentence = "; ".join(words) + "."
     if board.complete > 1:
         sentence += (

@@ -84,7 +84,7 @@ def rank_models(models: Sequence[Contestant], bins: Sequence[str], figure: Figur
     # Sums round by their order, and readers list bins in orders of their own.
     used = tuple(sha256 for sha256 in sorted(bins) if any(sha256 in each for each in known))
     sets = [tuple(sha256 for sha256 in used if sha256 in each) for each in known]
-    read = _Reader(models)
+    read = _Reader(models, figure)
     places: dict[int, Place] = {}
     order: list[int] = []
     tests: tuple[FloatArray, BoolArray] = np.ones((0, 0)), np.zeros((0, 0), dtype=bool)
@@ -171,6 +171,7 @@ class _Reader:
     """The scores of models, each read once, and a line on each that cannot be tested."""
 
     models: Sequence[Contestant]
+    figure: Figure
     notes: list[str] = field(default_factory=list)
     _known: dict[tuple[int, str], Scored] = field(default_factory=dict)
 
@@ -193,7 +194,7 @@ class _Reader:
         try:
             for sha256 in bins:
                 if (i, sha256) not in self._known:
-                    self._known[i, sha256] = _scored(self.models[i].results[sha256])
+                    self._known[i, sha256] = _scored(self.models[i].results[sha256], self.figure)
         except ResultError as error:
             label = self.models[i].label
             self.notes.append(f"{label}: ranked as if tied, its scores cannot be read: {error}")
@@ -201,12 +202,12 @@ class _Reader:
         return [self._known[i, sha256] for sha256 in bins]
 
 
-def _scored(stored: Stored) -> Scored:
+def _scored(stored: Stored, figure: Figure) -> Scored:
     """The scores of a result that has a figure. Raises ResultError, OSError."""
-    scores = load_scores(stored.path, stored.result)
-    if not scores.counted.any():
+    found = Scored(stored.result, load_scores(stored.path, stored.result)).asked(figure)
+    if not found.scores.counted.any():
         raise ResultError(f"{stored.path}: it has figures, and no pair has a score; use --fresh")
-    return Scored(stored.result, scores)
+    return found
 
 
 def _couples(

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.errors import InputError, ModelError, unknown_name
+from evaluator.errors import BinError, InputError, ModelError, unknown_name
 from evaluator.results.choice import (
+    Contestant,
     Variant,
     Wanted,
     bin_named,
@@ -110,6 +111,19 @@ def choose_models(
     return chosen
 
 
+def contestants_of(chosen: Sequence[Chosen]) -> list[Contestant]:
+    """Models that have results, each as those who compare take it; without labels."""
+    return [
+        Contestant(
+            each.name,
+            each.identity,
+            variant_of(next(iter(each.results.values())).result),
+            each.results,
+        )
+        for each in chosen
+    ]
+
+
 def choose_model(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
     """`choose_models` of a value that must mean one."""
     found = choose_models([value], selection, entries)
@@ -210,7 +224,8 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
         there = "; ".join(_variant_words(each) for each in variants.values())
         raise InputError(
             f"{value}: stored with {len(variants)} settings: {there}; pick one with --flip, "
-            "--input, --channels, --precision, --engine or --decoder, or name the result's JSON"
+            "--input, --channels, --precision, --engine, --decoder, --norm or --detector-score, or "
+            "name the result's JSON"
         )
     model = matching[0].result.model
     names = dict.fromkeys(each.name for each in records)
@@ -266,10 +281,21 @@ def _missing_bins(
     return [
         Path(record.path)
         for sha256, record in wanted.items()
-        if sha256 not in chosen.results
-        and is_there(Path(record.path))
-        and file_sha256(Path(record.path)) == sha256
+        if sha256 not in chosen.results and _stands(record)
     ]
+
+
+def _stands(record: BinRecord) -> bool:
+    """Whether the bin or template set of a result is where it was; a set is hashed to be told."""
+    path = Path(record.path)
+    if record.kind is None:
+        return is_there(path) and file_sha256(path) == record.sha256
+    from evaluator.templates.layouts import layout_of, read_template_set
+
+    try:
+        return layout_of(path) is not None and read_template_set(path).sha256 == record.sha256
+    except (BinError, OSError):
+        return False
 
 
 def _measure(
@@ -288,6 +314,8 @@ def _measure(
             engine=selection.engine or given.engine,
             profile=selection.profile,
             channels=selection.channels,
+            norm=selection.norm or given.norm,
+            detector_score=selection.detector_score,
         )
     else:
         # As the results that are stored already, so that all of a model's are of one kind.
@@ -299,6 +327,8 @@ def _measure(
             engine=variant.engine,
             profile=variant.range,
             channels=None if variant.channels == "gray" else variant.channels,
+            norm=variant.norm,
+            detector_score="no" if variant.detector_score == "no" else None,
         )
     _, failures = run_request(request)
     if failures:

@@ -102,6 +102,10 @@ OnlyChannels = Annotated[choices.Channels | None, typer.Option("--channels", hel
 OnlyDecoder = Annotated[choices.Decoder | None, typer.Option("--decoder", help=_ONLY)]
 OnlyPrecision = Annotated[choices.Precision | None, typer.Option("--precision", help=_ONLY)]
 OnlyEngine = Annotated[choices.Engine | None, typer.Option("--engine", help=_ONLY)]
+OnlyNorm = Annotated[choices.Norm | None, typer.Option("--norm", help=_ONLY)]
+OnlyDetectorScore = Annotated[
+    choices.DetectorScore | None, typer.Option("--detector-score", help=_ONLY)
+]
 
 # ---- Faces and files -----------------------------------------------------------------------------
 

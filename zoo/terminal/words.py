@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from evaluator.errors import InputError, printable
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Amount = Literal["quiet", "usual", "verbose"]
+
+# Files of a folder that a note names.
+_NAMED = 5
 
 _said: dict[str, Amount] = {"amount": "usual"}
 
@@ -61,6 +65,13 @@ def note(line: str) -> None:
     """Says what a user may want to know; not under --quiet."""
     if not is_quiet():
         warn(line)
+
+
+def note_passed_over(where: object, names: Sequence[str]) -> None:
+    """Says what lies in a folder of images and is none, if anything does."""
+    if names:
+        shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+        note(f"{where}: {len(names):,} other{'s' * (len(names) > 1)} there, passed over: {shown}")
 
 
 def detail(line: str) -> None:

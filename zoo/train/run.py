@@ -38,7 +38,7 @@ from training.run.runs import (
     read_data_record,
 )
 from zoo.entries.registry import Entry, entry_named, read_registry, registry_path
-from zoo.terminal.words import Interrupted, warn
+from zoo.terminal.words import Interrupted, note_passed_over, warn
 from zoo.train.entry import (
     TrainingProgress,
     entry_recipe,
@@ -83,6 +83,8 @@ def trained(asked: Asked, team: Team) -> tuple[int, list[Path]]:
         check_new_run(folder.path)
     bundled = recipe.data.source != "none"
     faces = digit_faces(recipe.data.source) if bundled else open_training_faces(data)
+    if team.lead:
+        note_passed_over(data, faces.ignored)
     agree(team, "training faces", [len(faces), len(faces.names), faces.fingerprint])
     if stored is not None and stored.recipe is not None:
         check_resumable(folder, recipe, faces, stored.recipe)

@@ -2,5 +2,6 @@
 
 `all_figures` beside this folder has the list of them. `auc` has DeLong's placements too, on which
 the test of two areas rests, `accuracy` the interval of one at any threshold that is best of some,
-and `tar_at_far` the type that `Figures` has.
+and `tar_at_far` the type that `Figures` has. `search` has the figures of 1:N, which are no part of
+`Figures`.
 """

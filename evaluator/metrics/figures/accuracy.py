@@ -12,6 +12,8 @@ from evaluator.metrics.figure import (
     Influence,
     Interval,
     Stored,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -50,9 +52,14 @@ def interval_of(best: BestAccuracy, pairs: SortedPairs, sharing: Sharing | None)
     On the pairs that chose it, it is too good by half a standard error, and the 10-fold figure is
     too low by a quarter: the interval is drawn around the middle of both, and reaches the figure.
     """
-    errors, accuracy = _of_decisions(pairs, best.threshold), best.accuracy
+    accuracy, count = best.accuracy, len(pairs.pairs)
+
+    def errors(these: SortedPairs) -> Influence:
+        return _of_decisions(these, best.threshold)
+
+    found = spread_by(errors, pairs, sharing, lambda: share_variance(accuracy, count))
     middle = accuracy if pairs.kfold is None else (accuracy + pairs.kfold.accuracy) / 2
-    ends = accuracy_interval(middle, errors.spread(pairs, sharing), errors.event)
+    ends = accuracy_interval(middle, found, 1 / count)
     return None if ends is None else (min(ends[0], accuracy), max(ends[1], accuracy))
 
 

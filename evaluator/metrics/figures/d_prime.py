@@ -12,6 +12,7 @@ from evaluator.metrics.figure import (
     FloatArray,
     Influence,
     lacks_a_class,
+    spread_by,
 )
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing
@@ -19,6 +20,8 @@ from evaluator.metrics.sweep import Sweep
 from evaluator.metrics.text import Digits, interval_after
 
 _DIGITS = Digits(1, 3)
+Moments = tuple[float, float, float, float]
+
 _PIECE = 1 << 13  # scores that stay in cache; BLAS would start threads for the products of more
 
 
@@ -33,34 +36,44 @@ def d_prime(s: Sweep) -> float | None:
     decision landscapes".
     """
     found = _moments(s)
-    if found is None:
-        return None
-    (genuine, genuine_variance), (impostor, impostor_variance) = found
-    return abs(genuine - impostor) / math.sqrt((genuine_variance + impostor_variance) / 2)
+    return None if found is None else _index(*found)
 
 
-def _moments(s: Sweep) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """Mean and variance of the genuine and of the impostor scores; None where d' is undefined."""
+def _index(genuine: Moments, impostor: Moments) -> float:
+    return abs(genuine[0] - impostor[0]) / math.sqrt((genuine[1] + impostor[1]) / 2)
+
+
+def _moments(s: Sweep) -> tuple[Moments, Moments] | None:
+    """Mean and central moments of both classes, genuine first; None where d' is undefined."""
     if min(len(s.genuine), len(s.impostor)) < 2 or s.has_missed:
         return None
-    found = _mean_and_variance(s.genuine), _mean_and_variance(s.impostor)
+    found = _moments_of(s.genuine), _moments_of(s.impostor)
     return found if found[0][1] + found[1][1] > 0 else None
 
 
-def _mean_and_variance(ascending: FloatArray) -> tuple[float, float]:
+def _moments_of(ascending: FloatArray) -> Moments:
     lowest, highest = float(ascending[0]), float(ascending[-1])
     if lowest == highest:  # whose mean is rounded, and would leave a spread
-        return lowest, 0.0
-    # Both in one pass, by distances from the median, which is never further from the mean than one
+        return lowest, 0.0, 0.0, 0.0
+    # All in one pass, by distances from the median, which is never further from the mean than one
     # standard deviation: nothing cancels.
     median = float(ascending[len(ascending) // 2])
-    total = squares = 0.0
+    total = squares = thirds = fourths = 0.0
     for start in range(0, len(ascending), _PIECE):
         distances = ascending[start : start + _PIECE] - median
+        squared = distances * distances
         total += float(distances.sum())
         squares += float(distances @ distances)
+        thirds += float(squared @ distances)
+        fourths += float(squared @ squared)
     count = len(ascending)
-    return median + total / count, max(0.0, squares - total * total / count) / count
+    off, second, third, fourth = (each / count for each in (total, squares, thirds, fourths))
+    return (
+        median + off,
+        max(0.0, squares - total * total / count) / count,
+        third - 3 * off * second + 2 * off**3,
+        max(0.0, fourth - 4 * off * third + 6 * off**2 * second - 3 * off**4),
+    )
 
 
 def influence(pairs: SortedPairs) -> Influence:
@@ -71,7 +84,7 @@ def influence(pairs: SortedPairs) -> Influence:
     variance = (found[0][1] + found[1][1]) / 2
     gap = found[0][0] - found[1][0]
     parts = []
-    for scores, (mean, own), way in zip(
+    for scores, (mean, own, *_), way in zip(
         (pairs.pairs.genuine, pairs.pairs.impostor), found, (1.0, -1.0), strict=True
     ):
         distances = scores - mean
@@ -81,11 +94,25 @@ def influence(pairs: SortedPairs) -> Influence:
     return Influence(parts[0], parts[1])
 
 
+def _variance(s: Sweep, found: tuple[Moments, Moments]) -> float:
+    """What the squares of the influence add up to: in each class of those of a d + b (d^2 - v)."""
+    variance, gap = (found[0][1] + found[1][1]) / 2, found[0][0] - found[1][0]
+    total = 0.0
+    for scores, (_, own, third, fourth), way in zip(
+        (s.genuine, s.impostor), found, (1.0, -1.0), strict=True
+    ):
+        a, b = way * math.copysign(1.0, gap), -abs(gap) / (4 * variance)
+        squares = a * a * own + 2 * a * b * third + b * b * (fourth - own * own)
+        total += squares / variance / len(scores)
+    return max(0.0, total)
+
+
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
-    index = d_prime(pairs.sweep)
-    if index is None:
+    found = _moments(pairs.sweep)
+    if found is None:
         return {"d_prime": None, "d_prime_ci95": None}
-    spread = influence(pairs).spread(pairs, sharing)
+    index = _index(*found)
+    spread = spread_by(influence, pairs, sharing, lambda: _variance(pairs.sweep, found))
     half = spread.reach() * math.sqrt(spread.variance)
     return {"d_prime": index, "d_prime_ci95": (max(0.0, index - half), index + half)}
 

@@ -17,6 +17,8 @@ from evaluator.metrics.figure import (
     Influence,
     Stored,
     lacks_a_class,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.intervals import error_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -75,8 +77,14 @@ def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
     found = eer(pairs.sweep)
     if found is None:
         return {"eer": None, "eer_threshold": None, "eer_ci95": None}
-    errors = influence(pairs)
-    ends = error_interval(found.rate, errors.spread(pairs, sharing), errors.event)
+    s, (weight, event) = pairs.sweep, _weight(pairs.sweep, found.threshold)
+
+    def variance() -> float:
+        fmr, fnmr = error_rates(s, found.threshold)
+        rejected = (1 - weight) ** 2 * share_variance(fnmr, len(s.genuine))
+        return rejected + weight**2 * share_variance(fmr, len(s.impostor))
+
+    ends = error_interval(found.rate, spread_by(influence, pairs, sharing, variance), event)
     return {"eer": found.rate, "eer_threshold": found.threshold, "eer_ci95": ends}
 
 
@@ -89,16 +97,21 @@ def influence(pairs: SortedPairs) -> Influence:
     found = eer(pairs.sweep)
     if found is None:
         return Influence.none(pairs)
-    genuine, impostor = pairs.sweep.genuine, pairs.sweep.impostor
-    f, g = _near(pairs.sweep, found.threshold)
-    weight = g / (f + g)
+    genuine, impostor = pairs.pairs.genuine, pairs.pairs.impostor
+    weight, event = _weight(pairs.sweep, found.threshold)
     false_accepts, false_rejects = impostor > found.threshold, genuine <= found.threshold
     return Influence(
         (1 - weight) * (false_rejects - false_rejects.mean()) / len(genuine),
         weight * (false_accepts - false_accepts.mean()) / len(impostor),
-        math.hypot(weight / len(impostor), (1 - weight) / len(genuine)),
-        ascending=True,
+        event,
     )
+
+
+def _weight(s: Sweep, threshold: float) -> tuple[float, float]:
+    """How much FMR's error weighs, FNMR's the rest, and what one error more adds to the rate."""
+    f, g = _near(s, threshold)
+    weight = g / (f + g)
+    return weight, math.hypot(weight / len(s.impostor), (1 - weight) / len(s.genuine))
 
 
 def _near(s: Sweep, threshold: float) -> tuple[float, float]:

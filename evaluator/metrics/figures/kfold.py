@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from evaluator.metrics.figure import (
     INTERVAL,
     NUMBERS,
@@ -14,6 +16,8 @@ from evaluator.metrics.figure import (
     Interval,
     Stored,
     lacks_a_class,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.figures import accuracy
 from evaluator.metrics.intervals import accuracy_interval
@@ -37,12 +41,17 @@ def influence(pairs: SortedPairs) -> Influence:
 
 def interval(pairs: SortedPairs, value: float, sharing: Sharing | None) -> Interval | None:
     """Of an accuracy by thresholds from other folds, with the noise of these thresholds."""
-    errors = influence(pairs)
-    found = errors.spread(pairs, sharing)
     count = len(pairs.pairs)
+
+    def variance() -> float:
+        best = pairs.best.correct if pairs.best else 0
+        right = best if pairs.kfold is None else int(np.count_nonzero(pairs.kfold.correct))
+        return share_variance(right / count, count)
+
+    found = spread_by(influence, pairs, sharing, variance)
     noise = _THRESHOLDS_NOISE / count ** (1 / 3) * value * (1 - value) / count
     return accuracy_interval(
-        value, dataclasses.replace(found, variance=found.variance + noise), errors.event
+        value, dataclasses.replace(found, variance=found.variance + noise), 1 / count
     )
 
 

@@ -110,6 +110,7 @@ FIGURES = (
         title="min Cllr",
         words="Cllr of the best calibration, bits",
         shape={"min_cllr": SHARE},
+        no_interval="fitted to these very pairs, too low",
         at=("min_cllr",),
         of=lambda pairs, _sharing: {"min_cllr": min_cllr(pairs.sweep)},
         value=lambda pairs: min_cllr(pairs.sweep),

@@ -74,6 +74,7 @@ FIGURES = (
         title=f"minDCF {TARGET_PRIOR:g}",
         words=f"minimum detection cost, prior {TARGET_PRIOR:g}, 1: as good as rejecting all",
         shape={"min_dcf": SHARE},
+        no_interval="fitted to these very pairs, too low",
         at=("min_dcf",),
         of=lambda pairs, _sharing: {"min_dcf": min_dcf(pairs.sweep)},
         value=lambda pairs: min_dcf(pairs.sweep),

@@ -21,6 +21,8 @@ from evaluator.metrics.figure import (
     Interval,
     Stored,
     lacks_a_class,
+    share_variance,
+    spread_by,
 )
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -98,12 +100,13 @@ def influence(pairs: SortedPairs, *, far: float) -> Influence:
     between = _tar(s, float(s.impostor[-low - 1])) - _tar(s, float(s.impostor[-high - 1]))
     slope = between * impostors / max(1, low - high)
     threshold = s.impostor[-allowed - 1]
-    true_accepts, false_accepts = (x > threshold for x in (s.genuine, s.impostor))
+    of = pairs.pairs
+    true_accepts, false_accepts = (x > threshold for x in (of.genuine, of.impostor))
+    rejected, accepted = -slope * (np.array([0.0, 1.0]) - false_accepts.mean()) / impostors
     return Influence(
         (true_accepts - true_accepts.mean()) / len(true_accepts),
-        -slope * (false_accepts - false_accepts.mean()) / impostors,
+        np.where(false_accepts, accepted, rejected),
         math.hypot(1 / len(true_accepts), slope / impostors),
-        ascending=True,
     )
 
 
@@ -123,8 +126,9 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
     found = tar_at_far(s, far)
     if found is None:
         return None
-    errors = influence(pairs, far=far)
-    spread = errors.spread(pairs, sharing)
+    # Only what sharing multiplies is asked of it.
+    own_influence = functools.partial(influence, far=far)
+    spread = spread_by(own_influence, pairs, sharing, lambda: math.nan)
     count, genuines = len(s.impostor) / spread.impostor, len(s.genuine)
     tail = float(ndtr(-spread.reach()))
     allowed = _allowed(far, len(s.impostor))
@@ -133,7 +137,7 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
         for chance in (tail, 1 - tail)
     ]
     # The TAR's own part, for genuine pairs alone.
-    share = found.tar * (1 - found.tar) / genuines * spread.genuine
+    share = share_variance(found.tar, genuines) * spread.genuine
     own = Spread(share, spread.genuine, spread.genuine, spread.impostor, spread.freedom)
     ends = accuracy_interval(found.tar, own, 1 / genuines)
     if ends is None:
@@ -207,9 +211,14 @@ def _lacks(far: float, genuine: int, impostors: int) -> str:
     return lacks_a_class(genuine, impostors) or few
 
 
+def far_key(far: float) -> str:
+    """The key of a FAR in JSON: written out, never as 1e-05."""
+    return f"{Decimal(repr(far)):f}"
+
+
 def figure_at(far: float) -> Figure:
-    """TAR at any FAR in (0, 1). The key of its JSON is the FAR written out, never as 1e-05."""
-    key = f"{Decimal(repr(far)):f}"
+    """TAR at any FAR in (0, 1)."""
+    key = far_key(far)
     digits, exponent = f"{far:e}".split("e")
     return Figure(
         name=f"tar@{float(digits):g}e{int(exponent)}",

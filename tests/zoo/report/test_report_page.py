@@ -119,6 +119,11 @@ def test_figures_on_the_page_are_those_that_are_stored(page: Page, three_by_two:
         assert f"{100 * stored['figures']['kfold']['accuracy']:.2f}" in page.words
 
 
+def test_a_report_says_why_figures_without_intervals_are_not_there(page: Page) -> None:
+    said = "minDCF 0.01 and min Cllr are not shown, for want of intervals (fitted to these very"
+    assert said in " ".join(page.words.split())
+
+
 def test_an_invalid_result_is_listed_below_the_table(page: Page) -> None:
     assert "Not ranked broken on two : invalid: 3 images without a finite embedding" in page.words
 

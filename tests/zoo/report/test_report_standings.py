@@ -208,7 +208,8 @@ def test_one_class_leaves_every_figure_undefined_with_its_reason(store: Store) -
     for metric in METRICS.values():
         figure = figure_of(metric, scored)
         assert figure.value is None
-        assert figure.note == "no impostor pairs"
+        why = "no galleries are searched in it" if metric.searches else "no impostor pairs"
+        assert figure.note == why
     assert summary(standings(chosen)).headline == "No model can be ranked"
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.files import file_sha256, write_whole
-from evaluator.images.image_format import image_format
+from evaluator.images.image_format import BEGINNING, FORMATS, image_format
 from training.data.sources.faces import MANIFEST, FaceSet
 
 Progress = Callable[[int], None]
@@ -96,13 +96,13 @@ def changed(faces: FaceSet, number: int) -> InputError:
 def encoded_image(faces: FaceSet, number: int) -> tuple[bytes | memoryview, str]:
     """An image's bytes and their format. Raises InputError if it is none that we know."""
     image = faces.read(number)
-    kind = (image_format(bytes(image[:16])) or "").lower()
-    if kind not in ("jpeg", "png", "bmp", "webp"):
+    kind = image_format(bytes(image[:BEGINNING]))
+    if kind is None:
         raise InputError(
-            f"{faces.origin(number)}: expected a JPEG, PNG, BMP or WebP image, found "
+            f"{faces.origin(number)}: expected a {FORMATS} image, found "
             f"{len(image)} bytes that begin with {bytes(image[:4]).hex(' ') or 'nothing'}"
         )
-    return image, kind
+    return image, kind.lower()
 
 
 def image_size(image: bytes | memoryview, origin: str) -> tuple[int, int]:

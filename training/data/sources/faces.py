@@ -27,7 +27,8 @@ class FaceSet:
 
     ``read(i)`` gives the encoded bytes and may be called from several threads, ``origin(i)`` says
     where they lie, for messages; ``release()`` gives back what memory reading has mapped.
-    ``fingerprint`` changes when people, labels, or the images' names or keys do.
+    ``fingerprint`` changes when people, labels, or the images' names or keys do. ``ignored`` is
+    what lies in a folder besides.
     """
 
     source: Path
@@ -37,6 +38,7 @@ class FaceSet:
     read: Callable[[int], bytes | memoryview]
     origin: Callable[[int], str]
     release: Callable[[], None]
+    ignored: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,6 +123,7 @@ def faces_of_folder(folder: FaceFolder) -> FaceSet:
         read=read,
         origin=lambda i: str(folder.root / folder.files[i]),
         release=lambda: None,
+        ignored=folder.ignored,
     )
 
 

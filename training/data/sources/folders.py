@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.images.image_format import is_image_file
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SIDE_FILES = ("manifest.json", "classes.txt", "thumbs.db", "desktop.ini")
 
 
@@ -39,8 +39,8 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
     """The images below ``root``, one folder a person, in an order that is the same everywhere.
 
     Ids count from 0 in the order of the folder names by code point (so "10" before "9"); they
-    never come from digits in a name. Within a person the files are sorted alike. Images are known
-    by their suffix; hidden entries are passed over, anything else is listed as ignored.
+    never come from digits in a name. Within a person the files are sorted alike. What is an image
+    `is_image_file` decides; hidden entries are passed over, anything else is listed as ignored.
 
     Raises FolderError for no people, fewer than ``min_people``, and people without an image;
     OSError for a folder that is missing or cannot be read.
@@ -50,7 +50,7 @@ def open_folder(root: Path, *, min_people: int = 2) -> FaceFolder:
     others = [name for name, is_folder in entries if not is_folder]
     ignored = [name for name in others if name.lower() not in SIDE_FILES]
     if not people:
-        loose = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in others)
+        loose = sum(is_image_file(root / name) for name in others)
         found = f"{loose} images directly in it" if loose else "no folder at all"
         raise FolderError(f"{root}: expected one folder a person, found {found}")
     files: list[str] = []
@@ -82,8 +82,9 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
 
 def _person(root: Path, person: str) -> tuple[list[str], list[str]]:
     """The images of one person and what else lies there."""
+    folder = os.fspath(root / person)
     found = [
-        (f"{person}/{name}", not is_folder and name.lower().endswith(IMAGE_SUFFIXES))
+        (f"{person}/{name}", not is_folder and is_image_file(f"{folder}/{name}"))
         for name, is_folder in _entries(root / person)
         if name.lower() not in SIDE_FILES
     ]

@@ -1,0 +1,115 @@
+"""`zoo groups`: for whom a model errs more often."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from evaluator.errors import InputError
+from zoo.terminal import options
+
+
+def groups(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="One or more: name of a stored one, or a pattern of names, start of its SHA-256, "
+            "path of a model, entry of the zoo, or path of a stored result.",
+        ),
+    ],
+    by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Images (slot 0, 1, ... or name in the pairs file) or people, and a column for "
+            "each attribute; or BFW's table. Default: each of several bins is a group.",
+        ),
+    ] = None,
+    cross: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B", help="Groups of every two attributes too, or 'all' of them; repeatable."
+        ),
+    ] = None,
+    far: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="FMR of all impostors at the threshold. Default: 0.01."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="COSINE", help="Instead of --far: this threshold.")
+    ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="What FMR weighs in GARBE, FDR, IR."),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what chance shows.")] = 0,
+    bins: options.StoredBins = None,
+    data: options.Data = None,
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json", "latex"], options.FORMAT
+    ] = "table",
+    flip: options.OnlyFlip = None,
+    input: options.OnlyProfile = None,
+    channels: options.OnlyChannels = None,
+    decoder: options.OnlyDecoder = None,
+    precision: options.OnlyPrecision = None,
+    engine: options.OnlyEngine = None,
+    results: options.Results = options.RESULTS,
+    trust: options.Trust = False,
+    registry: options.Registry = None,
+) -> None:
+    """Error rates of groups of people at one threshold, and whether they differ beyond chance.
+
+    Measures of fairness stand beside what equal groups would show; of two models, which is fairer.
+
+    zoo groups arcface --bins lfw --by people.csv --cross gender,age
+
+    zoo groups old new --bins African_test Asian_test Caucasian_test Indian_test
+    """
+    if far is not None and threshold is not None:
+        raise InputError("--far and --threshold: give one of them")
+    if far is not None and not 0 < far < 1:
+        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-3")
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"--threshold {threshold:g}: expected a number, as 0.3")
+    from zoo.entries.registry import read_registry, registry_path
+    from zoo.results.groups import GroupsAsked, report_groups
+    from zoo.results.groups_text import blocks_of, csv_groups, json_groups
+    from zoo.results.selection import Selection, choose_models, contestants_of
+    from zoo.terminal.blocks import TEXTS, print_blocks
+
+    selection = Selection(
+        results=results,
+        bins=tuple(options.listed(bins)),
+        data=tuple(data or ()),
+        flip=flip,
+        decoder=decoder,
+        precision=precision,
+        engine=engine,
+        profile=input,
+        channels=channels,
+        trust=trust,
+    )
+    chosen = choose_models(models, selection, read_registry(registry_path(registry)))
+    found = report_groups(
+        contestants_of(chosen),
+        GroupsAsked(
+            by=by,
+            cross=tuple(cross or ()),
+            far=0.01 if far is None else far,
+            threshold=threshold,
+            alpha=alpha,
+            seed=seed,
+        ),
+    )
+    if format in ("csv", "json"):
+        sys.stdout.write(csv_groups(found) if format == "csv" else json_groups(found))
+    elif format == "table":
+        print_blocks(blocks_of(found))
+    else:
+        sys.stdout.write(TEXTS[format](blocks_of(found)))

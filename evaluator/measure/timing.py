@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder, write_model_input
+from evaluator.measure.embed import check_batch
 
 # The first batch compiles and fills caches; the second may still grow memory.
 _WARM_UP = 3
@@ -49,6 +50,7 @@ def time_batches(
     At least five are timed, and no more than ``repeats`` or a minute. ``on_progress`` is called
     with 1 after each. Raises ForwardError.
     """
+    check_batch(batch, embedder)
     images = noise(embedder, batch)
     for _ in range(_WARM_UP):
         rows = len(embedder.forward(images))

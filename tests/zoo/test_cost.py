@@ -98,6 +98,17 @@ def test_a_model_that_fails_leaves_the_others_their_costs(zoo: Zoo, tmp_path: Pa
     assert all(line.startswith("# ") for line in rest)
 
 
+@pytest.mark.parametrize("name", ["uint8b_nchw.onnx", "u8_cast.tflite"])
+def test_models_that_take_whole_numbers_are_timed(zoo: Zoo, shared: Path, name: str) -> None:
+    pytest.importorskip("ai_edge_litert" if name.endswith("tflite") else "onnxruntime")
+    model = shared / "cases" / "models" / name
+    done = zoo("cost", model, "--batch-size", 1, "--repeats", 5, "--json", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    (found,) = json.loads(done.out)["costs"]
+    assert found["macs"] > 0
+    assert found["reasons"] == []
+
+
 def test_formats_say_the_same(zoo: Zoo, tmp_path: Path) -> None:
     save_projection(tmp_path / "m_1.onnx")
     asked = ("cost", "m_1.onnx", "--batch-size", "1", "--repeats", "5", "--format")
@@ -177,6 +188,12 @@ def test_a_model_without_a_row_an_image_is_not_timed() -> None:
     embedder = Embedder(lambda batch: np.ones((1, 4), np.float32), InputSpec(4, 4))
     with pytest.raises(ForwardError, match="rows for 3 images: 1; --batch-size 1 may do"):
         time_batches(embedder, 3, repeats=5)
+
+
+def test_a_batch_beyond_memory_is_one_line() -> None:
+    embedder = Embedder(lambda batch: batch, InputSpec(1024, 1024))
+    with pytest.raises(ForwardError, match="the limit is"):
+        time_batches(embedder, 4096, repeats=5)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,6 @@ def cost(
     request = Request(
         models=chosen,
         bins=[],
-        profile="unit",  # noise has none; this keeps the loader from assuming one aloud
         size=options.image_size(size),
         output=output,
         custom=tuple(custom or ()),

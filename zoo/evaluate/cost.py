@@ -47,7 +47,9 @@ def measured_costs(
     timings: list[tuple[Timing, int | None]] = []
     with model_process(wall=walled(options)) as process:
         embedder = process.load(choice.path, options)
-        say_of(choice, embedder, options)
+        # Noise is of no profile: which one is assumed is nothing to say.
+        notes = [each for each in embedder.notes if not each.startswith("no --input given")]
+        say_of(choice, replace(embedder, notes=tuple(notes)), options)
         sizes = _sizes(choice, embedder, batches)
         with Progress(f"{choice.name}: timing", repeats * len(sizes)) as progress:
             for size in sizes:

@@ -13,6 +13,7 @@ _.inference_output_type
 _.auto_mixed_precision_onednn_bfloat16
 _.min_graph_nodes
 _.log_severity_level
+_.intra_op_num_threads
 _.raw_data
 _.nprobe
 

@@ -33,6 +33,9 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
 MANY_VALUED = frozenset({"--bins", "--corruption", "--maps", "--models", "--set", "--strength"})
 
+# The same of one command alone: others have one value of it, before a MODEL.
+_MANY_VALUED_IN = {"cost": frozenset({"--batch-size"})}
+
 #: Options of `zoo` itself that are also understood behind a command: `zoo eval m.h5 --quiet`.
 ANYWHERE = frozenset({"--quiet", "-q", "--verbose", "-v"})
 
@@ -53,6 +56,7 @@ _COMMANDS = {
     "eval": ("evaluate", "evaluate"),
     "list": ("show", "list_entries"),
     "show": ("show", "show_entry"),
+    "cost": ("cost", "cost"),
     "compare": ("compare", "compare"),
     "leaderboard": ("leaderboard", "leaderboard"),
     "threshold": ("threshold", "threshold"),
@@ -233,7 +237,9 @@ def _reader_gone() -> int:
 
 def _prepared(arguments: Sequence[str]) -> list[str]:
     """What is typed as Typer understands it."""
-    return spread_values(moved_to_front(arguments, ANYWHERE), MANY_VALUED)
+    moved = moved_to_front(arguments, ANYWHERE)
+    own = _MANY_VALUED_IN.get(_command_in(moved) or "", frozenset())
+    return spread_values(moved, MANY_VALUED | own)
 
 
 def _command_in(arguments: Sequence[str]) -> str | None:

@@ -122,12 +122,24 @@ Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What a network is made of: its ``parameters``, and the ``macs`` of one image, multiplications
+    each with its addition. None for one that cannot be counted, and ``reasons`` say why.
+    """
+
+    parameters: int | None
+    macs: int | None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Embedder:
     """A callable from a batch of prepared images to embeddings, and the input it wants.
 
     ``forward`` maps float32 (batch, *input.batch_shape) to (batch, embedding size).
     ``fixed_batch`` is the batch size of a model that takes no other. ``notes`` say what was
-    assumed or changed while loading, one sentence each.
+    assumed or changed while loading, one sentence each. ``count`` counts parameters and MACs when
+    it is asked, ``device`` is what computes.
     """
 
     forward: Forward
@@ -135,3 +147,5 @@ class Embedder:
     format: str = "function"
     fixed_batch: int | None = None
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
+    count: Callable[[], Counts] | None = None

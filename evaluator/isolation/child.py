@@ -118,7 +118,8 @@ def _load(state: _State, message: dict[str, Any]) -> dict[str, Any]:
     from evaluator.models.load import load_embedder
 
     state.embedder = load_embedder(Path(message["path"]), _options(message["options"]))
-    said = {name: getattr(state.embedder, name) for name in ("format", "fixed_batch", "notes")}
+    told = ("format", "fixed_batch", "notes", "device")
+    said = {name: getattr(state.embedder, name) for name in told}
     return {"input": asdict(state.embedder.input), **said}
 
 
@@ -147,6 +148,16 @@ def _forward(state: _State, message: dict[str, Any]) -> dict[str, Any]:
     return {"shape": list(found.shape)}
 
 
+def _count(state: _State, _message: dict[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from evaluator.errors import ModelError
+
+    if state.embedder is None or state.embedder.count is None:
+        raise ModelError("no model is loaded that could be counted")
+    return asdict(state.embedder.count())
+
+
 def _export(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
     """Writes the embedding model of a Keras file into the temporary folder."""
     import numpy as np
@@ -169,5 +180,6 @@ _ACTIONS: dict[str, Callable[[_State, dict[str, Any]], dict[str, Any]]] = {
     "prepare": _prepare,
     "load": _load,
     "forward": _forward,
+    "count": _count,
     "export": _export,
 }

@@ -10,6 +10,7 @@ import contextlib
 import math
 import mmap
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from evaluator.errors import (
     cause_of,
     plain_name,
 )
-from evaluator.images.inputs import Embedder, InputSpec
+from evaluator.images.inputs import Counts, Embedder, InputSpec
 from evaluator.isolation.messages import Channel, MessageError, room_for
 from evaluator.isolation.same_process import SameProcess, noted
 from evaluator.limits import available_bytes
@@ -304,7 +305,30 @@ class ModelProcess:
             format=plain_name(str(found["format"]))[:20],
             fixed_batch=fixed,
             notes=tuple(notes),
+            device="gpu" if found["device"] == "gpu" else "cpu",
+            count=self._count,
         )
+
+    def _count(self) -> Counts:
+        self._ask({"do": "count"})
+        found = self._answer(self._load_seconds)
+        numbers = [found.get(name) for name in ("parameters", "macs")]
+        if not all(n is None or (type(n) is int and 0 <= n < 2**63) for n in numbers):
+            raise self._broken("counts what cannot be")
+        reasons = [plain_name(str(why))[:300] for why in list(found.get("reasons", ()))[:2]]
+        return Counts(numbers[0], numbers[1], tuple(reasons))
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory that the process has had at once, its libraries' included; None where
+        the system does not tell.
+        """
+        try:
+            told = Path(f"/proc/{self._process.pid}/status").read_text()
+        except OSError:
+            return None
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", told, re.MULTILINE)
+        return None if found is None else int(found[1]) * 1024
 
     def _forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         size = room_for(len(batch), batch[0].size)

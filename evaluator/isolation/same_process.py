@@ -69,6 +69,9 @@ class SameProcess:
         export_embedding(path, options, out, to=to, quantize=quantize, calibration=calibration)
         return out
 
+    #: Of one process with its caller's libraries, a model's memory cannot be told.
+    peak_bytes: int | None = None
+
     def close(self) -> None:
         """Removes its folder."""
         shutil.rmtree(self._folder, ignore_errors=True)

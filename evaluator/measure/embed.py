@@ -67,7 +67,7 @@ def embed_images(
     where the model fails on it or does not give one embedding an image.
     """
     size = embedder.fixed_batch or _fitting(options.batch_size, embedder.input)
-    _check_batch(size, embedder)
+    check_batch(size, embedder)
     found = np.zeros((0, 0), np.float32)
     done = 0
     forward = _RowwiseForward(embedder, on_single)
@@ -101,7 +101,7 @@ def _fitting(size: int, spec: InputSpec) -> int:
     return max(1, min(size, _LARGEST_BATCH // _image_bytes(spec)))
 
 
-def _check_batch(size: int, embedder: Embedder) -> None:
+def check_batch(size: int, embedder: Embedder) -> None:
     """Raises ForwardError for a batch that is too large and cannot be made smaller."""
     needed = size * _image_bytes(embedder.input)
     if needed > _LARGEST_BATCH:

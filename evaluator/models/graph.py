@@ -45,7 +45,7 @@ def compiled_forward(
         from evaluator.models.openvino import graph_forward
 
         graph = frozen_function(function).graph.as_graph_def()
-        return graph_forward(path, graph, precision=options.precision)
+        return graph_forward(path, graph, options)
     if options.precision == "bfloat16":
         function = _in_bfloat16(function)
 

@@ -11,6 +11,7 @@ from evaluator.errors import ModelError
 from evaluator.images.inputs import Embedder
 from evaluator.models.formats import EXPECTED, appearance, model_format
 from evaluator.models.options import NATIVE, LoadOptions
+from evaluator.models.runtime import limit_threads
 
 # Format -> the module with check(path, options) and load(path, options). Modules, not functions:
 # a format's runtime is imported when a file of that format is met.
@@ -37,6 +38,8 @@ def check_model(path: Path, options: LoadOptions) -> None:
 
 def load_embedder(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a model file. Raises ModelError, or OSError if it cannot be read."""
+    if options.threads is not None:
+        limit_threads(options.threads)
     return cast(Embedder, _function(path, "load", options.engine)(path, options))
 
 

@@ -19,6 +19,7 @@ from evaluator.images.inputs import Embedder, Forward, InputSpec
 from evaluator.limits import check_memory
 from evaluator.models.formats import model_format
 from evaluator.models.onnx.load import as_input
+from evaluator.models.onnx.macs import onnx_counts
 from evaluator.models.onnx.proto import check_onnx_installed
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
@@ -77,6 +78,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
 def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
     from evaluator.models.tflite.graph import TFLiteFile
+    from evaluator.models.tflite.load import counts_of
 
     check_memory(path, "its bytes", 2 * path.stat().st_size)
     file = TFLiteFile(path, path.read_bytes())
@@ -99,11 +101,17 @@ def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
         path,
         model,
         spec,
-        precision=options.precision,
+        options=options,
         output=outputs[output],
         kinds=("float32",),
     )
-    return replace(found, format="tflite", notes=(*notes, *input_notes, *found.notes))
+    data = file.data if cut is None else cut.data
+    return replace(
+        found,
+        format="tflite",
+        notes=(*notes, *input_notes, *found.notes),
+        count=lambda: counts_of(path, data, spec),
+    )
 
 
 def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
@@ -117,10 +125,11 @@ def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
         path,
         _read_bytes(openvino, path, known.data, ".onnx"),
         known.spec,
-        precision=options.precision,
+        options=options,
         kinds=(*_FRACTIONAL, *_WHOLE),
     )
-    return replace(found, format="onnx", notes=(*known.notes, *found.notes))
+    notes = (*known.notes, *found.notes)
+    return replace(found, format="onnx", notes=notes, count=lambda: onnx_counts(path, options))
 
 
 def _compiled(
@@ -129,7 +138,7 @@ def _compiled(
     model: Any,
     spec: InputSpec,
     *,
-    precision: str,
+    options: LoadOptions,
     kinds: tuple[str, ...],
     output: int = 0,
 ) -> Embedder:
@@ -148,14 +157,14 @@ def _compiled(
                 "leave the option out"
             )
     return Embedder(
-        forward=_forward(openvino, path, model, precision, output=output),
+        forward=_forward(openvino, path, model, options, output=output),
         input=spec,
         fixed_batch=batch,
         notes=(flat_note,) if flat_note else (),
     )
 
 
-def graph_forward(path: Path, graph: Any, *, precision: str) -> Forward:
+def graph_forward(path: Path, graph: Any, options: LoadOptions) -> Forward:
     """The forward pass of a TensorFlow GraphDef with one input and one output, and no variables.
 
     OpenVINO reads it as a file, weights included. Raises ModelError for what OpenVINO has
@@ -169,7 +178,7 @@ def graph_forward(path: Path, graph: Any, *, precision: str) -> Forward:
         raise ModelError(
             f"{path}: a graph of more than 2 GB, which no file holds; leave --engine openvino out"
         ) from None
-    return _forward(openvino, path, _read_bytes(openvino, path, data, ".pb"), precision)
+    return _forward(openvino, path, _read_bytes(openvino, path, data, ".pb"), options)
 
 
 def import_openvino() -> Any:
@@ -190,7 +199,9 @@ def import_openvino() -> Any:
     return openvino
 
 
-def compile_settings(precision: str, capabilities: Sequence[str]) -> dict[str, Any]:
+def compile_settings(
+    precision: str, capabilities: Sequence[str], threads: int | None = None
+) -> dict[str, Any]:
     """What OpenVINO is told for a precision, on a CPU that can do what it lists.
 
     Raises ModelError for bfloat16 on a CPU that has none: OpenVINO would compute in float32.
@@ -204,7 +215,7 @@ def compile_settings(precision: str, capabilities: Sequence[str]) -> dict[str, A
         # Said for float32 too: where the CPU has bfloat16, OpenVINO would use it unasked.
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, on all cores
-        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+        "INFERENCE_NUM_THREADS": threads or os.cpu_count() or 1,
         "ENABLE_HYPER_THREADING": True,
         # Images are decoded on the same cores meanwhile.
         "ENABLE_CPU_PINNING": False,
@@ -215,13 +226,14 @@ def _forward(
     openvino: Any,
     path: Path,
     model: Any,
-    precision: str,
+    options: LoadOptions,
     *,
     output: int = 0,
 ) -> Forward:
     """The forward pass of an openvino.Model with one input; float32 in and out."""
     core = openvino.Core()
-    settings = compile_settings(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    settings = compile_settings(options.precision, can, options.threads)
     kind = np.dtype(model.inputs[0].element_type.to_dtype())
 
     def compiled() -> Any:

@@ -13,7 +13,8 @@ class LoadOptions:
     """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
     ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
     use, ``precision`` (float32 or bfloat16), ``engine``, one of `choices.Engine`, ``custom``,
-    ``module:Class`` names of Keras layers, and ``trust``, which lets code inside the file run.
+    ``module:Class`` names of Keras layers, ``trust``, which lets code inside the file run, and
+    ``threads`` that compute (None: as many as the runtime likes).
     """
 
     profile: str | None = None
@@ -24,6 +25,7 @@ class LoadOptions:
     engine: str = NATIVE
     custom: tuple[str, ...] = ()
     trust: bool = False
+    threads: int | None = None
 
     @property
     def trusted(self) -> bool:

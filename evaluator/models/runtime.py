@@ -71,6 +71,21 @@ def _hidden(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
+def limit_threads(threads: int) -> None:
+    """Has TensorFlow, from its start on, compute with so many threads, operations one by one.
+
+    Of no effect once it has computed something: for a process of one model.
+    """
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+
+
+def gpus() -> bool:
+    """Whether TensorFlow, which must be imported already, computes on a GPU."""
+    tensorflow = sys.modules.get("tensorflow")
+    return bool(tensorflow is not None and tensorflow.config.list_physical_devices("GPU"))
+
+
 def import_keras() -> Any:
     """The keras package, its backend started."""
     with native_messages_held():

@@ -3,6 +3,7 @@
 `record` is the result itself, `measured` what it is of and where it stands, `store` the folder,
 `stored` what is in it, `choice` which of it is asked for, `spoilt` which bins were made of others,
 `bin_facts` what all results on a bin share, `set_facts` and `set_result` the same of template sets,
-`overlap` what bins share, `external` what was scored elsewhere, `reading_rules` whether a result
-still stands, `check` and `scores_file` that a file is what it says.
+`overlap` what bins share, `external` what was scored elsewhere, `cost` what a model costs,
+`reading_rules` whether a result still stands, `check` and `scores_file` that a file is what it
+says.
 """

@@ -53,7 +53,12 @@ class Measured:
         named += ["no-detector-score"] if settings.detector_score == "no" else []
         named += [f"nan-{settings.nan}"] if settings.nan != _USUAL.nan else []
         stem = ".".join([_short(self.bin), *named])
-        return folder / _short(self.model) / f"{stem}.json"
+        return model_folder(folder, self.model) / f"{stem}.json"
+
+
+def model_folder(folder: Path, model: tuple[str, str]) -> Path:
+    """Where all that is stored of a model (name, identity) stands in a folder of results."""
+    return folder / _short(model)
 
 
 def path_of(result: Result, folder: Path) -> Path:

@@ -76,11 +76,8 @@ def evaluate(
     decoder: Annotated[
         choices.Decoder, typer.Option(help="libjpeg's pixels, or approximate ones.")
     ] = "accurate",
-    precision: Annotated[choices.Precision, typer.Option(help="Of the network.")] = "float32",
-    engine: Annotated[
-        choices.Engine,
-        typer.Option(help="What computes: each format's own runtime, or OpenVINO (an extra)."),
-    ] = "native",
+    precision: options.Precision = "float32",
+    engine: options.Engine = "native",
     batch_size: options.BatchSize = 64,
     nan: Annotated[
         choices.NonFinite,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,10 +21,7 @@ def leaderboard(
             autocompletion=lambda: [*NAMES, *SEARCH_NAMES],
         ),
     ] = "kfold",
-    format: Annotated[
-        Literal["table", "markdown", "csv", "json", "latex"],
-        typer.Option(metavar="FORMAT", help="table, markdown, csv, json or latex."),
-    ] = "table",
+    format: options.TableFormat = "table",
     models: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN...", help="Only models of these names; * is any text."),
@@ -43,6 +40,10 @@ def leaderboard(
         bool,
         typer.Option("--intervals", help="Show each figure's 95 % interval (not in csv)."),
     ] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Show what models cost, as zoo cost measured it."),
+    ] = False,
     results: options.Results = options.RESULTS,
     registry: options.Registry = None,
 ) -> None:
@@ -56,6 +57,7 @@ def leaderboard(
     from evaluator.results.stored import no_collection, read_store
     from zoo.entries.registry import read_registry, registry_path
     from zoo.results.leaderboard import build_leaderboard
+    from zoo.results.leaderboard_cost import with_costs
     from zoo.results.leaderboard_text import TEXTS, print_leaderboard
     from zoo.terminal.words import warn
 
@@ -73,6 +75,7 @@ def leaderboard(
             top=top,
             intervals=intervals,
         )
+        board = with_costs(board, results) if cost else board
     if format == "table":
         print_leaderboard(board)
         return
@@ -84,6 +87,8 @@ def leaderboard(
                 f"incomplete: {row.model.label}: rank {place.text} of {place.models:,} on the bins "
                 "that it has"
             )
+        if board.costs is not None:
+            warn(board.costs.caption)
         for each in board.outdated:
             warn(f"outdated: {each.line}")
         for line in board.damaged:

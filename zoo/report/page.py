@@ -24,6 +24,7 @@ from evaluator.results.choice import Contestant
 from evaluator.results.record import cannot_have, versions
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.conditions import ConditionsAsked, conditions_of
+from zoo.report.cost import cost_section
 from zoo.report.faces import Faces, faces_of, set_faces_of
 from zoo.report.identified import Identified, identified, templates_shown
 from zoo.report.mistakes import (
@@ -150,6 +151,7 @@ def render_report(
         ],
         unbounded=[each for each in all_figures().values() if each.no_interval],
         charts=charts,
+        cost=cost_section(table),
         calibrations=[
             found
             for each in table.contestants

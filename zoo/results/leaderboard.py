@@ -27,6 +27,7 @@ from evaluator.results.stored import Store, Stored, outdated_line
 from zoo.entries.registry import Entry
 
 if TYPE_CHECKING:
+    from zoo.results.costs import Costs
     from zoo.results.ranking import Place, Ranking
 
 # Models without any figure that a note names.
@@ -119,7 +120,7 @@ class Leaderboard:
     """Rows from best to worst, then those that lack a column; ``more`` are not shown, and ranked
     all the same. ``complete`` models have all columns; ``p_values`` (tested, tested) are those of
     the best of them, in order, in their neighbourhoods. ``outdated`` results were measured by
-    other reading rules, and so stand in no row.
+    other reading rules, and so stand in no row. ``costs`` are there where they were asked for.
     """
 
     figure: Figure
@@ -133,6 +134,7 @@ class Leaderboard:
     more: int
     complete: int
     outdated: tuple[Invalid, ...] = ()
+    costs: Costs | None = None
 
     @property
     def ranked(self) -> tuple[Row, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.leaderboard import Column, Leaderboard, Row
+from zoo.results.leaderboard_cost import exact_costs
 
 
 def csv_leaderboard(board: Leaderboard) -> str:
@@ -24,7 +25,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
     writer.writerow(
         ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
         + ["rank_worst", "dropped", "missed"]
-        + [f"mean {board.figure.name}"]
+        + [f"mean {board.figure.name}", *exact_costs(board, None)]
         + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
     )
     for row in board.rows:
@@ -44,12 +45,21 @@ def csv_leaderboard(board: Leaderboard) -> str:
             str(sum(row.pairs_failed(board.columns, how).values())) for how in ("dropped", "missed")
         ]
         further = [board.figure.protocol or "", last, *failed, _exact(row.mean)]
-        writer.writerow([*map(_no_formula, own), *further, *figures])
+        writer.writerow([*map(_no_formula, own), *further, *_costs(board, row), *figures])
     for entry in board.published:
         figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
         own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
-        writer.writerow([*map(_no_formula, own), "", "", "", _exact(entry.mean), *figures])
+        further = ["", "", "", _exact(entry.mean), *_costs(board, None)]
+        writer.writerow([*map(_no_formula, own), *further, *figures])
     return buffer.getvalue()
+
+
+def _costs(board: Leaderboard, row: Row | None) -> list[str]:
+    found = exact_costs(board, row).values()
+    return [
+        " ".join(each) if isinstance(each, list) else "" if each is None else repr(each)
+        for each in found
+    ]
 
 
 def _no_formula(name: str) -> str:
@@ -73,7 +83,11 @@ def json_leaderboard(board: Leaderboard) -> str:
             for each in board.columns
         ],
         "models": board.complete,
-        "rows": [_row_json(row, board.columns) for row in board.rows],
+        "rows": [
+            _row_json(row, board.columns)
+            | ({} if board.costs is None else {"cost": exact_costs(board, row)})
+            for row in board.rows
+        ],
         "more_rows": board.more,
         "couples": _couples_json(board),
         "published": [
@@ -85,6 +99,9 @@ def json_leaderboard(board: Leaderboard) -> str:
         "unreadable": list(board.damaged),
         "notes": list(board.notes),
     }
+    if board.costs is not None:
+        conditions = board.costs.conditions
+        value["cost_conditions"] = None if conditions is None else conditions.where
     return json.dumps(value, indent=2) + "\n"
 
 

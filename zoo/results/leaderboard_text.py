@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from evaluator.results.record import Failed
 from zoo.results.leaderboard import Leaderboard, Row
+from zoo.results.leaderboard_cost import cost_cells, cost_headings
 from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
+from zoo.terminal.escaped import latex as _latex
+from zoo.terminal.escaped import markdown as _markdown
 from zoo.terminal.table import headed_table, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -26,7 +29,7 @@ _LISTED = 10
 class _Line:
     """A row of any table: ``kind`` is ranked, incomplete or published, ``may_lead`` whether its
     rank may be the first. ``failed`` pairs have no score in each cell's figure; ``ci95`` are its
-    intervals, empty where none was asked for.
+    intervals, and ``costs`` what the model costs, empty where none was asked for.
     """
 
     kind: str
@@ -37,6 +40,7 @@ class _Line:
     failed: tuple[Failed, ...]
     may_lead: bool = False
     ci95: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
 
 
 def print_leaderboard(board: Leaderboard) -> None:
@@ -68,6 +72,7 @@ def _fitting(board: Leaderboard, lines: Sequence[_Line], start: int, width: int)
     used = 2 + max(4, *(len(line.rank) for line in lines))
     used += 2 + min(_NAME_WIDTH, max(len(line.label) for line in lines))
     used += 9 if start == 0 and len(board.columns) > 1 else 0
+    used += sum(len(name) + 4 for name in cost_headings(board)) if start == 0 else 0
     stop = start
     while stop < len(board.columns):
         shown = [board.columns[stop].label, *(_cell(line, stop, "\n") for line in lines)]
@@ -90,6 +95,8 @@ def _print_columns(
     with_mean = shown.start == 0 and len(board.columns) > 1
     if with_mean:
         table.add_column("mean", justify="right", no_wrap=True)
+    for name in cost_headings(board) if shown.start == 0 else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for column in board.columns[shown.start : shown.stop]:
         table.add_column(
             f"{escape(column.label)}\n[dim]{column.pairs:,}[/dim]",
@@ -102,7 +109,8 @@ def _print_columns(
         if line.kind != kind and line.kind == "published":
             table.add_section()
         kind = line.kind
-        cells = [*([line.mean] if with_mean else []), *(_cell(line, i, "\n") for i in shown)]
+        cells = [*([line.mean] if with_mean else []), *(line.costs if shown.start == 0 else ())]
+        cells += [_cell(line, i, "\n") for i in shown]
         style = "bold" if line.may_lead else "dim" if kind == "published" else ""
         table.add_row(line.rank, escape(line.label), *cells, style=style)
     console.print(table)
@@ -121,6 +129,7 @@ def _lines(board: Leaderboard) -> list[_Line]:
                     board, [row.mean, *(row.figures.get(each.sha256) for each in board.columns)]
                 ),
                 (Failed(0, ""),) * len(board.columns),
+                costs=cost_cells(board, None),
             )
             for row in board.published
         ),
@@ -150,6 +159,7 @@ def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
         ci95=tuple(_ends(board, row.ci95.get(column.sha256)) for column in board.columns)
         if row.ci95
         else (),
+        costs=cost_cells(board, row),
     )
 
 
@@ -191,7 +201,7 @@ def _caption(board: Leaderboard) -> str:
         )
     if board.published:
         sentence += " Published: as others reported it, on a bin of that name; not ranked."
-    return sentence
+    return sentence if board.costs is None else f"{sentence} {board.costs.caption}"
 
 
 def _remarks(board: Leaderboard) -> list[str]:
@@ -203,6 +213,7 @@ def _remarks(board: Leaderboard) -> list[str]:
             "worse than who is better than the last of these"
         )
     remarks += [f"note: {note}" for note in board.notes]
+    remarks += [f"unreadable: {line}" for line in (board.costs.problems if board.costs else ())]
     left_out = {
         "invalid": [each.line for each in board.invalid],
         "outdated": [each.line for each in board.outdated],
@@ -219,11 +230,13 @@ def plain_leaderboard(board: Leaderboard) -> str:
     """Fixed columns, one line a model, remarks after "#": for grep and awk."""
     shown = [*_lines(board), *_incomplete(board)]
     noted = any(each.pairs for line in shown for each in line.failed)
-    rows = [["rank", "kind", "model", "mean", *(column.label for column in board.columns)]]
+    rows = [["rank", "kind", "model", "mean", *cost_headings(board)]]
+    rows[0] += [column.label for column in board.columns]
     for each in shown:
         ends = [own.replace(" ", "") for own in each.ci95 or [""] * len(each.cells)]
         cells = [cell + own for cell, own in zip(each.cells, ends, strict=True)]
-        rows.append([each.rank, each.kind, each.label, each.mean, *cells])
+        costs = [cost.replace(" ", "") for cost in each.costs]
+        rows.append([each.rank, each.kind, each.label, each.mean, *costs, *cells])
     if noted:
         rows = [[*row, note] for row, note in zip(rows, _plain_notes(board, shown), strict=True)]
     lines = spaceless([[cell.replace("–", "-") for cell in row] for row in rows])
@@ -264,35 +277,13 @@ def _markdown_table(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
 
 
 def _headings(board: Leaderboard) -> list[str]:
-    return ["mean"] * (len(board.columns) > 1) + [column.label for column in board.columns]
+    own = ["mean"] * (len(board.columns) > 1) + list(cost_headings(board))
+    return own + [column.label for column in board.columns]
 
 
 def _values(board: Leaderboard, line: _Line) -> list[str]:
     cells = [_cell(line, i) for i in range(len(line.cells))]
-    return [line.mean] * (len(board.columns) > 1) + cells
-
-
-def _markdown(text: str) -> str:
-    for character in "\\|_*[]<`~$":
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-}
+    return [line.mean] * (len(board.columns) > 1) + list(line.costs) + cells
 
 
 def latex_leaderboard(board: Leaderboard) -> str:
@@ -310,10 +301,6 @@ def latex_leaderboard(board: Leaderboard) -> str:
         cells = [line.rank, line.label, *_values(board, line)]
         lines.append(" & ".join(map(_latex, cells)) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 TEXTS: dict[str, Callable[[Leaderboard], str]] = {

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from zoo.terminal.escaped import latex, markdown
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -99,35 +100,19 @@ def markdown_blocks(blocks: Sequence[Block]) -> str:
     """A heading or line, a table and a list of notes for each."""
     found = []
     for block in blocks:
-        lines = [f"{'### ' if block.strong else ''}{_markdown(block.title)}"]
+        lines = [f"{'### ' if block.strong else ''}{markdown(block.title)}"]
         if block.rows:
             header, *rows = _flat(block)
             first = sum(len(_parts(name)) for name in block.header[: block.words])
             rule = "|" + "---|" * first + "---:|" * (len(header) - first)
             lines += ["", _markdown_row(header), rule, *map(_markdown_row, rows)]
-        lines += ["", *(f"- {_markdown(note)}" for note in block.notes)] if block.notes else []
+        lines += ["", *(f"- {markdown(note)}" for note in block.notes)] if block.notes else []
         found.append("\n".join(lines) + "\n")
     return "\n".join(found)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_markdown, cells)) + " |"
-
-
-def _markdown(text: str) -> str:
-    for character in "\\|_*[]<`~$":
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
+    return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
 def latex_blocks(blocks: Sequence[Block]) -> str:
@@ -146,7 +131,7 @@ def latex_blocks(blocks: Sequence[Block]) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
+    return " & ".join(map(latex, cells)) + r" \\"
 
 
 def csv_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

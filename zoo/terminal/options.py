@@ -48,6 +48,14 @@ Custom = Annotated[
         help="A layer of the model's own, imported from here; implies --trust.",
     ),
 ]
+Models = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help="Entries of the zoo, runs, or model files.")
+]
+Precision = Annotated[choices.Precision, typer.Option(help="Of the network.")]
+Engine = Annotated[
+    choices.Engine,
+    typer.Option(help="What computes: each format's own runtime, or OpenVINO (an extra)."),
+]
 BatchSize = Annotated[
     int, typer.Option(min=1, max=4096, metavar="N", help="Images in one forward pass.")
 ]
@@ -111,6 +119,10 @@ Landmarks = Annotated[
 ]
 Missing = Literal["fail", "skip", "crop"]
 JsonAlone = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+TableFormat = Annotated[
+    Literal["table", "markdown", "csv", "json", "latex"],
+    typer.Option(metavar="FORMAT", help="table, markdown, csv, json or latex."),
+]
 #: How what a command prints is written: ``Annotated[Literal["table", "json"], FORMAT]``.
 FORMAT = typer.Option("--format", help="How it is printed.")
 

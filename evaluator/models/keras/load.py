@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, cause_of
-from evaluator.images.inputs import Embedder, Forward, InputSpec
+from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
 from evaluator.limits import check_memory, check_tensor
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.formats import model_format
 from evaluator.models.graph import compiled_forward
+from evaluator.models.graph_macs import graph_macs, traced_graph
 from evaluator.models.keras.account import named_parts
 from evaluator.models.keras.allowed.walk import refuse_code
 from evaluator.models.keras.build import build_model, lambda_hints
@@ -32,7 +34,9 @@ from evaluator.models.keras.head import (
     places_before,
     settled,
 )
+from evaluator.models.macs import UncountedError, counts
 from evaluator.models.options import NATIVE, LoadOptions
+from evaluator.models.runtime import gpus
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,
@@ -69,11 +73,30 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a Keras file. Raises ModelError."""
     model, notes = embedding_model(path, options)
     file_format = _format(path)
+    parameters = int(model.count_params())  # before batch normalisation is folded
     if type(model).__module__.startswith("keras."):  # and not tf_keras, which is on its way out
         with foreign_errors(f"{path}: its batch normalisation cannot be folded"):
             model = folded(model)
     with lambda_hints(path, file_format):
-        return _embedder(path, model, options, model_format=file_format, notes=notes)
+        found = _embedder(path, model, options, model_format=file_format, notes=notes)
+
+    def count() -> Counts:
+        shape = (found.fixed_batch or 1, *found.input.batch_shape)
+        return counts(lambda: parameters, lambda: _macs(path, model, shape))
+
+    return replace(found, count=count)
+
+
+def _macs(path: Path, model: Any, shape: tuple[int, ...]) -> int:
+    import keras
+
+    if isinstance(model, keras.Model) and keras.backend.backend() != "tensorflow":
+        raise UncountedError(
+            f"they are on TensorFlow's graph; Keras runs on {keras.backend.backend()}"
+        )
+    with foreign_errors(f"{path}: its graph cannot be counted"):
+        graph = traced_graph(lambda batch: model(batch, training=False), shape)
+    return graph_macs(graph, shape[0])
 
 
 def live_embedder(model: Any, options: LoadOptions, *, name: str) -> Embedder:
@@ -109,6 +132,7 @@ def _embedder(
         format=model_format,
         fixed_batch=fixed,
         notes=(*notes, *input_notes),
+        device="gpu" if gpus() and options.engine == NATIVE else "cpu",
     )
 
 

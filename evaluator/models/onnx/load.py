@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.images.inputs import Embedder
+from evaluator.models.onnx.macs import onnx_counts
 from evaluator.models.onnx.model import read_onnx
 from evaluator.models.onnx.proto import check_onnx_installed
 from evaluator.models.options import LoadOptions
@@ -35,7 +36,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of an .onnx file. Raises ModelError."""
     check(path, options)
     model = read_onnx(path, options)
-    session = _session(path, model.data)
+    session = _session(path, model.data, options.threads)
     found = next(each for each in session.get_outputs() if each.name == model.output)
     if found.type not in _NUMBERS:
         raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
@@ -61,6 +62,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         format="onnx",
         fixed_batch=model.shape[0],
         notes=(*model.notes, *flat_notes),
+        device="gpu" if _GPU in session.get_providers() else "cpu",
+        count=lambda: onnx_counts(path, options),
     )
 
 
@@ -79,7 +82,7 @@ def _forward_error(error: Exception) -> ForwardError:
     return (OutOfMemoryError if exhausted else ForwardError)(reason)
 
 
-def _session(path: Path, model: bytes) -> Any:
+def _session(path: Path, model: bytes, threads: int | None) -> Any:
     with native_messages_held():
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -89,6 +92,8 @@ def _session(path: Path, model: bytes) -> Any:
         settings.log_severity_level = 4
         # Nothing is written and no library loaded, as by default; the bytes are an ONNX model's.
         settings.add_session_config_entry("session.load_model_format", "ONNX")
+        if threads is not None:
+            settings.intra_op_num_threads = threads
         available = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS if name in available]
         try:
@@ -120,4 +125,5 @@ _NUMBERS = frozenset(
         *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
     )
 )
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+_GPU = "CUDAExecutionProvider"
+_PROVIDERS = (_GPU, "CPUExecutionProvider")

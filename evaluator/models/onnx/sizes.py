@@ -31,6 +31,22 @@ def check_sizes(path: Path, model: Message, image: str, shape: tuple[int, ...]) 
     model computes from the image, in loops or branches, is told where ONNX's own inference tells
     it; the rest is left to the memory that the process may have.
     """
+    for inferred in _rounds(model, image, shape):
+        _check_values(path, inferred, image, shape[0])
+        _check_one_hots(path, inferred)
+
+
+def inferred_model(model: Message, image: str, shape: tuple[int, ...]) -> Message | None:
+    """The graph of a model with the shapes of all that can be told; None where ONNX infers none.
+
+    Functions are written out, and nodes that compute shapes are the constants that they give.
+    """
+    *_, last = (None, *_rounds(model, image, shape))
+    return last
+
+
+def _rounds(model: Message, image: str, shape: tuple[int, ...]) -> Iterator[Message]:
+    """The graph with ever more shapes known; the last has them all."""
     known = _inlined(_without_weights(model, image, shape))
     nodes = list(_opened(known.graph.node, {}, itertools.count(), known.graph))
     del known.graph.node[:]
@@ -39,8 +55,7 @@ def check_sizes(path: Path, model: Message, image: str, shape: tuple[int, ...]) 
         inferred = _inferred(known)
         if inferred is None:
             return
-        _check_values(path, inferred, image, shape[0])
-        _check_one_hots(path, inferred)
+        yield inferred
         if not fold_constants(known, inferred):
             return
 
@@ -251,7 +266,7 @@ def known_constants(model: Message) -> dict[str, _Array]:
 def known_shapes(model: Message) -> dict[str, tuple[int, ...]]:
     """The shapes that are known whole, by the tensor's name."""
     found = {each.name: tuple(each.dims) for each in model.graph.initializer}
-    for value in (*model.graph.value_info, *model.graph.input):
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         tensor = value.type.tensor_type
         if tensor.HasField("shape") and all(
             each.HasField("dim_value") for each in tensor.shape.dim

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.images.inputs import Embedder
+from evaluator.images.inputs import Counts, Embedder
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import (
     check_graph_tensors,
@@ -16,9 +16,11 @@ from evaluator.models.graph import (
     frozen_function,
     pruned,
 )
+from evaluator.models.graph_macs import graph_macs, graph_parameters, traced_graph
 from evaluator.models.identity import model_files
-from evaluator.models.options import LoadOptions
-from evaluator.models.runtime import import_keras, native_messages_held
+from evaluator.models.macs import counts
+from evaluator.models.options import NATIVE, LoadOptions
+from evaluator.models.runtime import gpus, import_keras, native_messages_held
 from evaluator.models.savedmodel.graph import check_checkpoint, check_declared, unsafe_parts
 from evaluator.models.savedmodel.proto import read_saved_model
 from evaluator.models.shapes import (
@@ -103,12 +105,21 @@ def _embedder(
             return compute(_cast(batch, image.dtype))
 
         forward = compiled_forward(path, call, (shape[0], *spec.batch_shape), options=options)
+
+    def count() -> Counts:
+        images = shape[0] or 1
+        with foreign_errors(f"{path}: its graph cannot be counted"):
+            graph = traced_graph(call, (images, *spec.batch_shape))
+        return counts(lambda: graph_parameters(graph), lambda: graph_macs(graph, images))
+
     return Embedder(
         forward=forward,
         input=spec,
         format="savedmodel",
         fixed_batch=shape[0],
         notes=(*notes, *part_notes, *input_notes),
+        device="gpu" if gpus() and options.engine == NATIVE else "cpu",
+        count=count,
     )
 
 

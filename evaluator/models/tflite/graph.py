@@ -67,6 +67,28 @@ class TFLiteFile:
                 )
             self._check_sizes()
 
+    def operators(self) -> Iterator[tuple[str, Any]]:
+        """The operators of the network, in their order, with the names of what they do."""
+        graph = self._graphs[0]
+        for i in range(graph.OperatorsLength()):
+            yield self._operation(graph.Operators(i)), graph.Operators(i)
+
+    def inputs_of(self, operator: Any) -> list[int]:
+        """The numbers of the tensors that an operator takes; -1 for one that it leaves out."""
+        return _indices(operator, "Inputs")
+
+    def held(self, index: int) -> Any | None:
+        """A tensor of the network, if its values are in the file."""
+        if index < 0:
+            return None
+        tensor = self._graphs[0].Tensors(index)
+        buffer = self.model.Buffers(tensor.Buffer())
+        return None if buffer.DataIsNone() and buffer.Offset() <= 1 else tensor
+
+    def type_of(self, tensor: Any) -> str:
+        """What a tensor's numbers are, as "FLOAT32"."""
+        return _names("TensorType").get(tensor.Type(), "")
+
     def without_classes(self, output: int) -> Cut | None:
         """The network that ends before its classes, or None if that output is none by any sign."""
         with _damaged(self.path):
@@ -135,14 +157,14 @@ class TFLiteFile:
     def _tensor_bytes(self, tensor: Any) -> int:
         itemsize = _ITEM_SIZES.get(_names("TensorType").get(tensor.Type(), ""), 1)
         signature = _sizes(tensor)
-        batch = self._fixed_batch
+        batch = self.fixed_batch
         sizes = signature[1:] if batch is not None and signature[:1] == (batch,) else signature
         name = plain_name((tensor.Name() or b"").decode("utf-8"))  # as strictly as LiteRT has it
         check_tensor(self.path, f"its tensor {name}", sizes, itemsize=itemsize)
         return int(np.prod([size or 1 for size in sizes], dtype=object)) * itemsize
 
     @cached_property
-    def _fixed_batch(self) -> int | None:
+    def fixed_batch(self) -> int | None:
         """The first axis of the network's input, where that is not open."""
         graph = self._graphs[0]
         sizes = _sizes(graph.Tensors(graph.Inputs(0))) if graph.InputsLength() else ()

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError
-from evaluator.images.inputs import Embedder, Forward
+from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
 from evaluator.limits import check_memory
+from evaluator.models.macs import Sizes
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
@@ -25,6 +26,7 @@ from evaluator.models.shapes import (
     takes_whole_numbers,
 )
 from evaluator.models.tflite.graph import TFLiteFile, short_name
+from evaluator.models.tflite.macs import tflite_counts
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -49,7 +51,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     file = TFLiteFile(path, path.read_bytes())
     if not options.trusted:
         file.check()
-    interpreter = _interpreter(path, file.data)
+    interpreter = _interpreter(path, file.data, options.threads)
     inputs = interpreter.get_input_details()
     shapes = [_signature_shape(detail) for detail in inputs]
     check_one_input(path, shapes)
@@ -57,7 +59,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     scaled = image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu"
     integer = not scaled and takes_whole_numbers(path, np.dtype(image["dtype"]).name)
     spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
-    interpreter, embedding, output_notes = _embedding(path, file, interpreter, options)
+    interpreter, embedding, output_notes, data = _embedding(path, file, interpreter, options)
     notes = [*output_notes, *input_notes]
     for what, detail in (("input", image), ("output", embedding)):
         if detail["quantization"][0]:
@@ -68,19 +70,45 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         format="tflite",
         fixed_batch=shapes[0][0],
         notes=tuple(notes),
+        count=lambda: counts_of(path, data, spec),
     )
+
+
+def counts_of(path: Path, data: bytes, spec: InputSpec) -> Counts:
+    """The parameters and MACs of a file's bytes, which are run once to see their sizes."""
+
+    def sizes() -> list[Sizes]:
+        interpreter = _interpreter(path, data, 1)
+        image = interpreter.get_input_details()[0]
+        shape = (images, *spec.batch_shape)
+        if tuple(image["shape"]) != shape:
+            interpreter.resize_tensor_input(image["index"], shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(image["index"], np.zeros(shape, image["dtype"]))
+        interpreter.invoke()
+        shapes = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
+        return [tuple(map(int, shapes.get(i, ()))) for i in range(max(shapes) + 1)]
+
+    file = TFLiteFile(path, data)
+    images = file.fixed_batch or 1
+    return tflite_counts(file, sizes, images)
 
 
 def _embedding(
     path: Path, file: TFLiteFile, interpreter: Any, options: LoadOptions
-) -> tuple[Any, Mapping[str, Any], tuple[str, ...]]:
-    """The interpreter and its output that is the embedding, and notes. Raises ModelError."""
+) -> tuple[Any, Mapping[str, Any], tuple[str, ...], bytes]:
+    """The interpreter, its output that is the embedding, notes, and the bytes that it runs.
+
+    Raises ModelError.
+    """
+    data = file.data
     details = interpreter.get_output_details()
     places = {short_name(detail["name"]): i for i, detail in enumerate(details)}
     named = {name: _signature_shape(details[i]) for name, i in places.items()}
     output, notes = chosen_output(path, named, options.output)
     if options.output is None and (cut := file.without_classes(places[output])) is not None:
-        interpreter = _interpreter(path, cut.data)
+        data = cut.data
+        interpreter = _interpreter(path, data, options.threads)
         embedding, notes = interpreter.get_output_details()[0], (*notes, cut.note)
     else:
         embedding = details[places[output]]
@@ -92,7 +120,7 @@ def _embedding(
         raise ModelError(
             f"{path}: the model's output is {np.dtype(embedding['dtype']).name}; expected numbers"
         )
-    return interpreter, embedding, notes
+    return interpreter, embedding, notes, data
 
 
 def _forward(interpreter: Any, image: Mapping[str, Any], embedding: Mapping[str, Any]) -> Forward:
@@ -111,13 +139,14 @@ def _forward(interpreter: Any, image: Mapping[str, Any], embedding: Mapping[str,
     return forward
 
 
-def _interpreter(path: Path, data: bytes) -> Any:
+def _interpreter(path: Path, data: bytes, threads: int | None) -> Any:
     with native_messages_held():
         from ai_edge_litert.interpreter import Interpreter
 
         try:
             # From bytes, not by name: only bytes are verified before they are believed.
-            interpreter = Interpreter(model_content=data, num_threads=os.cpu_count() or 1)
+            number = threads or os.cpu_count() or 1
+            interpreter = Interpreter(model_content=data, num_threads=number)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             lines = str(error).splitlines() or [type(error).__name__]

@@ -1,0 +1,130 @@
+"""MACs and parameters of a TensorFlow graph, of Keras models and SavedModels alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from evaluator.errors import cause_of
+from evaluator.models.graph import frozen_function
+from evaluator.models.macs import (
+    UncountedError,
+    check_counted,
+    convolution,
+    einsum,
+    known,
+    product,
+)
+
+Shape = tuple[int | None, ...]
+
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+
+def traced_graph(call: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
+    """The graph of ``call`` on an input of this shape: functions written out, variables as
+    constants, and the sizes of all tensors inferred anew for it.
+    """
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
+    def embed(batch: Any) -> Any:
+        return call(batch)
+
+    frozen = frozen_function(embed.get_concrete_function())
+    definition = frozen.graph.as_graph_def()
+    _forget_shapes(definition.node)
+    image = frozen.inputs[0].name.partition(":")[0]
+    graph = tf.Graph()
+    with graph.as_default():
+        batch = tf.compat.v1.placeholder(tf.float32, shape)
+        tf.import_graph_def(definition, input_map={f"{image}:0": batch}, name="")
+    return graph
+
+
+def graph_macs(graph: Any, images: int) -> int:
+    """The MACs of an image in a graph that gets so many. Raises UncountedError."""
+    return sum(map(_macs, graph.get_operations())) // images
+
+
+def graph_parameters(graph: Any) -> int:
+    """How many fractional numbers a frozen graph holds in tensors that have an axis at least."""
+    held = [each.outputs[0] for each in graph.get_operations() if each.type == "Const"]
+    weights = [each for each in held if each.dtype.is_floating and each.shape.rank]
+    return sum(int(each.shape.num_elements()) for each in weights)
+
+
+def _macs(operation: Any) -> int:
+    kind = operation.type
+    if kind in _CALLS:
+        return _called(operation)
+    if kind in _FORMULAS:
+        return _FORMULAS[kind](operation)
+    check_counted(kind, operation.name)
+    return 0
+
+
+def _called(operation: Any) -> int:
+    """The MACs of a function that stays one, as those do that XLA compiles: of its body, for the
+    shapes that it is called with.
+    """
+    from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+    graph, name = operation.graph, operation.get_attr("f").name
+    functions = graph.as_graph_def().library.function
+    body = next((each for each in functions if each.signature.name == name), None)
+    if body is None:
+        raise UncountedError(f"it calls a function that is not there, {cause_of(name)[:80]!r}")
+    _forget_shapes([*body.node_def, *body.arg_attr.values()])
+    with graph.as_default():  # for the functions that the body calls
+        shapes = [each.shape for each in operation.inputs]
+        inside = function_def_to_graph(body, input_shapes=shapes)
+    return sum(map(_macs, inside.get_operations()))
+
+
+def _forget_shapes(nodes: Iterable[Any]) -> None:
+    """Takes out what nodes say of their sizes, which were for batches of any size."""
+    for node in nodes:
+        node.attr.pop("_output_shapes", None)
+
+
+def _shape(tensor: Any) -> Shape | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+
+
+def _convolution(operation: Any, at: int = 0, kept: slice = slice(None, -1)) -> int:
+    """Of an operation whose kernel is (..., in, out); ``at`` is the input that counts instead of
+    the output, where it is not 0, ``kept`` the sizes of the kernel that multiply.
+    """
+    counted = operation.inputs[at] if at else operation.outputs[0]
+    output, kernel = known(operation.type, _shape(counted), _shape(operation.inputs[1]))
+    return convolution(output, kernel[kept])
+
+
+def _product(operation: Any) -> int:
+    flags = ("transpose_a", "adj_x")
+    turned = any(operation.get_attr(name) for name in flags if name in operation.node_def.attr)
+    left, output = known(operation.type, _shape(operation.inputs[0]), _shape(operation.outputs[0]))
+    if len(left) < 2:
+        raise UncountedError(f"a {operation.type} of no matrix")
+    return product(output, left[-2 if turned else -1])
+
+
+def _einsum(operation: Any) -> int:
+    shapes = known("Einsum", *map(_shape, operation.inputs))
+    return einsum(operation.get_attr("equation").decode(), shapes)
+
+
+# A transposed kernel is (..., out, in), and counts for each number that goes in.
+_FORMULAS: dict[str, Callable[[Any], int]] = {
+    "Conv2D": _convolution,
+    "Conv3D": _convolution,
+    "DepthwiseConv2dNative": lambda operation: _convolution(operation, kept=slice(0, 2)),
+    "Conv2DBackpropInput": lambda operation: _convolution(operation, at=2),
+    "Conv3DBackpropInputV2": lambda operation: _convolution(operation, at=2),
+    "MatMul": _product,
+    "BatchMatMul": _product,
+    "BatchMatMulV2": _product,
+    "BatchMatMulV3": _product,
+    "Einsum": _einsum,
+}

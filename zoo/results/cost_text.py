@@ -12,6 +12,7 @@ from functools import partial
 from evaluator.results.cost import Cost
 from zoo.terminal.blocks import TEXTS as BLOCK_TEXTS
 from zoo.terminal.blocks import Block, plain_blocks
+from zoo.terminal.escaped import no_formula
 from zoo.terminal.table import headed_table, print_fitting
 from zoo.terminal.words import rich_terminal
 
@@ -133,7 +134,11 @@ def csv_costs(costs: Sequence[Cost]) -> str:
     writer = csv.DictWriter(buffer, list(costs[0].to_dict()), lineterminator="\n")
     writer.writeheader()
     for cost in costs:
-        own = {"size": f"{cost.size[0]}x{cost.size[1]}", "reasons": "; ".join(cost.reasons)}
+        own = {
+            "name": no_formula(cost.name),
+            "size": f"{cost.size[0]}x{cost.size[1]}",
+            "reasons": "; ".join(cost.reasons),
+        }
         writer.writerow({**cost.to_dict(), **own})
     return buffer.getvalue()
 

@@ -12,6 +12,7 @@ from typing import Any
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 from zoo.results.leaderboard import Column, Leaderboard, Row
 from zoo.results.leaderboard_cost import exact_costs
+from zoo.terminal.escaped import no_formula
 
 
 def csv_leaderboard(board: Leaderboard) -> str:
@@ -26,7 +27,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
         ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
         + ["rank_worst", "dropped", "missed"]
         + [f"mean {board.figure.name}", *exact_costs(board, None)]
-        + [_no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
+        + [no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
     )
     for row in board.rows:
         model = row.model
@@ -45,12 +46,12 @@ def csv_leaderboard(board: Leaderboard) -> str:
             str(sum(row.pairs_failed(board.columns, how).values())) for how in ("dropped", "missed")
         ]
         further = [board.figure.protocol or "", last, *failed, _exact(row.mean)]
-        writer.writerow([*map(_no_formula, own), *further, *_costs(board, row), *figures])
+        writer.writerow([*map(no_formula, own), *further, *_costs(board, row), *figures])
     for entry in board.published:
         figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
         own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
         further = ["", "", "", _exact(entry.mean), *_costs(board, None)]
-        writer.writerow([*map(_no_formula, own), *further, *figures])
+        writer.writerow([*map(no_formula, own), *further, *figures])
     return buffer.getvalue()
 
 
@@ -60,11 +61,6 @@ def _costs(board: Leaderboard, row: Row | None) -> list[str]:
         " ".join(each) if isinstance(each, list) else "" if each is None else repr(each)
         for each in found
     ]
-
-
-def _no_formula(name: str) -> str:
-    """A name as a spreadsheet shows it and does not compute it: behind a quote where it must."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def _exact(value: float | None) -> str:

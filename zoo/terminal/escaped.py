@@ -1,4 +1,4 @@
-"""Texts as markdown and LaTeX show them: what these would take for their own is escaped."""
+"""Texts as markdown, LaTeX and spreadsheets show them: what these take for their own is escaped."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def markdown(text: str) -> str:
 def latex(text: str) -> str:
     """A text in a LaTeX table."""
     return "".join(_LATEX.get(character, character) for character in text)
+
+
+def no_formula(name: str) -> str:
+    """A name as a spreadsheet shows it and does not compute it: behind a quote where it must."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name

@@ -88,9 +88,9 @@ def write_names(slots: NDArray[np.int64], pairs: int = PAIRS) -> Path:
     return path
 
 
-def answer(zoo: Zoo, folder: Path = RESULTS) -> Any:
+def answer(zoo: Zoo, folder: Path = RESULTS, models: str = "ab") -> Any:
     """All that compare says of a and b on the bin."""
-    done = zoo("compare", "a", "b", "--format", "json", "--results", folder)
+    done = zoo("compare", *models, "--format", "json", "--results", folder)
     assert done.code == 0, done.err
     return json.loads(done.out)["comparisons"]
 
@@ -440,6 +440,32 @@ def test_systems_scored_on_one_list_are_compared(zoo: Zoo) -> None:
     scores = np.loadtxt("a.csv", delimiter=",", skiprows=1)[:, 0]
     evaluator.save_results(evaluator.evaluate_scores(scores, GENUINE, name="c"), RESULTS)
     assert zoo("compare", "a", "c").code == 0
+
+
+@pytest.mark.parametrize("left", ["", "x"])
+def test_lists_in_any_order_have_one_comparison(zoo: Zoo, left: str) -> None:
+    # Lines of all files move together: by the pairs' names, or else by their labels, they belong.
+    said = []
+    for order in (
+        np.arange(PAIRS),
+        np.argsort(GENUINE),
+        np.random.default_rng(5).permutation(PAIRS),
+    ):
+        for seed, name in enumerate("abc"):
+            path = write_list(f"{name}.csv", seed=seed, left=left)
+            head, *lines = path.read_text().splitlines()
+            path.write_text("\n".join([head, *(lines[i] for i in order)]))
+            assert zoo("eval", "--scores", path, "--fresh").code == 0
+        board = json.loads(zoo("leaderboard", "--format", "json").out)
+        overall = [
+            (each["overall"]["p_holm"], each["overall"]["interval95"])
+            for models in ("abc", "cb", "ba")
+            for each in answer(zoo, models=models)
+        ]
+        said.append((overall, [each["p_holm"] for each in board["couples"]]))
+        shutil.rmtree(RESULTS)
+    assert said[0] == said[1] == said[2]
+    assert 0 < said[0][0][-1][0] < 1
 
 
 def test_a_systems_second_list_with_equal_labels_must_be_named(zoo: Zoo) -> None:

@@ -29,9 +29,8 @@ MAXIMUM_SLOTS = 20_000
 MAXIMUM_EXCHANGES = 50_000_000
 MINIMUM_SWAPS = 50
 
-# Best thresholds: halves, and the most pairs that are halved; more cost seconds, and leave
-# thresholds little to make up for.
-HALVES = 64
+# Best thresholds: the most pairs that are halved; more cost seconds, and leave thresholds little to
+# make up for.
 MOST_HALVED = 250_000
 _LEAST_LUCK = 0.25  # near copies have 0.4
 
@@ -90,7 +89,7 @@ def best_threshold_luck(
     [0.25, 1], (models, models) for finite scores (pairs,) of each model.
 
     ``correct`` (models, pairs) are the decisions at the best thresholds, of which as many as models
-    part on would be the variance if thresholds were fixed. The pairs are halved `HALVES` times,
+    part on would be the variance if thresholds were fixed. The pairs are halved 64 times,
     which makes two samples without and with thresholds of their own: the ratio of the mean
     squares of what the differences in one half exceed those in the other by is that of samples half
     as large, and falls short of 1 as the cube root of pairs (Kim and Pollard 1990). 1 where halves
@@ -166,7 +165,7 @@ def _around_best(scores: FloatArray, genuine: BoolArray, accepted: int) -> _Arou
 
 
 def _halves(one: _AroundBest, other: _AroundBest, pairs: IntArray) -> npt.NDArray[np.int8]:
-    """In which half (1 or -1) each of some pairs (n,) is, (n, `HALVES`)."""
+    """In which half (1 or -1) each of some pairs (n,) is, (n, 64)."""
     places = [each.place for each in (one, other)]
     if one.tied and other.tied:
         places = [each + _count_among_equals(places[0] + 3 * places[1]) for each in places]

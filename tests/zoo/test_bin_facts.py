@@ -454,6 +454,12 @@ def test_lists_in_any_order_have_one_comparison(zoo: Zoo, left: str) -> None:
         for seed, name in enumerate("abc"):
             path = write_list(f"{name}.csv", seed=seed, left=left)
             head, *lines = path.read_text().splitlines()
+            scores = 2 * GENUINE + np.random.default_rng(9).normal(size=PAIRS)  # near copies
+            scores += 0.6 * np.random.default_rng(seed).normal(size=PAIRS)
+            lines = [
+                f"{score},{line.partition(',')[2]}"
+                for score, line in zip(scores, lines, strict=True)
+            ]
             path.write_text("\n".join([head, *(lines[i] for i in order)]))
             assert zoo("eval", "--scores", path, "--fresh").code == 0
         board = json.loads(zoo("leaderboard", "--format", "json").out)

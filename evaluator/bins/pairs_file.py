@@ -109,6 +109,8 @@ def read_pair_table(path: Path) -> PairTable:
     for line, row in itertools.chain(first[columns.is_headed :], rows):
         pairs.append(_pair(f"{path}, line {line}", row, columns))
         if columns.fold is not None:
+            if not row[columns.fold]:
+                raise BinError(f"{path}, line {line}: expected a fold, found none")
             folds.append(row[columns.fold])
     if not pairs:
         raise BinError(f"{path}: holds no pairs; expected lines of left,right,label")

@@ -17,6 +17,7 @@ LARGEST_LIST = 2**29
 
 # What stands between cells, the likelier first where a line has as many of two.
 _MARKS = ("\t", ";", ",", " ")
+_SAID = re.compile("sep=([\t;,])")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -46,19 +47,18 @@ def delimiter_of(line: str) -> str:
 def table_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table that are not blank, stripped cells, each with its (last) line's number.
 
-    Raises `BinError` naming the line.
+    A first line ``sep=;``, which tells Excel what parts cells, is followed. Raises `BinError`
+    naming the line.
     """
     first = next((line for line in io.StringIO(text) if line.strip()), "")
+    said = _SAID.fullmatch(first.rstrip())
+    mark = said[1] if said else delimiter_of(first[:4096])
     # Python's csv reads a "," that ends a quoted cell and nothing else, so all is said by the mark.
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter_of(first[:4096]),
-        skipinitialspace=delimiter_of(first[:4096]) == " ",
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=mark == " ")
     try:
         for cells in reader:
             row = [cell.strip() for cell in cells]
-            if any(row):
+            if any(row) and not (said and cells[0].startswith("sep=")):
                 yield reader.line_num, row
     except csv.Error as error:  # a field of more than 128 KiB, a lone carriage return
         raise BinError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None

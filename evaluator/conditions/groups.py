@@ -75,6 +75,9 @@ class Tested:
         """In words."""
         if self.fmr is None and self.fnmr is None:
             return "cannot tell: too few pairs in the groups"
+        if not self.differ and None in (self.fmr, self.fnmr):
+            told, untold = ("FNMR", "FMR") if self.fmr is None else ("FMR", "FNMR")
+            return f"no difference in {told} beyond chance, too few pairs for {untold}"
         if not self.differ:
             return "no difference between groups beyond chance"
         return f"{' and '.join(self.differ)} differ{'s' * (len(self.differ) == 1)} between groups"
@@ -230,7 +233,8 @@ def _share_as_extreme(drawn: FloatArray, value: float) -> float:
 @dataclass(frozen=True)
 class FairnessDifference:
     """A measure of two models on the same pairs; ``p_value`` is two-sided. ``fairer`` is "a", "b"
-    or None where it may be luck. Values are None where the measure is undefined for a model.
+    or None where it may be luck. Values are None where the measure is undefined for a model, the
+    p-value also where luck has nothing to deal: one model alone errs where just one does.
     """
 
     measure: Measure
@@ -241,7 +245,9 @@ class FairnessDifference:
     @property
     def fairer(self) -> str | None:
         """Which model is fairer by this measure, if any."""
-        if self.a is None or self.b is None or (self.p_value or 0) >= SIGNIFICANCE:
+        if self.a is None or self.b is None or self.p_value is None:
+            return None
+        if self.p_value >= SIGNIFICANCE:
             return None
         return "b" if (self.b - self.a) * self.measure.turned < 0 else "a"
 
@@ -288,7 +294,8 @@ def compare_fairness(
             # Two infinite ratios say nothing of which is larger.
             apart = apart[~np.isnan(apart)]
             sides = _share_as_extreme(apart, a - b), _share_as_extreme(-apart, b - a)
-            p_value = min(1.0, 2 * min(sides))
+            if abs(a - b) <= _ROUNDING or not np.allclose(apart, a - b, rtol=0, atol=_ROUNDING):
+                p_value = min(1.0, 2 * min(sides))
         found.append(FairnessDifference(measure, a, b, p_value))
     return tuple(found)
 

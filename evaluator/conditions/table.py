@@ -7,8 +7,6 @@ pair, as in BFW's table: `att1`, `att2` and the like say the left and the right 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -19,14 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, cause_of, printable
-from evaluator.files import read_bounded
+from evaluator.bins.tables import list_text, table_rows
+from evaluator.errors import InputError, printable
 
 IntArray = NDArray[np.int64]
 Cells = list[str]
-
-#: Bytes of the longest table that is read.
-LARGEST_TABLE = 2**29
 
 # What the first column may be called, and what its rows then are of.
 _KINDS = {
@@ -80,6 +75,10 @@ def read_slot_table(path: Path, names: SlotNames) -> SlotTable:
         raise InputError(f"{path}: expected a column of images or people and one or more beside it")
     keys = [row[0] for _, row in table.rows]
     kind, slot_keys = _keyed(table, keys, names)
+    if table.header[0] in slot_keys:
+        raise InputError(
+            f"{path}, line 1: expected names of columns, found a row of {table.header[0][:60]!r}"
+        )
     row_of = _row_of_key(table, keys)
     place = np.array([row_of.get(key, -1) for key in slot_keys], np.int64)
     if kind != "person" and names.numbers is not None:
@@ -108,23 +107,15 @@ def _what(kind: str) -> str:
 
 
 def _read(path: Path) -> _Table:
-    try:
-        text = read_bounded(path, LARGEST_TABLE).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a CSV in UTF-8, found other bytes") from None
-    first = text.partition("\n")[0]
-    comma = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma)
-    rows = []
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, [_plain(cell) for cell in cells]))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None
+    rows = [
+        (line, [_plain(cell) for cell in cells])
+        for line, cells in table_rows(path, list_text(path, "a CSV"))
+    ]
     if len(rows) < 2:
         raise InputError(f"{path}: expected a row of names and rows below it, found {len(rows)}")
     header = rows.pop(0)[1]
+    if all(len(row) == len(header) + 1 for _, row in rows):  # R's write.table names no index
+        header = ["", *header]
     if header[0] == "" and len(header) > 2:  # the index that pandas writes
         header, rows = header[1:], [(line, row[1:]) for line, row in rows]
     for line, row in rows:
@@ -174,7 +165,7 @@ def _keyed(table: _Table, keys: Sequence[str], names: SlotNames) -> tuple[str, l
     kind = max(called, key=lambda each: hits[each], default="slot")
     if not hits.get(kind):
         known = " or ".join(_what(each) for each in called) or "of these bins"
-        lacks = "" if names.images else "; no pairs file stands beside the bin"
+        lacks = "" if names.images else "; no pairs file, NAME.pairs.csv, stands beside the bin"
         raise InputError(
             f"{table.path}, line {table.rows[0][0]}: {keys[0][:60]!r} is not {known}{lacks}"
         )

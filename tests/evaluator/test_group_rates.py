@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evaluator.conditions import group_measures as measures
+from evaluator.conditions import groups as conditions
 from evaluator.conditions.chance import dealt, equal_groups, tally_of, widened_binomial
 from evaluator.conditions.groups import audit_groups, compare_fairness, differences
 from evaluator.conditions.pairs import PairSet, threshold_at_far
@@ -270,10 +271,41 @@ def test_a_model_that_errs_less_everywhere_is_not_fairer_for_it() -> None:
     rates = np.where(groups[0::2] == 0, 0.2, 0.1)
     a = generator.uniform(size=20_000) < rates
     b = a & (generator.uniform(size=20_000) < 0.5)  # half of A's errors, wherever they are
+    b |= generator.uniform(size=20_000) < rates / 50  # and some of its own, as A's are
     pairs = PairSet(np.zeros(20_000), genuine)
     found = compare_fairness(pairs, groups, ["x", "y"], (a, b))
     by_key = {each.measure.key: each for each in found}
     assert by_key["fnmr_sd"].a == pytest.approx(0.05, abs=0.01)
     assert by_key["fnmr_sd"].b == pytest.approx(0.025, abs=0.01)
-    assert (by_key["fnmr_sd"].p_value or 0) > 0.05
+    assert by_key["fnmr_sd"].p_value is not None
+    assert by_key["fnmr_sd"].p_value > 0.05
     assert by_key["fmr_sd"].p_value is None
+
+
+def test_where_one_model_alone_errs_luck_has_nothing_to_tell() -> None:
+    generator = np.random.default_rng(0)
+    genuine = np.ones(2000, bool)
+    groups = np.repeat(np.arange(2000) % 2, 2)
+    a = generator.uniform(size=2000) < 0.1
+    b = a | ((groups[0::2] == 1) & (generator.uniform(size=2000) < 0.5))
+    pairs = PairSet(np.zeros(2000), genuine)
+    found = {each.measure.key: each for each in compare_fairness(pairs, groups, ["x", "y"], (a, b))}
+    assert found["fnmr_gini"].a != found["fnmr_gini"].b
+    assert (found["fnmr_gini"].p_value, found["fnmr_gini"].fairer) == (None, None)
+    [same] = [
+        each
+        for each in compare_fairness(pairs, groups, ["x", "y"], (a, a))
+        if each.measure.key == "fnmr_gini"
+    ]
+    assert (same.p_value, same.fairer) == (1.0, None)
+
+
+def test_a_verdict_says_which_rate_could_not_be_told() -> None:
+    assert conditions.Tested(0.5, 0.5).verdict == "no difference between groups beyond chance"
+    assert conditions.Tested(None, 0.5).verdict == (
+        "no difference in FNMR beyond chance, too few pairs for FMR"
+    )
+    assert conditions.Tested(0.5, None).verdict == (
+        "no difference in FMR beyond chance, too few pairs for FNMR"
+    )
+    assert conditions.Tested(None, 0.01).verdict == "FNMR differs between groups"

@@ -66,6 +66,15 @@ def test_pairs_without_a_quality_are_left_out_and_said(zoo: Zoo) -> None:
     assert "# 10 pairs without a score or a quality left out" in out
 
 
+def test_decimal_commas_of_spreadsheets_are_read(zoo: Zoo) -> None:
+    store(RESULTS, "m", cosines(2000, noise=1, seed=1))
+    values = np.random.default_rng(0).uniform(size=4000)
+    write_quality("points.csv", values)
+    text = Path("points.csv").read_text()
+    Path("commas.csv").write_text(text.replace(",", ";").replace(".", ","))
+    assert found(zoo, "m", "--quality", "commas.csv") == found(zoo, "m", "--quality", "points.csv")
+
+
 def test_the_norms_of_embeddings_are_a_quality(zoo: Zoo, models: Path) -> None:
     write_pairs(Path("easy.bin"))
     assert zoo("eval", models / "a.onnx", "--bins", "easy.bin").code == 0
@@ -117,6 +126,7 @@ def test_every_format_has_the_same_rates(zoo: Zoo, monkeypatch: pytest.MonkeyPat
         (("--quality", "good.csv", "--limit", "0"), "--limit 0: expected a share"),
         (("--quality", "good.csv", "--by", "pairs"), "expected one of pair, image"),
         (("--quality", "none.csv"), "none.csv: No such file"),
+        (("--quality", "missing.csv"), "m: no pair has a quality of both its images and a score"),
         (("--quality", "uneven.csv", "--by", "image"), "equal images have different qualities"),
     ],
 )
@@ -125,6 +135,7 @@ def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said
     values = np.random.default_rng(0).uniform(size=4000)
     write_quality("good.csv", values)
     write_quality("words.csv", np.where(values < 2, "good", "bad"))
+    Path("missing.csv").write_text("slot,quality\n0,NA\n1,0.5\n2,0.5\n")
     Path("two.csv").write_text("slot,blur,light\n0,1,2\n")
     if "uneven.csv" in arguments:
         images = np.arange(4000)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,8 @@ def test_a_group_of_one_person_and_strangers_are_said_in_a_line_each(named: Zoo)
         ("person,sex,sex\np0,f,f\n", "expected a name for each column, each once, got 'sex'"),
         ("p1,p2,att1,att2\na,b,f,m\n", "1 pairs, where the bin has 60, and no names"),
         ("slot,sex\n0,f\n120,m\n", "column 'sex' has one group alone"),
+        ("p0,f\np1,m\n", "line 1: expected names of columns, found a row of 'p0'"),
+        ("0,f\n1,m\n", "line 1: expected names of columns, found a row of '0'"),
     ],
 )
 def test_a_wrong_table_is_one_line(named: Zoo, text: str, said: str) -> None:
@@ -249,6 +252,26 @@ def test_a_wrong_table_is_one_line(named: Zoo, text: str, said: str) -> None:
     [line] = done.error_lines
     assert line.startswith("zoo: error: by.csv")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(lambda text: text.encode("utf-16"), id="Excel's Unicode text"),
+        pytest.param(lambda text: f"sep=;\r\n{text.replace(',', ';')}".encode(), id="Excel's sep"),
+        pytest.param(
+            lambda text: re.sub(r"^p(?=[0-9])", "7,p", text, flags=re.MULTILINE).encode(),
+            id="R's write.table",
+        ),
+    ],
+)
+def test_a_table_is_read_as_programs_write_it(named: Zoo, written: Callable[[str], bytes]) -> None:
+    rows = people_rows()
+    write_csv("plain.csv", rows)
+    text = Path("plain.csv").read_text()
+    Path("other.csv").write_bytes(written(text))
+    plain = found(named, "a", "--by", "plain.csv", "--far", "0.2")["models"]
+    assert found(named, "a", "--by", "other.csv", "--far", "0.2")["models"] == plain
 
 
 def test_many_values_are_no_groups(zoo: Zoo) -> None:
@@ -272,7 +295,10 @@ def test_many_values_are_no_groups(zoo: Zoo) -> None:
         (("m", "--by", "by.csv", "--threshold", "nan"), "expected a number"),
         (("m", "--by", "none.csv"), "none.csv: No such file"),
         (("n", "--by", "by.csv"), "no model 'n'"),
-        (("m", "--by", "names.csv"), "'x' is not a slot; no pairs file stands beside the bin"),
+        (
+            ("m", "--by", "names.csv"),
+            "'x' is not a slot; no pairs file, NAME.pairs.csv, stands beside the bin",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said: str) -> None:

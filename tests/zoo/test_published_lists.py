@@ -244,6 +244,8 @@ TABLES = {
     b"ann\\1.png;ann\\2.png;1,0\r\n",
     "Excel, Unicode text": "left\tright\tlabel\r\nann/1.png\tbob/1.png\t0\r\n"
     "ann/1.png\tann/2.png\t1\r\n".encode("utf-16"),
+    "Excel's first line": b"sep=;\r\nleft;right;label\r\nann/1.png;bob/1.png;0\r\n"
+    b"ann/1.png;ann/2.png;1\r\n",
     "tabs": b"ann/1.png\tbob/1.png\t-1\nann/1.png\tann/2.png\t1\n",
     "columns in another order": b"score,label,right,left\n,0,bob/1.png,ann/1.png\n"
     b",1,ann/2.png,ann/1.png\n",
@@ -314,6 +316,7 @@ BAD = {
     "short row": ("left;right;label\na;b;1\na;b\n", "line 3: expected 3 values, as the header"),
     "bad label": ("a,b,1\na,c,2\n", "line 2: expected 1 or 0 as the label, found '2'"),
     "people": ("p1,p2,label,id1,id2\na,b,1,x,y\n", "line 2: the label is 1, but the people are"),
+    "no fold": ("fold,p1,p2,label\n1,a,b,1\n,a,c,0\n", "line 3: expected a fold, found none"),
     "mat": ("MATLAB 5.0 MAT-file, made by hand", "is no MATLAB file of version 5 to 7"),
 }
 

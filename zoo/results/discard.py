@@ -97,6 +97,8 @@ def _of_model(own: OfModel, name: str, quality: FloatArray, asked: DiscardAsked)
     known = np.isfinite(quality)
     both = known[0::2] & known[1::2]
     pairs = own.pairs.only(both[own.kept])
+    if not len(pairs.scores):
+        raise InputError(f"{own.model.label}: no pair has a {name} of both its images and a score")
     of_slot = quality[np.repeat(own.kept & both, 2)]
     curves = []
     for far in asked.fars:
@@ -155,7 +157,7 @@ def _quality(path: Path, name: str, text: str) -> float:
     if text.lower() in ("", "na", "nan", "none", "null"):
         return np.nan
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))  # spreadsheets of many countries
     except ValueError:
         value = np.inf
     if not np.isfinite(value):

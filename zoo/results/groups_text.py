@@ -127,10 +127,17 @@ def _fairness_block(pair: Fairness, name: str) -> Block:
         )
         for each in pair.differences[name]
     )
+    untold = [
+        each.measure.words
+        for each in pair.differences[name]
+        if None not in (each.a, each.b) and each.p_value is None
+    ]
+    notes = (f"no p: where just one errs it is always the same model: {', '.join(untold)}",)
     return Block(
         f"{name}: is {pair.b} (B) fairer than {pair.a} (A)?",
         ("measure", "A", "B", "p", "fairer"),
         rows,
+        notes if untold else (),
     )
 
 

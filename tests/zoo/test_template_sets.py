@@ -446,6 +446,9 @@ def test_commands_for_bins_say_so_and_a_threshold_is_chosen_from_pairs(
         done = zoo(*command, models / "a.onnx", "--bins", MINE)
         assert (done.code, len(done.error_lines)) == (2, 1)
         assert "a template set, and this takes a bin" in done.error_lines[0]
+    done = zoo("train", "centsoft", "--data", MINE / "probe", "--bins", MINE)
+    assert (done.code, len(done.error_lines)) == (2, 1)
+    assert "a template set, and this takes a bin" in done.error_lines[0]
     Path("by.csv").write_text("slot,kind\n" + "".join(f"{i},{i % 2}\n" for i in range(len(mine))))
     for asked in (("groups", "a", "--by", "by.csv"), ("discard", "a", "--quality", "norm")):
         done = zoo(*asked)

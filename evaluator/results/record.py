@@ -354,7 +354,8 @@ def cannot_have(record: BinRecord, figure: Figure) -> str:
         return "it has no 1:1 list"
     if figure.protocol not in ("kfold", "insightface"):
         return ""
-    return "the order of a template set's pairs means nothing, so it has no folds"
+    other = "rank1 or tar@1e-3" if record.galleries else "tar@1e-3"
+    return f"the order of a template set's pairs means nothing, so it has no folds; try {other}"
 
 
 # Formats of results that other systems made: no rule of ours read a model for them.

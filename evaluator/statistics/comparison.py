@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class Comparison:
     pairs share. ``basis`` is a phrase for a reader on what they share. The AUC figures are None
     without a genuine or an impostor pair, and for figures of searches. ``detectable_difference`` is
     what this many pairs would show with 80 % power at the observed noise; ``pairs_needed`` is about
-    how many pairs like these the observed difference would take, None when it is 0.
+    how many pairs like these the observed difference would take, and never fewer than the figure
+    does; None when it is 0.
     """
 
     pairs: int
@@ -183,7 +185,7 @@ def compare_pairs(
         auc_difference=None if areas is None else float(areas.gaps[0, 1]),
         auc_p_value=None if areas is None else float(p_values([areas])[0, 1]),
         detectable_difference=_detectable_difference(found),
-        pairs_needed=_pairs_needed(found),
+        pairs_needed=_pairs_needed(found, figure, labels, lists),
         differences=found,
     )
 
@@ -250,8 +252,28 @@ def _detectable_difference(found: Differences) -> float:
     return min(1.0, max(shown / (effective + POWER_MARGIN**2), (high - low) / 2))
 
 
-def _pairs_needed(found: Differences) -> int | None:
-    """Pairs like these with which the observed difference would be found with 80 % power."""
+def _pairs_needed(
+    found: Differences, figure: Figure, labels: npt.NDArray[np.bool_], lists: IntArray | None
+) -> int | None:
+    """Pairs like these with which the observed difference would be found with 80 % power, and not
+    fewer than the figure is defined on.
+    """
+    needed, pairs = _pairs_by_noise(found), len(labels)
+    if needed is None or needed >= pairs:
+        return needed
+    numbers = np.zeros(pairs, np.int64) if lists is None else lists
+    count = int(numbers.max()) + 1
+    poorest = [
+        int(np.bincount(numbers[labels == kind], minlength=count).min()) for kind in (True, False)
+    ]
+
+    def is_defined(some: int) -> bool:
+        return not figure.lacks(*(each * some // pairs for each in poorest))
+
+    return needed + bisect.bisect_left(range(needed, pairs), True, key=is_defined)
+
+
+def _pairs_by_noise(found: Differences) -> int | None:
     difference, pairs = abs(float(found.gaps[0, 1])), float(found.pairs[0, 1])
     if difference == 0:
         return None

@@ -42,9 +42,8 @@ def verdict(
     """
     if p_value >= SIGNIFICANCE:
         shown = in_points(compared.detectable_difference, figure)
-        words = (
-            f"not separable: {compared.pairs:,} pairs would show {shown} or more in 4 of 5 cases"
-        )
+        count = f"{compared.pairs:,} {'searches' if figure.searches else 'pairs'}"
+        words = f"not separable: {count} would show {shown} or more in 4 of 5 cases"
         if compared.p_value < SIGNIFICANCE:
             words += f" (p {p_text(compared.p_value)} alone, {p_text(p_value)} among all tests)"
         return words

@@ -133,3 +133,16 @@ def test_bins_in_another_order_are_the_same_overall():
 def test_shapes_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="one value a pair"):
         compare_pairs([0.1, 0.2], [0.1], [True, False])
+
+
+def test_pairs_needed_are_as_many_as_the_figure_takes():
+    """However large the difference: 1e-3 takes 1,000 impostors, a half of these pairs."""
+    rng = np.random.default_rng(0)
+    genuine = np.arange(6000) % 2 == 0
+    good, poor = (rng.normal(size=6000) + gap * genuine for gap in (8, 1))
+    found = compare_pairs(good, poor, genuine, metric="tar@1e-3")
+    assert found.pairs_needed == 2000
+    lists = np.repeat([0, 1], 3000)
+    searched = compare_pairs(good, poor, genuine, metric="tpir@0.01", lists=lists)
+    assert searched.pairs_needed == 400  # 100 without a mate in either gallery
+    assert compare_pairs(good, poor, genuine).pairs_needed < 100

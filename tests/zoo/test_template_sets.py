@@ -423,6 +423,7 @@ def test_figures_of_folds_are_undefined_on_a_set_and_said_to_be(
     board = zoo("leaderboard")
     assert board.code == 0
     assert "kfold is undefined on mine: the order of a template set's pairs means" in board.out
+    assert "try rank1 or tar@1e-3" in board.out
     for metric in ("kfold", "insightface", "kfold-decisions"):
         done = zoo("compare", "a", "b", "--metric", metric)
         assert (done.code, len(done.error_lines)) == (2, 1)
@@ -445,9 +446,49 @@ def test_commands_for_bins_say_so_and_a_threshold_is_chosen_from_pairs(
         done = zoo(*command, models / "a.onnx", "--bins", MINE)
         assert (done.code, len(done.error_lines)) == (2, 1)
         assert "a template set, and this takes a bin" in done.error_lines[0]
+    done = zoo("train", "centsoft", "--data", MINE / "probe", "--bins", MINE)
+    assert (done.code, len(done.error_lines)) == (2, 1)
+    assert "a template set, and this takes a bin" in done.error_lines[0]
+    Path("by.csv").write_text("slot,kind\n" + "".join(f"{i},{i % 2}\n" for i in range(len(mine))))
+    for asked in (("groups", "a", "--by", "by.csv"), ("discard", "a", "--quality", "norm")):
+        done = zoo(*asked)
+        assert (done.code, len(done.error_lines)) == (2, 1)
+        assert "mine: the images of template sets have no slots" in done.error_lines[0]
     assert zoo("threshold", "a", "--check", "0.5").code == 0
     assert zoo("report", "-o", "page.html").code == 0
     assert zoo("eval", models / "a.onnx", "--bins", "no-set").code == 2
+
+
+def test_groups_leave_a_set_beside_a_bin_out_and_say_so(
+    zoo: Zoo, models: Path, bins: Path, mine: list[str]
+) -> None:
+    assert zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin").code == 0
+    (stored,) = stored_results(RESULTS)
+    images = load_scores(stored, load_result(stored)).images
+    rows = [f"{slot},{image % 2}\n" for slot, image in enumerate(images)]
+    Path("by.csv").write_text("slot,kind\n" + "".join(rows))
+    command = ("groups", "a", "--by", "by.csv", "--far", "0.2", "--format", "csv")
+    alone = zoo(*command)
+    assert alone.code == 0, alone.err
+    put_two(zoo, models)
+    beside = zoo(*command)
+    assert (beside.code, beside.out) == (0, alone.out)
+    table = zoo(*command[:-2])
+    assert "mine: left out, a template set, whose images have no slots" in table.out
+
+
+def test_a_comparison_of_searches_counts_searches(zoo: Zoo, models: Path, mine: list[str]) -> None:
+    put_two(zoo, models)
+    done = zoo("compare", "a", "b", "--metric", "rank1")
+    assert (
+        "on the same searches, counted as pairs; only_A and only_B: found by one alone" in done.out
+    )
+    value = json.loads(zoo("compare", "a", "b", "--metric", "rank1", "--format", "json").out)
+    (own,) = value["comparisons"][0]["bins"]
+    alone = (len(own["only_a"]) - len(own["only_b"])) / own["pairs"]
+    assert own["difference"] == pytest.approx(alone, abs=1e-12)
+    done = zoo("compare", "a", "b", "--metric", "tpir@0.1")
+    assert "only_A and only_B: accuracy by decisions at each model's best threshold" in done.out
 
 
 def test_detector_scores_that_a_set_does_not_have_are_refused(

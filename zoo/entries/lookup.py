@@ -121,13 +121,21 @@ def only_bin(values: Sequence[str], folders: Sequence[Path], entries: Mapping[st
     """The file of the one bin named. Raises InputError where it is not one, or a template set."""
     if len(values) != 1:
         raise InputError(f"--bins: expected one bin, found {len(values)}: {', '.join(values)}")
-    path = resolve_bins(values, folders, entries)[0]
-    if path.is_dir():
-        raise InputError(
-            f"--bins {values[0]}: a template set, and this takes a bin of pairs; zoo bins make "
-            "makes one of a folder"
-        )
-    return path
+    return bins_of_pairs(values, folders, entries)[0]
+
+
+def bins_of_pairs(
+    values: Sequence[str], folders: Sequence[Path], entries: Mapping[str, Entry]
+) -> list[Path]:
+    """As `resolve_bins`; InputError for a template set, too."""
+    paths = resolve_bins(values, folders, entries)
+    for path in paths:
+        if path.is_dir():
+            raise InputError(
+                f"--bins {path}: a template set, and this takes a bin of pairs; zoo bins make "
+                "makes one of a folder"
+            )
+    return paths
 
 
 def all_bins(folders: Sequence[Path]) -> list[Path]:

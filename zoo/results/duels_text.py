@@ -148,6 +148,9 @@ def _tested(duel: Duel) -> str:
         return f"Accuracy by {at_best}"
     if figure.fits_threshold:
         return f"A and B: {figure.label}; the difference and its test: {at_best}"
+    if figure.searches:
+        alone = "found by one alone" if figure.decisions else f"accuracy by {at_best}"
+        return f"{shown} on the same searches, counted as pairs; only_A and only_B: {alone}"
     return f"{shown} on the same pairs; only_A and only_B: accuracy by {at_best}"
 
 

@@ -68,40 +68,54 @@ class Pooled:
 
 
 def pool(models: Sequence[Contestant]) -> Pooled:
-    """The scores of the models on the bins that all have usable results on.
+    """The scores of the models on the bins that all have usable results on; template sets, whose
+    images stand in no slots, are left out.
 
     Bins share no image with one another, and no one but people whom their pairs files name. Raises
     InputError where no bin is shared, ResultError for scores that are not there or not of one bin.
     """
+    records = {sha: each.result.bin for model in models for sha, each in model.results.items()}
+    sets = {sha: record.name for sha, record in records.items() if record.kind is not None}
     usable = [
-        {sha: each for sha, each in model.results.items() if each.result.status == "ok"}
+        {
+            sha: each
+            for sha, each in model.results.items()
+            if each.result.status == "ok" and sha not in sets
+        }
         for model in models
     ]
     shared = [sha for sha in usable[0] if all(sha in each for each in usable)]
     if not shared:
+        names = ", ".join(dict.fromkeys(sets.values()))
+        why = f"; {names}: the images of template sets have no slots"
         raise InputError(
             f"{', '.join(each.name for each in models)}: no bin with usable scores of all"
+            f"{why if sets else ''}"
         )
-    records = tuple(usable[0][sha].result.bin for sha in shared)
-    named = labels([(each.sha256, each.name) for each in records])
+    pooled = tuple(usable[0][sha].result.bin for sha in shared)
+    named = labels([(each.sha256, each.name) for each in pooled])
     found = [[_loaded(own[sha]) for sha in shared] for own in usable]
-    for i, record in enumerate(records):
+    for i, record in enumerate(pooled):
         if any(not np.array_equal(own[i].genuine, found[0][i].genuine) for own in found):
             raise ResultError(f"{record.name}: results on it have other labels; use --fresh")
-    sizes = [2 * each.pairs for each in records]
+    sizes = [2 * each.pairs for each in pooled]
     left_out = {
         each.result.bin.name: None
         for model in models
         for sha, each in model.results.items()
-        if sha not in shared
+        if sha not in shared and sha not in sets
     }
+    notes = [f"{name}: left out, not every model has usable scores on it" for name in left_out]
+    notes += [
+        f"{name}: left out, a template set, whose images have no slots" for name in sets.values()
+    ]
     return Pooled(
         tuple(_of_model(model, own) for model, own in zip(labelled(models), found, strict=True)),
-        tuple(named[each.sha256] for each in records),
-        records,
+        tuple(named[each.sha256] for each in pooled),
+        pooled,
         np.repeat(np.arange(len(sizes)), sizes),
         tuple(found[0]),
-        tuple(f"{name}: left out, not every model has usable scores on it" for name in left_out),
+        tuple(notes),
     )
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from evaluator.errors import InputError
 from training.recipes.recipe import Recipe
-from zoo.entries.lookup import RUN_ENTRY, bin_folders, only_entry, resolve_bins, resolve_models
+from zoo.entries.lookup import RUN_ENTRY, bin_folders, bins_of_pairs, only_entry, resolve_models
 from zoo.entries.registry import Entry, recipe_with
 from zoo.terminal.words import error_text, note, shows_progress, warn
 
@@ -111,11 +111,11 @@ def training_bins(asked: Sequence[str], recipe: Recipe, data: Path) -> list[Path
     folders = bin_folders([beside] if beside.is_dir() else [])
     names = [part for value in asked for part in value.split(",") if part]
     if names:
-        return resolve_bins(names, folders, {})
+        return bins_of_pairs(names, folders, {})
     found, missing = [], []
     for name in recipe.verification.bins:
         try:
-            found += resolve_bins([name], folders, {})
+            found += bins_of_pairs([name], folders, {})
         except InputError:
             missing.append(name)
     if missing:

@@ -431,17 +431,23 @@ def cpu_seconds_of_children() -> float:
     return times.children_user + times.children_system
 
 
-def test_help_takes_less_than_0_3_seconds(tmp_path: Path) -> None:
-    # Of CPU, which other processes on the machine do not stretch; nothing in it waits.
-    seconds = []
-    for _ in range(5):
-        start = cpu_seconds_of_children()
-        subprocess.run(
-            [sys.executable, "-m", "zoo", "--help"],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            check=True,
-        )
-        seconds.append(cpu_seconds_of_children() - start)
-    assert min(seconds) < 0.3, seconds
+def cpu_seconds(folder: Path, *arguments: str) -> float:
+    start = cpu_seconds_of_children()
+    subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        check=True,
+    )
+    return cpu_seconds_of_children() - start
+
+
+def test_help_takes_little_more_than_what_prints_it(tmp_path: Path) -> None:
+    # 0.25 s of CPU on a quiet machine, of which Typer's own modules take two thirds. Side by side:
+    # seconds alone say how busy the machine is.
+    ours, bare = [], []
+    for _ in range(7):
+        ours.append(cpu_seconds(tmp_path, "-m", "zoo", "--help"))
+        bare.append(cpu_seconds(tmp_path, "-c", "import typer.main, typer.rich_utils"))
+    assert min(ours) < 2.5 * min(bare), (ours, bare)

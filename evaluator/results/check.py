@@ -32,6 +32,7 @@ from evaluator.metrics.figure import (
     Shape,
 )
 from evaluator.metrics.figures.search import SHAPE as SEARCHED
+from evaluator.metrics.figures.search import SIZES_SHAPE
 from evaluator.results.reading_rules import READING, measured_by, what_to_do
 from evaluator.results.record import SCHEMA, BinRecord, ModelRecord, Result, Settings
 
@@ -173,6 +174,7 @@ _LEAVES = {
 # Figures that template sets alone have.
 _OF_SETS: dict[str, Shape] = {
     "tar_nearest_far": Each({"tar": SHARE, "far": SHARE}),
+    "gallery_sizes": SIZES_SHAPE,
     **SEARCHED,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import to_json
 from evaluator.metrics.figure import as_json
-from evaluator.metrics.figures.search import SHAPE
+from evaluator.metrics.figures.search import SIZES_SHAPE
 from evaluator.models.options import LoadOptions
 from evaluator.results.external import name_sha256
 from evaluator.results.measured import Measured
@@ -29,6 +29,7 @@ from evaluator.results.record import (
 from evaluator.results.set_facts import facts_of
 from evaluator.results.stored import UNKNOWN
 from evaluator.templates.evaluation import SetMeasurement
+from evaluator.templates.identification import to_json as identified_json
 from evaluator.templates.template_set import TemplateSet
 
 
@@ -77,7 +78,9 @@ def set_parts(measurement: SetMeasurement) -> dict[str, Any]:
                 key: {"tar": each.tar, "far": each.far} for key, each in measurement.nearest.items()
             }
         if measurement.identification is not None:
-            figures["identification"] = as_json(measurement.identification, SHAPE["identification"])
+            figures["identification"] = identified_json(measurement.identification)
+        if measurement.gallery_sizes is not None:
+            figures["gallery_sizes"] = as_json(measurement.gallery_sizes, SIZES_SHAPE)
     unusable = measurement.unusable[:NAMED_IMAGES].tolist()
     return {
         "bin": BinRecord(

@@ -18,6 +18,7 @@ from evaluator.metrics.all_figures import Figures, figures
 from evaluator.metrics.figures.tar_at_far import FARS, far_key
 from evaluator.metrics.sharing import pair_sharing
 from evaluator.metrics.sweep import scored_pairs, sweep_of
+from evaluator.templates.gallery_size import GallerySizes, gallery_sizes
 from evaluator.templates.identification import Identification, identification
 from evaluator.templates.image_files import image_bytes, template_image
 from evaluator.templates.kept_embeddings import HeldEmbeddings, KeptEmbeddings
@@ -53,6 +54,7 @@ class SetMeasurement:
     figures: Figures | None
     nearest: Mapping[str, NearestTar] | None
     identification: Identification | None
+    gallery_sizes: Sequence[GallerySizes] | None
     unusable: NDArray[np.intp]
     failed_pairs: int
     failed_probes: int
@@ -176,6 +178,7 @@ def evaluate_set(
     norm: Norm = "raw",
     detector_score: bool = False,
     nan: str = "fail",
+    sizes: bool = False,
 ) -> SetMeasurement:
     """What embeddings (n, d) give on a set; of ``mirrored`` images (n, d) they are added.
 
@@ -185,6 +188,7 @@ def evaluate_set(
     whose mate alone has no image left is one that did not find it. Raises InputError as `pooled`.
     """
     start = time.perf_counter()
+    smaller: list[GallerySizes] | None = None
     templates = pooled(
         held, embedded.embeddings, mirrored, norm=norm, detector_score=detector_score
     )
@@ -212,6 +216,13 @@ def evaluate_set(
             held.person,
         )
         searches = tuple(_without(each, left_out) for each in whole)
+        if sizes:
+            searched = held.probes[~left_out]
+            each_size = [
+                gallery_sizes(templates.vectors, held.person, gallery, searched, own)
+                for gallery, own in zip(held.galleries, found.galleries, strict=True)
+            ]
+            smaller = [each for each in each_size if each is not None]
     block, nearest = _verified(held, scores if scored else None)
     return SetMeasurement(
         bin=held,
@@ -220,6 +231,7 @@ def evaluate_set(
         figures=block if scored else None,
         nearest=nearest,
         identification=found,
+        gallery_sizes=smaller,
         unusable=unusable,
         failed_pairs=int(failed.sum()),
         failed_probes=int(blind.sum()) if scored else 0,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.templates.identification import GalleryFigures
 from evaluator.templates.pair_scores import Vectors
 from evaluator.templates.search import mates_in, scan, search
 from evaluator.templates.template_set import Gallery
@@ -27,6 +28,35 @@ class RatesOfSize:
     size: int
     fpir: float | None
     tpir: float | None
+
+
+@dataclass(frozen=True)
+class GallerySizes:
+    """What the threshold of an FPIR of the whole gallery does in smaller ones; it comes last."""
+
+    name: str
+    threshold: float
+    sizes: tuple[RatesOfSize, ...]
+
+
+def gallery_sizes(
+    vectors: Vectors,
+    person: NDArray[np.int64],
+    gallery: Gallery,
+    probes: NDArray[np.intp],
+    found: GalleryFigures,
+) -> GallerySizes | None:
+    """At the threshold of the lowest FPIR that the gallery's figures state, for sizes 1, 2, 5, 10
+    and so on. None where they state none. Arguments as of `rates_by_size`.
+    """
+    stated = [each for each in found.tpir_at_fpir.values() if each is not None]
+    if not stated or stated[-1].threshold is None:
+        return None
+    count, threshold = len(gallery.templates), stated[-1].threshold
+    steps = (first * 10**power for power in range(len(str(count))) for first in (1, 2, 5))
+    sizes = [*(each for each in steps if each < count), count]
+    rates = rates_by_size(vectors, person, gallery, probes, threshold=threshold, sizes=sizes)
+    return GallerySizes(gallery.name, threshold, tuple(rates))
 
 
 def rates_by_size(

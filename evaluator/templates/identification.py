@@ -15,20 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.figure import INTERVAL, NUMBER, SHARE, Each, Interval, Shape, as_json
-from evaluator.metrics.figures import tar_at_far
+from evaluator.metrics.figure import Interval, as_json
+from evaluator.metrics.figures import search, tar_at_far
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing, pair_sharing, spread_of
 from evaluator.metrics.sweep import scored_pairs, sweep_of
 from evaluator.templates.searches import Searches
 
-# key in the JSON: rank, and FPIR
-RANKS = {"1": 1, "5": 5, "10": 10, "20": 20}
-FPIRS = {"0.1": 0.1, "0.01": 0.01}
-
-# Below every cosine: the score of a probe whose mate is not the first, or that has no vector.
-_MISSED = -2.0
+# By the key in the JSON.
+RANKS = {str(rank): rank for rank in search.RANKS}
+FPIRS = search.FPIRS
 
 
 @dataclass(frozen=True)
@@ -72,21 +69,10 @@ class Identification:
     galleries: tuple[GalleryFigures, ...]
 
 
-_FIGURES: dict[str, Shape] = {
-    "rank": Each(SHARE),
-    "rank_ci95": Each(INTERVAL),
-    "tpir_at_fpir": Each(
-        {"tpir": SHARE, "fpir": SHARE, "threshold": NUMBER, "tpir_ci95": INTERVAL}
-    ),
-}
-_SIZES: dict[str, Shape] = {"name": "text", "size": NUMBER, "mated": NUMBER, "non_mated": NUMBER}
-
-
 def to_json(found: Identification) -> dict[str, Any]:
     """The ``identification`` object of a result's figures."""
-    block = {key: as_json(getattr(found, key), shape) for key, shape in _FIGURES.items()}
-    own = {**_SIZES, **_FIGURES}
-    return block | {"galleries": [as_json(each, own) for each in found.galleries]}
+    block: dict[str, Any] = as_json(found, search.SHAPE["identification"])
+    return block
 
 
 def identification(
@@ -136,8 +122,8 @@ def search_list(found: Searches) -> SortedPairs:
     """The probes as a list of pairs: genuine are the mated, with their mate's score where it is
     first and one below all where not; impostors the others, with their highest score.
     """
-    score = np.where(found.rank > 1, _MISSED, found.score)
-    pairs = scored_pairs(np.maximum(score, _MISSED), found.mated)
+    score = np.where(found.rank > 1, search.NOT_FIRST, found.score)
+    pairs = scored_pairs(np.maximum(score, search.NOT_FIRST), found.mated)
     return SortedPairs(pairs, sweep_of(pairs), ())
 
 

@@ -329,6 +329,37 @@ def put_two(zoo: Zoo, models: Path) -> None:
     assert done.code == 0, done.err
 
 
+def test_smaller_galleries_are_told_where_asked(
+    zoo: Zoo, models: Path, mine: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "gallery_sizes" not in on_set(zoo, models / "a.onnx", "--bins", MINE)["figures"]
+    done = zoo("eval", models / "a.onnx", "--bins", MINE, "--gallery-sizes", "--json", "-")
+    assert "embeddings are in" in done.err  # measured again, of embeddings that were there
+    (result,) = json.loads(done.out)
+    (smaller,) = result["figures"]["gallery_sizes"]
+    (whole,) = result["figures"]["identification"]["galleries"]
+    sizes = smaller["sizes"]
+    assert [each["size"] for each in sizes] == [1, 2, 5, 10, 12]
+    at = whole["tpir_at_fpir"]["0.1"]
+    assert smaller["threshold"] == at["threshold"]
+    assert (sizes[-1]["tpir"], sizes[-1]["fpir"]) == pytest.approx((at["tpir"], at["fpir"]))
+    fpirs = [each["fpir"] for each in sizes]
+    assert fpirs == sorted(fpirs)
+    # Of one template: strangers' share of cosines above, which the 1:1 list has, too.
+    (path,) = stored_results(RESULTS)
+    scores = load_scores(path, load_result(path))
+    facts = scores.facts
+    assert facts is not None
+    unknown = np.isin(facts.templates[0::2], facts.probes[~scores.searches[0].mated])
+    above = scores.scores[unknown] > at["threshold"]
+    assert fpirs[0] == pytest.approx(above.mean())
+    stored = zoo("eval", models / "a.onnx", "--bins", MINE, "--gallery-sizes")
+    assert "embeddings are in" not in stored.err
+    assert stored.out.splitlines()[-6].split() == [
+        "model", "set", "gallery", "threshold", "size", "fpir", "tpir",
+    ]  # fmt: skip
+
+
 def test_tables_of_two_galleries_and_a_long_name_fit_into_80_columns(
     zoo: Zoo,
     models: Path,

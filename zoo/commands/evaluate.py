@@ -98,6 +98,12 @@ def evaluate(
     ] = None,
     far: Far = None,
     intervals: Intervals = False,
+    gallery_sizes: Annotated[
+        bool,
+        typer.Option(
+            "--gallery-sizes", help="Template sets: what a threshold does in smaller galleries."
+        ),
+    ] = False,
     results: options.Results = options.RESULTS,
     fresh: options.Fresh = False,
     trust: options.Trust = False,
@@ -152,6 +158,7 @@ def evaluate(
         trust=trust,
         tars=far_figures(options.listed(far)),
         intervals=intervals,
+        gallery_sizes=gallery_sizes,
     )
     if outside:
         found = stored_external(request, scores=scores, embeddings=embeddings, name=name)

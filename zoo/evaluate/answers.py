@@ -26,6 +26,11 @@ def _has_facts(result: Result, request: Request) -> bool:
     return result.scores is None or set_facts_path(request.results, result.bin.sha256).is_file()
 
 
+def _lacks_sizes(result: Result) -> bool:
+    figures = result.figures or {}
+    return figures.get("identification") is not None and "gallery_sizes" not in figures
+
+
 def stored_answer(measured: Measured, options: LoadOptions, request: Request) -> Result | None:
     """The stored result if it is whole, of this very model, bin and settings, and still stands.
 
@@ -54,6 +59,7 @@ def stored_answer(measured: Measured, options: LoadOptions, request: Request) ->
         and options.profile in (None, input.get("range"))
         and (result.scores is None or path.with_name(result.scores).is_file())
         and (result.bin.kind is None or _has_facts(result, request))
+        and not (request.gallery_sizes and _lacks_sizes(result))
     )
     if asked and reading_problem(result) is not None:
         warn(f"zoo: measured again: {path}: {measured_by(result.reading)}")

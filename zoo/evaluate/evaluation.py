@@ -252,6 +252,7 @@ def _on_set(
         norm="unit" if settings.norm == "unit" else "raw",
         detector_score=settings.detector_score == "yes",
         nan=request.nan,
+        sizes=request.gallery_sizes,
     )
 
 

@@ -64,6 +64,7 @@ def store_set_embeddings(path: Path, request: Request, *, name: str) -> Result:
         norm="unit" if request.norm == "unit" else "raw",
         detector_score=settings.detector_score == "yes",
         nan=request.nan,
+        sizes=request.gallery_sizes,
     )
     result = external_set_result(
         measurement, name=name, path=str(path), file_sha256=file_sha256(path), settings=settings

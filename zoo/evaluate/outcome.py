@@ -47,7 +47,12 @@ def _print(read: Sequence[tuple[Result, Reading]], request: Request) -> None:
     if bins and sets:
         print()
     if sets:
-        print_sets(sets, show_store=request.results, intervals=request.intervals)
+        print_sets(
+            sets,
+            show_store=request.results,
+            intervals=request.intervals,
+            sizes=request.gallery_sizes,
+        )
 
 
 def _not_finite(result: Result) -> str:

@@ -24,8 +24,8 @@ from zoo.entries.lookup import ModelChoice
 class Request:
     """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
     or unit and RGB; ``detector_score`` None: where a template set has some. ``tars`` and
-    ``intervals`` are to be shown besides what is stored. Raises InputError where results cannot be
-    a folder.
+    ``intervals`` are to be shown besides what is stored, ``gallery_sizes`` to be measured where
+    they are not. Raises InputError where results cannot be a folder.
     """
 
     models: list[ModelChoice]
@@ -48,6 +48,7 @@ class Request:
     trust: bool = False
     tars: tuple[Figure, ...] = ()
     intervals: bool = False
+    gallery_sizes: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a file as the folder of results."""

@@ -27,16 +27,20 @@ _NAME_WIDTH = 13
 
 
 def print_sets(
-    results: Sequence[Result], show_store: Path | None = None, *, intervals: bool = False
+    results: Sequence[Result],
+    show_store: Path | None = None,
+    *,
+    intervals: bool = False,
+    sizes: bool = False,
 ) -> None:
     """Prints results on template sets on stdout: tables on a terminal, plain columns in a pipe.
-    ``intervals`` shows those of 95 %, too.
+    ``intervals`` shows those of 95 %, too, and ``sizes`` what is known of smaller galleries.
     """
     from rich.markup import escape
 
     console = rich_terminal()
     if console is None:
-        sys.stdout.write(plain_sets(results, intervals=intervals))
+        sys.stdout.write(plain_sets(results, intervals=intervals, sizes=sizes))
         return
     for own in _by_set(results):
         record = own[0].bin
@@ -48,6 +52,8 @@ def print_sets(
             _print_pairs(usable, names, console, intervals=intervals)
         if record.galleries and usable:
             _print_searches(usable, names, console, intervals=intervals)
+        if sizes:
+            _print_sizes(usable, names, console)
         for each in own:
             for line in _remarks(each, names[_key(each)]):
                 console.print(line, style="yellow", highlight=False, markup=False)
@@ -182,6 +188,43 @@ def _print_searches(
     )
 
 
+def _print_sizes(results: Sequence[Result], names: Mapping[str, str], console: Console) -> None:
+    from rich.markup import escape
+
+    table = headed_table()
+    for title in ("smaller\ngalleries", "\ncosine", "\ntemplates", "\nFPIR", "TPIR\n%"):
+        table.add_column(title, justify="left" if "galleries" in title else "right")
+    for each in results:
+        rows = _size_rows(each)
+        for i, (gallery, *cells) in enumerate(rows):
+            name = f"[bold]{escape(names[_key(each)])}[/bold] {escape(gallery)}"
+            first = i == 0 or rows[i - 1][0] != gallery
+            table.add_row(name if first else "", cells[0] if first else "", *cells[1:])
+    if table.row_count:
+        console.print()
+        print_fitting(table, console)
+        console.print(
+            "the mean of all smaller galleries, at a cosine of the whole one",
+            style="dim",
+            highlight=False,
+        )
+
+
+def _size_rows(result: Result) -> list[list[str]]:
+    """Gallery, threshold, size, FPIR and TPIR of each size that a result states."""
+    return [
+        [
+            gallery["name"],
+            cosine(gallery["threshold"]),
+            str(each["size"]),
+            "-" if each["fpir"] is None else _rate(each["fpir"]),
+            percent(each["tpir"]),
+        ]
+        for gallery in (result.figures or {}).get("gallery_sizes", [])
+        for each in gallery["sizes"]
+    ]
+
+
 def _search_cells(block: Block, *, intervals: bool) -> list[str]:
     cells = []
     for rank in _RANKS:
@@ -201,11 +244,12 @@ def _search_cells(block: Block, *, intervals: bool) -> list[str]:
     return cells
 
 
-def plain_sets(results: Sequence[Result], *, intervals: bool) -> str:
+def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = False) -> str:
     """Fixed columns, for grep, awk and files: 1:1 a line a rule, 1:N a line a gallery."""
     names = _model_names(results)
     sets = labels([(each.bin.sha256, each.bin.name) for each in results])
     pairs, searches = [_pairs_header(intervals)], [_searches_header(intervals)]
+    smaller = [["model", "set", "gallery", "threshold", "size", "fpir", "tpir"]]
     notes = []
     for each in results:
         start = [names[_key(each)], sets[each.bin.sha256]]
@@ -216,7 +260,9 @@ def plain_sets(results: Sequence[Result], *, intervals: bool) -> str:
             pairs += _pair_rows(each.figures, start, each.bin.pairs, intervals=intervals)
         for block in _blocks(each.figures):
             searches.append([*start, *_search_row(block, intervals=intervals)])
-    tables = [spaceless(rows) for rows in (pairs, searches) if len(rows) > 1]
+        if sizes:
+            smaller += [[*start, row[0] or "-", *row[1:]] for row in _size_rows(each)]
+    tables = [spaceless(rows) for rows in (pairs, searches, smaller) if len(rows) > 1]
     text = "\n\n".join("\n".join(lines) for lines in tables)
     return "\n".join([*([text] if text else []), *notes]) + "\n"
 

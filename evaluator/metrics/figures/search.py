@@ -38,7 +38,7 @@ from evaluator.metrics.text import interval_after, percent
 FPIRS = {"0.1": 0.1, "0.01": 0.01}
 RANKS = (1, 5, 10, 20)
 
-#: The score of a mated search whose mate does not come first: below every cosine.
+#: The score of a mated search whose mate does not come first, or has no vector: below every cosine.
 NOT_FIRST = -2.0
 
 _RATES: dict[str, Shape] = {
@@ -54,6 +54,14 @@ SHAPE: dict[str, Shape] = {
         ),
     }
 }
+#: Of what a result states of smaller galleries, where that was asked for.
+SIZES_SHAPE = Listed(
+    {
+        "name": TEXT,
+        "threshold": MAYBE,
+        "sizes": Listed({"size": COUNT, "fpir": MAYBE, "tpir": MAYBE}),
+    }
+)
 
 
 def _no_fields(_pairs: SortedPairs, _sharing: Sharing | None) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_an_image_without_an_embedding_is_named(root: Path) -> None:
 def test_an_image_that_does_not_decode_is_named(root: Path) -> None:
     (root / "unknown/1.jpg").write_bytes(b"no image")
     found = read_template_set(root)
-    with pytest.raises(ValueError, match=r"unknown/1.jpg: is no JPEG, PNG, .* or GIF"):
+    with pytest.raises(ValueError, match=r"unknown/1.jpg: is no JPEG, PNG, .* or AVIF"):
         template_image(found, NAMES.index("unknown/1.jpg"))
 
 

@@ -39,7 +39,7 @@ Doubles = NDArray[np.float64]
 SIZE = 512
 # Pairs that insightface scores at a time, and of which batches it is timed.
 _BATCH, _TENTH = 100_000, 10
-FARS = list(tar_at_far.FARS.values())
+FARS = list(tar_at_far.FARS)
 
 
 @dataclass

@@ -50,7 +50,9 @@ def without_processes(patch: pytest.MonkeyPatch) -> None:
     """Has models run in this process, as where systems have none that could stand behind a wall."""
     from evaluator.isolation.same_process import SameProcess
 
-    for module in ("evaluator.isolation.process", "zoo.evaluate.loading", "zoo.evaluate.export"):
+    # The room itself last: a module that is imported while that is changed would keep the change.
+    takers = "evaluate.loading", "evaluate.export", "evaluate.cost"
+    for module in (*(f"zoo.{each}" for each in takers), "evaluator.isolation.process"):
         patch.setattr(f"{module}.model_process", SameProcess)
 
 

@@ -20,7 +20,7 @@ from evaluator.metrics.sweep import Sweep
 from evaluator.metrics.text import Digits, interval_after
 
 _DIGITS = Digits(1, 3)
-Moments = tuple[float, float, float, float]
+Moments = tuple[float, float, float, float, float]
 
 _PIECE = 1 << 13  # scores that stay in cache; BLAS would start threads for the products of more
 
@@ -44,7 +44,9 @@ def _index(genuine: Moments, impostor: Moments) -> float:
 
 
 def _moments(s: Sweep) -> tuple[Moments, Moments] | None:
-    """Mean and central moments of both classes, genuine first; None where d' is undefined."""
+    """Mean, variance, and third and fourth central moments in units of the range, which comes last,
+    of both classes, genuine first; None where d' is undefined.
+    """
     if min(len(s.genuine), len(s.impostor)) < 2 or s.has_missed:
         return None
     found = _moments_of(s.genuine), _moments_of(s.impostor)
@@ -54,13 +56,14 @@ def _moments(s: Sweep) -> tuple[Moments, Moments] | None:
 def _moments_of(ascending: FloatArray) -> Moments:
     lowest, highest = float(ascending[0]), float(ascending[-1])
     if lowest == highest:  # whose mean is rounded, and would leave a spread
-        return lowest, 0.0, 0.0, 0.0
+        return lowest, 0.0, 0.0, 0.0, 0.0
     # All in one pass, by distances from the median, which is never further from the mean than one
-    # standard deviation: nothing cancels.
+    # standard deviation: nothing cancels. In units of the range, since fourth powers overflow.
+    unit = highest - lowest
     median = float(ascending[len(ascending) // 2])
     total = squares = thirds = fourths = 0.0
     for start in range(0, len(ascending), _PIECE):
-        distances = ascending[start : start + _PIECE] - median
+        distances = (ascending[start : start + _PIECE] - median) / unit
         squared = distances * distances
         total += float(distances.sum())
         squares += float(distances @ distances)
@@ -69,10 +72,11 @@ def _moments_of(ascending: FloatArray) -> Moments:
     count = len(ascending)
     off, second, third, fourth = (each / count for each in (total, squares, thirds, fourths))
     return (
-        median + off,
-        max(0.0, squares - total * total / count) / count,
+        median + off * unit,
+        max(0.0, squares - total * total / count) / count * unit * unit,
         third - 3 * off * second + 2 * off**3,
         max(0.0, fourth - 4 * off * third + 6 * off**2 * second - 3 * off**4),
+        unit,
     )
 
 
@@ -98,11 +102,12 @@ def _variance(s: Sweep, found: tuple[Moments, Moments]) -> float:
     """What the squares of the influence add up to: in each class of those of a d + b (d^2 - v)."""
     variance, gap = (found[0][1] + found[1][1]) / 2, found[0][0] - found[1][0]
     total = 0.0
-    for scores, (_, own, third, fourth), way in zip(
+    for scores, (_, own, third, fourth, unit), way in zip(
         (s.genuine, s.impostor), found, (1.0, -1.0), strict=True
     ):
         a, b = way * math.copysign(1.0, gap), -abs(gap) / (4 * variance)
-        squares = a * a * own + 2 * a * b * third + b * b * (fourth - own * own)
+        rate = b * unit * unit
+        squares = a * a * own + 2 * a * rate * third * unit + rate * rate * fourth - (b * own) ** 2
         total += squares / variance / len(scores)
     return max(0.0, total)
 

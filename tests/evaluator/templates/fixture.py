@@ -7,26 +7,16 @@ first 20 people or of the others; the three others are probes.
 from pathlib import Path
 
 import numpy as np
+from template_samples import fixture
 
 from evaluator.templates.template_set import Gallery, TemplatePairs, TemplateSet
 
 
 def made() -> tuple[TemplateSet, np.ndarray]:
     """The set, with a list of all pairs of templates, and the embeddings of its images."""
-    rng = np.random.default_rng(7)
-    centre = rng.normal(size=(40, 16))
-    rows, people = [], []
-    for person in range(40):
-        for _ in range(4):
-            template = len(people)
-            for medium in range(1 + rng.integers(3)):
-                for _ in range(1 + rng.integers(3)):
-                    rows.append((template, 1000 * template + medium, person))
-            people.append(person)
-    template, media, person = np.array(rows).T
-    embeddings = centre[person] + 1.6 * rng.normal(size=(len(rows), 16))
-    detector = rng.uniform(0.3, 1, len(rows))
-    return template_set(template, media, np.array(people), detector), embeddings
+    drawn = fixture()
+    held = template_set(drawn.template, drawn.medium, drawn.subject, drawn.detector_scores)
+    return held, drawn.embeddings
 
 
 def template_set(template, media, people, detector=None, pairs=None) -> TemplateSet:

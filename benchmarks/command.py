@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from evaluation import save_model
 from evaluator.bins.verification_set import read_bin
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, parsed, parser, say
+from small_onnx import save_small_onnx
 from table import finish
 from timing import run_seconds
 
@@ -46,9 +46,18 @@ def main() -> None:
         bins = [folder / f"{each}.bin" for each in ("lfw", "agedb_30", "cfp_fp")]
         for seed, path in enumerate(bins):
             lfw_shaped_bin(options.shared, path, pairs=20 if options.quick else 6000, seed=seed)
-        model = save_model(folder, quick=options.quick)
+        model = network(folder, quick=options.quick)
         slots = sum(len(read_bin(path).images) for path in bins)
         finish(measured(model, bins, folder, slots, options=options), options)
+
+
+def network(folder: Path, *, quick: bool) -> Path:
+    """The network's file."""
+    if quick:
+        return save_small_onnx(folder / "model.onnx")
+    from evaluation import save_model
+
+    return save_model(folder, quick=False)
 
 
 def measured(

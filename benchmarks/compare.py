@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from evaluator.metrics.sharing import pair_sharing
-from evaluator.statistics.comparison import combine, compare_pairs, tested_figure
+from evaluator.statistics.comparison import compare_pairs, overall_of, tested_figure
+from evaluator.statistics.differences import mean_of
 from evaluator.statistics.verdicts import verdict
 from rows import Row, parsed, parser, say
 from table import finish
@@ -40,8 +41,8 @@ def main() -> None:
     bins = [noisy_copies(pairs, seed) for seed in range(3)]
 
     def comparison() -> str:
-        compared = {f"bin {i}": compare_pairs(**each) for i, each in enumerate(bins)}
-        overall = combine({name: each for name, each in compared.items() if each})
+        compared = [found for each in bins if (found := compare_pairs(**each))]
+        overall = overall_of(mean_of([each.differences for each in compared]), compared)
         return verdict(overall, ("A", "B"), overall.p_value, tested_figure("accuracy"))
 
     comparison()

@@ -59,7 +59,7 @@ def network_file(name: str, folder: Path) -> Path:
     from training.network.backbones import build_embedding_model
 
     import_keras().utils.set_random_seed(0)
-    build_embedding_model(name, head="gdc").save(folder / "mobilefacenet.keras")
+    build_embedding_model(name, pooling="gdc").save(folder / "mobilefacenet.keras")
     return folder / "mobilefacenet.keras"
 
 

@@ -18,10 +18,9 @@ from typing import Any
 
 from command import zoo
 from evaluation import save_model
-from evaluator.models.export import ExportOptions, export_model
-from evaluator.models.runtime import import_keras
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, parsed, parser, say
+from small_onnx import save_small_onnx
 from table import finish
 from timing import Rounds, median, ratio, run_seconds
 
@@ -50,7 +49,8 @@ def main() -> None:
 
 def eval_row(folder: Path, options: Any) -> Row:
     """The whole command, both ways, in turns."""
-    model = save_model(folder, quick=options.quick)
+    quick = options.quick
+    model = save_small_onnx(folder / "m.onnx") if quick else save_model(folder, quick=False)
     pairs = 20 if options.quick else options.pairs
     lfw_shaped_bin(options.shared, folder / "lfw.bin", pairs=pairs, seed=0)
     asked = ["eval", str(model), "--input", "unit", "--bins", str(folder / "lfw.bin"), "--fresh"]
@@ -81,8 +81,7 @@ def eval_row(folder: Path, options: Any) -> Row:
 def many_rows(folder: Path, options: Any) -> list[Row]:
     """What one more small model in a call costs, by format."""
     keras = save_model(folder, quick=True)
-    onnx = folder / "model.onnx"
-    export_model(import_keras().models.load_model(keras), onnx, "onnx", ExportOptions())
+    onnx = save_small_onnx(folder / "small.onnx")
     lfw_shaped_bin(options.shared, folder / "few.bin", pairs=20, seed=1)
     few, many = (1, 2) if options.quick else (1, 11)
     rows = []

@@ -26,20 +26,22 @@ from table import finish
 from timing import run_seconds
 
 BINS = ("lfw", "agedb_30", "cfp_fp")
-PAIRS = 6000
+PAIRS, FEW_PAIRS = 6000, 600
 
 
 def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def scored_result(model: int, bin: str, generator: np.random.Generator) -> tuple[Result, Scores]:
+def scored_result(
+    model: int, bin: str, pairs: int, generator: np.random.Generator
+) -> tuple[Result, Scores]:
     """A noisy copy of one model, noisier the higher its number; images are reused as in LFW."""
-    genuine = np.arange(PAIRS) % 600 < 300
+    genuine = np.arange(pairs) % 600 < 300
     base = np.random.default_rng(int(sha(bin)[:8], 16))
-    shared = base.normal(size=PAIRS) + 4 * genuine
-    images = base.integers(0, int(1.3 * PAIRS), 2 * PAIRS)
-    noise = (0.5 + 0.02 * model) * generator.normal(size=PAIRS)
+    shared = base.normal(size=pairs) + 4 * genuine
+    images = base.integers(0, int(1.3 * pairs), 2 * pairs)
+    noise = (0.5 + 0.02 * model) * generator.normal(size=pairs)
     scores = np.tanh((shared + noise - 2) / 4)
     name = f"model_{model:05d}"
     result = Result(
@@ -52,7 +54,9 @@ def scored_result(model: int, bin: str, generator: np.random.Generator) -> tuple
             512,
             {"size": [112, 112], "range": "unit", "channels": "rgb", "layout": "NHWC"},
         ),
-        bin=BinRecord(bin, f"{bin}.bin", sha(bin), PAIRS, PAIRS // 2, PAIRS // 2, 12000, 7800),
+        bin=BinRecord(
+            bin, f"{bin}.bin", sha(bin), pairs, pairs // 2, pairs // 2, 2 * pairs, int(1.3 * pairs)
+        ),
         settings=Settings(),
         figures=to_json(figures(scores, genuine)),
         non_finite={"count": 0, "images": [], "dropped_pairs": 0},
@@ -63,14 +67,14 @@ def scored_result(model: int, bin: str, generator: np.random.Generator) -> tuple
     return result, Scores(scores, genuine, images)
 
 
-def fill(folder: Path, results: int) -> None:
+def fill(folder: Path, results: int, pairs: int = PAIRS) -> None:
     """Stores that many results; beyond the best 100 models, which are tested, JSON alone."""
     generator = np.random.default_rng(0)
     template: Result | None = None
     for i in range(results):
         model, bin = divmod(i, len(BINS))
         if model < 100 or template is None:
-            result, scores = scored_result(model, BINS[bin], generator)
+            result, scores = scored_result(model, BINS[bin], pairs, generator)
             template = result
         else:
             name = f"model_{model:05d}"
@@ -96,9 +100,9 @@ def fill(folder: Path, results: int) -> None:
 
 def main() -> None:
     options = parsed(parser(__doc__))
-    results = 300 if options.quick else 10_000
+    results, pairs = (60, FEW_PAIRS) if options.quick else (10_000, PAIRS)
     with tempfile.TemporaryDirectory() as name:
-        fill(Path(name), results)
+        fill(Path(name), results, pairs)
         commands = {
             "leaderboard": (["leaderboard"], 3.0),
             "compare": (["compare", "model_00000", "model_00001"], None),

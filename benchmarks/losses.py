@@ -113,9 +113,9 @@ def seed_form() -> Callable[[Any, Any], Any]:
 
 def our_form() -> Callable[[Any, Any], Any]:
     """`training.network.losses` with the same margin."""
-    from training.network.losses import MARGINS, MarginSoftmax
+    from training.network.losses import MARGINS, MarginLoss
 
-    loss = MarginSoftmax(**MARGINS["seed"])
+    loss = MarginLoss(**MARGINS["seed"])
     return with_gradient(lambda cosines, labels: loss(labels, cosines))
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from command import peak_of, zoo
-from evaluation import save_model
 from evaluator.models.runtime import import_keras
 from lfw_shaped import lfw_shaped_bin
 from rows import Row, parsed, parser, say
+from small_onnx import save_small_onnx
 from table import finish
 from timing import seconds_of
 from zoo.entries.lookup import ModelChoice, resolve_models
@@ -58,13 +58,12 @@ Counts = tuple[tuple[int, ...], tuple[int, ...]]
 
 def saved_models(folder: Path, count: int, *, quick: bool) -> list[Path]:
     """Files of one network with other weights each."""
-    keras = import_keras()
     if quick:
-        network = keras.models.load_model(save_model(folder, quick=True))
-    else:
-        from training.network.backbones import build_embedding_model
+        return [save_small_onnx(folder / f"model_{n}.onnx", seed=n) for n in range(count)]
+    import_keras()
+    from training.network.backbones import build_embedding_model
 
-        network = build_embedding_model("mobilefacenet", head="gdc")
+    network = build_embedding_model("mobilefacenet", pooling="gdc")
     paths = [folder / f"model_{number}.keras" for number in range(count)]
     for number, path in enumerate(paths):
         bias = network.layers[-1].weights[-1]

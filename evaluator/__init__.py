@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evaluator.api.arrays import evaluate_embeddings, evaluate_scores
-    from evaluator.api.compare import PairedComparison, compare
+    from evaluator.api.compare import ManyComparisons, PairedComparison, compare
     from evaluator.api.evaluate import evaluate
-    from evaluator.api.evaluated import BinEvaluation, Evaluation, save_results
+    from evaluator.api.evaluated import (
+        BinEvaluation,
+        Evaluation,
+        save_results,
+        to_dataframe,
+        verification_line,
+    )
     from evaluator.api.loaded import Results, load_results
     from evaluator.bins.verification_set import VerificationSet, read_bin, write_bin
     from evaluator.errors import BinError, InputError, ModelError, ResultError
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from evaluator.metrics.all_figures import Figures, figures
     from evaluator.metrics.deployment import DeploymentThreshold, deployment_threshold
     from evaluator.metrics.rates import Rates, rates_at_threshold
+    from evaluator.profiles import Profile
     from evaluator.statistics.comparison import Comparison, Overall
 
 # Public name -> the module that has it.
@@ -34,9 +41,11 @@ _HOMES = {
     "Figures": "evaluator.metrics.all_figures",
     "InputError": "evaluator.errors",
     "InputSpec": "evaluator.images.inputs",
+    "ManyComparisons": "evaluator.api.compare",
     "ModelError": "evaluator.errors",
     "Overall": "evaluator.statistics.comparison",
     "PairedComparison": "evaluator.api.compare",
+    "Profile": "evaluator.profiles",
     "Rates": "evaluator.metrics.rates",
     "ResultError": "evaluator.errors",
     "Results": "evaluator.api.loaded",
@@ -51,6 +60,8 @@ _HOMES = {
     "rates_at_threshold": "evaluator.metrics.rates",
     "read_bin": "evaluator.bins.verification_set",
     "save_results": "evaluator.api.evaluated",
+    "to_dataframe": "evaluator.api.evaluated",
+    "verification_line": "evaluator.api.evaluated",
     "write_bin": "evaluator.bins.verification_set",
 }
 
@@ -64,9 +75,11 @@ __all__ = [
     "Figures",
     "InputError",
     "InputSpec",
+    "ManyComparisons",
     "ModelError",
     "Overall",
     "PairedComparison",
+    "Profile",
     "Rates",
     "ResultError",
     "Results",
@@ -81,6 +94,8 @@ __all__ = [
     "rates_at_threshold",
     "read_bin",
     "save_results",
+    "to_dataframe",
+    "verification_line",
     "write_bin",
 ]
 

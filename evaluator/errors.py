@@ -1,6 +1,11 @@
 """What goes wrong on the user's side, as one family of exceptions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+# Names that are listed of what there is: more fill a terminal.
+_SHOWN = 20
+# How alike a name is that is meant, and how long the beginning of one.
+_NEAR, _TELLING = 0.65, 3
 
 
 class InputError(ValueError):
@@ -10,6 +15,12 @@ class InputError(ValueError):
     found, what to do next. The command line turns it (and ``OSError``) into that line and exit
     code 2; any other exception is a bug and keeps its traceback.
     """
+
+
+class UnknownNameError(InputError, KeyError):
+    """Nothing there has the name that was asked for in brackets; a KeyError, too."""
+
+    __str__ = Exception.__str__  # a KeyError's is in quotes
 
 
 class BinError(InputError):
@@ -36,22 +47,28 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises InputError with the choices and the nearest one if ``value`` is none of them."""
     if value in choices:
         return
-    import difflib  # where a word is wrong only
-
-    near = difflib.get_close_matches(value, choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = near_name(value, choices)
+    hint = f"; did you mean {near!r}?" if near else ""
     raise InputError(f"unknown {what} {value!r}: expected one of {', '.join(choices)}{hint}")
 
 
-def unknown_name(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...?' for an unknown name, or the known names."""
-    import difflib
+def near_name(name: str, known: Sequence[str]) -> str:
+    """The name that is meant for certain: it differs in a letter or two, or goes on; else empty."""
+    import difflib  # where a word is wrong only
 
+    longer = [each for each in known if len(name) >= _TELLING and each.startswith(name)]
+    near = longer or difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
+    return near[0] if near else ""
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...?' for an unknown name, or the known names, the first of many."""
     names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return "there is: " + ", ".join(names) if names else "there is none"
+    if near := near_name(name, names):
+        return f"did you mean {near!r}?"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN + 4 else ""
+    shown = names[:_SHOWN] if more else names
+    return "there is: " + ", ".join(shown) + more if names else "there is none"
 
 
 def cause_of(error: BaseException | str) -> str:

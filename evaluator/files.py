@@ -20,6 +20,12 @@ from typing import BinaryIO
 _DEAD_AFTER_SECONDS = 3600.0
 
 
+def natural(name: str) -> tuple[tuple[int | str, ...], str]:
+    """What names are sorted by so that epoch-2 stands before epoch-10: numbers by their value."""
+    parts = re.split(r"([0-9]+)", name)
+    return tuple(int(each) if i % 2 else each for i, each in enumerate(parts)), name
+
+
 class NotRegularError(OSError):
     """What lies at a path is a folder, a FIFO, a socket or a device, not a file."""
 

@@ -4,9 +4,10 @@ Each target runs in a process of its own with bounded memory, so that a crash in
 a finding like any other: its input is the file the process was reading. With `--engine atheris` the
 inputs are chosen by coverage (needs atheris), else they are mutations of the seeds.
 
-The formats (keras, savedmodel, onnx, tflite, results) are drawn by grammar instead and scanned, and
-what a scan passes is loaded behind the wall with a tripwire: `python -m fuzz keras --scans 100000
---loads 2000`. Without a name all readers are fuzzed and no format; `formats` names them all.
+The formats (keras, savedmodel, onnx, openvino, frozen, tflite, results) are drawn by grammar
+instead and scanned, and what a scan passes is loaded behind the wall with a tripwire:
+`python -m fuzz keras --scans 100000 --loads 2000`. Without a name all readers are fuzzed and no
+format; `formats` names them all.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ FORMATS = {
     "keras": ("fuzz.keras_grammar", "KerasFormat"),
     "savedmodel": ("fuzz.saved_models", "SavedModelFormat"),
     "onnx": ("fuzz.onnx_models", "OnnxFormat"),
+    "openvino": ("fuzz.openvino_models", "OpenVinoFormat"),
+    "frozen": ("fuzz.frozen_graphs", "FrozenFormat"),
     "tflite": ("fuzz.tflite_models", "TFLiteFormat"),
     "results": ("fuzz.result_schema", "ResultFormat"),
 }

@@ -232,12 +232,15 @@ def _warm() -> None:
     import gc
     import importlib
 
+    from evaluator.models.openvino import import_openvino
     from evaluator.models.runtime import import_keras
 
     import_keras()
     for name in ("tf_keras", "onnx", "onnxruntime", "ai_edge_litert.interpreter", "pickle"):
         importlib.import_module(name)
-    for name in ("keras.load", "keras.build", "savedmodel.load", "onnx.load", "tflite.load"):
+    import_openvino()
+    rooms = ("frozen", "keras", "onnx", "openvino_ir", "savedmodel", "tflite")
+    for name in (*(f"{room}.load" for room in rooms), "keras.build"):
         importlib.import_module(f"evaluator.models.{name}")
     gc.freeze()  # what the libraries are made of need not be looked through again
 

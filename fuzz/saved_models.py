@@ -22,7 +22,7 @@ from fuzz.passing import scan_until
 from fuzz.saved_model_seeds import SEEDS, write_seed
 
 # Operations that touch files, Python, other machines: tried more often than the 1,500 others.
-_DANGEROUS = """
+DANGEROUS = """
     WriteFile ReadFile MatchingFiles SaveV2 Save SaveSlices RestoreV2 Restore MergeV2Checkpoints
     PrintV2 Print PyFunc PyFuncStateless EagerPyFunc ImmutableConst TextFileDataset
     FixedLengthRecordDataset TFRecordDataset InitializeTableFromTextFileV2 WholeFileReaderV2
@@ -69,7 +69,7 @@ class SavedModelFormat:
             if (path / "fingerprint.pb").exists():
                 (path / "fingerprint.pb").unlink()
         self._texts = (
-            *_DANGEROUS,
+            *DANGEROUS,
             *_IDENTIFIERS,
             *self._paths(),
             *(
@@ -133,14 +133,14 @@ class SavedModelFormat:
             node = draw.choice(nodes)
             alike = operations_of(len(node.input)) if draw.random() < 0.5 else ()
             node.op = draw.choice(alike or tuple(operations()))
-            _fill(draw, node, operations()[node.op])
+            fill(draw, node, operations()[node.op])
 
     def insert_operation(self, draw: random.Random, saved: Any) -> None:
         """An operation with inputs of its types, which something of the graph waits for."""
         lists = _node_lists(saved)
         index = draw.randrange(len(lists))
         allowed = draw.random() < 0.3
-        name = draw.choice(sorted(ALLOWED & operations().keys()) if allowed else _DANGEROUS)
+        name = draw.choice(sorted(ALLOWED & operations().keys()) if allowed else DANGEROUS)
         if not allowed and draw.random() < 0.4:
             name = draw.choice(tuple(operations()))
         if name in operations():
@@ -170,7 +170,7 @@ class SavedModelFormat:
         node = nodes.add()
         node.name, node.op = f"drawn_{number}", kind.name
         node.input.extend(given)
-        _fill(draw, node, kind)
+        fill(draw, node, kind)
         if kind.name == "PrintV2":
             node.attr["output_stream"].s = b"file://MARKER"
         if waiting is not None and waiting.op not in ("Placeholder",):
@@ -211,7 +211,7 @@ class SavedModelFormat:
         node = draw.choice(nodes)
         value = node.attr[draw.choice(sorted(node.attr))]
         library = saved.meta_graphs[0].graph_def.library.function
-        names = [each.signature.name for each in library] + list(_DANGEROUS)
+        names = [each.signature.name for each in library] + list(DANGEROUS)
         if value.WhichOneof("value") == "func":
             value.func.name = draw.choice(names)
         else:
@@ -312,7 +312,7 @@ def _node_lists(saved: Any) -> list[Any]:
     return [graph.node, *(each.node_def for each in graph.library.function)]
 
 
-def _fill(draw: random.Random, node: Any, kind: Any) -> None:
+def fill(draw: random.Random, node: Any, kind: Any) -> None:
     """Gives a node the attributes that its operation must have."""
     for attribute in kind.attr:
         if attribute.name in node.attr:

@@ -349,7 +349,11 @@ _ENTRY = (
     sha256: """
     + b"aB" * 32
     + b"""
-    url: https://example.org/one.h5
+    hash_source: a page
+    url: https://example.org/one.zip
+    member: folder/one.h5
+    archive_sha256:
+    licence: MIT
     input: {profile: raw, size: [112, 96], channels: bgr}
     embedding_size: 512
     source: somewhere

@@ -20,13 +20,14 @@ import numpy as np
 
 from evaluator.bins.pairs_file import read_pairs_csv, write_sidecar
 from evaluator.bins.verification_set import is_bin, read_bin, read_stored, write_bin
-from evaluator.errors import BinError, InputError, ResultError
+from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.images.decode import MAX_PIXELS, DecodeError, decode_image
 from evaluator.images.image_format import image_format
+from evaluator.models.torch_weights.read import read_weights, weights_kind
 from evaluator.results import bin_facts
 from evaluator.results.record import Result, to_dict
 from evaluator.results.store import load_result, load_scores
-from fuzz import seeds, stored_seeds, template_sets
+from fuzz import model_files, seeds, stored_seeds, template_sets, torch_seeds
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
 from training.recipes.recipe import RecipeError
@@ -134,6 +135,22 @@ def _read_image(path: Path) -> None:
     must(pixels.size <= 3 * MAX_PIXELS, "an image above the limit")
     must(pixels.ndim == 3 and pixels.shape[2] == 3, "pixels of another shape")
     must(pixels.dtype == np.uint8, "pixels that are no bytes")
+
+
+# ---- PyTorch weights -----------------------------------------------------------------------------
+
+
+def _read_weights(path: Path) -> None:
+    kind = weights_kind(path)
+    arrays = read_weights(path)
+    must(kind in ("zip", "legacy", "safetensors"), "weights of no known kind")
+    size = path.stat().st_size
+    must(all(type(name) is str for name in arrays), "a name that is no text")
+    must(all(each.dtype.kind in "fiub" for each in arrays.values()), "numbers of another type")
+    # Two bytes of bfloat16 become four; a pickle may have several tensors on one storage.
+    must(sum(each.nbytes for each in arrays.values()) <= 4 * size + 8_000_000, "more than the file")
+    for each in arrays.values():
+        each.tobytes()  # every number is there
 
 
 # ---- Records -------------------------------------------------------------------------------------
@@ -273,6 +290,43 @@ TARGETS = {
         Target("wrapped", "faces.npy", _read_bin, (BinError,), seeds.wrapped, (), weight=3),
         Target("lists", "pairs.txt", _read_list, (InputError,), seeds.lists, (), weight=3),
         Target("image", "face", _read_image, (DecodeError,), seeds.images, (), weight=8),
+        Target(
+            "torch",
+            "weights.pth",
+            _read_weights,
+            (ModelError,),
+            torch_seeds.files,
+            torch_seeds.TOKENS,
+            weight=8,
+        ),
+        Target(
+            "torch-pickle",
+            "weights.pth",
+            _read_weights,
+            (ModelError,),
+            torch_seeds.pickles,
+            torch_seeds.TOKENS,
+            weight=12,
+            build=torch_seeds.zip_around,
+        ),
+        Target(
+            "openvino-xml",
+            "model.xml",
+            model_files.read_description,
+            (ModelError,),
+            model_files.descriptions,
+            model_files.XML_TOKENS,
+            weight=6,
+        ),
+        Target(
+            "other-files",
+            "model",
+            model_files.read_other,
+            (ModelError,),
+            model_files.others,
+            model_files.OTHER_TOKENS,
+            weight=6,
+        ),
         Target(
             "record",
             "train.rec",

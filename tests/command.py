@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +25,29 @@ class Blocked(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Blocked())
 """
+# In front of a program: what runs the tests may ignore these, as `&` and nohup do, and a child
+# would go on doing so.
+HEED_SIGNALS = """
+import signal as s
+s.signal(s.SIGINT, s.default_int_handler)
+s.signal(s.SIGHUP, s.SIG_DFL)
+s.signal(s.SIGTERM, s.SIG_DFL)
+"""
 ZOO = """
 import sys
 from zoo.cli import run
 sys.exit(run(sys.argv[1:]))
 """
+
+
+def zoo_after(code: str) -> list[str]:
+    """The command as a process that runs some lines of Python first.
+
+    In place of `preexec_fn`, which forks in Python: JAX warns of it where another test has
+    imported it.
+    """
+    main = "import runpy\nrunpy.run_module('zoo', run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", f"{code}\n{main}"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,18 @@ def without_processes(patch: pytest.MonkeyPatch) -> None:
     takers = "evaluate.loading", "evaluate.export", "evaluate.cost"
     for module in (*(f"zoo.{each}" for each in takers), "evaluator.isolation.process"):
         patch.setattr(f"{module}.model_process", SameProcess)
+
+
+def zoo_here(folder: Path, *arguments: object) -> Outcome:
+    """What a command leaves that is run in a folder, in this process, where its models run too."""
+    from zoo.cli import run
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        without_processes(patch)
+        patch.chdir(folder)
+        code = run([*map(str, arguments)])
+    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def started(

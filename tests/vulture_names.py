@@ -25,6 +25,9 @@ _.readinto
 _.compute_output_shape
 _.from_config
 _.on_train_batch_end
+_.on_train_begin
+_.on_epoch_begin
+_.on_epoch_end
 _._read_dpi_from_exif
 _.get_redirect_target
 trace
@@ -62,13 +65,15 @@ _.tar_ci95
 _.tar_at_far_1e_3
 
 # What a caller of the package reads; the commands need only part of it.
+_._repr_html_
 _.impostor_pairs
 _.bin_p_values
-_.auc_a
-_.auc_b
 _.id2
 
 # Commands, which zoo/cli.py imports by their names.
+list_models
+show
+rm
 _.corrupt
 _.demo
 _.doctor
@@ -117,3 +122,31 @@ rates_by_size
 # Keys of `non_finite` in a result on a template set.
 dropped_probes
 missed_probes
+
+# What Typer reads of a command.
+_.__annotations__
+
+# What `import training` offers.
+presets
+
+# Methods of `training.FaceBatches` for its users.
+to_tf
+with_mixup
+with_teacher
+_.load_whole
+_.load_centers
+
+# Keras's own names, which it calls or sets.
+_.draw_state
+_.compute_output_spec
+_.finalize_variable_values
+_.save_own_variables
+_.load_own_variables
+_.reset_state
+
+# Of expat's parser, which calls them.
+_.buffer_text
+_.StartDoctypeDeclHandler
+_.StartElementHandler
+_.EndElementHandler
+_.CharacterDataHandler

@@ -22,16 +22,16 @@ gc.set_threshold(50_000)
 import typer  # noqa: E402
 
 from evaluator.errors import InputError, check_choice  # noqa: E402
-from zoo.terminal import streams, words  # noqa: E402
+from zoo.terminal import settings, streams, words  # noqa: E402
+from zoo.terminal.options import UsageError  # noqa: E402
 
 # TensorFlow writes start-up notes to stderr unless told not to before it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Typer has no public name for the base class of its usage errors.
-UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
-
 #: Options that take every value up to the next option, as in `--bins lfw agedb_30 cfp_fp`.
-MANY_VALUED = frozenset({"--bins", "--corruption", "--maps", "--models", "--set", "--strength"})
+MANY_VALUED = frozenset(
+    {"--against", "--bins", "--corruption", "--maps", "--models", "--set", "--strength"}
+)
 
 # The same of one command alone: others have one value of it, before a MODEL.
 _MANY_VALUED_IN = {"cost": frozenset({"--batch-size"})}
@@ -49,6 +49,8 @@ _COMPLETE = "_ZOO_COMPLETE"
 _WRONG_CHOICE = re.compile(
     r"""Invalid value for '(.+?)': (?:Value error, )?(['"])(.*)\2 is not one of (.*)\."""
 )
+
+_NO_NUMBER = re.compile(r"Invalid value for '(-.+?)': Input should be a valid (number|integer).*")
 
 # Command -> the module of `zoo.commands` and its function, or the group of commands that it has. Of
 # all of them Typer takes a quarter of the time that a short command has.
@@ -74,6 +76,7 @@ _COMMANDS = {
     "align": ("align", "align"),
     "bins": ("bins", "app"),
     "data": ("data", "app"),
+    "results": ("results", "app"),
 }
 
 
@@ -143,15 +146,16 @@ def run(arguments: Sequence[str]) -> int:
         command.main([], prog_name="zoo")  # answers the shell and exits
     words.set_amount("usual")
     try:
+        usual = _usual(command, only, prepared)
         # Not `command.main`, which turns Ctrl-C and a closed pipe into codes without their cause.
-        with command.make_context("zoo", prepared) as context:
+        with command.make_context("zoo", prepared, default_map=usual) as context:
             gc.set_threshold(*_USUAL_COLLECTION)
             code = command.invoke(context)
         _flush()
     except typer.Exit as done:
         code = done.exit_code
     except UsageError as error:
-        message = _in_our_words(error.format_message().strip())
+        message = _in_our_words(error.format_message().strip(), error.__cause__)
         path = error.ctx.command_path if error.ctx is not None else "zoo"
         # Without one, Typer has printed the help of a group that was given no command.
         return _fail(f"{message} (see {path} --help)") if message else 2
@@ -172,8 +176,28 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _in_our_words(message: str) -> str:
-    """What Typer says of a command line that it does not take; a wrong choice as we say it."""
+def _usual(command: Any, only: str | None, arguments: Sequence[str]) -> dict[str, Any]:
+    """The defaults that zoo.toml states; none for help. `zoo doctor` says itself what is wrong."""
+    if only is None or "--help" in arguments:
+        return {}
+    try:
+        return settings.read_settings().defaults(command)
+    except (InputError, OSError):
+        if only == "doctor":
+            return {}
+        raise
+
+
+def _in_our_words(message: str, cause: BaseException | None) -> str:
+    """What Typer says of a command line that it does not take; a wrong choice or number as we say
+    it.
+    """
+    if found := _NO_NUMBER.fullmatch(message):
+        # Pydantic's, which knows what was given.
+        stated = [each["input"] for each in getattr(cause, "errors", list)()]
+        option = found[1].replace("' / '", " / ")
+        wanted = "a number" if found[2] == "number" else "a whole number"
+        return f"{option}: expected {wanted}, found {', '.join(map(repr, stated))}"
     if found := _WRONG_CHOICE.fullmatch(message):
         what, _, given, choices = found.groups()
         try:

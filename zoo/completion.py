@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import typer
 
 from evaluator.errors import InputError
+from evaluator.files import natural
+from evaluator.profiles import PROFILES
 
 # Ends of names that models have; a path typed so far is completed to these and to folders.
-_MODEL_ENDS = (".h5", ".keras", ".tflite", ".onnx")
+_MODEL_ENDS = (".h5", ".keras", ".tflite", ".onnx", ".xml", ".pb")
 
 # Completion answers while a key is held down: of a folder with more, only so many are offered.
 _MOST = 200
@@ -52,7 +54,8 @@ def runs(context: typer.Context, typed: str) -> list[Suggestion]:
     del context
     begin = glob.escape(typed)
     found = [*Path().glob(f"runs/*/{RUN_ENTRY}"), *map(Path, _globbed(f"{begin}*/{RUN_ENTRY}"))]
-    named = [str(path.parent) for path in sorted(found) if str(path).startswith(typed)]
+    named = [str(path.parent) for path in found if str(path).startswith(typed)]
+    named.sort(key=natural)
     return [Suggestion(name, "a training run") for name in dict.fromkeys(named)][:_MOST]
 
 
@@ -63,13 +66,14 @@ def models(context: typer.Context, typed: str) -> list[Suggestion]:
 
 def bins(context: typer.Context, typed: str) -> list[Suggestion]:
     """Names of the bins that would be found, else paths of others; also behind a comma."""
-    from zoo.entries.lookup import available_bins, bin_folders
+    from evaluator.bins.named import available_bins
+    from zoo.entries.lookup import bin_folders
 
     before, comma, begin = typed.rpartition(",")
     try:
         folders = bin_folders(_given(context, "data"))
-    except InputError:
-        folders = bin_folders([])
+    except (InputError, OSError):
+        folders = [Path("datasets"), Path()]
     named = [
         Suggestion(before + comma + name, str(path))
         for name, path in available_bins(folders).items()
@@ -96,22 +100,29 @@ def stored_bins(context: typer.Context, typed: str) -> list[Suggestion]:
 
 
 def _stored(
-    names_in: Callable[[Path], Sequence[str]], context: typer.Context, typed: str
+    names_in: Callable[[Sequence[Path]], Sequence[str]], context: typer.Context, typed: str
 ) -> list[Suggestion]:
     """Names of what the folder of results has, that begin so."""
-    folder = next(iter(_given(context, "results")), Path("results"))
+    folders = _given(context, "results") or [Path("results")]
     try:
-        names = names_in(folder)
+        names = names_in(folders)
     except OSError:
         return []
+    where = ", ".join(map(str, folders))
     # What a shell is given must be what it can show and type.
     wanted = [name for name in names if name.isprintable() and name.startswith(typed)]
-    return [Suggestion(name, f"stored in {folder}") for name in wanted[:_MOST]]
+    return [Suggestion(name, f"stored in {where}") for name in wanted[:_MOST]]
 
 
 def stored_or_models(context: typer.Context, typed: str) -> list[Suggestion]:
     """Models with stored results, then those that could be measured."""
     return _once(stored(context, typed) + models(context, typed))
+
+
+def profiles(context: typer.Context, typed: str) -> list[Suggestion]:
+    """Names of input profiles that begin so."""
+    del context
+    return [Suggestion(name) for name in PROFILES if name.startswith(typed)]
 
 
 #: What is completed by what: a parameter of one command, or of every one that has it.
@@ -121,8 +132,9 @@ COMPLETERS = {
     "models": models,
     "checkpoint": models,
     "run": runs,
+    "input": profiles,
     "names": entries,
-    **dict.fromkeys(("show name", "train name", "pull name"), entries),
+    **dict.fromkeys(("show name", "train name"), entries),
     **dict.fromkeys(
         ("compare models", "threshold model", "groups models", "discard models"), stored_or_models
     ),
@@ -209,4 +221,4 @@ def _paths(typed: str, ends: tuple[str, ...]) -> list[Suggestion]:
 
 def _globbed(pattern: str) -> list[str]:
     # Not Path.glob, which takes "./" off what was typed.
-    return sorted(glob.glob(pattern))  # noqa: PTH207
+    return sorted(glob.glob(pattern), key=natural)  # noqa: PTH207

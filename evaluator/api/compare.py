@@ -1,17 +1,21 @@
-"""Two evaluations on the bins that they share: `compare`."""
+"""Evaluations on the bins that they share: `compare`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
 
 from evaluator.api.evaluated import Evaluation, stored_scores
-from evaluator.errors import InputError, ResultError
+from evaluator.api.notebook import html_table
+from evaluator.errors import InputError, ResultError, UnknownNameError
 from evaluator.metrics.text import columns
-from evaluator.results.choice import model_labels, variant_of, variant_words
+from evaluator.results.choice import variant_of, variant_words
+from evaluator.results.names import Shown, model_labels
 from evaluator.results.record import Scores
 from evaluator.statistics.comparison import Comparison, Overall, tested_figure
-from evaluator.statistics.duels import Key, Side, compare_sides, nothing_shared
+from evaluator.statistics.duels import Duel, compare_sides
+from evaluator.statistics.sides import Key, Side, nothing_shared
 from evaluator.statistics.verdicts import MarginVerdict, p_text, signed
 
 
@@ -41,11 +45,75 @@ class PairedComparison:
         """A row a bin, and the verdicts."""
         return comparison_table(self)
 
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        title, rows, lines = _comparison_parts(self)
+        return html_table(title, rows, lines)
 
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ManyComparisons:
+    """The first of several models against each other one, in order; ``print`` shows them.
+
+    Iterate over them, or take one by its place or the other model's name. P-values are corrected
+    for all bins and models compared, of which there is each two: those of `zoo compare` of all.
+    """
+
+    comparisons: tuple[PairedComparison, ...]
+
+    def __iter__(self) -> Iterator[PairedComparison]:
+        """The comparisons, in the order of the models."""
+        return iter(self.comparisons)
+
+    def __len__(self) -> int:
+        """How many: one fewer than models."""
+        return len(self.comparisons)
+
+    def __getitem__(self, which: int | str) -> PairedComparison:
+        """That of the place, or with the model of that name. Raises IndexError, KeyError."""
+        if isinstance(which, int):
+            return self.comparisons[which]
+        found = {each.name_b: each for each in self.comparisons}
+        if which not in found:
+            raise UnknownNameError(
+                f"no model compared is named {which!r}; there is: {', '.join(found)}"
+            )
+        return found[which]
+
+    def __repr__(self) -> str:
+        """The tables, one after another."""
+        return "\n\n".join(map(comparison_table, self.comparisons))
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        return "".join(html_table(*_comparison_parts(each)) for each in self.comparisons)
+
+
+@overload
 def compare(
     a: Evaluation, b: Evaluation, *, metric: str = "accuracy", margin: float | None = None
-) -> PairedComparison:
-    """Whether one of two models is better on the same pairs, by how much, and is it real.
+) -> PairedComparison: ...
+
+
+@overload
+def compare(
+    a: Iterable[Evaluation],
+    b: None = None,
+    *,
+    metric: str = "accuracy",
+    margin: float | None = None,
+) -> ManyComparisons: ...
+
+
+def compare(
+    a: Evaluation | Iterable[Evaluation],
+    b: Evaluation | None = None,
+    *,
+    metric: str = "accuracy",
+    margin: float | None = None,
+) -> PairedComparison | ManyComparisons:
+    """Whether one of two models is better on the same pairs, by how much, and is it real; of three
+    evaluations or more, given as one sequence, the first against each other one.
 
     What `zoo compare` computes: a figure on the bins that are equal by SHA-256, only the pairs that
     both scored. Differences are A - B as fractions. ``metric`` is the name of a figure; accuracies
@@ -54,40 +122,62 @@ def compare(
     as A but for that much. Raises InputError where there is no such bin or
     figure, or where it is undefined on the pairs.
     """
-    for side in (a, b):
-        if not isinstance(side, Evaluation):
-            raise InputError(
-                f"expected two evaluations, as evaluate gives them; got {type(side).__name__}"
-            )
-    variants = [variant_of(each.bins[0].result) for each in (a, b)]
-    labels = model_labels(
-        [
-            (each.model.name, each.model.identity, variant_words(variant, each.model.format))
-            for each, variant in zip((a, b), variants, strict=True)
-        ]
-    )
-    if labels[0] == labels[1]:
-        labels = [f"{label} ({letter})" for label, letter in zip(labels, "AB", strict=True)]
-    sides = [
-        _side(each, (each.model.name, each.model.identity, variant), label)
-        for each, variant, label in zip((a, b), variants, labels, strict=True)
-    ]
-    duels, apart = compare_sides(sides, metric=metric, margin=margin)
+    two = b is not None
+    given = [a, b] if two or isinstance(a, Evaluation) else list(a)
+    evaluations = [each for each in given if isinstance(each, Evaluation)]
+    if len(evaluations) < len(given):
+        wrong = next(each for each in given if not isinstance(each, Evaluation))
+        raise InputError(
+            f"expected two evaluations, as evaluate gives them; got {type(wrong).__name__}"
+        )
+    if not two and len(given) < 3:
+        raise InputError(f"expected three evaluations or more in one sequence; got {len(given)}")
+    duels, apart = compare_sides(_sides(evaluations), metric=metric, margin=margin)
     if apart:
         raise InputError(nothing_shared(apart[0]))
-    [duel] = duels
+    found = tuple(_paired(duel, metric) for duel in duels[: len(evaluations) - 1])
+    return found[0] if two else ManyComparisons(found)
+
+
+def _paired(duel: Duel, metric: str) -> PairedComparison:
     return PairedComparison(
-        labels[0],
-        labels[1],
+        duel.a.label,
+        duel.b.label,
         {each.label: each.comparison for each in duel.bins},
         {each.label: each.p_value for each in duel.bins},
-        duel.overall,
+        replace(duel.overall, p_value=duel.p_value),
         duel.words,
         duel.notes,
         metric,
         duel.by_margin,
         duel.margin_words,
     )
+
+
+def _sides(evaluations: Sequence[Evaluation]) -> list[Side]:
+    variants = [variant_of(each.bins[0].result) for each in evaluations]
+    labels = model_labels(
+        [
+            Shown(
+                each.model.name,
+                each.model.identity,
+                variant_words(variant, each.model.format),
+                each.model.path,
+                max(one.result.created for one in each.bins),
+            )
+            for each, variant in zip(evaluations, variants, strict=True)
+        ]
+    )
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} ({_letter(i)})" for i, label in enumerate(labels)]
+    return [
+        _side(each, (each.model.name, each.model.identity, variant), label)
+        for each, variant, label in zip(evaluations, variants, labels, strict=True)
+    ]
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
@@ -104,6 +194,12 @@ def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
 
 def comparison_table(found: PairedComparison) -> str:
     """The comparison as lines of text, shares in percentages and percentage points."""
+    title, rows, lines = _comparison_parts(found)
+    return "\n".join([title, *columns(rows), *lines])
+
+
+def _comparison_parts(found: PairedComparison) -> tuple[str, list[list[str]], list[str]]:
+    """Who A and B are, a header and a row a bin, and the verdicts with the notes."""
     figure = tested_figure(found.metric)
     rows = [["bin", "pairs", "A", "B", "A-B", "95 %", "p"]]
     rows[0] += ["only A", "only B"] if figure.fits_threshold else []
@@ -115,6 +211,6 @@ def comparison_table(found: PairedComparison) -> str:
         rows.append([name, f"{each.pairs:,}", *values, *difference])
         if figure.fits_threshold:  # what these count is no part of another figure
             rows[-1] += [str(len(only)) for only in (each.only_a, each.only_b)]
-    lines = [f"A = {found.name_a}, B = {found.name_b}", *columns(rows), found.verdict]
-    lines += [found.margin_words] if found.margin_words else []
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+    lines = [found.verdict, *([found.margin_words] if found.margin_words else [])]
+    lines += [f"note: {note}" for note in found.notes]
+    return f"A = {found.name_a}, B = {found.name_b}", rows, lines

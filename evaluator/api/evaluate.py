@@ -6,7 +6,7 @@ Public names are imported from `evaluator` itself, which loads this module when 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evaluator.api.evaluated import BinEvaluation, Evaluation
 from evaluator.api.sources import Source, source_of
+from evaluator.bins.named import bin_path
 from evaluator.bins.pairs_file import slot_people
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.choices import NORM, check_settings
@@ -24,6 +25,7 @@ from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import ONE_AT_A_TIME, EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.options import LoadOptions
+from evaluator.profiles import Profile, profile_text
 from evaluator.results.measured import Measured
 from evaluator.results.record import Result, Settings, make_result
 from evaluator.results.set_result import set_parts, set_scores, set_settings
@@ -38,7 +40,7 @@ def evaluate(
     model: Any,
     bins: Bin | Sequence[Bin],
     *,
-    input: str | None = None,
+    input: str | Profile | None = None,
     channels: str | None = None,
     size: int | tuple[int, int] | None = None,
     layout: str | None = None,
@@ -60,12 +62,13 @@ def evaluate(
 
     ``model`` is the path of a model file of any format `zoo eval` takes, a ``keras.Model`` in
     memory, an ``Embedder``, or any function from a batch of images, float32 (n, height, width, 3),
-    to embeddings (n, size). ``bins`` are paths, of template sets too, or sets that ``read_bin``
-    gave.
+    to embeddings (n, size). ``bins`` are paths, of template sets too, names (``"lfw"``, looked
+    for in $ZOO_DATA, ./datasets and here), or sets that ``read_bin`` gave.
 
     ``input`` says what pixels the model was trained with: ``unit`` [0, 1] (assumed where nothing is
-    said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5 or
-    ``raw`` 0..255; ``channels`` is ``rgb`` or ``bgr``. ``size``, pixels or (height, width), is for
+    said, and noted), ``symmetric`` (x - 127.5) / 128, ``insightface`` (x / 255 - 0.5) / 0.5,
+    ``raw`` 0..255, ``whiten`` or ``imagenet``, or a `Profile` of other numbers, or its text;
+    ``channels`` is ``rgb`` or ``bgr``. ``size``, pixels or (height, width), is for
     models that take any, and for functions, which get 112x112 without it; ``layout``, ``NHWC`` or
     ``NCHW``, is for functions. ``flip="sum"`` adds the embedding of the mirrored image;
     ``nan="drop"`` leaves pairs out whose embedding is not finite or has no length, ``nan="miss"``
@@ -77,33 +80,102 @@ def evaluate(
     Raises InputError (BinError and ModelError among them) with one line that says what was
     expected and found, before TensorFlow is imported where it can be told; OSError for files.
     """
+    request = requested(
+        input=input,
+        channels=channels,
+        size=size,
+        flip=flip,
+        decoder=decoder,
+        precision=precision,
+        engine=engine,
+        nan=nan,
+        norm=norm,
+        detector_score=detector_score,
+        batch_size=batch_size,
+        output=output,
+        custom=tuple(custom),
+        trust=trust,
+    )
+    source = source_of(model, request.options, name=name, layout=layout)
+    return _evaluation(source, bins_read(bins), request, on_progress)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How models are evaluated: the words of `evaluate`, checked."""
+
+    settings: Settings
+    options: LoadOptions
+    norm: str
+    detector_score: str | None
+    batch_size: int
+
+
+def requested(
+    *,
+    input: str | Profile | None = None,
+    channels: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    flip: str = "none",
+    decoder: str = "accurate",
+    precision: str = "float32",
+    engine: str = "native",
+    nan: str = "fail",
+    norm: str = NORM,
+    detector_score: str | None = None,
+    batch_size: int = 64,
+    output: str | None = None,
+    custom: tuple[str, ...] = (),
+    trust: bool = False,
+) -> Request:
+    """The words of `evaluate`, checked. Raises InputError."""
     check_settings(
         flip=flip, decoder=decoder, precision=precision, nan=nan, engine=engine, norm=norm
     )
     if detector_score is not None:
         check_settings(**{"detector-score": detector_score})
-    settings = Settings(flip, decoder, precision, nan, engine)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size!r}")
-    said = {"input": input, "channels": channels}
-    check_settings(**{name: value for name, value in said.items() if value is not None})
+    if channels is not None:
+        check_settings(channels=channels)
     options = LoadOptions(
-        profile=input,
+        profile=None if input is None else profile_text(str(input)),
         channels=channels or "rgb",
         size=_sides(size),
         output=output,
         precision=precision,
         engine=engine,
-        custom=tuple(custom),
+        custom=custom,
         trust=trust,
     )
-    source = source_of(model, options, name=name, layout=layout)
-    sets = _sets(bins)
+    settings = Settings(flip, decoder, precision, nan, engine)
+    return Request(settings, options, norm, detector_score, batch_size)
+
+
+def repeated(
+    model: Any, bins: Sequence[VerificationSet], request: Request, *, name: str | None = None
+) -> Callable[[], Evaluation]:
+    """A function that evaluates a model, a network in memory with the weights it has when it is
+    called; its graph is built once, here. Raises as `evaluate` does.
+    """
+    source = source_of(model, request.options, name=name, layout=None)
+    return lambda: _evaluation(source.now(), bins, request)
+
+
+def _evaluation(
+    source: Source,
+    sets: Sequence[VerificationSet | TemplateSet],
+    request: Request,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    settings, nan = request.settings, request.settings.nan
     pair_sets = [each for each in sets if isinstance(each, VerificationSet)]
     # Refuses another bin's pairs file at once, and detector scores that a set does not have.
     people = [slot_people(each) for each in pair_sets]
     set_options = {
-        each.sha256: set_settings(each, settings, norm=norm, detector_score=detector_score)
+        each.sha256: set_settings(
+            each, settings, norm=request.norm, detector_score=request.detector_score
+        )
         for each in sets
         if isinstance(each, TemplateSet)
     }
@@ -118,7 +190,7 @@ def evaluate(
             )
 
         how: dict[str, Any] = {
-            "options": EmbedOptions(flip, decoder, batch_size),
+            "options": EmbedOptions(settings.flip, settings.decoder, request.batch_size),
             "on_progress": on_progress,
             "on_resize": note_resized,
             "on_single": lambda: notes.append(ONE_AT_A_TIME),
@@ -134,7 +206,7 @@ def evaluate(
                 on_set = evaluate_set(
                     each,
                     embed_set(embedder, each, **how),
-                    norm="unit" if norm == "unit" else "raw",
+                    norm="unit" if request.norm == "unit" else "raw",
                     detector_score=own.detector_score == "yes",
                     nan=nan,
                 )
@@ -159,7 +231,7 @@ def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return sides
 
 
-def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet | TemplateSet]:
+def bins_read(bins: Bin | Sequence[Bin]) -> list[VerificationSet | TemplateSet]:
     """The bins, read. Raises InputError for none, or for what is no bin."""
     kinds = (str, Path, VerificationSet, TemplateSet)
     given = [bins] if isinstance(bins, kinds) else list(bins or ())
@@ -174,7 +246,7 @@ def _sets(bins: Bin | Sequence[Bin]) -> list[VerificationSet | TemplateSet]:
         if isinstance(each, (VerificationSet, TemplateSet)):
             sets.append(each)
         else:
-            path = Path(each)
+            path = bin_path(each)
             sets.append(read_template_set(path) if path.is_dir() else read_bin(path))
     return sets
 

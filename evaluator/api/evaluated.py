@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError
+from evaluator.api.frame import data_frame
+from evaluator.api.notebook import html_table
+from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import Figures, all_figures, search_figures, to_json
+from evaluator.metrics.standing import founding_line
 from evaluator.metrics.text import columns, cosine
 from evaluator.results.record import ModelRecord, Result, Scores, SetFacts
 from evaluator.results.store import save_result
@@ -74,6 +77,14 @@ class BinEvaluation:
             lines += columns(found)
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        head, *lines = repr(self).split("\n")
+        if self.figures is None:
+            return html_table(head, [lines])
+        rows = [tuple(part.strip() for part in line.split("  ", 1)) for line in lines]
+        return html_table(head, [("figure", "value"), *rows], words=2)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
@@ -98,11 +109,11 @@ class Evaluation:
         return len(self.bins)
 
     def __getitem__(self, name: str) -> BinEvaluation:
-        """The bin of that name. Raises KeyError with the names there are, or if two share it."""
+        """The bin of that name. Raises UnknownNameError, a KeyError, with the names there are."""
         found = [each for each in self.bins if each.name == name]
         if len(found) != 1:
             there = ", ".join(each.name for each in self.bins)
-            raise KeyError(f"{len(found)} bins are named {name!r}; there is: {there}")
+            raise UnknownNameError(f"{len(found)} bins are named {name!r}; there is: {there}")
         return found[0]
 
     @property
@@ -120,6 +131,10 @@ class Evaluation:
         """The labels of the only bin. Raises InputError where there are several."""
         return self._only("genuine").genuine
 
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame with a row a bin; see `evaluator.to_dataframe`."""
+        return to_dataframe(self)
+
     def _only(self, what: str) -> BinEvaluation:
         if len(self.bins) != 1:
             names = ", ".join(each.name for each in self.bins)
@@ -133,9 +148,55 @@ class Evaluation:
         """A line on the model, a row a bin, and the notes."""
         return evaluation_table(self)
 
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        title, rows, notes = _evaluation_parts(self)
+        return html_table(title, rows, notes)
+
+
+def to_dataframe(
+    evaluations: Evaluation | Iterable[Evaluation] | Iterable[tuple[Any, Evaluation]],
+    *,
+    index: str | None = None,
+) -> Any:
+    """A pandas DataFrame with a row for each bin of each evaluation.
+
+    Columns are ``model``, ``bin``, ``pairs``; the figures as log.csv calls them, fractions and
+    scores, NaN where undefined; those of searches where a template set has some; ``settings``
+    (what is no default, in words) and the model's ``sha256``. ``index`` names one more, the first:
+    of what stands before the evaluations in pairs ``(value, evaluation)``, an epoch, say. Raises
+    InputError without pandas, and for anything else.
+    """
+    rows = []
+    for each in [evaluations] if isinstance(evaluations, Evaluation) else evaluations:
+        value, evaluation = each if isinstance(each, tuple) and len(each) == 2 else (None, each)
+        if not isinstance(evaluation, Evaluation):
+            raise InputError(
+                "expected evaluations, or pairs (value, evaluation); "
+                f"got {type(evaluation).__name__}"
+            )
+        if isinstance(each, tuple) is (index is None):
+            raise InputError("index= names the values of pairs (value, evaluation): give both")
+        rows += [(value, of_bin.result) for of_bin in evaluation]
+    return data_frame(rows, index=index)
+
+
+def verification_line(evaluation: BinEvaluation, best: float = 0.0) -> str:
+    """The founding system's log line of an evaluation on one bin, to the character. ``best`` is the
+    highest accuracy before it, as a fraction, 0 where there was none.
+    """
+    unusable = int(evaluation.result.non_finite["count"])
+    return founding_line(evaluation.name, evaluation.figures, best, unusable=unusable)
+
 
 def evaluation_table(evaluation: Evaluation) -> str:
     """The evaluation as lines of text: percentages, and thresholds as the scores are."""
+    title, rows, notes = _evaluation_parts(evaluation)
+    return "\n".join([title, *columns(rows), *notes])
+
+
+def _evaluation_parts(evaluation: Evaluation) -> tuple[str, list[list[str]], list[str]]:
+    """What is said of the model, a header and a row a bin, and the notes."""
     model = evaluation.model
     size = f"{model.embedding_size}-d, " if model.embedding_size else ""
     rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
@@ -148,11 +209,13 @@ def evaluation_table(evaluation: Evaluation) -> str:
         stored = to_json(each.figures)
         kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
         rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
-    lines = [f"{model.name} ({size}{model.format})", *columns(rows)]
-    for each in evaluation.bins:
-        if each.result.failed.pairs:
-            lines.append(f"note: {each.name}: {each.result.failed.words}")
-    return "\n".join([*lines, *(f"note: {note}" for note in evaluation.notes)])
+    notes = [
+        f"note: {each.name}: {each.result.failed.words}"
+        for each in evaluation.bins
+        if each.result.failed.pairs
+    ]
+    notes += [f"note: {note}" for note in evaluation.notes]
+    return f"{model.name} ({size}{model.format})", rows, notes
 
 
 def _not_finite(result: Result) -> str:

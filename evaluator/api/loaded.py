@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from evaluator.api.evaluated import BinEvaluation, Evaluation
-from evaluator.errors import InputError
+from evaluator.api.evaluated import BinEvaluation, Evaluation, to_dataframe
+from evaluator.api.notebook import html_table
+from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import figures
 from evaluator.metrics.sharing import slots_sharing
-from evaluator.results.choice import (
-    Contestant,
-    Wanted,
-    contestants,
-    labelled,
-    meant,
-    model_named,
-    picked,
-    variant_of,
-)
+from evaluator.results.choice import Contestant, Wanted, contestants, labelled, picked, variant_of
+from evaluator.results.names import meant, model_named
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored, read_store
 
@@ -59,20 +53,33 @@ class Results:
         ]
         if len(found) != 1:
             there = ", ".join(each.label for each in found or self.models)
-            raise KeyError(f"{len(found)} stored models are meant by {which!r}: {there}")
+            raise UnknownNameError(f"{len(found)} stored models are meant by {which!r}: {there}")
         return _evaluation(found[0])
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame with a row a model, settings and bin; see `evaluator.to_dataframe`."""
+        return to_dataframe(self)
 
     def __repr__(self) -> str:
         """A line a model with its bins, and the notes."""
-        lines = [
-            f"{each.label}: {', '.join(own.result.bin.name for own in each.results.values())}"
+        lines = [f"{model}: {bins}" for model, bins in self._rows()]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks."""
+        notes = [f"note: {note}" for note in self.notes]
+        title = f"{len(self.models):,} model{'s' * (len(self.models) != 1)}"
+        return html_table(title, [("model", "bins"), *self._rows()], notes, words=2)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            (each.label, ", ".join(own.result.bin.name for own in each.results.values()))
             for each in self.models
         ]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
 def load_results(
-    folder: str | Path = "results",
+    folder: str | Path | Sequence[str | Path] = "results",
     *,
     models: str | Sequence[str] = (),
     bins: str | Sequence[str] = (),
@@ -85,7 +92,7 @@ def load_results(
     norm: str | None = None,
     detector_score: str | None = None,
 ) -> Results:
-    """The stored results of a folder, as `evaluate` gave them, for `compare` and to look at.
+    """The stored results of a folder, or of several, as `evaluate` gave them, for `compare`.
 
     ``models`` and ``bins`` are names, patterns of names (``"arc*"``), or beginnings of SHA-256 of
     four hexadecimal digits or more, a bin's also its path; all if none is given. The settings pick
@@ -104,18 +111,22 @@ def load_results(
         detector_score=detector_score,
     )
     wanted.check("")
-    store = read_store(Path(folder))
+    folders = (folder,) if isinstance(folder, str | Path) else tuple(folder)
+    store = read_store(*map(Path, folders))
+    where = ", ".join(map(str, folders))
     if not store.results:
         why = store.remarks[0] if store.remarks else "zoo eval and save_results put them there"
-        raise InputError(f"{folder}: no stored results; {why}")
+        raise InputError(f"{where}: no stored results; {why}")
     chosen = picked(
         store.results, models=_values(models), bins=_values(bins), options=("models", "bins")
     )
-    found = [each for each in chosen if wanted.admits(variant_of(each.result))]
+    found = [each for each in chosen.results if wanted.admits(variant_of(each.result))]
     if not found:
-        there = dict.fromkeys(variant_of(each.result).words() or "the defaults" for each in chosen)
-        raise InputError(f"{folder}: no result with these settings; there is: {'; '.join(there)}")
-    return Results(tuple(labelled(contestants(found))), store.remarks)
+        there = dict.fromkeys(
+            variant_of(each.result).words() or "the defaults" for each in chosen.results
+        )
+        raise InputError(f"{where}: no result with these settings; there is: {'; '.join(there)}")
+    return Results(tuple(labelled(contestants(found))), (*chosen.older, *store.remarks))
 
 
 def _values(given: str | Sequence[str]) -> Sequence[str]:

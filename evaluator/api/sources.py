@@ -37,7 +37,8 @@ class Source:
 
     ``sha256`` is that of a file's content or of a network's weights, ``data_sha256`` of the files
     beside it that hold weights of it. A function is known by its
-    name alone, ``named`` is False where it has none. ``options`` say how it is loaded.
+    name alone, ``named`` is False where it has none. ``options`` say how it is loaded. ``network``
+    is one in memory, whose weights may change.
     """
 
     name: str
@@ -47,6 +48,13 @@ class Source:
     open: Callable[[], AbstractContextManager[Embedder]]
     named: bool = True
     data_sha256: str | None = None
+    network: Any = None
+
+    def now(self) -> Source:
+        """The same, known by the weights that a network in memory has now."""
+        if self.network is None:
+            return self
+        return replace(self, sha256=_weights_sha256(self.network))
 
     @property
     def identity(self) -> str:
@@ -104,7 +112,8 @@ def _network(model: Any, options: LoadOptions, name: str | None) -> Source:
 
     called = name or str(model.name)
     embedder = live_embedder(model, options, name=called)
-    return Source(called, "", _weights_sha256(model), options, lambda: nullcontext(embedder))
+    sha256 = _weights_sha256(model)
+    return Source(called, "", sha256, options, lambda: nullcontext(embedder), network=model)
 
 
 def _weights_sha256(model: Any) -> str:

@@ -1,9 +1,10 @@
 """The plain values inside a pickle, read without running anything that is in it.
 
 A pickle is a program for a small stack machine, and Python's own machine lets that program import
-and call. This one knows only the instructions that build data. The names in a bin that stand for
-NumPy's constructors get stand-ins from pickled.py, so neither NumPy nor any imported object ever
-sees what the file holds, and every other name is refused before anything is looked up.
+and call. This one knows only the instructions that build data. The names in a file that stand for
+constructors get stand-ins from a `Dialect`, of a bin `pickle_values`, so neither NumPy nor any
+imported object ever sees what the file holds, and every other name is refused before anything is
+looked up.
 
 Why not `pickle.Unpickler` with its own `find_class`: it obeys a twelve-byte file that asks for
 2**31 memo slots (LONG_BINPUT) by filling gigabytes, and it lets BUILD set attributes on whatever
@@ -17,12 +18,13 @@ import pickle
 import pickletools
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from evaluator.bins.pickle_values import (
     EncodedTexts,
     Global,
+    MalformedError,
     PickleError,
     fill_in,
     find_global,
@@ -40,8 +42,32 @@ _LONGEST_DECIMAL = 24
 _QUOTED = re.compile(rb"[^\\]*(?:\\(?:[\\'\"nrt]|x[0-9a-fA-F]{2})[^\\]*)*")
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What pickles of one ``kind`` hold beside plain values.
+
+    ``find_global`` gives the stand-in for a module and a name, or raises PickleError; ``fill_in``
+    completes one with its state. ``operations`` are instructions beside those of plain values;
+    ``needs`` says in a refusal what there is no need for more than.
+    """
+
+    kind: str
+    needs: str
+    find_global: Callable[[object, object], Global]
+    fill_in: Callable[[object, object], None]
+    operations: Mapping[bytes, Callable[[State], None]] = field(default_factory=dict)
+
+
+BIN = Dialect(
+    kind="bin",
+    needs="images and labels need none but bytes, numbers, lists and NumPy arrays",
+    find_global=find_global,
+    fill_in=fill_in,
+)
+
+
 def load_plain(data: bytes) -> object:
-    """The pickle's value: None, bool, int, float, bytes, str, list, tuple and `PickledArray`.
+    """The value of a bin's pickle: None, bool, int, float, bytes, str, list, tuple, `PickledArray`.
 
     Python-2 strings and bytearrays come back as bytes, NumPy bool, integer and bytes scalars as
     bool, int and bytes. A name or type that stands alone in the file comes back as its stand-in
@@ -50,20 +76,31 @@ def load_plain(data: bytes) -> object:
 
     Raises `PickleError` with the cause; nothing has been imported or called by then.
     """
-    state = _State(data)
-    while True:
-        opcode = _take(state, 1)
-        if opcode == pickle.STOP:
-            return _pop(state)
-        operation = _OPERATIONS.get(opcode)
-        if operation is None:
-            raise _not_plain(opcode, state.position - 1)
-        operation(state)
+    return load(data, BIN)[0]
+
+
+def load(data: bytes, dialect: Dialect, start: int = 0) -> tuple[object, int]:
+    """The value of the pickle that begins at ``start``, and where it ends. Raises `PickleError`."""
+    state = State(data, dialect, start)
+    try:
+        while True:
+            opcode = _take(state, 1)
+            if opcode == pickle.STOP:
+                return pop(state), state.position
+            operation = dialect.operations.get(opcode) or _OPERATIONS.get(opcode)
+            if operation is None:
+                raise _not_plain(state, opcode)
+            operation(state)
+    except MalformedError as error:
+        raise PickleError(f"is damaged or no {dialect.kind}: {error}; get the file again") from None
 
 
 @dataclass(slots=True)
-class _State:
+class State:
+    """The machine: the program, where it is, and its stack."""
+
     data: bytes
+    dialect: Dialect
     position: int = 0
     stack: list[object] = field(default_factory=list)
     outer_stacks: list[list[object]] = field(default_factory=list)  # one for each open MARK
@@ -71,13 +108,13 @@ class _State:
     encoded: EncodedTexts = field(default_factory=dict)
 
 
-_Operation = Callable[[_State], None]
+_Operation = Callable[[State], None]
 
 
 # ---- Reading the program -------------------------------------------------------------------------
 
 
-def _take(state: _State, size: int) -> bytes:
+def _take(state: State, size: int) -> bytes:
     start = state.position
     end = start + size
     if end > len(state.data):
@@ -86,11 +123,11 @@ def _take(state: _State, size: int) -> bytes:
     return state.data[start:end]
 
 
-def _unsigned(state: _State, width: int) -> int:
+def _unsigned(state: State, width: int) -> int:
     return int.from_bytes(_take(state, width), "little")
 
 
-def _line(state: _State) -> bytes:
+def _line(state: State) -> bytes:
     end = state.data.find(b"\n", state.position)
     if end < 0:
         raise _cut_short(state)
@@ -142,13 +179,15 @@ def _quoted_bytes(line: bytes) -> bytes:
 # ---- The stack -----------------------------------------------------------------------------------
 
 
-def _pop(state: _State) -> object:
+def pop(state: State) -> object:
+    """The value on top of the stack, taken off."""
     if not state.stack:
         raise malformed(f"byte {state.position - 1} takes a value where there is none")
     return state.stack.pop()
 
 
-def _pop_to_mark(state: _State) -> list[object]:
+def pop_to_mark(state: State) -> list[object]:
+    """The values of the group that is open, which ends."""
     if not state.outer_stacks:
         raise malformed(f"byte {state.position - 1} closes a group that was never opened")
     items = state.stack
@@ -156,44 +195,44 @@ def _pop_to_mark(state: _State) -> list[object]:
     return items
 
 
-def _mark(state: _State) -> None:
+def _mark(state: State) -> None:
     state.outer_stacks.append(state.stack)
     state.stack = []
 
 
-def _pop_value(state: _State) -> None:
+def _pop_value(state: State) -> None:
     if state.stack:
         state.stack.pop()
     else:
-        _pop_to_mark(state)
+        pop_to_mark(state)
 
 
-def _duplicate(state: _State) -> None:
-    value = _pop(state)
+def _duplicate(state: State) -> None:
+    value = pop(state)
     state.stack += [value, value]
 
 
-def _put(state: _State, index: int) -> None:
+def _put(state: State, index: int) -> None:
     if not state.stack:
         raise malformed(f"byte {state.position - 1} stores a value where there is none")
     state.memo[index] = state.stack[-1]
 
 
-def _get(state: _State, index: int) -> None:
+def _get(state: State, index: int) -> None:
     if index not in state.memo:
         raise malformed(f"it refers to value {index}, which was never stored")
     state.stack.append(state.memo[index])
 
 
-def _append(state: _State, items: list[object]) -> None:
-    target = _pop(state)
+def _append(state: State, items: list[object]) -> None:
+    target = pop(state)
     if not isinstance(target, list):
         raise malformed(f"it appends to a {type(target).__name__}")
     target += items
     state.stack.append(target)
 
 
-def _protocol(state: _State) -> None:
+def _protocol(state: State) -> None:
     protocol = _unsigned(state, 1)
     if protocol > HIGHEST_PROTOCOL:
         raise PickleError(
@@ -205,18 +244,18 @@ def _protocol(state: _State) -> None:
 # ---- Building values -----------------------------------------------------------------------------
 
 
-def _global(state: _State) -> Global:
+def _global(state: State) -> Global:
     module = _text(_line(state))
-    return find_global(module, _text(_line(state)))
+    return state.dialect.find_global(module, _text(_line(state)))
 
 
-def _global_from_stack(state: _State) -> Global:
-    name, module = _pop(state), _pop(state)
-    return find_global(module, name)
+def _global_from_stack(state: State) -> Global:
+    name, module = pop(state), pop(state)
+    return state.dialect.find_global(module, name)
 
 
-def _call(state: _State) -> object:
-    arguments, function = _pop(state), _pop(state)
+def _call(state: State) -> object:
+    arguments, function = pop(state), pop(state)
     if not isinstance(function, Global) or function.construct is None:
         raise malformed("it calls something that cannot be called")
     if not isinstance(arguments, tuple):
@@ -224,39 +263,39 @@ def _call(state: _State) -> object:
     return function.construct(arguments, state.encoded)
 
 
-def _build(state: _State) -> None:
-    details, target = _pop(state), _pop(state)
-    fill_in(target, details)
+def _build(state: State) -> None:
+    details, target = pop(state), pop(state)
+    state.dialect.fill_in(target, details)
     state.stack.append(target)
 
 
-def _integer(state: _State) -> int:
+def _integer(state: State) -> int:
     line = _line(state)
     return line == b"01" if line in (b"00", b"01") else _decimal(line)
 
 
-def _cut_short(state: _State) -> PickleError:
+def _cut_short(state: State) -> PickleError:
     return PickleError(
-        f"is cut short: it ends at byte {len(state.data)}, inside the list that it holds;"
-        " get the file again"
+        f"is cut short: it ends at byte {len(state.data)}, inside what it holds; get the file again"
     )
 
 
-def _not_plain(opcode: bytes, position: int) -> PickleError:
+def _not_plain(state: State, opcode: bytes) -> PickleError:
+    dialect, position = state.dialect, state.position - 1
     known = {info.code.encode("latin-1"): info.name for info in pickletools.opcodes}
     if opcode not in known:
         return malformed(f"byte {position}, {opcode!r}, is no pickle instruction")
     return PickleError(
-        f"holds more than a bin does: byte {position} is the pickle instruction {known[opcode]},"
-        " and images and labels need none but bytes, numbers, lists and NumPy arrays"
+        f"holds more than a {dialect.kind} does: byte {position} is the pickle instruction"
+        f" {known[opcode]}, and {dialect.needs}"
     )
 
 
 # ---- The instructions ----------------------------------------------------------------------------
 
 
-def _push(read: Callable[[_State], object]) -> _Operation:
-    def operation(state: _State) -> None:
+def _push(read: Callable[[State], object]) -> _Operation:
+    def operation(state: State) -> None:
         state.stack.append(read(state))
 
     return operation
@@ -275,18 +314,18 @@ def _constant(value: object) -> _Operation:
 
 
 def _tuple_of(count: int) -> _Operation:
-    return _push(lambda state: tuple([_pop(state) for _ in range(count)][::-1]))
+    return _push(lambda state: tuple([pop(state) for _ in range(count)][::-1]))
 
 
 def _push_group(collect: Callable[[list[object]], object]) -> _Operation:
-    def operation(state: _State) -> None:
-        items = _pop_to_mark(state)  # first, because this puts the stack back that it is pushed on
+    def operation(state: State) -> None:
+        items = pop_to_mark(state)  # first, because this puts the stack back that it is pushed on
         state.stack.append(collect(items))
 
     return operation
 
 
-def _frame(state: _State) -> None:
+def _frame(state: State) -> None:
     _take(state, 8)  # how long the frame is, which only matters to a reader of streams
 
 
@@ -295,7 +334,7 @@ _OPERATIONS: dict[bytes, _Operation] = {
     pickle.FRAME: _frame,
     pickle.MARK: _mark,
     pickle.POP: _pop_value,
-    pickle.POP_MARK: lambda state: _pop_to_mark(state).clear(),
+    pickle.POP_MARK: lambda state: pop_to_mark(state).clear(),
     pickle.DUP: _duplicate,
     pickle.PUT: lambda state: _put(state, _decimal(_line(state))),
     pickle.BINPUT: lambda state: _put(state, _unsigned(state, 1)),
@@ -333,8 +372,8 @@ _OPERATIONS: dict[bytes, _Operation] = {
     pickle.TUPLE: _push_group(tuple),
     pickle.EMPTY_LIST: _push(lambda _: []),
     pickle.LIST: _push_group(list),
-    pickle.APPEND: lambda state: _append(state, [_pop(state)]),
-    pickle.APPENDS: lambda state: _append(state, _pop_to_mark(state)),
+    pickle.APPEND: lambda state: _append(state, [pop(state)]),
+    pickle.APPENDS: lambda state: _append(state, pop_to_mark(state)),
     pickle.GLOBAL: _push(_global),
     pickle.STACK_GLOBAL: _push(_global_from_stack),
     pickle.REDUCE: _push(_call),

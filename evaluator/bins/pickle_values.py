@@ -20,6 +20,10 @@ class PickleError(InputError):
     """A pickle that is cut short, malformed, or asks for more than plain data."""
 
 
+class MalformedError(PickleError):
+    """A pickle that is damaged; the message is the cause alone."""
+
+
 @dataclass(slots=True)
 class PickledArray:
     """What a NumPy array in a pickle holds, without NumPy having built it.
@@ -85,8 +89,9 @@ def fill_in(target: object, details: object) -> None:
             raise malformed(f"it fills in a {type(target).__name__}")
 
 
-def malformed(cause: str) -> PickleError:
-    return PickleError(f"is damaged or no bin: {cause}; get the file again")
+def malformed(cause: str) -> MalformedError:
+    """The error of a pickle that no program wrote."""
+    return MalformedError(cause)
 
 
 def shown(value: str | bytes | Sequence[int]) -> str:

@@ -5,18 +5,16 @@ Whatever is imported here at the top is imported before the wall stands: the sta
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import mmap
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.isolation.messages import Channel
-from evaluator.isolation.wall import gpu_devices, put_up_wall
+from evaluator.isolation.wall import end_with, gpu_devices, put_up_wall
 
 if TYPE_CHECKING:
     from evaluator.images.inputs import Embedder
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
 # A model's weights may be unpacked in its temporary folder, an export written there.
 _LARGEST_FILE = 8 * 2**30
-
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
 
 class _State:
@@ -53,7 +49,7 @@ def main(shared: int, parent: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     os.dup2(2, 1)  # a library that prints does not answer for the model
-    _end_with(parent)
+    end_with(parent)
     begin = channel.receive()
     if begin is None:
         return
@@ -63,14 +59,6 @@ def main(shared: int, parent: int) -> None:
     state = _State(shared)
     while (message := channel.receive()) is not None:
         channel.send(_answer(state, message))
-
-
-def _end_with(parent: int) -> None:
-    """Has the system end this process when its caller is gone, however that came about."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            sys.exit()
 
 
 def _limit(memory: int | None) -> None:
@@ -103,12 +91,12 @@ def _answer(state: _State, message: dict[str, Any]) -> dict[str, Any]:
 def _prepare(_state: _State, message: dict[str, Any]) -> dict[str, Any]:
     """Imports what a format needs, before it is known which file will come."""
     kind = message["format"]
-    if kind in ("keras", "keras-h5", "savedmodel"):
+    if kind in ("frozen-graph", "keras", "keras-h5", "savedmodel"):
         from evaluator.models.runtime import import_keras
 
         import_keras()
-    elif kind in ("onnx", "tflite"):
-        importlib.import_module(f"evaluator.models.{kind}.load")
+    elif kind in ("onnx", "openvino-ir", "tflite"):
+        importlib.import_module(f"evaluator.models.{kind.replace('-', '_')}.load")
     return {}
 
 

@@ -50,6 +50,11 @@ _MOST_AXES = 8
 # A process that has closed its end is about to be gone.
 _SECONDS_TO_END = 10.0
 
+
+class KilledError(ModelError):
+    """The process of a model was killed from outside, perhaps because memory ran out."""
+
+
 # By the names under which a process tells of them; others are the first.
 _ERRORS = {each.__name__: each for each in (ModelError, ForwardError, OutOfMemoryError)}
 
@@ -157,13 +162,17 @@ class ModelProcess:
         self._answer(self._load_seconds)
         return out
 
+    def end(self) -> None:
+        """Ends the process and what it started: who waits for its answer gets none."""
+        # What the model started is in the process's own group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def close(self) -> None:
-        """Ends the process and what it started, and removes its folder."""
+        """Ends the process, and removes its folder."""
         try:
-            # What the model started is in the process's own group.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.end()
         finally:
             self._put_away()
 
@@ -270,7 +279,8 @@ class ModelProcess:
         else:
             how = f"ended with exit code {code}"
         words = self._last_words()
-        return self._broken(f"{how}{': ' if words else ''}{words}")
+        error = self._broken(f"{how}{': ' if words else ''}{words}")
+        return KilledError(str(error)) if code in (-signal.SIGKILL, -signal.SIGTERM) else error
 
     def _last_words(self) -> str:
         """The last line that the process wrote on its stderr."""

@@ -72,6 +72,9 @@ class SameProcess:
     #: Of one process with its caller's libraries, a model's memory cannot be told.
     peak_bytes: int | None = None
 
+    def end(self) -> None:
+        """Nothing: there is none to end."""
+
     def close(self) -> None:
         """Removes its folder."""
         shutil.rmtree(self._folder, ignore_errors=True)

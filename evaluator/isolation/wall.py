@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import stat
 import struct
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 
 _WRITE_FILE = 1 << 1
@@ -222,3 +224,11 @@ def _checked(found: int, what: str) -> int:
 
 def _library() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def end_with(parent: int) -> None:
+    """Has the system end this process when its caller is gone, however that came about."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import BinError, ForwardError
+from evaluator.ahead import ahead
+from evaluator.errors import BinError, ForwardError, InputError
 from evaluator.images.inputs import Embedder, Forward, InputSpec, mirrored, write_model_input
 from evaluator.measure.rows import RowCountError, embedding_rows
 
@@ -28,6 +32,9 @@ _SCORE_ROWS = 65_536
 
 # Bytes of one batch, of which there are three or four: 7,000 images of 112x112.
 _LARGEST_BATCH = 2**30
+
+# A batch of model input, how many of its rows are images, and the sizes that these had.
+_Batch = tuple[NDArray[np.float32], int, set[tuple[int, int]]]
 
 #: What is said of a model for which ``on_single`` is called.
 ONE_AT_A_TIME = "it gives one row however many images it gets, so it gets them one at a time"
@@ -73,27 +80,61 @@ def embed_images(
     forward = _RowwiseForward(embedder, on_single)
     met = {(embedder.input.height, embedder.input.width)}
     read = pixels or _decoding(images, options.decoder)
-    for batch, count, sizes in _prepared_batches(embedder, len(images), size, read, describe):
-        if on_resize is not None:
-            for other in sorted(sizes - met):
-                on_resize(other)
-        met |= sizes
-        try:
-            embeddings = forward(batch, count)
-            if options.flip == "sum":
-                flipped = np.ascontiguousarray(mirrored(batch, embedder.input))
-                embeddings = embeddings + forward(flipped, count)
-        except ForwardError as error:
-            first, last = describe(done), describe(done + count - 1)
-            raise type(error)(f"fails on the batch of {first} to {last}: {error}") from None
-        if not done:
-            found = np.empty((len(images), embeddings.shape[1]), np.float32)
-        # Copied: what a model returns may be a view that keeps its whole batch alive.
-        found[done : done + count] = embeddings
-        done += count
-        if on_progress is not None:
-            on_progress(count)
+
+    def embedded(batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        embeddings = forward(batch, count)
+        if options.flip == "sum":
+            flipped = np.ascontiguousarray(mirrored(batch, embedder.input))
+            embeddings = embeddings + forward(flipped, count)
+        return embeddings
+
+    # Closed here: an error that is kept keeps them, and the collector of garbage would end them
+    # later, perhaps where a thread is just starting, which cannot wait for others then.
+    with (
+        contextlib.closing(
+            _prepared_batches(embedder, len(images), size, read, describe)
+        ) as batches,
+        contextlib.closing(_at_once(batches, embedded, embedder.at_once)) as begun,
+    ):
+        for result, count, sizes in begun:
+            if on_resize is not None:
+                for other in sorted(sizes - met):
+                    on_resize(other)
+            met |= sizes
+            try:
+                embeddings = result()
+            except ForwardError as error:
+                first, last = describe(done), describe(done + count - 1)
+                raise type(error)(f"fails on the batch of {first} to {last}: {error}") from None
+            if not done:
+                found = np.empty((len(images), embeddings.shape[1]), np.float32)
+            # Copied: what a model returns may be a view that keeps its whole batch alive.
+            found[done : done + count] = embeddings
+            done += count
+            if on_progress is not None:
+                on_progress(count)
     return found
+
+
+def _at_once(
+    batches: Iterator[_Batch],
+    embedded: Callable[[NDArray[np.float32], int], NDArray[np.float32]],
+    count: int,
+) -> Generator[tuple[Callable[[], NDArray[np.float32]], int, set[tuple[int, int]]], None, None]:
+    """Each batch's result, its images and their sizes, in order. ``count`` are embedded at once, by
+    threads, after the first, which tells how the model takes them; one at a time by the caller.
+    """
+    for batch, images, sizes in itertools.islice(batches, 1 if count > 1 else None):
+        yield functools.partial(embedded, batch, images), images, sizes
+    pool = ThreadPoolExecutor(count)
+    try:
+        calls = (
+            (pool.submit(embedded, batch, images).result, images, sizes)
+            for batch, images, sizes in batches
+        )
+        yield from ahead(calls, count + 1)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _fitting(size: int, spec: InputSpec) -> int:
@@ -171,8 +212,6 @@ def _takes(forward: Forward, batch: NDArray[np.float32], size: int) -> bool:
     return True
 
 
-# A batch of model input, how many of its rows are images, and the sizes that these had.
-_Batch = tuple[NDArray[np.float32], int, set[tuple[int, int]]]
 _Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
 
 
@@ -182,7 +221,7 @@ def _prepared_batches(
     size: int,
     read: Callable[[int], NDArray[np.uint8]],
     describe: Callable[[int], str],
-) -> Iterator[_Batch]:
+) -> Generator[_Batch, None, None]:
     """Batches of so many images in order, read by threads ahead of their use."""
     # Here, because what is stored is answered without Pillow.
     from evaluator.images.decode import DecodeError
@@ -196,8 +235,10 @@ def _prepared_batches(
                 pixels = read(i)
             except DecodeError as error:
                 raise BinError(f"{describe(i)}: {error}") from None
-            write_model_input(pixels, spec, out[i - start])
-            sizes.add((pixels.shape[0], pixels.shape[1]))
+            try:
+                sizes.add(write_model_input(pixels, spec, out[i - start]))
+            except InputError as error:
+                raise BinError(f"{describe(i)}: {error}") from None
         return sizes
 
     def submit(start: int) -> _Pending:

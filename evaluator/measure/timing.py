@@ -74,7 +74,7 @@ def noise(embedder: Embedder, count: int) -> NDArray[np.float32]:
     numbers = np.random.default_rng(0)
     batch = np.empty((count, *spec.batch_shape), np.float32)
     for image in batch:
-        pixels = numbers.integers(0, 256, (spec.height, spec.width, 3), np.uint8)
+        pixels = numbers.integers(0, 256, (*spec.image_size, 3), np.uint8)
         write_model_input(pixels, spec, image)
     return batch
 

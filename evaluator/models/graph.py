@@ -60,6 +60,15 @@ def compiled_forward(
     return forward
 
 
+def cast_batch(batch: Any, kind: Any) -> Any:
+    """A batch as numbers of a type: pixels as they are; a resized one lies between two levels."""
+    import tensorflow as tf
+
+    if kind.is_integer:
+        batch = tf.clip_by_value(tf.round(batch), 0.0, 255.0)
+    return tf.cast(batch, kind)
+
+
 def check_graph_tensors(
     path: Path, graph: Any, batch: int | None, *, held: frozenset[str] = frozenset()
 ) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from evaluator.errors import cause_of
+from evaluator.images.inputs import Counts
+from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import frozen_function
 from evaluator.models.macs import (
     UncountedError,
     check_counted,
     convolution,
+    counts,
     einsum,
     known,
     product,
@@ -19,6 +23,21 @@ from evaluator.models.macs import (
 Shape = tuple[int | None, ...]
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+
+def graph_counts(
+    path: Path, call: Callable[[Any], Any], shape: tuple[int, ...]
+) -> Callable[[], Counts]:
+    """What counts parameters and MACs of a model's ``call`` when it is asked: the MACs of an image
+    in a batch of this shape. Raises ModelError then.
+    """
+
+    def found() -> Counts:
+        with foreign_errors(f"{path}: its graph cannot be counted"):
+            graph = traced_graph(call, shape)
+        return counts(lambda: graph_parameters(graph), lambda: graph_macs(graph, shape[0]))
+
+    return found
 
 
 def traced_graph(call: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:

@@ -24,7 +24,7 @@ _REFERENCE = b"location"
 @dataclass(frozen=True)
 class ModelIdentity:
     """The digests of a model: ``sha256`` of its file or folder, and ``data_sha256`` of the files
-    beside it that hold an .onnx file's weights, None where there are none.
+    beside it that hold weights of an .onnx or OpenVINO model, None where there are none.
     """
 
     sha256: str
@@ -146,7 +146,7 @@ def _is_folder(folder: Path, member: Path, root: Path) -> bool:
 
 
 def data_files(path: Path) -> dict[str, Path]:
-    """The files beside an .onnx model that hold weights of it, by their names in it, sorted.
+    """The files beside an .onnx or OpenVINO model that hold weights of it, by their names, sorted.
 
     Raises ModelError for one that is missing, lies outside the model's folder or is no file, and
     where the package that reads such models is not installed; OSError.
@@ -163,7 +163,10 @@ def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a file's data files; the key tells one state of the file from another."""
     from evaluator.models.formats import model_format
 
-    if model_format(path) != "onnx":
+    kind = model_format(path)
+    if kind == "openvino-ir":  # which names no file: the weights have its own name
+        return (path.with_suffix(".bin").name,)
+    if kind != "onnx":
         return ()
     # Most models refer to no file, and then no parser is needed: one pass over the bytes.
     if not _mentions(path, _REFERENCE):
@@ -185,7 +188,7 @@ def _mentions(path: Path, word: bytes) -> bool:
 
 
 def data_file(path: Path, name: str) -> Path:
-    """The file that an .onnx model calls ``name``: in the model's folder or below it, nowhere else.
+    """The file that a model calls ``name``: in the model's folder or below it, nowhere else.
 
     Raises ModelError.
     """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from evaluator.errors import ModelError, cause_of
+from evaluator.errors import InputError, ModelError, cause_of, check_choice
 from evaluator.files import read_bounded
-from evaluator.images.inputs import CHANNELS, PROFILES, InputSpec
+from evaluator.images.inputs import CHANNELS, InputSpec
+from evaluator.profiles import profile_text
 
 #: Bytes of the largest note that is read; those written have 150.
 NOTE_BYTES = 65_536
@@ -36,12 +37,12 @@ def noted_input(model: Path, digest: str) -> tuple[str, str] | None:
     stated = _stated(path)
     if stated is None:
         return None
-    profile, channels = stated["profile"], stated["channels"]
-    if profile not in PROFILES or channels not in CHANNELS:
-        raise ModelError(
-            f"{path}: unknown profile {cause_of(profile)[:40]!r} or channels "
-            f"{cause_of(channels)[:40]!r}; remove the file, and give --input"
-        )
+    channels = stated["channels"]
+    try:
+        profile = profile_text(stated["profile"])
+        check_choice("channels", channels, CHANNELS)
+    except InputError as error:
+        raise ModelError(f"{path}: {cause_of(error)}; remove the file, and give --input") from None
     if stated["sha256"] != digest:
         raise ModelError(
             f"{path}: states the input of another model than {model.name} is now; "

@@ -9,7 +9,7 @@ from typing import cast
 
 from evaluator.errors import ModelError
 from evaluator.images.inputs import Embedder
-from evaluator.models.formats import EXPECTED, appearance, model_format
+from evaluator.models.formats import model_format, refusal
 from evaluator.models.options import NATIVE, LoadOptions
 from evaluator.models.runtime import limit_threads
 
@@ -21,6 +21,8 @@ _MODULES = {
     "savedmodel": "evaluator.models.savedmodel.load",
     "tflite": "evaluator.models.tflite.load",
     "onnx": "evaluator.models.onnx.load",
+    "openvino-ir": "evaluator.models.openvino_ir.load",
+    "frozen-graph": "evaluator.models.frozen.load",
 }
 
 
@@ -50,7 +52,7 @@ def _function(path: Path, name: str, engine: str) -> Callable[[Path, LoadOptions
         check_installed()
     found = model_format(path)
     if found is None:
-        raise ModelError(f"{path}: not a model: {appearance(path)}. {EXPECTED}")
+        raise ModelError(f"{path}: {refusal(path)}")
     other = engine != NATIVE and found in _READ_BY_OPENVINO
     module = importlib.import_module("evaluator.models.openvino" if other else _MODULES[found])
     return cast("Callable[[Path, LoadOptions], Embedder | None]", getattr(module, name))

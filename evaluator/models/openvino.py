@@ -35,8 +35,8 @@ from evaluator.models.shapes import (
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 # What images and embeddings may be made of, by NumPy's names.
-_FRACTIONAL = ("float16", "float32", "float64")
-_WHOLE = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
+FRACTIONAL = ("float16", "float32", "float64")
+WHOLE = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
 
 _CI = "CI"
 
@@ -47,12 +47,10 @@ _NO_MEMORY = re.compile(r"Failed to allocate|bad_alloc|[Oo]ut of memory")
 _WHERE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|While validating ")
 
 
-def check_installed() -> None:
+def check_installed(what: str = "--engine openvino needs") -> None:
     """Raises ModelError, which names the extra, where OpenVINO is not installed."""
     if importlib.util.find_spec("openvino") is None:
-        raise ModelError(
-            "--engine openvino needs OpenVINO; install the extra: pip install 'face-zoo[openvino]'"
-        )
+        raise ModelError(f"{what} OpenVINO; install the extra: pip install 'face-zoo[openvino]'")
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -86,17 +84,17 @@ def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
         file.check()
     openvino = import_openvino()
     model = _read_bytes(openvino, path, file.data, ".tflite")
-    shapes = [_shape(each) for each in model.inputs]
+    shapes = [shape_of(each) for each in model.inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
-    outputs = {_name(each): index for index, each in enumerate(model.outputs)}
-    named = {name: _shape(model.outputs[index]) for name, index in outputs.items()}
+    outputs = {name_of(each): index for index, each in enumerate(model.outputs)}
+    named = {name: shape_of(model.outputs[index]) for name, index in outputs.items()}
     output, notes = chosen_output(path, named, options.output)
     cut = None if options.output else file.without_classes(outputs[output])
     if cut is not None:
         model, notes = _read_bytes(openvino, path, cut.data, ".tflite"), (*notes, cut.note)
     # Of quantised files, whose images are whole numbers, OpenVINO does not tell the scale.
-    found = _compiled(
+    found = compiled_embedder(
         openvino,
         path,
         model,
@@ -120,19 +118,19 @@ def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
 
     known = read_onnx(path, options)
     openvino = import_openvino()
-    found = _compiled(
+    found = compiled_embedder(
         openvino,
         path,
         _read_bytes(openvino, path, known.data, ".onnx"),
         known.spec,
         options=options,
-        kinds=(*_FRACTIONAL, *_WHOLE),
+        kinds=(*FRACTIONAL, *WHOLE),
     )
     notes = (*known.notes, *found.notes)
     return replace(found, format="onnx", notes=notes, count=lambda: onnx_counts(path, options))
 
 
-def _compiled(
+def compiled_embedder(
     openvino: Any,
     path: Path,
     model: Any,
@@ -144,12 +142,12 @@ def _compiled(
 ) -> Embedder:
     """The Embedder of a model that OpenVINO has read, of an image in and an embedding out."""
     (image,), embedding = model.inputs, model.outputs[output]
-    batch = _shape(image)[0]
+    batch = shape_of(image)[0]
     # A model that takes any image size gets one: OpenVINO plans better for what it knows.
     model.reshape({0: [batch or -1, *spec.batch_shape]})
-    check_embedding_shape(path, _shape(embedding))
-    _, flat_note = flattened_shape(_shape(embedding))
-    for what, tensor, taken in (("input", image, kinds), ("output", embedding, _FRACTIONAL)):
+    check_embedding_shape(path, shape_of(embedding))
+    _, flat_note = flattened_shape(shape_of(embedding))
+    for what, tensor, taken in (("input", image, kinds), ("output", embedding, FRACTIONAL)):
         found = np.dtype(tensor.element_type.to_dtype()).name
         if found not in taken:
             raise ModelError(
@@ -269,14 +267,16 @@ def _read_bytes(openvino: Any, path: Path, data: bytes, suffix: str) -> Any:
         # OpenVINO goes by a file's name; we go by its content.
         checked = Path(folder) / f"model{suffix}"
         checked.write_bytes(data)
-        return _read_named(openvino, path, checked)
+        return read_parts(openvino, path, checked)
 
 
-def _read_named(openvino: Any, path: Path, named: Path) -> Any:
-    """The openvino.Model of the file ``named``; ``path`` names it in errors."""
+def read_parts(openvino: Any, path: Path, *parts: Path | bytes) -> Any:
+    """The openvino.Model of a file, or of the bytes of an .xml and of its .bin; ``path`` names it
+    in errors.
+    """
     with native_messages_held():
         try:
-            return openvino.Core().read_model(named)
+            return openvino.Core().read_model(*parts)
         except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
             refused = _unconverted(openvino, path, error)
     # Out of the block, which would show what OpenVINO's parsers wrote on their way.
@@ -309,7 +309,7 @@ def _reason(error: Exception) -> str:
     return cause_of((told or lines or [type(error).__name__])[0])[:200]
 
 
-def _shape(tensor: Any) -> tuple[int | None, ...]:
+def shape_of(tensor: Any) -> tuple[int | None, ...]:
     """The shape with None for an open axis."""
     shape = tensor.get_partial_shape()
     if shape.rank.is_dynamic:
@@ -317,7 +317,7 @@ def _shape(tensor: Any) -> tuple[int | None, ...]:
     return tuple(size.get_length() if size.is_static else None for size in shape)
 
 
-def _name(tensor: Any) -> str:
+def name_of(tensor: Any) -> str:
     """An output's name, as TensorFlow Lite's own runtime has it."""
     from evaluator.models.tflite.graph import short_name
 

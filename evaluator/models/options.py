@@ -10,7 +10,8 @@ NATIVE = "native"
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load a model: input ``profile`` (None: ``unit``, with a note) and ``channels``,
+    """How to load a model: input ``profile``, a text as `evaluator.profiles` has it (None:
+    ``unit``, with a note), and ``channels``,
     ``size`` (height, width) for models that leave it free, ``output``, the name of the output to
     use, ``precision`` (float32 or bfloat16), ``engine``, one of `choices.Engine`, ``custom``,
     ``module:Class`` names of Keras layers, ``trust``, which lets code inside the file run, and

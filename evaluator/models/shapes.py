@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from evaluator.errors import ModelError, cause_of, plain_name
+from evaluator.errors import InputError, ModelError, cause_of, plain_name
 from evaluator.images.inputs import InputSpec
 from evaluator.models.options import LoadOptions
+from evaluator.profiles import PROFILES, profile_of
 
 # None is a size that the model leaves open; so is the first axis, the batch, nearly always.
 Shape = Sequence[int | None]
@@ -64,14 +65,21 @@ def takes_whole_numbers(path: Path, kind: str) -> bool:
 
 
 def input_spec(
-    path: Path, shape: Shape, options: LoadOptions, *, integer: bool = False
+    path: Path,
+    shape: Shape,
+    options: LoadOptions,
+    *,
+    integer: bool = False,
+    fed: Sequence[str] = (),
 ) -> tuple[InputSpec, tuple[str, ...]]:
     """The InputSpec of an image input, batch axis first, and notes on what was assumed.
 
-    ``integer`` is for an input of whole numbers without a scale: its profile is ``raw``. Raises
-    ModelError for a shape or an option that does not fit.
+    ``integer`` is for an input of whole numbers without a scale: its profile is ``raw``. ``fed``
+    names the boolean inputs that a format feeds. Raises ModelError for a shape or an option that
+    does not fit.
     """
     check_image_shape(path, shape)
+    _check_fed(path, options.profile, fed)
     profile, notes = _profile(path, options.profile, integer=integer)
     _, first, second, third = shape
     channels_first = first in (1, 3) and third not in (1, 3)
@@ -97,12 +105,33 @@ def input_spec(
             notes.append(f"the model takes any image size: using {chosen[0]}x{chosen[1]}")
         height, width = asked or chosen
     layout = "NCHW" if channels_first else "NHWC"
-    return InputSpec(height, width, profile, channels, layout), tuple(notes)
+    try:
+        return InputSpec(height, width, profile, channels, layout), tuple(notes)
+    except InputError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def fed_values(names: Sequence[str], profile: str | None) -> tuple[dict[str, bool], str | None]:
+    """What each boolean input of a model is fed, False unless a profile says so, and a note on
+    those of which it says nothing.
+    """
+    said = {} if profile is None else dict(profile_of(profile).feed)
+    silent = [cause_of(repr(name))[:80] for name in names if name not in said]
+    found = {name: said.get(name, False) for name in names}
+    return found, f"its boolean input {', '.join(silent)} is fed False" if silent else None
+
+
+def _check_fed(path: Path, profile: str | None, fed: Sequence[str]) -> None:
+    """Raises ModelError where a profile feeds an input that is none of these."""
+    for name, _ in () if profile is None else profile_of(profile).feed:
+        if name not in fed:
+            there = f"it has {cause_of(', '.join(fed))}" if fed else "it has none that can be fed"
+            raise ModelError(f"{path}: no boolean input is named {cause_of(name)!r}; {there}")
 
 
 def _profile(path: Path, asked: str | None, *, integer: bool) -> tuple[str, list[str]]:
     """The profile to use, and a note where none was asked for."""
-    if integer and asked not in (None, "raw"):
+    if integer and asked is not None and profile_of(asked).values != PROFILES["raw"]:
         raise ModelError(
             f"{path}: its input is whole numbers, which hold pixels 0 to 255: --input {asked} "
             "does not apply to it; use --input raw"

@@ -6,17 +6,31 @@ or the beginning of a hash means the same to each of them. Nothing is measured.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from evaluator.choices import DETECTOR_SCORE, NORM, check_settings
 from evaluator.errors import InputError, unknown_name
-from evaluator.results.record import BinRecord, ModelRecord, Result
+from evaluator.files import natural
+from evaluator.profiles import profile_text
+from evaluator.results.names import (
+    Named,
+    Shown,
+    bin_named,
+    by_name,
+    in_few_lines,
+    is_at,
+    is_hash_prefix,
+    is_pattern,
+    meant,
+    model_labels,
+    model_named,
+    overwritten,
+)
+from evaluator.results.record import ModelRecord, Result
 from evaluator.results.stored import (
     UNKNOWN,
     Store,
@@ -29,61 +43,18 @@ from evaluator.results.stored import (
     results_of_file,
 )
 
-_HASH = re.compile(r"[0-9a-f]{4,64}")
 # Sets of bins looked at when choosing those to rank on; more would all be rare.
 _MOST_BIN_SETS = 200
 
 
-class Named(NamedTuple):
-    """What a model or a bin is asked for by. A model's ``digest`` is its identity, ``file_digest``
-    its file's alone; a bin has one.
+@dataclass(frozen=True)
+class Picked:
+    """The results that were asked for, and lines on models whose file was overwritten: those that a
+    name does not mean any more, or that stand among the others where none was given.
     """
 
-    name: str
-    digest: str
-    file_digest: str
-
-
-def model_named(model: ModelRecord) -> Named:
-    """What the model of a result is asked for by."""
-    return Named(model.name, model.identity, model.sha256)
-
-
-def bin_named(record: BinRecord) -> Named:
-    """What the bin of a result is asked for by."""
-    return Named(record.name, record.sha256, record.sha256)
-
-
-def meant(value: str, known: Iterable[Named]) -> list[Named]:
-    """Those of the known that a value means; the first of these rules that finds any decides.
-
-    It is their name; a pattern of it (``*``, ``?``, ``[...]``); the path of the very file; the
-    beginning of their digest, four hexadecimal digits or more; else of their file's.
-    """
-    there = list(known)
-    found = [each for each in there if each.name == value]
-    found = found or [each for each in there if fnmatch.fnmatchcase(each.name, value)]
-    if found:
-        return found
-    if is_there(path := Path(value)):
-        of_file = file_sha256(path)
-        return [each for each in there if of_file in (each.digest, each.file_digest)]
-    if not is_hash_prefix(value):
-        return []
-    begins = value.lower()
-    return [each for each in there if each.digest.startswith(begins)] or [
-        each for each in there if each.file_digest.startswith(begins)
-    ]
-
-
-def is_hash_prefix(value: str) -> bool:
-    """Whether a value can be meant as the beginning of a SHA-256: 4 hexadecimal digits or more."""
-    return _HASH.fullmatch(value.lower()) is not None
-
-
-def is_pattern(value: str) -> bool:
-    """Whether a value can mean several names."""
-    return any(sign in value for sign in "*?[")
+    results: list[Stored]
+    older: tuple[str, ...] = ()
 
 
 def picked(
@@ -92,71 +63,107 @@ def picked(
     models: Sequence[str] = (),
     bins: Sequence[str] = (),
     options: tuple[str, str] = ("--models", "--bins"),
-) -> list[Stored]:
+) -> Picked:
     """The results of the models and bins that the values mean, in their order; all if none given.
 
+    Of a file that was overwritten a name means the latest, a hash or a file whichever it is of.
     Raises InputError for a value that means none of them; ``options`` are what it is called.
     """
     if not models and not bins:
-        return list(results)
+        return Picked(list(results), in_few_lines(overwritten(results)))
     of_models = _digests(models, {model_named(each.result.model) for each in results}, options[0])
     of_bins = _digests(bins, {bin_named(each.result.bin) for each in results}, options[1])
-    return [
+    found = [
         each
         for each in results
-        if (of_models is None or model_named(each.result.model) in of_models)
-        and (of_bins is None or bin_named(each.result.bin) in of_bins)
+        if (not models or model_named(each.result.model)[:3] in of_models)
+        and (not bins or bin_named(each.result.bin)[:3] in of_bins)
     ]
+    hashed = [value for value in models if is_hash_prefix(value)]
+    hashed += [file_sha256(Path(value)) for value in models if is_there(Path(value))]
+    return current(found, but=hashed) if models else Picked(found, in_few_lines(overwritten(found)))
 
 
-def _digests(values: Sequence[str], known: set[Named], option: str) -> set[Named] | None:
-    if not values:
-        return None
-    found = set()
+def current(results: Sequence[Stored], *, but: Sequence[str] = ()) -> Picked:
+    """The results without those of overwritten files, ``but`` those whose digest begins so."""
+    older = {
+        key: line
+        for key, line in overwritten(results).items()
+        if not any(key[1].startswith(each.lower()) for each in but)
+    }
+    kept = [
+        each
+        for each in results
+        if (each.result.model.name, each.result.model.identity) not in older
+    ]
+    return Picked(kept, in_few_lines(older))
+
+
+def _digests(values: Sequence[str], known: set[Named], option: str) -> set[tuple[str, ...]]:
+    found: set[tuple[str, ...]] = set()
     for value in values:
         of_value = meant(value, known)
         if not of_value:
-            near = unknown_name(value, sorted(each.name for each in known))
-            raise InputError(f"{option} {value}: nothing stored has that name or hash; {near}")
-        found.update(of_value)
+            near = unknown_name(value, sorted({each.name for each in known}, key=natural))
+            if Path(value).exists():
+                why = "nothing stored was measured of it (zoo eval does)"
+            elif is_pattern(value):
+                why = "nothing stored has a name like that"
+            else:
+                why = "nothing stored has that name or hash"
+            raise InputError(f"{option} {value}: {why}; {near}")
+        found.update(each[:3] for each in of_value)
     return found
 
 
-def results_meant(folder: Path, value: str) -> Store:
+def results_meant(folders: Sequence[Path], value: str) -> Store:
     """The stored results of all models that a value means, as `meant` has it, a file's path apart.
 
     Reads no more folders than can hold them: a store may have thousands.
     """
-    named = results_named(folder, value)
+    named = results_named(folders, value)
     if not named.is_empty:
         return named
     if is_pattern(value):
-        found = read_store(folder).where(
-            lambda result: fnmatch.fnmatchcase(result.model.name, value)
+        store = read_store(*folders)
+        known = [model_named(each.result.model) for each in (*store.results, *store.outdated)]
+        names = {each.name for each in by_name(value, known)}
+        found = store.where(
+            lambda result: result.model.name in names or is_at(result.model.path, value)
         )
         return named if found.is_empty else replace(found, unreadable=())
+    if "/" in value:  # a path whose file's name, with its ending or without, names the model
+        for name in (Path(value).stem, Path(value).name):
+            found = results_named(folders, name).where(lambda each: is_at(each.model.path, value))
+            if not found.is_empty:
+                return found
     if not is_hash_prefix(value):
         return named
-    hashed = results_hashed(folder, value.lower())
+    hashed = results_hashed(folders, value.lower())
     if not hashed.is_empty:
         return hashed
-    of_file = results_of_file(folder, value.lower())
+    of_file = results_of_file(folders, value.lower())
     return of_file if not of_file.is_empty else hashed if hashed.damaged else named
 
 
-def stored_model_names(folder: Path) -> list[str]:
-    """Names of the models that have a folder in the store, as the folders spell them."""
-    return _names_before_hashes(path for path in folder.iterdir() if path.is_dir())
+def stored_model_names(folders: Sequence[Path]) -> list[str]:
+    """Names of the models that have a folder in the stores, as the folders spell them; none in a
+    store that is not there.
+    """
+    return _names_before_hashes(
+        path for folder in folders for path in folder.glob("*") if path.is_dir()
+    )
 
 
-def stored_bin_names(folder: Path) -> list[str]:
+def stored_bin_names(folders: Sequence[Path]) -> list[str]:
     """Names of the bins that results are stored on, as the files spell them."""
     # The settings that are not the default stand behind the hash.
-    return _names_before_hashes(folder.glob("*/*.json"))
+    return _names_before_hashes(path for folder in folders for path in folder.glob("*/*.json"))
 
 
 def _names_before_hashes(paths: Iterable[Path]) -> list[str]:
-    found = (re.fullmatch(r"(.+)-[0-9a-f]{8}(\..*)?", path.name) for path in sorted(paths))
+    ordered = sorted(paths, key=lambda path: natural(path.name))
+    found = (re.fullmatch(r"(.+)-[0-9a-f]{8}(\..*)?", path.name) for path in ordered)
     return list(dict.fromkeys(each[1] for each in found if each))
 
 
@@ -244,10 +251,10 @@ class Wanted:
 
     def admits(self, variant: Variant) -> bool:
         """Whether these are its settings. What was made elsewhere has none that could differ."""
-        asked = {key: getattr(self, "profile" if key == "range" else key) for key in vars(variant)}
+        asked = {**vars(self), "range": self.profile and profile_text(self.profile)}
         return all(
-            value is None or getattr(variant, key) in (value, UNKNOWN)
-            for key, value in asked.items()
+            asked[key] is None or value in (asked[key], UNKNOWN)
+            for key, value in vars(variant).items()
         )
 
 
@@ -275,6 +282,11 @@ class Contestant:
         """The model, as the first of its results states it."""
         return next(iter(self.results.values())).result.model
 
+    @property
+    def created(self) -> str:
+        """When the last of its results was measured; ISO 8601."""
+        return max(each.result.created for each in self.results.values())
+
 
 def contestants(results: Iterable[Stored]) -> list[Contestant]:
     """The models and variants that the results are of, in their order, without labels."""
@@ -300,50 +312,25 @@ def latest(results: Iterable[Stored]) -> dict[str, Stored]:
 
 def labelled(models: Sequence[Contestant], *, with_settings: bool = False) -> list[Contestant]:
     """The same with their labels, for models that are shown together."""
-    named = [
-        (each.name, each.identity, variant_words(each.variant, each.record.format))
-        for each in models
-    ]
-    found = model_labels(named, with_settings=with_settings)
+    found = model_labels(
+        [
+            Shown(
+                each.name,
+                each.identity,
+                variant_words(each.variant, each.record.format),
+                each.record.path,
+                each.created,
+            )
+            for each in models
+        ],
+        with_settings=with_settings,
+    )
     return [replace(each, label=label) for each, label in zip(models, found, strict=True)]
-
-
-def model_labels(
-    models: Sequence[tuple[str, str, str]], *, with_settings: bool = False
-) -> list[str]:
-    """What models that are shown together are called, each from its name, identity and words.
-
-    The name, with eight digits of the identity where another model has that name, and the words
-    (its settings that are no default) where another variant has it, or ``with_settings``, for a
-    table that tells them nowhere else.
-    """
-    identities: dict[str, set[str]] = {}
-    variants: dict[str, set[str]] = {}
-    for name, identity, words in models:
-        identities.setdefault(name, set()).add(identity)
-        variants.setdefault(name, set()).add(words)
-    found = []
-    for name, identity, words in models:
-        extra = [identity[:8]] if len(identities[name]) > 1 else []
-        if words and (with_settings or len(variants[name]) > 1):
-            extra.append(words)
-        found.append(f"{name} ({', '.join(extra)})" if extra else name)
-    return found
 
 
 def variant_words(variant: Variant, model_format: str) -> str:
     """What is said of a variant beside the model's name; of one made elsewhere, how it came."""
     return model_format if variant.flip == UNKNOWN else variant.words()
-
-
-def labels(named: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Key -> label for (key, name) with SHA-256 keys: the name, with eight digits of the key where
-    another key has the same name.
-    """
-    keys_of: dict[str, set[str]] = {}
-    for key, name in named:
-        keys_of.setdefault(name, set()).add(key)
-    return {key: f"{name} ({key[:8]})" if len(keys_of[name]) > 1 else name for key, name in named}
 
 
 def core_bins(figures: Sequence[Mapping[str, float | None]]) -> set[str]:

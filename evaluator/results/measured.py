@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Measured:
         ``.json``: two settings of one model and bin are two results.
         """
         settings = self.settings
-        named = [self.profile] if self.profile != "unit" else []
+        named = [_input_name(self.profile)] if self.profile != "unit" else []
         named += ["bgr"] if self.channels == "bgr" else []
         named += [f"size-{self.size[0]}x{self.size[1]}"] if self.size is not None else []
         named += [f"output-{_file_name(self.output)}"] if self.output is not None else []
@@ -56,6 +57,12 @@ class Measured:
         return model_folder(folder, self.model) / f"{stem}.json"
 
 
+def _input_name(profile: str) -> str:
+    """A profile's name; of one in words, which files cannot be called, a digest of them."""
+    words = hashlib.sha256(profile.encode()).hexdigest()[:8]
+    return profile if profile.isalpha() else f"input-{words}"
+
+
 def model_folder(folder: Path, model: tuple[str, str]) -> Path:
     """Where all that is stored of a model (name, identity) stands in a folder of results."""
     return folder / _short(model)
@@ -65,6 +72,13 @@ def path_of(result: Result, folder: Path) -> Path:
     """Where a result with scores, which was stored in a folder of results, stands in it."""
     stem = (result.scores or "")[: -len(".0123456789ab.h5")]
     return folder / _short((result.model.name, result.model.identity)) / f"{stem}.json"
+
+
+def is_place_of(path: Path, result: Result) -> bool:
+    """Whether a result of that model and bin, with some settings, would stand at a path."""
+    model, own = result.model, _short((result.bin.name, result.bin.sha256))
+    folder = _short((model.name, model.identity))
+    return path.parent.name == folder and path.name.startswith(f"{own}.")
 
 
 def folders_of_name(folders: Iterable[Path], name: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import InputError
-from evaluator.metrics.all_figures import to_json
+from evaluator.metrics.all_figures import Figures, to_json
 from evaluator.metrics.figure import as_json
 from evaluator.metrics.figures.search import SIZES_SHAPE
 from evaluator.models.options import LoadOptions
@@ -29,7 +30,9 @@ from evaluator.results.record import (
 from evaluator.results.set_facts import facts_of
 from evaluator.results.stored import UNKNOWN
 from evaluator.templates.evaluation import SetMeasurement
+from evaluator.templates.identification import Identification
 from evaluator.templates.identification import to_json as identified_json
+from evaluator.templates.nearest_far import NearestTar
 from evaluator.templates.template_set import TemplateSet
 
 
@@ -72,13 +75,7 @@ def set_parts(measurement: SetMeasurement) -> dict[str, Any]:
     genuine = int(measurement.genuine.sum())
     figures = None
     if block is not None:
-        figures = to_json(block)
-        if measurement.nearest is not None:
-            figures["tar_nearest_far"] = {
-                key: {"tar": each.tar, "far": each.far} for key, each in measurement.nearest.items()
-            }
-        if measurement.identification is not None:
-            figures["identification"] = identified_json(measurement.identification)
+        figures = set_figures(block, measurement.nearest, measurement.identification)
         if measurement.gallery_sizes is not None:
             figures["gallery_sizes"] = as_json(measurement.gallery_sizes, SIZES_SHAPE)
     unusable = measurement.unusable[:NAMED_IMAGES].tolist()
@@ -106,6 +103,20 @@ def set_parts(measurement: SetMeasurement) -> dict[str, Any]:
             "names": [held.images[i] for i in unusable],
         },
     }
+
+
+def set_figures(
+    block: Figures, nearest: Mapping[str, NearestTar] | None, found: Identification | None
+) -> dict[str, Any]:
+    """The ``figures`` of a result on a set: of its 1:1 list, and of its searches."""
+    figures = to_json(block)
+    if nearest is not None:
+        figures["tar_nearest_far"] = {
+            key: {"tar": each.tar, "far": each.far} for key, each in nearest.items()
+        }
+    if found is not None:
+        figures["identification"] = identified_json(found)
+    return figures
 
 
 def _lost(measurement: SetMeasurement) -> dict[str, int]:

@@ -197,7 +197,13 @@ def _set_scores(path: Path, file_path: Path, data: bytes, result: Result) -> Sco
 
     arrays = hdf5_arrays(file_path, data, set_layout(result.bin))
     facts = known_set(path.parent.parent, result.bin)
-    check_values(file_path, arrays["scores"], facts.genuine, genuine=result.bin.genuine)
+    check_values(
+        file_path,
+        arrays["scores"],
+        facts.genuine,
+        genuine=result.bin.genuine,
+        missed=result.settings.nan == "miss",
+    )
     identified = (result.figures or {}).get("identification") or {}
     searches = searches_in(arrays, identified.get("galleries", []))
     if any(each.rival.max(initial=-1) >= len(facts.person) for each in searches):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from evaluator.errors import ResultError
+from evaluator.files import natural
 from evaluator.results.measured import folders_of_name
 from evaluator.results.record import Result, reading_problem
 from evaluator.results.store import load_result
@@ -30,7 +31,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Store:
-    """The results under a folder in name order, and each file that is none with what it is.
+    """The results in the natural order of names, and each file that is none with what it is.
 
     ``outdated`` are whole results whose models were read by other rules than today's: they are
     no answers any more (``evaluator.results.reading_rules``).
@@ -70,9 +71,20 @@ def outdated_line(stored: Stored) -> str:
     return f"{result.model.name} on {result.bin.name}: {reading_problem(result)}"
 
 
-def read_store(folder: Path) -> Store:
-    """Every result under a folder; a missing folder holds none. Raises OSError."""
-    return _read(_results_in(_folders(folder)))
+def read_store(*folders: Path) -> Store:
+    """Every result under folders of results; a missing one holds none. Raises OSError."""
+    return _read(_results_in(_folders(folders)))
+
+
+def no_results(*folders: Path) -> str:
+    """What is said of folders that have none: where else they may be, or how they are made."""
+    inner = next((each / "results" for each in folders if _folders([each / "results"])), None)
+    advice = (
+        f"did you mean {inner}?"
+        if inner is not None
+        else "make some with zoo eval, or name their folder with --results DIR"
+    )
+    return f"{', '.join(map(str, folders))}: no stored results there; {advice}"
 
 
 def read_folder(folder: Path) -> Store:
@@ -80,28 +92,26 @@ def read_folder(folder: Path) -> Store:
     return _read(_results_in([folder]))
 
 
-def results_named(folder: Path, name: str) -> Store:
+def results_named(folders: Sequence[Path], name: str) -> Store:
     """The results of all models of that name; reads only the folders that can hold them."""
-    folders = folders_of_name(_folders(folder), name)
-    return _read(_results_in(folders)).where(lambda result: result.model.name == name)
+    own = folders_of_name(_folders(folders), name)
+    return _read(_results_in(own)).where(lambda result: result.model.name == name)
 
 
-def results_hashed(folder: Path, identity: str) -> Store:
+def results_hashed(folders: Sequence[Path], identity: str) -> Store:
     """The results of all models whose identity begins so."""
     start = identity[:8]
-    folders = [path for path in _folders(folder) if path.name.rpartition("-")[2].startswith(start)]
-    return _read(_results_in(folders)).where(
-        lambda result: result.model.identity.startswith(identity)
-    )
+    own = [path for path in _folders(folders) if path.name.rpartition("-")[2].startswith(start)]
+    return _read(_results_in(own)).where(lambda result: result.model.identity.startswith(identity))
 
 
-def results_of_file(folder: Path, sha256: str) -> Store:
+def results_of_file(folders: Sequence[Path], sha256: str) -> Store:
     """The results of all models whose file's SHA-256 begins so, whatever weights lie beside it.
 
     Reads the whole store: its folders are called by identities. What is damaged in it is not of
     these models alone, and so left out.
     """
-    found = read_store(folder).where(lambda result: result.model.sha256.startswith(sha256))
+    found = read_store(*folders).where(lambda result: result.model.sha256.startswith(sha256))
     return replace(found, unreadable=())
 
 
@@ -130,8 +140,10 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
-def _folders(folder: Path) -> list[Path]:
-    return _listed(folder, os.DirEntry.is_dir) if folder.is_dir() else []
+def _folders(stores: Sequence[Path]) -> list[Path]:
+    """The folders of models in some stores, each store once."""
+    once = {folder.resolve(): folder for folder in stores if folder.is_dir()}
+    return [path for folder in once.values() for path in _listed(folder, os.DirEntry.is_dir)]
 
 
 def _results_in(folders: Iterable[Path]) -> Iterator[Path]:
@@ -142,7 +154,10 @@ def _results_in(folders: Iterable[Path]) -> Iterator[Path]:
 def _listed(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
     # scandir: listing 10,000 results with Path.glob takes a third of a second longer.
     with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(e.name for e in entries if _is(e, wanted))]
+        return [
+            folder / name
+            for name in sorted((e.name for e in entries if _is(e, wanted)), key=natural)
+        ]
 
 
 def _is(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> bool:
@@ -165,7 +180,10 @@ def _read(paths: Iterable[Path]) -> Store:
             continue  # another process replaced or removed it since the folder was listed
         else:
             (found if reading_problem(stored.result) is None else outdated).append(stored)
-    return Store(tuple(found), tuple(damaged), tuple(outdated))
+    # Of several stores one may have again what another has by older rules.
+    again = {(each.path.parent.name, each.path.name) for each in found}
+    old = [each for each in outdated if (each.path.parent.name, each.path.name) not in again]
+    return Store(tuple(found), tuple(damaged), tuple(old))
 
 
 @contextmanager

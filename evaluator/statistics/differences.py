@@ -78,6 +78,13 @@ class Differences:
             errors=np.zeros((models, pairs)),
         )
 
+    def of(self, models: slice | npt.NDArray[np.intp]) -> Differences:
+        """Those of some of the models, views of these for a slice."""
+        own = {field.name: getattr(self, field.name)[models] for field in fields(self)}
+        return Differences(
+            **{name: each if name == "errors" else each[:, models] for name, each in own.items()}
+        )
+
     def place(self, found: Differences, here: Couples, there: Couples) -> None:
         """Takes the couples ``here`` of others as the couples ``there``, all but ``errors``."""
         for field in fields(self):

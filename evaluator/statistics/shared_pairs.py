@@ -165,26 +165,43 @@ def pairs_sharing(images: Ends | None, people: Ends | None) -> Sharing | None:
     return pair_sharing(*images) if images is not None else None
 
 
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Models of ``rows`` against those of ``columns``, of which every two share the same pairs;
+    ``members`` are all of these, ascending.
+    """
+
+    rows: npt.NDArray[np.intp]
+    columns: npt.NDArray[np.intp]
+    members: npt.NDArray[np.intp]
+    shared: SharedPairs
+
+
+def blocks_of(models: Sequence[Scored]) -> list[Block]:
+    """Every two models on one bin, and each with itself, in few blocks: most models scored all
+    pairs and know the same of them. Raises ResultError as `shared_pairs`.
+    """
+    return [
+        Block(one, other, np.union1d(one, other), shared_pairs(models[one[0]], models[other[0]]))
+        for one, other in itertools.combinations_with_replacement(_alike(models), 2)
+    ]
+
+
 def differences_of(models: Sequence[Scored], figure: Figure) -> Differences:
     """How every two models differ in a figure on the pairs of a bin that both scored.
 
     NaN where the figure is undefined on them. Raises ResultError as `shared_pairs`.
     """
-    # Most models scored all pairs and know the same of them: one set of couples, not one each.
-    parts = []
-    for one, other in itertools.combinations_with_replacement(_alike(models), 2):
-        shared = shared_pairs(models[one[0]], models[other[0]])
-        members = np.union1d(one, other)
-        scores = [models[i].scores.scores[shared.pairs] for i in members]
-        found = differences_on_bin(scores, shared.genuine, shared.sharing, figure, shared.lists)
-        parts.append((one, other, members, shared, found))
     whole = Differences.undefined(len(models), len(models[0].scores.scores))
-    for one, other, members, shared, found in parts:
-        for rows, columns in ((one, other), (other, one)):
-            here = np.ix_(np.searchsorted(members, rows), np.searchsorted(members, columns))
-            whole.place(found, here, np.ix_(np.array(rows), np.array(columns)))
-        if one is other:
-            whole.errors[np.ix_(np.array(one), shared.pairs)] = found.errors
+    for block in blocks_of(models):
+        shared = block.shared
+        scores = [models[i].scores.scores[shared.pairs] for i in block.members]
+        found = differences_on_bin(scores, shared.genuine, shared.sharing, figure, shared.lists)
+        for rows, columns in ((block.rows, block.columns), (block.columns, block.rows)):
+            here = np.ix_(*(np.searchsorted(block.members, each) for each in (rows, columns)))
+            whole.place(found, here, np.ix_(rows, columns))
+        if block.rows is block.columns:
+            whole.errors[np.ix_(block.rows, shared.pairs)] = found.errors
     return whole
 
 
@@ -193,11 +210,11 @@ def _digest(values: npt.NDArray[np.generic]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
 
 
-def _alike(models: Sequence[Scored]) -> list[list[int]]:
+def _alike(models: Sequence[Scored]) -> list[npt.NDArray[np.intp]]:
     """Which models scored the same pairs and know the same of their images and people."""
     found: dict[tuple[bytes | None, ...], list[int]] = {}
     for i, each in enumerate(models):
-        known = (each.scores.counted, each.images, each.scores.people)
+        known = (each.scores.genuine, each.scores.counted, each.images, each.scores.people)
         key = tuple(None if values is None else _digest(values) for values in known)
         found.setdefault(key, []).append(i)
-    return list(found.values())
+    return [np.array(own) for own in found.values()]

@@ -4,6 +4,7 @@ result is asked for.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -31,20 +32,19 @@ def _lower_beta(a: float, b: float, x: float) -> float:
     logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     logarithm += a * math.log(x) + b * math.log1p(-x)
 
-    def kept(value: float) -> float:
-        return value if abs(value) > _NEGLIGIBLE else _NEGLIGIBLE
-
-    c, d = 1.0, 1 / kept(1 - (a + b) * x / (a + 1))
+    # A sum of 1 and another number is 0 itself, or no less than its last digit.
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or _NEGLIGIBLE)
     fraction = d
     m = 0
     factor = 0.0
     while abs(factor - 1) > _ENOUGH:
         m += 1
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d, c = 1 / kept(1 + even * d), kept(1 + even / c)
+        at = a + 2 * m
+        even = m * (b - m) * x / ((at - 1) * at)
+        d, c = 1 / (1 + even * d or _NEGLIGIBLE), 1 + even / c or _NEGLIGIBLE
         fraction *= d * c
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        d, c = 1 / kept(1 + odd * d), kept(1 + odd / c)
+        odd = -(a + m) * (a + b + m) * x / (at * (at + 1))
+        d, c = 1 / (1 + odd * d or _NEGLIGIBLE), 1 + odd / c or _NEGLIGIBLE
         factor = d * c
         fraction *= factor
     return math.exp(logarithm) * fraction / a
@@ -68,6 +68,7 @@ def student_deviate(tail: float, freedom: float = math.inf) -> float:
     return math.sqrt(freedom * (1 - share) / share)
 
 
+@functools.lru_cache(maxsize=256)
 def reach(confidence: float, freedom: float = math.inf) -> float:
     """Standard errors on either side that hold the truth with so much confidence."""
     return student_deviate((1 - confidence) / 2, freedom)

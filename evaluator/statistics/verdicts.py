@@ -26,7 +26,8 @@ def in_points(value: float, figure: Figure) -> str:
 def signed(value: float, figure: Figure) -> str:
     """A difference with its sign, in percentage points for a share."""
     digits = ranking_digits(figure)
-    return f"{digits.scale * value:+.{digits.decimals}f}"
+    text = f"{digits.scale * value:+.{digits.decimals}f}"
+    return text if float(text) else text[1:]
 
 
 def b_is_worse(compared: Comparison | Overall, figure: Figure) -> bool:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,13 +179,15 @@ def evaluate_set(
     detector_score: bool = False,
     nan: str = "fail",
     sizes: bool = False,
+    jobs: int = 1,
 ) -> SetMeasurement:
     """What embeddings (n, d) give on a set; of ``mirrored`` images (n, d) they are added.
 
     ``nan``: ``fail`` scores nothing where an image is of no use, ``drop`` leaves such images out
     of their templates, and templates without any other image out of pairs and searches; ``miss``
     takes the pairs of such templates as rejected, and their searches as finding nobody. A search
-    whose mate alone has no image left is one that did not find it. Raises InputError as `pooled`.
+    whose mate alone has no image left is one that did not find it. ``jobs`` is that of
+    `search`. Raises InputError as `pooled`.
     """
     start = time.perf_counter()
     smaller: list[GallerySizes] | None = None
@@ -207,11 +209,11 @@ def evaluate_set(
     found = None
     if scored and held.galleries:
         whole = [
-            search(templates.vectors, held.person, gallery, held.probes)
+            search(templates.vectors, held.person, gallery, held.probes, jobs=jobs)
             for gallery in held.galleries
         ]
         found = identification(
-            [_only(each, ~left_out) for each in whole],
+            [each.only(~left_out) for each in whole],
             held.person[held.probes[~left_out]],
             held.person,
         )
@@ -223,7 +225,10 @@ def evaluate_set(
                 for gallery, own in zip(held.galleries, found.galleries, strict=True)
             ]
             smaller = [each for each in each_size if each is not None]
-    block, nearest = _verified(held, scores if scored else None)
+    block, nearest = figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None
+    if scores is not None and held.pairs is not None:
+        ends = held.pairs.left, held.pairs.right
+        block, nearest = verified(scores, held.pairs.genuine, named_people(held.person), ends)
     return SetMeasurement(
         bin=held,
         scores=scores,
@@ -243,22 +248,22 @@ def evaluate_set(
     )
 
 
-def _verified(
-    held: TemplateSet, scores: NDArray[np.float64] | None
+def verified(
+    scores: NDArray[np.float64],
+    genuine: NDArray[np.bool_],
+    person: NDArray[np.int64],
+    ends: tuple[NDArray[np.signedinteger], NDArray[np.signedinteger]],
 ) -> tuple[Figures, dict[str, NearestTar] | None]:
-    """The 1:1 figures, exact and by the nearest FAR."""
-    if scores is None or held.pairs is None:
-        return figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None
+    """The 1:1 figures of scores (pairs,), NaN for a pair that is left out, exact and by the nearest
+    FAR. ``ends`` are the templates of each pair, ``person`` (templates,) numbers who they show, as
+    `named_people`.
+    """
     kept = ~np.isnan(scores)
-    values, genuine = scores[kept], held.pairs.genuine[kept]
-    person = named_people(held.person)
-    sharing = pair_sharing(
-        person[held.pairs.left[kept]], person[held.pairs.right[kept]], unit="person"
-    )
-    near = tar_nearest_far(sweep_of(scored_pairs(values, genuine)), list(FARS))
+    values, labels = scores[kept], genuine[kept]
+    sharing = pair_sharing(*(person[end[kept]] for end in ends), unit="person")
+    near = tar_nearest_far(sweep_of(scored_pairs(values, labels)), list(FARS))
     named = None if near is None else dict(zip(map(far_key, FARS), near, strict=True))
-    block = figures(values, genuine, folds="none", sharing=sharing)
-    return block, named
+    return figures(values, labels, folds="none", sharing=sharing), named
 
 
 def named_people(person: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -269,26 +274,6 @@ def named_people(person: NDArray[np.int64]) -> NDArray[np.int64]:
     return found
 
 
-def _only(found: Searches, kept: NDArray[np.bool_]) -> Searches:
-    return Searches(
-        found.gallery,
-        found.size,
-        found.mated[kept],
-        found.score[kept],
-        found.rank[kept],
-        found.rival[kept],
-        found.rival_score[kept],
-    )
-
-
 def _without(found: Searches, left_out: NDArray[np.bool_]) -> Searches:
     """The searches with NaN for the scores of those that are left out."""
-    return Searches(
-        found.gallery,
-        found.size,
-        found.mated,
-        np.where(left_out, np.nan, found.score),
-        found.rank,
-        found.rival,
-        found.rival_score,
-    )
+    return replace(found, score=np.where(left_out, np.nan, found.score))

@@ -11,7 +11,9 @@ Beside the vectors, which may be a memory map, stand the probes' once more as fl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +45,22 @@ class Found:
     score: FloatArray
 
 
-def search(vectors: Vectors, person: IntArray, gallery: Gallery, probes: Rows) -> Searches:
-    """Every probe searched in a gallery, from the unit vectors (t, d) of all templates.
+def search(
+    vectors: Vectors, person: IntArray, gallery: Gallery, probes: Rows, *, jobs: int = 1
+) -> Searches:
+    """Every probe searched in a gallery, from the unit vectors (t, d) of all templates; by several
+    processes, each with a part of the probes, where ``jobs`` says so and joblib is configured.
 
     ``person`` (t,) numbers who each shows; NOBODY has no mates. A template without a vector (NaN)
     is found by no probe and finds nobody: its cosines count as -inf. Of equal rivals the template
     with the lowest number counts.
     """
+    if jobs > 1 and len(probes) > _PROBE_ROWS:
+        import joblib
+
+        parts = np.array_split(probes, min(jobs, -(-len(probes) // _PROBE_ROWS)))
+        calls = [joblib.delayed(search)(vectors, person, gallery, part) for part in parts]
+        return _joined(joblib.Parallel(len(parts))(calls))
     mates = mates_in(person[probes], person[gallery.templates])
     score = np.full(len(probes), -np.inf)
     own = cosines(vectors, probes[mates[0]], gallery.templates[mates[1]])
@@ -70,6 +81,17 @@ def search(vectors: Vectors, person: IntArray, gallery: Gallery, probes: Rows) -
         rival=found.best,
         rival_score=found.score,
     )
+
+
+def _joined(parts: Sequence[Searches]) -> Searches:
+    """The searches of all probes from those of parts of them, in order."""
+    first = parts[0]
+    arrays: dict[str, Any] = {
+        each.name: np.concatenate([getattr(part, each.name) for part in parts])
+        for each in fields(first)
+        if isinstance(getattr(first, each.name), np.ndarray)
+    }
+    return replace(first, **arrays)
 
 
 def mates_in(probe: IntArray, held: IntArray) -> tuple[Rows, Rows]:

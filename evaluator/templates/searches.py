@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,3 +27,8 @@ class Searches:
     rank: NDArray[np.int64]
     rival: NDArray[np.int64]
     rival_score: NDArray[np.float64]
+
+    def only(self, kept: NDArray[np.bool_]) -> Searches:
+        """The same of those probes alone that are kept, (probes,)."""
+        arrays = [getattr(self, each.name)[kept] for each in fields(self)[2:]]
+        return Searches(self.gallery, self.size, *arrays)

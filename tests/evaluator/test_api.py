@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -73,10 +74,13 @@ def some_scores(seed: int, lift: float = 1.5) -> tuple[NDArray[np.float64], NDAr
 def test_the_public_names_are_these_and_each_is_there() -> None:
     assert set(evaluator.__all__) == {
         "BinError", "BinEvaluation", "Comparison", "DeploymentThreshold", "Embedder", "Evaluation",
-        "Figures", "InputError", "InputSpec", "ModelError", "Overall", "PairedComparison",
-        "Rates", "ResultError", "Results", "VerificationSet", "compare", "deployment_threshold",
+        "Figures", "InputError", "InputSpec", "ManyComparisons", "ModelError", "Overall",
+        "PairedComparison", "Profile",
+        "Rates", "ResultError", "Results", "VerificationSet", "compare",
+        "deployment_threshold",
         "evaluate", "evaluate_embeddings", "evaluate_scores", "figures", "load_results",
-        "rates_at_threshold", "read_bin", "save_results", "write_bin",
+        "rates_at_threshold", "read_bin", "save_results", "to_dataframe", "verification_line",
+        "write_bin",
     }  # fmt: skip
     assert evaluator.__all__ == sorted(evaluator.__all__) == dir(evaluator)
     for name in evaluator.__all__:
@@ -473,6 +477,27 @@ def test_a_comparison_counts_what_numpy_and_scipy_count() -> None:
     assert repr(found).splitlines()[0] == "A = strong, B = weak"
     back = evaluator.compare(b, a, metric="kfold-decisions")
     assert back.overall.difference == pytest.approx(-found.overall.difference)
+
+
+def test_the_order_of_the_bins_changes_no_bit_of_what_is_said_of_all(
+    faces: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{name}.bin" for name in "abcd"]
+    for path, pairs in zip(paths, (60, 47, 31, 19), strict=True):
+        evaluator.write_bin(path, faces[: 2 * pairs], np.arange(pairs) % 2 == 0)
+
+    def overall(order: list[Path]) -> evaluator.Overall:
+        a, b = (
+            evaluator.evaluate(model, order, input="raw", size=SIZE, name=name)
+            for name, model in (("flat", flat), ("dot", lambda batch: flat(batch[:, :1, :1])))
+        )
+        found = evaluator.compare(a, b)
+        assert list(found.bins) == [path.stem for path in order]
+        return found.overall
+
+    found = {(each.difference, each.interval, each.p_value)
+             for each in map(overall, map(list, itertools.permutations(paths)))}  # fmt: skip
+    assert len(found) == 1
 
 
 def test_a_comparison_says_what_it_left_out(easy: evaluator.VerificationSet) -> None:

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.sharing import pair_sharing
-from evaluator.statistics.comparison import combine, compare_pairs
-from evaluator.statistics.pair_tests import delong_test, holm_p_values
+from evaluator.statistics.comparison import compare_pairs, overall_of
+from evaluator.statistics.differences import mean_of
+from evaluator.statistics.pair_tests import holm_p_values
 from evaluator.statistics.verdicts import against_margin, verdict
+from tests.delong import delong
 
 ACCURACY = all_figures()["accuracy"]
 
@@ -71,6 +73,7 @@ def test_what_is_detectable_is_found_four_times_in_five():
 def test_shared_images_widen_the_interval_and_are_named():
     pairs = np.arange(900)
     alone = decided(30, 12, 900)
+    assert alone.basis == "pairs count as independent: what they share is not known"
     unshared = decided(30, 12, 900, sharing=pair_sharing(pairs, pairs + 900))
     assert unshared.basis == "pairs are independent: none shares an image with another"
     assert unshared.interval == alone.interval
@@ -88,7 +91,7 @@ def test_auc_is_delongs_whatever_is_asked():
     generator = np.random.default_rng(0)
     genuine = np.arange(300) % 2 == 0
     scores = generator.normal(size=(2, 300)) + 1.5 * genuine
-    witness = delong_test(*scores, genuine)
+    witness = delong(*scores, genuine)
     for metric in ("accuracy", "eer", "kfold-decisions"):
         found = compare_pairs(*scores, genuine, metric=metric)
         assert found.auc_difference == pytest.approx(witness.difference)
@@ -116,18 +119,16 @@ def test_degenerate_comparisons_are_defined(case, pairs, metric):
         assert found.interval[0] <= 0 <= found.interval[1]
 
 
-def test_bins_in_another_order_are_the_same_overall():
-    bins = {"b": decided(30, 10, 600), "a": decided(12, 9, 300), "c": decided(2, 2, 1000)}
-    one, other = combine(bins), combine(dict(reversed(bins.items())))
-    assert (one.difference, one.interval, one.p_value) == (
-        other.difference,
-        other.interval,
-        other.p_value,
-    )
-    assert list(one.bin_p_values) == holm_p_values([each.p_value for each in bins.values()])
-    assert one.bin_p_values == other.bin_p_values[::-1]
-    alone = combine({"b": bins["b"]})
-    assert (alone.interval, alone.p_value) == (bins["b"].interval, bins["b"].p_value)
+def together(*bins):
+    """Several bins as one."""
+    return overall_of(mean_of([each.differences for each in bins]), bins)
+
+
+def test_p_values_of_bins_are_holms_and_one_bin_is_itself():
+    bins = [decided(30, 10, 600), decided(12, 9, 300), decided(2, 2, 1000)]
+    assert list(together(*bins).bin_p_values) == holm_p_values([each.p_value for each in bins])
+    alone = together(bins[0])
+    assert (alone.interval, alone.p_value) == (bins[0].interval, bins[0].p_value)
 
 
 def test_shapes_that_do_not_belong_together_are_refused():
@@ -146,3 +147,65 @@ def test_pairs_needed_are_as_many_as_the_figure_takes():
     searched = compare_pairs(good, poor, genuine, metric="tpir@0.01", lists=lists)
     assert searched.pairs_needed == 400  # 100 without a mate in either gallery
     assert compare_pairs(good, poor, genuine).pairs_needed < 100
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "pairs"), [(30, 30, 3000), (40, 10, 900), (3, 1, 60)])
+def test_a_detectable_difference_has_the_power_by_connors_formula(only_a, only_b, pairs):
+    found = decided(only_a, only_b, pairs)
+    worth = pairs / found.differences.effect[0, 1]
+    critical, margin = stats.norm.ppf([0.975, 0.8])
+    rate = max((only_a + only_b + 1) / (pairs + 1), (critical + margin) ** 2 / worth)
+
+    def excess(difference):
+        power = critical * np.sqrt(rate) + margin * np.sqrt(rate - difference**2)
+        return difference * np.sqrt(worth) - power
+
+    expected = optimize.brentq(excess, 0, np.sqrt(rate) - 1e-12)
+    assert found.detectable_difference == pytest.approx(
+        max(expected, np.diff(found.interval)[0] / 2)
+    )
+
+
+def test_nothing_shown_is_worth_less_than_the_interval_says():
+    """Few pairs: what is detectable never lies within the interval's half-width, nor above 1."""
+    for only_a, only_b, pairs in ((0, 0, 2), (1, 1, 4), (2, 0, 3), (5, 5, 12)):
+        found = decided(only_a, only_b, pairs)
+        assert np.diff(found.interval)[0] / 2 <= found.detectable_difference + 1e-12
+        assert found.detectable_difference <= 1
+
+
+@pytest.mark.parametrize("metric", ["auc", "eer", "d-prime"])
+def test_a_figure_of_influences_is_planned_by_its_own_standard_error(metric):
+    rng = np.random.default_rng(1)
+    genuine = np.arange(1200) % 2 == 0
+    scores = rng.normal(size=(2, 1200)) + np.array([[2.0], [1.8]]) * genuine
+    found = compare_pairs(*scores, genuine, metric=metric)
+    variance = found.differences.variances[0, 1]
+    power = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    half = np.diff(found.interval)[0] / 2
+    assert found.detectable_difference == pytest.approx(half / stats.norm.ppf(0.975) * power)
+    needed = 1200 * variance * (power / found.difference) ** 2
+    assert found.pairs_needed == pytest.approx(needed, abs=1)
+    assert found.design_effect == pytest.approx(1)
+
+
+def test_what_several_bins_detect_is_what_their_mean_does():
+    bins = decided(30, 10, 600), decided(12, 9, 300)
+    overall = together(*bins)
+    single = [each.detectable_difference for each in bins]
+    assert overall.detectable_difference == pytest.approx(np.hypot(*single) / 2)
+    assert (overall.bins, overall.pairs) == (2, 900)
+    assert overall.difference == pytest.approx((20 / 600 + 3 / 300) / 2)
+    assert overall.interval[0] < overall.interval90[0] < overall.difference < overall.interval90[1]
+
+
+def test_pairs_that_share_nothing_have_a_design_effect_of_one():
+    numbers = np.arange(900)
+    for sharing in (None, pair_sharing(numbers, numbers + 900)):
+        found = decided(30, 12, 900, sharing=sharing)
+        assert found.design_effect == pytest.approx(1)
+        assert 0 < found.threshold_luck <= 1
+    tripled = decided(30, 12, 900, sharing=pair_sharing(numbers // 3, numbers // 3 + 900))
+    assert tripled.basis.startswith(f"variance times {tripled.design_effect:.2f} for shared images")
+    # 30 and 12 pairs in a row that share in threes: 14 runs of three errors of one sign.
+    assert 2 < tripled.design_effect < 4

@@ -22,6 +22,7 @@ from evaluator.statistics.differences import (
     interval,
     mean_of,
     p_values,
+    parts_of,
 )
 from evaluator.statistics.discordance import discordance_interval, discordance_p_value
 
@@ -33,6 +34,10 @@ Rows = NDArray[np.float64]
 def noisy_scores(generator: np.random.Generator, models: int = 2) -> list[Rows]:
     base = generator.normal(size=len(GENUINE)) + 3 * GENUINE
     return [base + 0.5 * generator.normal(size=len(GENUINE)) for _ in range(models)]
+
+
+def test_lists_stand_one_after_the_other_and_no_pair_is_in_none() -> None:
+    assert parts_of(np.array([0, 0, 1, 1, 1, 2])) == [slice(0, 2), slice(2, 5), slice(5, 6)]
 
 
 def decided(

@@ -225,6 +225,17 @@ def test_a_wrong_number_of_rows_says_which_and_what_works(
         embed_images(embedder, pictures(8), options=EmbedOptions(batch_size=batch_size))
 
 
+def test_an_error_that_is_kept_keeps_no_thread() -> None:
+    def failing(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise ForwardError("no embedding")
+
+    before = set(threading.enumerate())
+    with pytest.raises(ForwardError) as kept:
+        embed_images(Embedder(failing, SPEC), pictures(9), options=EmbedOptions(batch_size=2))
+    assert set(threading.enumerate()) <= before
+    assert "no embedding" in str(kept.value)  # and its traceback is alive
+
+
 def test_a_fixed_batch_that_gives_one_row_is_an_error() -> None:
     embedder = Embedder(lambda batch: flat_rows(batch)[:1], SPEC, fixed_batch=4)
     with pytest.raises(ForwardError, match=r"it gave 1 row for 4 images$"):

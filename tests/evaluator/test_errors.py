@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluator.errors import cause_of, plain_name, printable
+from evaluator.errors import cause_of, near_name, plain_name, printable
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,21 @@ def test_what_is_printable_stays_the_same() -> None:
 def test_a_cause_is_one_printable_line() -> None:
     assert cause_of(ValueError("bad\n\x1b[2Jbyte")) == "bad \\x1b[2Jbyte"
     assert cause_of(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("fisherfaces", ""),
+        ("lfww", "lfw"),
+        ("adgedb_30", "agedb_30"),
+        ("agedb", "agedb_30"),
+        ("cfp", "cfp_fp"),
+        ("arc", "arcface"),
+        ("ab", ""),
+        ("lwf", "lfw"),
+        ("nothing", ""),
+    ],
+)
+def test_a_name_is_near_where_it_is_meant_for_certain(name: str, near: str) -> None:
+    assert near_name(name, ["sface", "lfw", "agedb_30", "cfp_fp", "arcface"]) == near

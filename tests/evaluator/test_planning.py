@@ -14,7 +14,6 @@ from evaluator.errors import InputError
 from evaluator.metrics.figures import tar_at_far
 from evaluator.metrics.protocols import sorted_pairs
 from evaluator.metrics.sweep import sweep
-from evaluator.statistics.pair_tests import delong_test
 from evaluator.statistics.planning import (
     Expected,
     Pairs,
@@ -25,6 +24,7 @@ from evaluator.statistics.planning import (
     pairs_to_find,
     pairs_to_measure,
 )
+from tests.delong import delong
 
 
 def drawn(
@@ -89,8 +89,8 @@ def test_delongs_test_finds_the_planned_difference_of_areas_as_often_as_asked() 
     generator, hits = np.random.default_rng(1), 0
     for _ in range(600):
         a, b = drawn(generator, genuine.shape, 0.7)
-        test = delong_test(a + apart[0] * genuine, b + apart[1] * genuine, genuine)
-        hits += test is not None and test.p_value < 0.05
+        test = delong(a + apart[0] * genuine, b + apart[1] * genuine, genuine)
+        hits += test.p_value < 0.05
     assert hits / 600 == pytest.approx(0.8, abs=0.05)  # three standard errors
 
 

@@ -8,12 +8,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from evaluator.statistics.comparison import CRITICAL, POWER_MARGIN
-from evaluator.statistics.pair_tests import (
-    delong_test,
-    holm_p_values,
-    mcnemar_p_value,
-)
+from evaluator.statistics.comparison import CRITICAL, POWER_MARGIN, compare_pairs
+from evaluator.statistics.pair_tests import holm_p_values, mcnemar_p_value
+from tests.delong import delong
 
 
 @pytest.mark.parametrize(
@@ -38,79 +35,39 @@ def test_mcnemar_without_discordant_pairs_is_1_and_refuses_negative_counts():
         mcnemar_p_value(-1, 3)
 
 
-def delong_by_all_couples(scores_a, scores_b, genuine):
-    """DeLong 1988, equations 3 to 6, with every genuine score held against every impostor score."""
-    above, below = [], []
-    for scores in (scores_a, scores_b):
-        couples = scores[genuine][:, None] - scores[~genuine][None, :]
-        wins = (couples > 0) + 0.5 * (couples == 0)
-        above.append(wins.mean(axis=1))
-        below.append(wins.mean(axis=0))
-    areas = [each.mean() for each in above]
-    covariance = np.cov(above) / genuine.sum() + np.cov(below) / (~genuine).sum()
-    contrast = np.array([1, -1])
-    return areas, covariance[0, 0], contrast @ covariance @ contrast
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 25), st.integers(2, 25), st.integers(2, 12))
-def test_delong_equals_its_definition_with_ties(seed, genuine_pairs, impostor_pairs, levels):
+def test_areas_are_compared_as_delong_defines_it_with_ties(
+    seed, genuine_pairs, impostor_pairs, levels
+):
     generator = np.random.default_rng(seed)
     genuine = generator.permutation(np.arange(genuine_pairs + impostor_pairs) < genuine_pairs)
     scores_a = generator.integers(0, levels, len(genuine)).astype(float)
     scores_b = np.round(scores_a + generator.normal(size=len(genuine)) + genuine)
-    areas, _, variance = delong_by_all_couples(scores_a, scores_b, genuine)
-    found = delong_test(scores_a, scores_b, genuine)
-    assert (found.auc_a, found.auc_b) == pytest.approx(areas, abs=1e-12)
-    assert found.difference == pytest.approx(areas[0] - areas[1], abs=1e-12)
-    assert found.variance == pytest.approx(variance, abs=1e-12)
-    assert found.auc_a == pytest.approx(roc_auc_score(genuine, scores_a), abs=1e-12)
-    if found.difference != 0 and variance > 1e-9:
-        expected = 2 * stats.norm.sf(abs(areas[0] - areas[1]) / np.sqrt(variance))
-        assert found.p_value == pytest.approx(expected, rel=1e-6)
+    witness = delong(scores_a, scores_b, genuine)
+    found = compare_pairs(scores_a, scores_b, genuine, metric="auc")
+    assert (found.value_a, found.value_b) == pytest.approx(witness.areas, abs=1e-12)
+    assert found.value_a == pytest.approx(roc_auc_score(genuine, scores_a), abs=1e-12)
+    assert found.difference == pytest.approx(witness.difference, abs=1e-12)
+    if witness.variance > 1e-9:
+        variance = found.differences.variances[0, 1]
+        assert variance == pytest.approx(witness.variance, abs=1e-12)
 
 
-def test_delong_variance_is_the_bootstraps():
+def test_the_variance_of_a_difference_of_areas_is_the_bootstraps():
     generator = np.random.default_rng(1)
     genuine = np.arange(400) < 150
     scores_a = generator.normal(size=400) + genuine
     scores_b = scores_a + 0.7 * generator.normal(size=400)
-    found = delong_test(scores_a, scores_b, genuine)
+    found = compare_pairs(scores_a, scores_b, genuine, metric="auc")
     # No score repeats, so an area is the share of couples in which the genuine score is higher.
     wins_a, wins_b = ((x[:150, None] > x[None, 150:]).astype(float) for x in (scores_a, scores_b))
-    assert wins_a.mean() == pytest.approx(roc_auc_score(genuine, scores_a), abs=1e-12)
     drawn = []
     for _ in range(1500):
         often_genuine = np.bincount(generator.integers(0, 150, 150), minlength=150)
         often_impostor = np.bincount(generator.integers(0, 250, 250), minlength=250)
         drawn.append(often_genuine @ (wins_a - wins_b) @ often_impostor / (150 * 250))
-    assert np.var(drawn) == pytest.approx(found.variance, rel=0.15)
-
-
-def test_delong_is_defined_where_nothing_varies():
-    genuine = np.array([True, True, False, False])
-    perfect, inverted = np.array([4.0, 3, 2, 1]), np.array([1.0, 2, 3, 4])
-    assert delong_test(perfect, perfect, genuine).p_value == 1.0
-    assert delong_test(perfect, inverted, genuine).difference == 1.0
-    assert delong_test(perfect, inverted, genuine).p_value == 2 / 2**4
-    assert delong_test([1.0, 0.0], [0.0, 1.0], [True, False]).p_value == 1.0
-    assert delong_test([1.0, 0.0], [0.0, 1.0], [True, True]) is None
-
-
-def test_delong_contributions_sum_to_nothing_and_carry_the_variance():
-    generator = np.random.default_rng(3)
-    genuine = np.arange(2000) % 2 == 0
-    scores = generator.normal(size=(2, 2000)) + genuine
-    found = delong_test(*scores, genuine)
-    assert found.contributions.sum() == pytest.approx(0, abs=1e-12)
-    assert (found.contributions**2).sum() == pytest.approx(found.variance, rel=2e-3)
-
-
-def test_scores_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
-        delong_test([1.0, 2.0], [1.0, 2.0], [True, False, True])
-    with pytest.raises(ValueError, match="1 of 2 are not"):
-        delong_test([1.0, np.nan], [1.0, 0.5], [True, False])
+    assert np.var(drawn) == pytest.approx(found.differences.variances[0, 1], rel=0.15)
 
 
 def test_holm_by_hand():
@@ -144,19 +101,6 @@ def test_importing_the_statistics_does_not_import_scipy_stats():
         "sys.exit(any(name in sys.modules for name in names))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_scores_that_are_not_finite_are_counted():
-    with pytest.raises(ValueError, match=r"^scores must be finite; 2 of 3 are not$"):
-        delong_test([0.5, np.nan, np.inf], [0.5, 0.4, 0.3], [True, False, True])
-    with pytest.raises(ValueError, match=r"^scores and genuine must be one value a pair, equally"):
-        delong_test([0.5, 0.4], [0.5, 0.4], [True])
-
-
-def test_labels_of_0_and_1_count_as_labels():
-    scores = [0.9, 0.1, 0.5], [0.2, 0.1, 0.5]
-    by_number, by_sign = (delong_test(*scores, kind) for kind in ([1, 0, 0], [True, False, False]))
-    assert by_number.difference == by_sign.difference
 
 
 def test_the_quantiles_written_out_are_scipys():

@@ -167,13 +167,14 @@ def test_luck_of_best_thresholds_is_what_the_variance_of_equal_models_shows(nois
     generator = np.random.default_rng(0)
     genuine = np.arange(1000) % 2 == 0
     squares, discordant, luck = [], [], []
-    for _ in range(1500):
+    for draw in range(1500):
         parent = generator.normal(size=1000) + 3 * genuine
         scores = [parent + noise * generator.normal(size=1000) for _ in range(2)]
         right = best_decisions(scores, genuine)
         squares.append((int(right[0].sum()) - int(right[1].sum())) ** 2)
         discordant.append((right[0] != right[1]).sum())
-        luck.append(best_threshold_luck(scores, genuine, right)[0, 1])
+        if draw % 5 == 0:  # its mean is known from fewer
+            luck.append(best_threshold_luck(scores, genuine, right)[0, 1])
     truth = np.mean(squares) / np.mean(discordant)
     assert truth < (0.7 if noise == 0.1 else 0.97)
     # The cube root leaves a little too much where halves have thresholds as their wholes have.

@@ -71,14 +71,14 @@ def slots_of(structure, known):
 
 
 STRUCTURES = {
-    "1,000 pairs that share nothing": (lambda: apart(1000), "images", 1e-2, 2000),
-    "3,000 pairs that share nothing": (lambda: apart(3000), "images", 1e-3, 1500),
-    "10,000 pairs that share nothing": (lambda: apart(10_000), "images", 1e-3, 400),
-    "LFW's 3,000 impostors, by images": (as_in_lfw, "images", 1e-2, 600),
-    "LFW's 3,000 impostors, by people": (as_in_lfw, "people", 1e-2, 400),
+    "1,000 pairs that share nothing": (lambda: apart(1000), "images", 1e-2, 1000),
+    "3,000 pairs that share nothing": (lambda: apart(3000), "images", 1e-3, 700),
+    "10,000 pairs that share nothing": (lambda: apart(10_000), "images", 1e-3, 200),
+    "LFW's 3,000 impostors, by images": (as_in_lfw, "images", 1e-2, 300),
+    "LFW's 3,000 impostors, by people": (as_in_lfw, "people", 1e-2, 300),
     "10,000 pairs of 30 people": (lambda: all_to_all(30, 10, 10_000), "people", 1e-2, 200),
     "40,000 pairs of 100 people": (lambda: all_to_all(100, 10, 40_000), "people", 1e-2, 40),
-    "450 pairs of 10 people": (lambda: all_to_all(10, 10, 450), "people", 1e-1, 1000),
+    "450 pairs of 10 people": (lambda: all_to_all(10, 10, 450), "people", 1e-1, 600),
 }
 
 
@@ -104,7 +104,8 @@ def test_fresh_strangers_exceed_the_target_in_5_percent_of_bins_at_most(named):
         f"{1 - len(fresh) / draws:.2f}, mean {np.mean(fresh):.2f} of the target; "
         f"empirical threshold: above it {before / draws:.3f}"
     )
-    # A true 5 % passes but once in a thousand times, and the bare threshold never.
+    # A true 5 % fails but once in a thousand times, and the bare threshold never passes: of 300
+    # draws, a true 13 % is found 97 times in 100; of 1,000, a true 9 %.
     assert above <= binom.ppf(0.999, draws, 0.05)
     assert before > binom.ppf(0.999, draws, 0.05)
     assert np.mean(fresh) > 0.25

@@ -84,7 +84,7 @@ def test_what_is_packed_and_no_bin_is_one_line(tmp_path: Path, kind: str) -> Non
     path, pack = tmp_path / "a.bin", PACKERS[kind]
     whole = pack(saved(tmp_path / "b.bin", (IMAGES, LABELS)).read_bytes())
     for content, words in {
-        pack(bytes(2**29)): "unpack to more than",
+        pack(bytes(2**27)): "unpack to more than",
         whole[: len(whole) // 2]: "damaged|cut short",
         whole[:20] + b"??" + whole[22:]: "damaged|cut short",
         pack(pack(b"x")): "packed twice",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "zoo")]
 
 from samples import SIZE, write_pairs  # noqa: E402 - found by the line above
 
+from tests.command import HEED_SIGNALS, zoo_after  # noqa: E402
 from tests.small_models import save_projection  # noqa: E402
 
 
@@ -37,13 +37,11 @@ def environment() -> dict[str, str]:
 def start_zoo(folder: Path, arguments: Sequence[str], **streams: object) -> subprocess.Popen[str]:
     """`zoo` with these arguments, begun in a folder as a process of its own group."""
     return subprocess.Popen(
-        [sys.executable, "-m", "zoo", *arguments],
+        [*zoo_after(HEED_SIGNALS), *arguments],
         cwd=folder,
         env=environment(),
         text=True,
         start_new_session=True,
-        # What runs the tests may ignore Ctrl-C itself, and a child would go on doing so.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **streams,  # type: ignore[call-overload]
     )
 

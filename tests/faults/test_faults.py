@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from kill_many import SCENES, kill_many
 from many_models import growth, memory_of_run, write_models
 
 from evaluator.results.store import load_result, load_scores, stored_results
+from tests.command import zoo_after
 from zoo import cli
 
 
@@ -138,11 +138,11 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_stored(
 def test_a_write_that_is_cut_short_leaves_no_file(here: Path) -> None:
     lines = "".join(f"{i / 100},{i % 2}\n" for i in range(100))
     (here / "model1.csv").write_text(lines)
+    # Python ignores the signal, so that a write past the limit fails as on a full disk.
+    limited = zoo_after("import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (600, 600))")
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", "eval", "--scores", "model1.csv"],
+        [*limited, "eval", "--scores", "model1.csv"],
         cwd=here, env=environment(), text=True, capture_output=True, check=False,
-        # Python ignores the signal, so that a write past the limit fails as on a full disk.
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)),
     )  # fmt: skip
     assert done.returncode == 2
     assert last_line(done.stderr).startswith("zoo: error: results/model1-")

@@ -8,7 +8,7 @@ from face_samples import SIDE, write_pairs
 
 from evaluator.bins.verification_set import read_bin
 from evaluator.images.inputs import InputSpec
-from training.loop.callbacks import PlateauState, after_epoch, bin_row, seed_line, verify
+from training.loop.callbacks import PlateauState, after_epoch, bin_row, verify
 from training.recipes.recipe import Plateau, Verification
 
 
@@ -22,14 +22,6 @@ class Projection:
     def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
         self.images += int(batch.any(axis=(1, 2, 3)).sum())
         return batch.reshape(len(batch), -1) @ self.weights
-
-
-def test_the_line_is_the_seeds_to_the_character() -> None:
-    wanted = (
-        ">>>> lfw evaluation max accuracy: 0.992833, thresh: 0.188595, "
-        "overall max accuracy: 0.992833, improved = True"
-    )
-    assert seed_line("lfw", 5957 / 6000, 0.1885951, 5957 / 6000, True) == wanted
 
 
 def verified(path: Path, model: Projection, best: dict[str, float], **recipe: str):
@@ -46,19 +38,19 @@ def test_verification_finds_the_best_accuracy_of_the_cosines(tmp_path: Path) -> 
     scores, genuine = measured.scores, measured.genuine
     cuts = [-2.0, *scores]
     accuracy = max(float(((scores > cut) == genuine).mean()) for cut in cuts)
-    assert found.aggregate == accuracy == found.best["faces"]
-    assert f"max accuracy: {accuracy:.6f}," in found.lines[0]
-    assert found.lines[0].endswith("improved = True")
+    assert found.standing.aggregate == accuracy == found.standing.best["faces"]
+    assert f"max accuracy: {accuracy:.6f}," in found.standing.lines[0]
+    assert found.standing.lines[0].endswith("improved = True")
     assert bin_row(found.measurements)["faces_accuracy"] == accuracy
 
 
 def test_an_accuracy_that_is_only_equal_is_no_improvement(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "faces.bin")
     first = verified(path, Projection(), {})
-    again = verified(path, Projection(), dict(first.best))
-    assert again.lines[0].endswith("improved = False")
+    again = verified(path, Projection(), dict(first.standing.best))
+    assert again.standing.lines[0].endswith("improved = False")
     better = verified(path, Projection(), {"faces": 1.5})
-    assert "overall max accuracy: 1.500000, improved = False" in better.lines[0]
+    assert "overall max accuracy: 1.500000, improved = False" in better.standing.lines[0]
 
 
 def test_images_that_are_equal_are_embedded_once(tmp_path: Path) -> None:
@@ -78,9 +70,9 @@ def test_embeddings_that_are_no_numbers_leave_the_bin_without_accuracy(tmp_path:
     model = Projection()
     model.weights[:] = np.nan
     found = verified(path, model, {"faces": 0.5})
-    assert found.aggregate is None
-    assert found.best == {"faces": 0.5}
-    assert "24 embeddings are not finite" in found.lines[0]
+    assert found.standing.aggregate is None
+    assert found.standing.best == {"faces": 0.5}
+    assert "24 embeddings are not finite" in found.standing.lines[0]
     assert bin_row(found.measurements) == {}
 
 

@@ -1,32 +1,19 @@
 """What differs between one device and two on JAX, and where it comes from."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.programs import Programs
 
 # Eight steps of a small network with batch norms, dropout and a head, on one device and on two.
 # The second batch norm is followed by a convolution and another batch norm, which takes away any
 # shift: the gradient of its beta is 0 but for rounding.
 CODE = """
-import importlib.abc, json, sys
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocked())
 import keras, numpy as np
 from training.network.assembly import stage_model
-from training.network.backbones import conv, norm, prelu
-from training.processes.devices import _distribution, check_devices
+from training.network.backbones.blocks import conv, norm, prelu
+from training.processes.devices import _distribution
 from training.recipes.recipe import parse_recipe
 
-check_devices("cpu:2")
 random = np.random.default_rng(0)
 images = random.random((8, 8, 8, 8, 3), np.float32)
 labels = random.integers(0, 4, (8, 8)).astype(np.int32)
@@ -63,22 +50,14 @@ for optimizer, rate in (("sgd", 0.01), ("adamax", 0.001)):
         "shift": float(np.abs(one[2] - two[2]).max()),
         "others": max(float(np.abs(a - b).max()) for a, b in zip(one[3], two[3])),
     }
-print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
-def test_two_devices_differ_where_adamax_blows_up_a_gradient_that_is_rounding() -> None:
-    pytest.importorskip("jax")
-    done = subprocess.run(
-        [sys.executable, "-c", CODE],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+def test_two_devices_differ_where_adamax_blows_up_a_gradient_that_is_rounding(
+    on_two_jax_devices: Programs,
+) -> None:
+    found = on_two_jax_devices.found(CODE)
     # Loss, dropout and batch norm are those of one device, step by step.
     assert found["sgd"]["loss"] < 1e-5
     assert found["adamax"]["loss"] < 1e-5

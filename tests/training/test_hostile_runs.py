@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -144,3 +145,17 @@ def test_a_list_of_runs_or_none_is_one_line(tmp_path: Path) -> None:
         (run / "models.yaml").write_text(text)
         with pytest.raises(InputError, match=r"models\.yaml"):
             resolve_models([str(run)], {})
+
+
+def test_no_axis_runs_past_what_its_figure_can_be(tmp_path: Path) -> None:
+    row = {"stage": "0", "loss": "0.02", "accuracy": "1.0", "a<b_accuracy": "0.9", "a<b_auc": "1"}
+    rows = [row, {**row, "stage": "1", "loss": "1.93", "a<b_accuracy": "0.995"}]
+    draw_curves(rows, tmp_path / "curves.svg")
+    texts = [each.text or "" for each in ElementTree.parse(tmp_path / "curves.svg").iter()]
+    assert {"Loss", "Accuracy in training", "a<b, accuracy"} <= set(texts)
+    loss, accuracy = texts.index("Loss"), texts.index("Accuracy in training")
+    numbers = [float(text) for text in texts[loss + 1 : accuracy] if text[:1].isdigit()]
+    # Values first, then epochs.
+    assert numbers == [0.0, 0.5, 1.0, 1.5, 2.0, 1.0, 2.0]
+    after = texts[accuracy + 1 : texts.index("a<b, accuracy")]
+    assert max(float(text) for text in after[:6] if text[:1].isdigit()) == 1.0

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,8 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from tests.programs import Programs
 from training.network.heads import NormDense
-from training.network.losses import MARGINS, MarginSoftmax, SoftmaxLoss
+from training.network.losses import MARGINS, MarginLoss, SoftmaxLoss
 
 Floats = NDArray[np.floating[Any]]
 
@@ -104,7 +101,7 @@ def precision() -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize("name", MARGIN_NAMES)
 def test_a_margin_and_its_gradient_equal_float64_numpy(name: str) -> None:
     cosines = some_cosines()
-    value, gradient = value_and_gradient(MarginSoftmax(**MARGINS[name]), LABELS, cosines)
+    value, gradient = value_and_gradient(MarginLoss(**MARGINS[name]), LABELS, cosines)
     assert value == pytest.approx(margin_loss(cosines, LABELS, MARGINS[name]).mean(), rel=1e-5)
     expected = differences(lambda c: margin_loss(c, LABELS, MARGINS[name]), cosines)
     # float32: a cosine of 0.9998 has lost four digits of its angle.
@@ -122,7 +119,7 @@ def test_softmax_and_its_gradient_equal_float64_numpy() -> None:
 def test_the_fallback_none_goes_on_with_the_formula() -> None:
     m = {**MARGINS["combined"], "fallback": "none"}
     cosines = some_cosines()
-    value, gradient = value_and_gradient(MarginSoftmax(**m), LABELS, cosines)
+    value, gradient = value_and_gradient(MarginLoss(**m), LABELS, cosines)
     assert value == pytest.approx(margin_loss(cosines, LABELS, m).mean(), rel=1e-5)
     expected = differences(lambda c: margin_loss(c, LABELS, m), cosines)
     np.testing.assert_allclose(gradient, expected, rtol=2e-3, atol=1e-4)
@@ -136,7 +133,7 @@ def test_the_seed_formulas_give_the_same_loss_and_gradient(name: str) -> None:
     theirs = value_and_gradient(
         lambda hot, c: tf.reduce_mean(form(hot, c, MARGINS[name])), one_hot, cosines
     )
-    ours = value_and_gradient(MarginSoftmax(**MARGINS[name]), LABELS, cosines)
+    ours = value_and_gradient(MarginLoss(**MARGINS[name]), LABELS, cosines)
     assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
     np.testing.assert_allclose(ours[1], theirs[1], rtol=2e-3, atol=1e-4)
 
@@ -146,7 +143,7 @@ def test_the_seed_preset_is_cos_of_nine_tenths_theta_plus_15_less_40() -> None:
     cosines[0, 0] = np.cos(1.0)
     logits = 64 * cosines
     logits[0, 0] = 64 * (np.cos(0.9 * 1.0 + 0.15) - 0.4)
-    value, _ = value_and_gradient(MarginSoftmax(**MARGINS["seed"]), LABELS[:1], cosines)
+    value, _ = value_and_gradient(MarginLoss(**MARGINS["seed"]), LABELS[:1], cosines)
     assert value == pytest.approx(softmax_loss(logits, LABELS[:1])[0], rel=1e-6)
 
 
@@ -167,7 +164,7 @@ def test_edges_are_finite_in_every_precision(
     keras.utils.set_random_seed(0)
     head = NormDense(12, cosine=name != "softmax")
     head.build((None, 64))
-    loss = SoftmaxLoss() if name == "softmax" else MarginSoftmax(**MARGINS[name])
+    loss = SoftmaxLoss() if name == "softmax" else MarginLoss(**MARGINS[name])
     low = keras.mixed_precision.dtype_policy().compute_dtype
     rows = edge_embeddings(head.norm_dense_w.numpy())
     embeddings = tf.constant(rows, low)
@@ -201,7 +198,7 @@ def test_the_seed_formula_is_not_finite_at_such_edges() -> None:
 def test_a_target_cosine_at_or_past_one_is_finite(name: str, cosine: float) -> None:
     cosines = some_cosines()
     cosines[np.arange(len(LABELS)), LABELS] = cosine
-    value, gradient = value_and_gradient(MarginSoftmax(**MARGINS[name]), LABELS, cosines)
+    value, gradient = value_and_gradient(MarginLoss(**MARGINS[name]), LABELS, cosines)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -213,7 +210,7 @@ def test_large_logits_do_not_overflow() -> None:
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("loss", [SoftmaxLoss(), MarginSoftmax(**MARGINS["arcface"])])
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), MarginLoss(**MARGINS["arcface"])])
 def test_labels_may_be_a_column_of_any_integer_type(loss: Any) -> None:
     cosines = some_cosines()
     expected = value_and_gradient(loss, LABELS, cosines)
@@ -228,7 +225,7 @@ def test_sample_weights_weigh_value_and_gradient() -> None:
     weights = np.linspace(0, 2, len(LABELS)).astype(np.float32)
     cosines = some_cosines()
     value, gradient = value_and_gradient(
-        lambda labels, c: MarginSoftmax(**m)(labels, c, sample_weight=weights), LABELS, cosines
+        lambda labels, c: MarginLoss(**m)(labels, c, sample_weight=weights), LABELS, cosines
     )
     assert value == pytest.approx((weights * margin_loss(cosines, LABELS, m)).mean(), rel=1e-5)
     expected = differences(lambda c: weights * margin_loss(c, LABELS, m), cosines)
@@ -236,7 +233,7 @@ def test_sample_weights_weigh_value_and_gradient() -> None:
 
 
 def test_xla_gives_the_same() -> None:
-    loss = MarginSoftmax(**MARGINS["arcface"])
+    loss = MarginLoss(**MARGINS["arcface"])
     cosines = some_cosines()
     compiled = tf.function(lambda c: value_and_tape(loss, c), jit_compile=True)
     value, gradient = compiled(tf.constant(cosines, tf.float32))
@@ -256,7 +253,7 @@ def value_and_tape(loss: Any, scores: Any) -> tuple[Any, Any]:
     "loss",
     [
         SoftmaxLoss(name="other", reduction="sum"),
-        *(MarginSoftmax(**{**MARGINS[name], "scale": 30.0}) for name in MARGIN_NAMES),
+        *(MarginLoss(**{**MARGINS[name], "scale": 30.0}) for name in MARGIN_NAMES),
     ],
 )
 def test_a_config_brings_the_same_loss_back(loss: Any) -> None:
@@ -279,36 +276,26 @@ def test_a_config_brings_the_same_loss_back(loss: Any) -> None:
 )
 def test_a_margin_that_cannot_be_is_an_input_error(arguments: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        MarginSoftmax(**arguments)
+        MarginLoss(**arguments)
 
 
 JAX_SCRIPT = """
-import json, sys
-import jax, keras
-import numpy as np
-from training.network.losses import MARGINS, MarginSoftmax, SoftmaxLoss
-given = json.load(sys.stdin)
-cosines, labels = np.array(given["cosines"], np.float32), np.array(given["labels"])
-losses = {name: MarginSoftmax(**m) for name, m in MARGINS.items()} | {"softmax": SoftmaxLoss()}
+import jax, keras, numpy as np
+from training.network.losses import MARGINS, MarginLoss, SoftmaxLoss
+cosines, labels = np.array(cosines, np.float32), np.array(labels)
+losses = {name: MarginLoss(**m) for name, m in MARGINS.items()} | {"softmax": SoftmaxLoss()}
 out = {}
 for name, loss in losses.items():
     value, gradient = jax.jit(jax.value_and_grad(lambda c: loss(labels, c)))(cosines)
     out[name] = [float(value), np.asarray(gradient).tolist()]
-print(json.dumps({"backend": keras.backend.backend(), "losses": out}))
+found = {"backend": keras.backend.backend(), "losses": out}
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax")
-def test_jax_gives_the_same_losses_and_gradients() -> None:
+def test_jax_gives_the_same_losses_and_gradients(on_jax: Programs) -> None:
     cosines = some_cosines()
-    given = json.dumps({"cosines": cosines.tolist(), "labels": LABELS.tolist()})
-    env = {**os.environ, "KERAS_BACKEND": "jax"}
-    run = subprocess.run(
-        [sys.executable, "-c", JAX_SCRIPT], input=given, env=env, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    answer = json.loads(run.stdout)
+    answer = on_jax.found(JAX_SCRIPT, cosines=cosines.tolist(), labels=LABELS.tolist())
     assert answer["backend"] == "jax"
     assert set(answer["losses"]) == {*MARGIN_NAMES, "softmax"}
     for name, (value, gradient) in answer["losses"].items():

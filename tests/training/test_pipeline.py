@@ -216,3 +216,11 @@ def test_augmentation_repeats_with_its_generator() -> None:
     )
     assert np.array_equal(make(1), make(1))
     assert not np.array_equal(make(1), make(2))
+
+
+def test_a_balanced_epoch_has_each_person_as_often() -> None:
+    labels = np.repeat(np.arange(4), [2, 4, 6, 12])
+    faces = replace(face_set(4, 6), labels=labels)
+    order = epoch_order(data(faces, replace(PLAIN, balance=1.0)), 0)
+    assert np.bincount(labels[order]).tolist() == [6, 6, 6, 6]
+    assert not np.array_equal(order, epoch_order(data(faces, replace(PLAIN, balance=1.0)), 1))

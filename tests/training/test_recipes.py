@@ -184,17 +184,35 @@ def test_set_refuses_a_place_that_is_not_there(key: str) -> None:
 
 
 def test_names_are_those_of_the_modules_that_have_them() -> None:
+    from evaluator import profiles
     from evaluator.images import inputs
     from training.network import backbones, losses
 
-    assert set(PROFILES) == set(inputs.PROFILES)
+    assert set(PROFILES) == set(profiles.PROFILES)
     assert CHANNELS == inputs.CHANNELS
-    assert set(MARGIN_PRESETS) == set(losses.MARGINS)
+    assert set(MARGIN_PRESETS) == {*losses.MARGINS, *losses.MarginLoss.presets()}
     assert set(BACKBONES) == set(backbones.BACKBONES)
-    assert set(POOLINGS) == set(backbones.HEADS)
+    assert set(POOLINGS) == set(backbones.POOLINGS)
 
 
 def test_xla_and_determinism_exclude_each_other() -> None:
     place, message = refusal(plain(xla=True, deterministic=True))
     assert place == ("xla",)
     assert "no deterministic XLA" in message
+
+
+def test_the_founding_rate_is_the_seeds_by_another_name() -> None:
+    founding, seed = (
+        staged(learning_rate=name).stages[0].learning_rate for name in ("founding", "seed")
+    )
+    assert [founding.over(20)(e) for e in range(20)] == [seed.over(20)(e) for e in range(20)]
+    assert not founding.by_step
+
+
+def test_people_are_balanced_once() -> None:
+    assert read(data={"balance": 0.5}).data.balance == 0.5
+    place, message = refusal(plain(data={"balance": 1, "class_weights": "balanced"}))
+    assert place == ("data", "balance")
+    assert "twice" in message
+    place, _ = refusal(plain(data={"balance": 2}))
+    assert place == ("data", "balance")

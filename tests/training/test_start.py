@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evaluator.errors import InputError
+from evaluator.models.torch_weights.read import read_weights
 from training.recipes.recipe import Recipe, parse_recipe
 from zoo.entries.registry import Entry, read_registry
 from zoo.train.entry import with_start_found
@@ -17,6 +18,8 @@ RECIPE = {
     "model": {"backbone": "mobilefacenet"},
     "stages": [{"epochs": 1, "loss": "softmax", "optimizer": "adam", "learning_rate": 0.1}],
 }
+# How a file begins that h5py reads.
+HDF5 = b"\x89HDF\r\n\x1a\n"
 ZOO = """
 models:
   here: {file: here.keras, input: {profile: unit}, source: a test}
@@ -34,7 +37,7 @@ def recipe(start: str) -> Recipe:
 @pytest.fixture
 def entries(tmp_path: Path) -> dict[str, Entry]:
     (tmp_path / "models.yaml").write_text(ZOO)
-    (tmp_path / "here.keras").write_bytes(b"weights")
+    (tmp_path / "here.keras").write_bytes(HDF5)
     return read_registry(tmp_path / "models.yaml")
 
 
@@ -47,7 +50,7 @@ def test_a_start_is_an_entry_or_a_path(entries: dict[str, Entry], tmp_path: Path
     (run / "models.yaml").write_text(
         "models: {run: {file: m.keras, input: {profile: unit}, source: a test}}"
     )
-    (run / "m.keras").write_bytes(b"weights")
+    (run / "m.keras").write_bytes(HDF5)
     assert with_start_found(recipe(str(run)), entries).model.start == str(run / "m.keras")
 
 
@@ -98,7 +101,26 @@ def test_what_holds_no_weights_to_train_is_one_line(tmp_path: Path) -> None:
 
     np.savez(tmp_path / "last.npz", state=np.zeros(3))
     (tmp_path / "small.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
-    for name, message in (("last.npz", "not a model"), ("small.tflite", "found tflite")):
+    for name, message in (("last.npz", "arrays of NumPy"), ("small.tflite", "found tflite")):
         with pytest.raises(InputError, match=f"{name}: .*{message}") as error:
             start_weights(network(head=False), str(tmp_path / name))
         assert "\n" not in str(error.value)
+
+
+def test_a_file_of_pytorch_gives_its_weights_to_the_same_network() -> None:
+    import keras
+
+    from training.network.backbones.pooling import flat
+    from training.network.backbones.residual import residual_network
+    from training.network.start import start_weights
+
+    file = Path(__file__).parent / "pytorch_files" / "arcface.pth"
+    images = keras.Input((16, 16, 3))
+    mine = keras.Model(images, flat(residual_network(images, (2, 1), widths=(4, 6)), 8, 0.4))
+    start_weights(mine, str(file))
+    kernel = np.asarray(mine.get_layer("layer2.0.conv2").kernel)
+    stored = read_weights(file)["layer2.0.conv2.weight"]
+    assert np.array_equal(kernel[2, 1, 3], stored[:, 3, 2, 1])
+    other = keras.Model(images, flat(residual_network(images, (1, 1), widths=(4, 6)), 8, 0.4))
+    with pytest.raises(InputError, match=r"arcface.pth: expected the layers of .* weights, found"):
+        start_weights(other, str(file))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -15,19 +11,20 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from tests.programs import Programs
 from training.network.triplet_losses import (
     TRIPLET_LOSSES,
-    BatchAllTriplets,
-    BatchHardTriplets,
-    MinedTriplets,
-    SemiHardTriplets,
+    TripletBatchAll,
+    TripletBatchHard,
+    TripletMined,
+    TripletSemiHard,
     embedding_spread,
     triplet_metrics,
 )
 
 Floats = NDArray[np.floating[Any]]
 DISTANCES = ("cosine", "euclidean", "squared_euclidean")
-ONLINE = (SemiHardTriplets, BatchHardTriplets, BatchAllTriplets)
+ONLINE = (TripletSemiHard, TripletBatchHard, TripletBatchAll)
 
 
 def distance(a: Floats, b: Floats, name: str) -> Any:
@@ -82,9 +79,9 @@ def hermans_all(labels: NDArray, embeddings: Floats, margin: float, name: str) -
 
 
 REFERENCES = {
-    SemiHardTriplets: addons_semi_hard,
-    BatchHardTriplets: hermans_hard,
-    BatchAllTriplets: hermans_all,
+    TripletSemiHard: addons_semi_hard,
+    TripletBatchHard: hermans_hard,
+    TripletBatchAll: hermans_all,
 }
 
 
@@ -121,7 +118,7 @@ def test_semi_hard_negatives_by_hand():
     """On a line: anchor 0, positive 2; the negatives at 1, 3 and 9."""
     points = np.array([[0], [2], [1], [3], [9]], np.float32)
     labels = [0, 0, 1, 2, 3]
-    loss = SemiHardTriplets(margin_euclidean=2.0, unit_length=False)
+    loss = TripletSemiHard(margin_euclidean=2.0, unit_length=False)
     # Anchor 0: 3 is the nearest beyond 2, 2 - 3 + 2 = 1. Anchor 2: 9 is, 2 - 7 + 2 < 0.
     assert value(loss, labels, points) == pytest.approx(0.5)
     # Without 3 and 9 none is beyond: the farthest, 1. 2 - 1 + 2 = 3 for both.
@@ -167,7 +164,7 @@ def test_semi_hard_follows_addons_step_by_step(name, seed):
     labels = random.integers(0, 3, 14)
     tied = np.concatenate([random.choice([-1.0, 1.0], (14, 3)), np.ones((14, 1))], axis=1)
     for embeddings in (embeddings_of(14, seed), tied.astype(np.float32)):
-        loss = SemiHardTriplets(**{f"margin_{name}": 0.8}, unit_length=False)
+        loss = TripletSemiHard(**{f"margin_{name}": 0.8}, unit_length=False)
         expected = addons_steps(labels, embeddings, 0.8, METRICS[name])
         assert value(loss, labels, embeddings) == pytest.approx(expected, rel=1e-5)
 
@@ -175,7 +172,7 @@ def test_semi_hard_follows_addons_step_by_step(name, seed):
 def test_semi_hard_of_addons_own_example():
     """Of its docstring: two points a right angle apart, margin 1."""
     points = np.array([[0, 1], [1, 0]], np.float32)
-    loss = SemiHardTriplets(margin_euclidean=1.0, unit_length=False)
+    loss = TripletSemiHard(margin_euclidean=1.0, unit_length=False)
     assert value(loss, [0, 0], points) == pytest.approx(2.4142137)
 
 
@@ -183,7 +180,7 @@ def test_the_margin_has_no_say_in_which_negative_is_semi_hard():
     """Neither the farthest within the margin nor, as Addons' docstring has it, one beyond it."""
     points = np.array([[0], [2], [2.5], [3], [9]], np.float32)
     labels = np.array([0, 0, 1, 2, 3])
-    loss = SemiHardTriplets(margin_euclidean=1.5, unit_length=False)
+    loss = TripletSemiHard(margin_euclidean=1.5, unit_length=False)
     # Anchor 0 takes 2.5: 2 - 2.5 + 1.5 = 1, not 3 (0.5) and not 9 (0). Anchor 2 takes 9.
     assert value(loss, labels, points) == pytest.approx(0.5)
 
@@ -224,10 +221,10 @@ def test_batches_without_positives_have_no_loss_and_no_gradient(kind):
 def test_a_batch_of_one_person_is_addons():
     labels, embeddings = np.zeros(6, int), embeddings_of(6)
     expected = addons_semi_hard(labels, embeddings, 0.5, "euclidean")
-    loss = SemiHardTriplets(margin_euclidean=0.5, unit_length=False)
+    loss = TripletSemiHard(margin_euclidean=0.5, unit_length=False)
     assert value(loss, labels, embeddings) == pytest.approx(expected, rel=1e-5)
-    assert value(BatchHardTriplets(margin_euclidean=0.5), labels, embeddings) == 0
-    assert value(BatchAllTriplets(margin_euclidean=0.5), labels, embeddings) == 0
+    assert value(TripletBatchHard(margin_euclidean=0.5), labels, embeddings) == 0
+    assert value(TripletBatchAll(margin_euclidean=0.5), labels, embeddings) == 0
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -238,15 +235,15 @@ def test_mined_triplets_are_schroffs(name):
     for anchor, positive, negative in embeddings.astype(np.float64).reshape(10, 3, -1):
         near, far = distance(anchor, positive, name), distance(anchor, negative, name)
         losses.append(max(near - far + margin, 0))
-    loss = MinedTriplets(**{f"margin_{name}": margin}, unit_length=False, reduction=None)
+    loss = TripletMined(**{f"margin_{name}": margin}, unit_length=False, reduction=None)
     found = keras.ops.convert_to_numpy(loss(np.zeros(30), embeddings))
     assert np.allclose(found, losses, rtol=1e-5, atol=1e-6)
-    mean = MinedTriplets(**{f"margin_{name}": margin}, unit_length=False)
+    mean = TripletMined(**{f"margin_{name}": margin}, unit_length=False)
     assert value(mean, np.zeros(30), embeddings) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", DISTANCES)
-@pytest.mark.parametrize("kind", [*ONLINE, MinedTriplets])
+@pytest.mark.parametrize("kind", [*ONLINE, TripletMined])
 def test_gradients_are_finite_where_embeddings_are_equal_or_zero(kind, name):
     import tensorflow as tf
 
@@ -258,7 +255,7 @@ def test_gradients_are_finite_where_embeddings_are_equal_or_zero(kind, name):
         assert np.all(np.isfinite(np.asarray(tape.gradient(loss, embeddings))))
 
 
-@pytest.mark.parametrize("kind", [*ONLINE, MinedTriplets])
+@pytest.mark.parametrize("kind", [*ONLINE, TripletMined])
 def test_gradients_are_the_differences_of_the_loss(kind):
     import tensorflow as tf
 
@@ -279,12 +276,12 @@ def test_gradients_are_the_differences_of_the_loss(kind):
 def test_metrics_count_active_and_right_triplets():
     points = np.array([[0], [2], [1], [3], [9]], np.float32)
     labels = np.array([0, 0, 1, 2, 3])
-    loss = SemiHardTriplets(margin_euclidean=2.0, unit_length=False)
+    loss = TripletSemiHard(margin_euclidean=2.0, unit_length=False)
     accuracy, active, _ = (float(metric(labels, points)) for metric in triplet_metrics(loss))
     assert active == 0.5  # of two pairs, see above
     # 0 with 2 against 1, 3, 9: two right; 2 with 0 against 1, 3, 9 (1, 1, 7 away): one.
     assert accuracy == pytest.approx(3 / 6)
-    mined = MinedTriplets(margin_euclidean=2.0, unit_length=False)
+    mined = TripletMined(margin_euclidean=2.0, unit_length=False)
     rows = points[[0, 1, 2, 0, 1, 4]]
     accuracy, active, _ = (float(metric(labels, rows)) for metric in triplet_metrics(mined))
     assert (accuracy, active) == (0.5, 0.5)
@@ -319,55 +316,41 @@ def test_losses_survive_their_config(kind):
 )
 def test_a_margin_that_cannot_be_is_one_line(options, message):
     with pytest.raises(InputError, match=message):
-        MinedTriplets(**options)
+        TripletMined(**options)
 
 
 _ON_JAX = """
-import json, sys
-import keras, numpy as np
+import jax, numpy as np
 from training.network.triplet_losses import TRIPLET_LOSSES
-given = json.load(sys.stdin)
-labels, embeddings = np.array(given["labels"]), np.array(given["embeddings"], np.float32)
-import jax
+labels, embeddings = np.array(labels), np.array(embeddings, np.float32)
 found = {}
 for name, kind in TRIPLET_LOSSES.items():
     loss = kind(margin_euclidean=0.6)
     value, gradient = jax.jit(jax.value_and_grad(lambda e: loss(labels, e)))(embeddings)
     found[name] = [float(value), np.asarray(gradient).tolist()]
-print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
-def test_both_backends_give_the_same_losses_and_gradients():
-    pytest.importorskip("jax")
+def test_both_backends_give_the_same_losses_and_gradients(on_jax: Programs):
     import tensorflow as tf
 
     labels, embeddings = np.arange(12) // 3, embeddings_of(12, 5)
-    given = json.dumps({"labels": labels.tolist(), "embeddings": embeddings.tolist()})
-    done = subprocess.run(
-        [sys.executable, "-c", _ON_JAX],
-        input=given,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        check=True,
-    )
-    for name, (on_jax, gradient_on_jax) in json.loads(done.stdout).items():
+    found = on_jax.found(_ON_JAX, labels=labels.tolist(), embeddings=embeddings.tolist())
+    assert found.keys() == TRIPLET_LOSSES.keys()
+    for name, (loss_on_jax, gradient_on_jax) in found.items():
         variable = tf.Variable(embeddings)
         with tf.GradientTape() as tape:
             loss = TRIPLET_LOSSES[name](margin_euclidean=0.6)(labels, variable)
-        assert float(loss) == pytest.approx(on_jax, rel=1e-5)
+        assert float(loss) == pytest.approx(loss_on_jax, rel=1e-5)
         gradient = np.asarray(tape.gradient(loss, variable))
         assert np.allclose(gradient, gradient_on_jax, atol=1e-5)
 
 
 _MIRRORED = """
-import json, sys
+import contextlib
 import keras, numpy as np, tensorflow as tf
 from training.network.triplet_losses import TRIPLET_LOSSES
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 random = np.random.default_rng(0)
 images, labels = random.normal(size=(12, 6)).astype(np.float32), np.arange(12) % 4
 weights = random.normal(size=(6, 5)).astype(np.float32)
@@ -376,29 +359,21 @@ for name, kind in TRIPLET_LOSSES.items():
     if name == "triplet":
         continue
     for devices in (1, 2):
-        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(devices)])
-        with strategy.scope():
+        two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with two.scope() if devices == 2 else contextlib.nullcontext():
             model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, use_bias=False)])
             model.set_weights([weights])
-            model.compile(keras.optimizers.SGD(0.5), kind(margin_euclidean=0.7))
+            loss = kind(margin_euclidean=0.7)
+            model.compile(keras.optimizers.SGD(0.5), loss, run_eagerly=devices == 1)
         history = model.fit(images, labels, batch_size=12, shuffle=False, verbose=0)
         found[f"{name} {devices}"] = [history.history["loss"][0], model.get_weights()[0].tolist()]
-print(json.dumps(found))
 """
 
 
 @pytest.mark.slow
-def test_mirrored_replicas_find_the_triplets_of_the_whole_batch():
+def test_mirrored_replicas_find_the_triplets_of_the_whole_batch(on_two_devices: Programs):
     """Labels lie so that each half of the batch has other triplets than the whole."""
-    done = subprocess.run(
-        [sys.executable, "-c", _MIRRORED],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = on_two_devices.found(_MIRRORED)
     for name in ("triplet_semihard", "triplet_batch_hard", "triplet_batch_all"):
         one, two = found[f"{name} 1"], found[f"{name} 2"]
         assert two[0] == pytest.approx(one[0], rel=1e-5)

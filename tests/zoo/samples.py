@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +69,3 @@ def save_dense(
     dense.set_weights([random.normal(size=(size * size * 3, units)).astype(np.float32), bias])
     save(model, path)
     return path
-
-
-def save_without_weights(source: Path, path: Path) -> None:
-    """A .keras file whose description is whole and whose weights are missing."""
-    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(path, "w") as torn:
-        for name in whole.namelist():
-            if not name.endswith(".h5"):
-                torn.writestr(name, whole.read(name))

@@ -44,6 +44,8 @@ def store(
     images: NDArray[np.int64] | None = None,
     genuine: NDArray[np.bool_] | None = None,
     finite: bool = True,
+    path: str = "",
+    created: str = "2026-01-01T00:00:00+00:00",
 ) -> Path:
     """Stores scores as a model's result on a bin; NaN is a dropped pair, -inf a missed one.
 
@@ -58,7 +60,7 @@ def store(
         status="ok" if finite else "non_finite",
         model=ModelRecord(
             name=model,
-            path=f"{model}.h5",
+            path=path or f"{model}.h5",
             sha256=model_hash or sha(model),
             format="keras_h5",
             embedding_size=512,
@@ -84,13 +86,13 @@ def store(
         },
         cost={"seconds": 1.0, "images_per_second": 1.0},
         versions={},
-        created="2026-01-01T00:00:00+00:00",
+        created=created,
     )
-    path = Measured(
+    at = Measured(
         (model, result.model.sha256), (bin, result.bin.sha256), settings, profile
     ).path_in(folder)
-    save_result(path, result, Scores(scores, genuine, images) if finite else None)
-    return path
+    save_result(at, result, Scores(scores, genuine, images) if finite else None)
+    return at
 
 
 def three_models(folder: Path, bins: tuple[str, ...] = ("lfw", "agedb_30")) -> None:

@@ -101,6 +101,7 @@ def test_lfw_becomes_its_official_pairs_aligned(
     assert people is not None
     assert len(set(people[1].tolist())) == 4
     assert "4 pairs (2 genuine) in 2 folds" in done.out
+    assert "made here: LFW's funneled photographs" in zoo("bins", "info", "b.bin").out
 
 
 def test_a_face_not_found_is_the_centre_and_is_listed(

@@ -19,7 +19,8 @@ from PIL import Image
 from samples import Zoo, face, png, write_pairs
 
 from evaluator.bins.verification_set import read_bin, write_bin
-from zoo.bins.inspection import KNOWN, inspect_bin
+from zoo.bins.inspection import inspect_bin
+from zoo.entries.public_bins import OTHERS
 
 A, B, C, D = (png(face(person, 0)) for person in range(4))
 TORN = A[: len(A) // 2]
@@ -129,7 +130,7 @@ def test_the_shared_bins_are_known(zoo: Zoo, shared: Path) -> None:
     devtest, small = _info(zoo, *paths, code=1)  # small_lfw.bin has no impostor pairs
     assert devtest["known"].startswith("lfw_devtest.bin")
     assert "small_lfw.bin" in small["known"]
-    assert set(KNOWN) == {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    assert set(OTHERS) == {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     assert (devtest["unique_images"], small["unique_images"]) == (1549, 17)
     assert devtest["folds"] == [[50, 50]] * 10
     assert devtest["problems"] == devtest["notes"] == []
@@ -144,6 +145,18 @@ def test_one_bin_that_cannot_be_read_leaves_the_others_reported(zoo: Zoo, tmp_pa
     assert [report["name"] for report in json.loads(done.out)] == ["a"]
     assert len(done.error_lines) == 1
     assert zoo("bins", "info", "b.bin").code == 2
+
+
+def test_a_bin_is_found_by_name_where_evaluations_find_it(zoo: Zoo) -> None:
+    Path("datasets").mkdir()
+    write_pairs(Path("datasets/own.bin"))
+    for name in ("own", "own.bin"):
+        (report,) = _info(zoo, name, code=0)
+        assert report["path"] == "datasets/own.bin"
+    assert zoo("bins", "info", "own", "--faces", "own.png").code == 0
+    missed = zoo("bins", "info", "owm")
+    assert missed.code == 2
+    assert "in datasets, .; did you mean 'own'? there is: own" in missed.err
 
 
 @pytest.mark.parametrize("suffix", ["bin", "npz", "h5"])

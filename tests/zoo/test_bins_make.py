@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import random
 from collections import Counter
@@ -17,6 +18,8 @@ from sklearn.model_selection import KFold
 from evaluator.bins.pairs_file import Pair
 from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError
+from tests.small_models import save_projection
+from zoo.bins.hard import hardest
 from zoo.bins.lists import dealt, read_pair_list
 from zoo.bins.make import trimmed
 from zoo.bins.sampling import Sampling, below, distinct_numbers, sample_pairs, shuffled
@@ -432,3 +435,52 @@ def test_a_list_of_pairs_that_is_no_file_is_one_line_at_once(zoo: Zoo) -> None:
             assert done.code == 2
             assert len(done.err.splitlines()) == 1
             Path(name).unlink()
+
+
+def test_hard_impostors_are_those_of_every_pair_compared_in_turn() -> None:
+    draw = np.random.default_rng(5)
+    people = {p: [f"{p}/{i}" for i in range(draw.integers(1, 5))] for p in "abcdefghij"}
+    names = [name for images in people.values() for name in images]
+    # Whole numbers, so that products are exact and many are equal.
+    rows = draw.integers(-2, 3, (len(names), 3)).astype(np.float32)
+    place = {name: i for i, name in enumerate(names)}
+    found = []
+    for one, other in itertools.combinations(people, 2):
+        # Of equal ones the first image of the other person, then of the one.
+        pairs = [(left, right) for right in people[other] for left in people[one]]
+        products = [float((rows[place[a]] * rows[place[b]]).sum()) for a, b in pairs]
+        best = int(np.argmax(products))
+        found.append((-products[best], *(place[each] for each in pairs[best]), pairs[best]))
+    expected = [each[-1] for each in sorted(found)]
+    choose = hardest(people, dict(zip(names, rows, strict=True)))
+    for wanted in (1, 7, len(expected)):
+        assert choose(list(people), wanted) == expected[:wanted]
+    with pytest.raises(InputError, match="which are 45 in a fold of 10 people, and 46 are wanted"):
+        choose(list(people), 46)
+
+
+def test_hard_impostors_of_several_processes_are_those_of_one(zoo: Zoo, tmp_path: Path) -> None:
+    root = write_people(tmp_path / "f", dict.fromkeys("abcdefgh", 3))
+    save_projection(tmp_path / "m.onnx")
+    words = (
+        root,
+        "--folds",
+        "2",
+        "--impostors",
+        "8",
+        "--negatives",
+        "hard",
+        "--model",
+        "m.onnx",
+        "--input",
+        "raw",
+    )
+    bins = []
+    for name, jobs in (("one.bin", ()), ("two.bin", ("--jobs", "2"))):
+        done = zoo("bins", "make", name, *words, *jobs)
+        assert done.code == 0, done.err
+        bins.append((tmp_path / name).read_bytes())
+    assert bins[0] == bins[1]
+    refused = zoo("bins", "make", "no.bin", root, "--jobs", "2")
+    assert refused.code == 2
+    assert "--jobs: embeds by the --model" in refused.err

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,28 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def completed(folder: Path, line: str) -> list[str]:
-    """What Bash is offered at the end of a line, asked as Typer's script asks."""
-    words = line.split(" ")
-    done = run_zoo(
-        folder,
-        COMP_WORDS="\n".join(words),
-        COMP_CWORD=str(len(words) - 1),
-        _ZOO_COMPLETE="complete_bash",
-    )
-    assert done.stderr == ""
-    return done.stdout.splitlines()
+@pytest.fixture
+def here(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """`zoo` in the shop, in this process, with these variables of the environment besides; what it
+    leaves on stdout.
+    """
+    monkeypatch.chdir(shop)
+
+    def call(*arguments: str, **more: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in more.items():
+                patch.setenv(name, value)
+            try:
+                code = cli.run(arguments)
+            except SystemExit as ended:  # Typer answers a shell and exits
+                code = ended.code
+        said = capsys.readouterr()
+        assert (code, said.err) == (0, "")
+        return said.out
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -83,24 +95,28 @@ def completed(folder: Path, line: str) -> list[str]:
         ("zoo leaderboard --metric ", list(NAMES)),
     ],
 )
-def test_the_shell_completes_what_is_there(shop: Path, line: str, offered: list[str]) -> None:
-    found = completed(shop, line)
+def test_the_shell_completes_what_is_there(
+    here: Callable[..., str], line: str, offered: list[str]
+) -> None:
+    words = line.split(" ")
+    # As Typer's script asks for Bash.
+    asked = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    found = here(**asked, _ZOO_COMPLETE="complete_bash").splitlines()
     wanted = [each for each in offered if each != "agedb.bin"]
     assert [each for each in found if each in wanted] == wanted
-    assert all(each.startswith(line.split(" ")[-1]) for each in found)
+    assert all(each.startswith(words[-1]) for each in found)
 
 
-def test_zsh_and_fish_are_told_what_a_name_is(shop: Path) -> None:
+def test_zsh_and_fish_are_told_what_a_name_is(here: Callable[..., str]) -> None:
     line = "zoo eval arc --bins agedb l"
-    zsh = run_zoo(shop, _TYPER_COMPLETE_ARGS=line, _ZOO_COMPLETE="complete_zsh")
-    assert '"lfw":"datasets/lfw.bin"' in zsh.stdout
-    fish = run_zoo(
-        shop,
+    zsh = here(_TYPER_COMPLETE_ARGS=line, _ZOO_COMPLETE="complete_zsh")
+    assert '"lfw":"datasets/lfw.bin"' in zsh
+    fish = here(
         _TYPER_COMPLETE_ARGS=line,
         _TYPER_COMPLETE_FISH_ACTION="get-args",
         _ZOO_COMPLETE="complete_fish",
     )
-    assert fish.stdout == "lfw\tdatasets/lfw.bin\n"
+    assert fish == "lfw\tdatasets/lfw.bin\n"
 
 
 @pytest.mark.parametrize(
@@ -252,32 +268,31 @@ def test_a_bug_shows_its_traceback_and_how_to_report_it(tmp_path: Path) -> None:
     assert "`zoo doctor`" in last
 
 
-def test_colour_is_forced_and_refused_as_asked(shop: Path) -> None:
-    assert "\x1b[" not in run_zoo(shop, "list").stdout
-    forced = run_zoo(shop, "list", FORCE_COLOR="1", TERM="xterm-256color").stdout
+def test_colour_is_forced_and_refused_as_asked(here: Callable[..., str]) -> None:
+    assert "\x1b[" not in here("list")
+    forced = here("list", FORCE_COLOR="1", TERM="xterm-256color")
     assert "\x1b[" in forced
-    plain = run_zoo(shop, "list", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm-256color").stdout
+    plain = here("list", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm-256color")
     # Bold and dim may stay; colours are codes 30 to 37, 90 to 97 and 38;5.
     assert not any(f"\x1b[{code}m" in plain for code in (*range(30, 38), *range(90, 98)))
 
 
+# FORCE_COLOR has the tables of a terminal drawn, and COLUMNS is its width.
+TERMINAL = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_no_line_is_wider_than_the_terminal(shop: Path, width: int) -> None:
-    # FORCE_COLOR has the tables of a terminal drawn, and COLUMNS is its width.
+def test_no_line_is_wider_than_the_terminal(here: Callable[..., str], width: int) -> None:
     for command in (["leaderboard"], ["list"], ["compare", "alpha", "weak"], ["show", "arc"]):
-        done = run_zoo(
-            shop, *command, FORCE_COLOR="1", NO_COLOR="1", COLUMNS=str(width), TERM="xterm"
-        )
-        assert done.returncode == 0
-        lines = [_without_styles(line) for line in done.stdout.splitlines()]
+        said = here(*command, COLUMNS=str(width), **TERMINAL)
+        lines = [_without_styles(line) for line in said.splitlines()]
         assert lines
         assert max(map(len, lines)) <= width, (command, max(lines, key=len))
 
 
 def test_a_narrow_list_breaks_no_figure(tmp_path: Path) -> None:
     # The project's own zoo: three bins, names of 16 characters.
-    narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "40", "TERM": "xterm"}
-    done = run_zoo(tmp_path, "list", **narrow)
+    done = run_zoo(tmp_path, "list", COLUMNS="40", **TERMINAL)
     text = _without_styles(done.stdout)
     assert "99.28   90.96     88.75" in text
     assert "too narrow here for: protocol, weights" in text
@@ -312,6 +327,7 @@ def test_doctor_finds_what_is_there_and_tests_itself(
     assert done.err == ""
 
 
+@pytest.mark.usefixtures("same_process")
 def test_doctor_says_what_is_wrong(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     from evaluator.measure.embed import pair_scores
 
@@ -338,11 +354,10 @@ def test_doctor_says_what_is_wrong(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, mo
     ],
 )
 def test_a_narrow_terminal_gets_a_line_a_figure(
-    shop: Path, command: tuple[str, ...], shown: list[str]
+    here: Callable[..., str], command: tuple[str, ...], shown: list[str]
 ) -> None:
-    narrow = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}
-    wide = _without_styles(run_zoo(shop, *command, COLUMNS="100", **narrow).stdout)
-    text = _without_styles(run_zoo(shop, *command, COLUMNS="36", **narrow).stdout)
+    wide = _without_styles(here(*command, COLUMNS="100", **TERMINAL))
+    text = _without_styles(here(*command, COLUMNS="36", **TERMINAL))
     assert "…" not in text
     for heading in shown:
         (line,) = [line for line in text.splitlines() if line.startswith(f"{heading}  ")][:1]

@@ -226,7 +226,9 @@ def test_several_stored_settings_are_listed_and_one_can_be_picked(zoo: Zoo) -> N
     store(RESULTS, "a", cosines(400, noise=0.5, seed=2), settings=with_flip("sum"))
     store(RESULTS, "b", cosines(400, noise=2.0, seed=3), settings=with_flip("sum"))
     (line,) = zoo("compare", "a", "b").error_lines
-    assert "2 settings: flip sum; the default settings" in line
+    first = next(RESULTS.glob("a-*/*.flip-sum.json"))
+    assert f"2 settings: flip sum ({first}); the default settings (" in line
+    assert line.endswith("pick one with --flip, for all models, or name the JSON of the one")
     (duel,) = compared(zoo, "a", "b", "--flip", "sum", "--metric", "kfold-decisions")
     right = held_out_decisions(cosines(400, noise=0.5, seed=2), labels(400))
     assert duel["bins"][0]["accuracy_a"] == right.mean()
@@ -238,7 +240,7 @@ def test_an_engine_is_a_setting_that_is_said_and_can_be_picked(zoo: Zoo) -> None
     store(RESULTS, "a", scores, settings=Settings(engine="openvino"))
     store(RESULTS, "b", cosines(400, noise=2.0, seed=3))
     (line,) = zoo("compare", "a", "b").error_lines
-    assert "2 settings: the default settings; openvino" in line
+    assert "pick one with --engine, for" in line
     path = store(RESULTS, "a", scores, settings=Settings(engine="openvino"))
     (duel,) = compared(zoo, path, "b", "--metric", "kfold-decisions")
     assert duel["bins"][0]["accuracy_a"] == held_out_decisions(scores, labels(400)).mean()
@@ -315,7 +317,7 @@ def test_tables_fit_eighty_columns(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) ->
     three_models(RESULTS, bins=("a_bin_of_a_rather_long_name", "lfw"))
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    done = zoo("compare", "alpha", "beta", "weak")
+    done = zoo("compare", "alpha", "beta", "weak", "--pairs", "all")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
     assert plain != done.out
     assert max(map(len, plain.splitlines())) <= 80

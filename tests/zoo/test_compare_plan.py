@@ -67,7 +67,7 @@ def test_a_pipe_has_a_line_a_question_and_a_terminal_and_markdown_the_same_numbe
     chosen = ("compare", "--plan", "--accuracy", 0.99, "--difference", 0.2)
     header, row, caption = zoo(*chosen).out.splitlines()
     assert header.split() == ["question", "pairs", "genuine", "impostor", "people"]
-    assert row.split() == ["accuracy_of_99_%_is_above_98.8_%", "31472", "15736", "15736", "47208"]
+    assert row.split() == ["accuracy_of_99%_is_above_98.8%", "31472", "15736", "15736", "47208"]
     assert caption.startswith("# Answered in 80 % of repetitions")
     assert (
         "| accuracy of 99 % is above 98.8 % | 31,472 | 15,736 | 15,736 | 47,208 |"

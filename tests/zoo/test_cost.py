@@ -272,6 +272,7 @@ def test_a_model_is_beaten_by_one_that_is_better_and_no_dearer(
 # ---- The leaderboard -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("nothing_published")
 def test_the_leaderboard_shows_costs_and_who_is_unbeaten(zoo: Zoo) -> None:
     results = Path("results")
     three_models(results, bins=("lfw",))

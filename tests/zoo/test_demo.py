@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import itertools
 import json
@@ -19,16 +20,13 @@ from PIL import Image
 from samples import Outcome, Zoo
 
 from evaluator.bins.verification_set import read_bin
+from tests.command import without_processes
+from tests.doc_blocks import ROOT, Session, blocks, commands, run_block
 from zoo.demo import faces_and_models as demo
+from zoo.entries.registry import own_registry
 
 # Keras's own use of NumPy when it saves a model.
 KERAS_SAVES = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-
-
-@pytest.fixture(autouse=True)
-def olivetti(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """scikit-learn finds the Olivetti faces without a download."""
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(shared / "scikit_learn_data"))
 
 
 def test_eigenfaces_are_the_principal_components() -> None:
@@ -92,7 +90,9 @@ def test_a_saved_model_projects(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, (gray.reshape(4, 48) - mean) @ projection, atol=1e-4)
 
 
-def test_without_a_download_faces_are_synthetic_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_download_faces_are_synthetic_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse() -> None:
         raise urllib.error.URLError("no route to host")
 
@@ -107,9 +107,40 @@ def test_without_a_download_faces_are_synthetic_and_said(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(faces.images, demo.load_faces().images)
     # A person's photographs are more alike than two people's, but differ.
     flat = faces.images.reshape(40, 10, -1)
+    assert (faces.name, demo.prepare(tmp_path).bin.name) == ("synthetic", "held_out.bin")
     within = np.linalg.norm(flat[:, 0] - flat[:, 1], axis=1)
     between = np.linalg.norm(flat[:, 0] - np.roll(flat[:, 0], 1, axis=0), axis=1)
     assert 0 < within.mean() < between.mean()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(KERAS_SAVES)
+def test_offline_what_readme_says_next_works_on_synthetic_faces(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_demo(tmp_path, tmp_path / "no cache", monkeypatch, epochs=1)
+    # scikit-learn's own download fails: nothing listens there.
+    monkeypatch.setattr("urllib.request._opener", None)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    done = zoo("demo")
+    assert done.code == 0
+    assert "faces: synthetic" in done.err
+    suggested = [line.strip() for line in done.out.splitlines() if line.startswith("  zoo ")]
+    readme = [block for block in blocks(ROOT / "README.md") if "demo/" in block.text]
+    shown = [
+        command.text
+        for block in readme
+        if block.language in ("sh", "console")
+        for command in commands(block)
+        if "demo/" in command.text and "w600k_mbf" not in command.text  # which is pulled
+    ]
+    assert (len(suggested), len(shown)) == (5, 2)
+    for text in (*(each for each in suggested if "project" not in each), *shown):
+        words = [sorted(glob.glob(word)) or [word] for word in text.split()[1:]]  # noqa: PTH207
+        assert zoo(*itertools.chain(*words)).code == 0, text
+    (python,) = (block for block in readme if block.language == "pycon")
+    assert not run_block(python, Session(tmp_path, exact=False))
 
 
 @dataclass(frozen=True)
@@ -121,45 +152,55 @@ class Demo:
 
     def auc(self, model: str) -> float:
         """The AUC that it stored for a model."""
-        (path,) = (self.folder / "demo" / "results").glob(f"{model}-*/olivetti-*.json")
+        (path,) = (self.folder / "demo" / "results").glob(f"{model}-*/held_out-*.json")
         return float(json.loads(path.read_text())["figures"]["auc"])
 
     def pixels(self) -> NDArray[np.float64]:
         """The bin's images in [0, 1], two a pair."""
-        bin_ = read_bin(self.folder / "demo" / "olivetti.bin")
+        bin_ = read_bin(self.folder / "demo" / "held_out.bin")
         return np.stack([np.asarray(Image.open(io.BytesIO(image))) / 255 for image in bin_.images])
 
     def expected_auc(self, codes: NDArray[np.floating[Any]]) -> float:
         """scikit-learn's AUC of the bin's pairs, given a code an image."""
         from sklearn.metrics import roc_auc_score
 
-        genuine = read_bin(self.folder / "demo" / "olivetti.bin").genuine
+        genuine = read_bin(self.folder / "demo" / "held_out.bin").genuine
         unit = codes / np.linalg.norm(codes, axis=1, keepdims=True)
         return float(roc_auc_score(genuine, (unit[0::2] * unit[1::2]).sum(axis=1)))
 
 
+def in_demo(folder: Path, faces: Path, patch: pytest.MonkeyPatch, *, epochs: int) -> None:
+    """Enters a demo's folder: models in this process, so many epochs a stage in place of 30."""
+    entries = folder / "fewer_epochs.yaml"
+    text = own_registry().read_text(encoding="utf-8")
+    entries.write_text(text.replace("epochs: 30", f"epochs: {epochs}"), encoding="utf-8")
+    patch.setattr("zoo.demo.network.own_registry", lambda: entries)
+    patch.setenv("SCIKIT_LEARN_DATA", str(faces / "scikit_learn_data"))
+    for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
+        patch.delenv(name, raising=False)
+    patch.chdir(folder)
+    without_processes(patch)
+
+
 @pytest.fixture(scope="session")
 def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """`zoo demo` in an empty folder, once a session: it takes half a minute."""
+    """`zoo demo` in an empty folder, once a session."""
     from zoo.cli import run
 
     folder = tmp_path_factory.mktemp("demo")
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        patch.chdir(folder)
-        patch.setenv("SCIKIT_LEARN_DATA", str(shared / "scikit_learn_data"))
-        for name in ("ZOO_DATA", "ZOO_MODELS", "FORCE_COLOR", "COLUMNS"):
-            patch.delenv(name, raising=False)
+        in_demo(folder, shared, patch, epochs=6)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run(["demo"])
     return Demo(folder, Outcome(code, out.getvalue(), err.getvalue()))
 
 
 @pytest.fixture
-def there(made: Demo, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> Demo:
+def there(made: Demo, zoo: Zoo, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     """That demo, with its folder as the current one."""
-    monkeypatch.chdir(made.folder)
+    in_demo(made.folder, shared, monkeypatch, epochs=6)
     return made
 
 
@@ -168,17 +209,17 @@ def test_the_demo_prints_the_table_and_leaves_its_files(there: Demo, zoo: Zoo) -
     done = there.done
     assert done.code == 0
     header, *rows = done.out.splitlines()[:4]
-    assert header.split()[:2] == ["model", "olivetti"]
+    assert header.split()[:2] == ["model", "held_out"]
     accuracy = {row.split()[0]: float(row.split()[1]) for row in rows}
     assert list(accuracy) == ["eigenfaces", "fisherfaces", "network"]
     assert 75 < accuracy["eigenfaces"] < 83 < accuracy["fisherfaces"] < 95
     assert "Olivetti" in done.err
     left = {path.name for path in Path("demo").iterdir()}
-    files = {"olivetti.bin", "eigenfaces.h5", "fisherfaces.h5", "results", "report.html"}
+    files = {"held_out.bin", "eigenfaces.h5", "fisherfaces.h5", "results", "report.html"}
     assert left == files | {"olivetti", "runs"}
-    assert read_bin(Path("demo/olivetti.bin")).pairs == 900
+    assert read_bin(Path("demo/held_out.bin")).pairs == 900
     assert "fisherfaces is better: +11" in done.out
-    again = zoo("eval", "demo/fisherfaces.h5", "--bins", "demo/olivetti.bin",
+    again = zoo("eval", "demo/fisherfaces.h5", "--bins", "demo/held_out.bin",
                 "--results", "demo/results", "--json", "-")  # fmt: skip
     assert "answered from the store" in again.err
     (result,) = json.loads(again.out)
@@ -205,7 +246,7 @@ def test_the_network_is_really_better_than_eigenfaces(there: Demo) -> None:
 
     # The last verdict before the suggestions is that of the network against eigenfaces.
     said = there.done.out.split("$ zoo compare demo/runs/network demo/eigenfaces.h5")[1]
-    assert "olivetti: network is better: +" in said
+    assert "held_out: network is better: +" in said
     pixels = there.pixels()
     network = keras.models.load_model("demo/runs/network/basic_model.keras", compile=False)
     distinct, places = np.unique(pixels, axis=0, return_inverse=True)

@@ -177,6 +177,7 @@ def test_other_settings_have_results_of_their_own(zoo: Zoo, models: Path, bins: 
     each_has_a_result_of_its_own(zoo, models / "a.onnx", bins / "easy.bin", ways)
 
 
+@pytest.mark.usefixtures("same_process")
 def test_another_precision_has_a_result_of_its_own(
     zoo: Zoo, keras_models: Path, bins: Path
 ) -> None:
@@ -328,9 +329,10 @@ def test_dropping_every_pair_leaves_figures_undefined(zoo: Zoo, models: Path, bi
 
 
 def test_one_broken_model_leaves_the_others_results(
-    zoo: Zoo, models: Path, keras_models: Path, bins: Path
+    zoo: Zoo, models: Path, bins: Path, tmp_path: Path
 ) -> None:
-    torn = keras_models / "torn.keras"
+    torn = tmp_path / "torn.onnx"
+    torn.write_bytes((models / "a.onnx").read_bytes()[:-200])
     done = zoo(
         "eval", models / "a.onnx", torn, models / "b.onnx", "--input", "unit",
         "--bins", bins / "easy.bin",
@@ -338,7 +340,7 @@ def test_one_broken_model_leaves_the_others_results(
     assert done.code == 2
     assert [line.split()[0] for line in done.out.splitlines()] == ["model", "a", "b"]
     (line,) = done.error_lines
-    assert "torn.keras" in line
+    assert "torn.onnx" in line
 
 
 def test_an_image_that_does_not_decode_leaves_the_bins_before(

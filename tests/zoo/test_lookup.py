@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluator.bins.verification_set import read_bin
-from evaluator.errors import InputError
+from evaluator.errors import InputError, unknown_name
 from zoo.entries.lookup import all_bins, bin_folders, resolve_bins, resolve_models
 from zoo.entries.registry import Entry, read_registry
 
@@ -38,6 +38,21 @@ def bin_refusal(value: str, entries: dict[str, Entry], *folders: Path) -> str:
     with pytest.raises(InputError) as caught:
         resolve_bins([value], folders, entries)
     return str(caught.value)
+
+
+def test_weights_that_are_not_here_name_the_command_that_brings_them(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(
+        "models:\n  far: {file: a.h5, source: s, input: {profile: unit}, url: 'https://a.org/a'}\n"
+    )
+    said = refusal(["far"], read_registry(tmp_path / "models.yaml"))
+    assert "`zoo pull far` brings them, or give the path" in said
+
+
+def test_of_many_names_the_first_are_listed() -> None:
+    names = [f"model-{number}" for number in range(40)]
+    said = unknown_name("zzz", names)
+    assert said == "there is: " + ", ".join(names[:20]) + " and 20 more"
+    assert unknown_name("zzz", names[:24]) == "there is: " + ", ".join(names[:24])
 
 
 def test_models_come_in_order_each_once(entries: dict[str, Entry], models: Path) -> None:
@@ -99,6 +114,10 @@ def test_bins_are_found_in_the_folders_in_order(
         folders = bin_folders([Path("given")] if Path("given").is_dir() else [])
         (found,) = resolve_bins(["lfw"], folders, entries)
         assert found.resolve() == tmp_path / expected / "lfw.bin"
+        if expected:  # here, lfw.bin is a path
+            Path("lfw.bin").rename("hidden")
+            assert resolve_bins(["lfw.bin"], folders, entries) == [found]
+            Path("hidden").rename("lfw.bin")
         found.unlink()
         if expected == "given":
             Path("given").rmdir()
@@ -147,10 +166,11 @@ def test_a_pytorch_checkpoint_is_told_from_a_bin(
 ) -> None:
     path = tmp_path / name
     if name == "old.pth":
-        path.write_bytes(pickle.dumps({"weight": 1}))
+        # torch.save began so before version 1.6.
+        path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2))
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", pickle.dumps({"weight": 1}))
     message = refusal([str(path)], entries)
-    assert "PyTorch checkpoints are not read" in message
+    assert f"`zoo export {path} --out {path.stem}.keras` makes a model" in message
     assert "ONNX" in message

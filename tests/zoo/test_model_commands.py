@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -178,16 +179,67 @@ def test_probe_shows_every_profile_and_the_options_to_use(
     outcome = zoo("probe", "m.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert len([line for line in lines if " rgb " in line or " bgr " in line]) >= 8
+    assert len([line for line in lines if " rgb " in line or " bgr " in line]) >= 12
+    assert max(len(line.rstrip()) for line in lines[:13]) <= 80
     assert lines[1].split()[0] == "raw"
-    assert any(line.startswith("use: --input raw") for line in lines)
     assert any("{profile: raw" in line for line in lines)
+    # The last line is a command that can be typed.
+    assert lines[-1].startswith(f"zoo eval m.onnx --bins {bins / 'easy.bin'} --input raw")
+    assert zoo(*shlex.split(lines[-1])[1:]).code == 0
 
 
 def test_probe_says_where_it_cannot_tell(zoo: Zoo, models: Path, bins: Path) -> None:
     outcome = zoo("probe", models / "a.onnx", "--bins", bins / "easy.bin")
     assert outcome.code == 0
     assert "cannot tell" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("zoo eval ")
+
+
+def test_probe_says_that_no_input_works(zoo: Zoo, bins: Path, tmp_path: Path) -> None:
+    nodes = [("Flatten", ["image"], "flat"), ("MatMul", ["flat", "none"], "nothing")]
+    nodes += [("Add", ["nothing", "constant"], "embedding")]
+    weights = {"none": np.zeros((SIZE * SIZE * 3, 16), np.float32), "constant": np.ones(16, "f")}
+    save_graph(tmp_path / "dead.onnx", nodes, weights, side=SIZE)
+    outcome = zoo("probe", "dead.onnx", "--bins", bins / "easy.bin")
+    assert outcome.code == 1
+    assert "no input works: the best AUC is 0.5000" in outcome.out
+    assert "impostors' cosines are almost all alike" in outcome.out
+    assert "--input" not in outcome.out
+
+
+def test_results_of_other_inputs_do_not_mix(zoo: Zoo, models: Path, bins: Path) -> None:
+    def measured(*words: str) -> list[Any]:
+        outcome = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--json", "-", *words)
+        assert outcome.code == 0, outcome.err
+        (result,) = json.loads(outcome.out)
+        return [result["model"]["input"]["range"], result["created"], result["figures"]["auc"]]
+
+    unit, words = measured("--input", "unit"), measured("--input", "mean=10,99,200+std=3,1,2")
+    assert unit[0] == "unit"
+    assert words[0] == "mean=10,99,200+std=3,1,2"
+    assert words[2] != unit[2]
+    # The same input in other words is the same result; another is measured.
+    assert measured("--input", "scale=1/255+mean=0") == unit
+    assert measured("--input", "std=3,1,2+mean=10,99,200.0") == words
+    assert measured("--input", "mean=10,99,201+std=3,1,2") != words
+    asked = zoo("threshold", "a", "--far", "0.3", "--input", "std=3,1,2+mean=10,99,200")
+    assert asked.code == 0, asked.err
+    assert zoo("threshold", "a", "--far", "0.3", "--input", "mean=5").code == 2
+    refused = zoo("eval", models / "a.onnx", "--bins", bins / "easy.bin", "--input", "crop=9x-1")
+    assert refused.code == 2
+    assert "input crop: expected pixels" in refused.error_lines[0]
+
+
+def test_probe_tries_an_input_in_words_and_hands_it_on(zoo: Zoo, models: Path, bins: Path) -> None:
+    outcome = zoo(
+        "probe", models / "a.onnx", "--data", bins, "--bins", "easy", "--input", "std=99+crop=6"
+    )
+    assert outcome.code == 0, outcome.err
+    assert "std=99+crop=6" in outcome.out
+    assert "imagenet+crop=6" in outcome.out
+    last = outcome.out.splitlines()[-1]
+    assert f"--bins easy --data {bins} --input" in last
+    assert "+crop=6" in last
 
 
 @pytest.mark.parametrize(
@@ -196,6 +248,7 @@ def test_probe_says_where_it_cannot_tell(zoo: Zoo, models: Path, bins: Path) -> 
         (["--bins", "unheard-of"], "no bin 'unheard-of'"),
         (["--bins", "easy,other"], "expected one bin"),
         (["--bins", "easy", "--size", "big"], "--size big"),
+        (["--bins", "easy", "--input", "std=0"], "input std: expected numbers above 0"),
         (["--bins", "easy", "--output", "nose"], "no output is named 'nose'"),
     ],
 )
@@ -228,18 +281,20 @@ def test_verify_compares_under_the_published_protocol(
 
     registry(tmp_path, models / "a.onnx", "0.5", protocol)
     outcome = zoo("verify", "mine", "--data", bins)
-    assert "left out: elsewhere" in outcome.err
+    assert "not measured, the bin is not here: mine" in outcome.out
     (path,) = stored_results(tmp_path / "results")
     scores = load_scores(path, load_result(path))
     expected = getattr(protocols, protocol)(scores.scores, scores.genuine).accuracy
-    row = outcome.out.splitlines()[1].split()
-    assert row[:3] == ["mine", "easy", protocol]
-    assert row[4] == f"{100 * expected:.2f}"
+    row, lacking = (line.split() for line in outcome.out.splitlines()[2:4])
+    assert row[:2] == ["mine", "easy"]
+    assert lacking[-1] == "not_measured"
+    assert f"# protocol {protocol}: mine" in outcome.out
+    assert row[3] == f"{100 * expected:.2f}"
     block = load_result(path).figures or {}
     own = block if protocol.startswith("seed") else block[protocol]
     # The 300 highest impostors are all that this bin has.
     low, high = own["accuracy_ci95"]
-    assert row[6] == f"{100 * low:.2f}-{100 * high:.2f}"
+    assert row[5] == f"{100 * low:.2f}-{100 * high:.2f}"
     registry(tmp_path, models / "a.onnx", f"{expected:.6f}", protocol)
     assert zoo("verify", "mine", "--data", bins).code == 0
 
@@ -250,7 +305,7 @@ def test_verify_exits_1_where_the_published_figure_is_outside_the_interval(
     registry(tmp_path, models / "a.onnx", "0.1")
     outcome = zoo("verify", "mine", "--data", bins)
     assert outcome.code == 1
-    assert "NO" in outcome.out
+    assert "differs" in outcome.out
 
 
 def test_verify_of_a_model_that_is_not_finite_fails(
@@ -259,7 +314,7 @@ def test_verify_of_a_model_that_is_not_finite_fails(
     registry(tmp_path, models / "nan.onnx", "0.9")
     outcome = zoo("verify", "mine", "--data", bins)
     assert outcome.code == 1
-    assert "not finite" in outcome.out
+    assert "not_finite" in outcome.out
 
 
 def test_verify_says_what_is_missing(zoo: Zoo, models: Path, tmp_path: Path) -> None:
@@ -289,6 +344,13 @@ def test_collapsed_embeddings_point_to_probe(zoo: Zoo, bins: Path, tmp_path: Pat
     assert outcome.code == 0
     assert "collapsed" in outcome.err
     assert f"zoo probe flat.onnx --bins {bins / 'easy.bin'}" in outcome.err
+    for i in range(4):
+        save_graph(tmp_path / f"{i}.onnx", nodes, weights | {"ones": np.full(8, i + 2, np.float32)},
+                   side=SIZE, width=8)  # fmt: skip
+    of_many = zoo("eval", "[0-3].onnx", "--bins", bins / "easy.bin", "-q").err.splitlines()
+    assert len(of_many) == 2  # twenty checkpoints are not twenty lines
+    assert of_many[0].startswith("0 on easy: impostors' cosines")
+    assert of_many[1] == "so it is with 1 on easy, 2 on easy, 3 on easy"
 
 
 def test_a_working_model_is_not_called_collapsed(zoo: Zoo, models: Path, bins: Path) -> None:
@@ -406,7 +468,7 @@ def test_the_public_entries_state_all_that_verify_needs() -> None:
     from zoo.entries.registry import read_registry
 
     entries = read_registry(Path(__file__).parents[2] / "models.yaml")
-    public = [entry for entry in entries.values() if entry.profile == "symmetric"]
+    public = [entry for entry in entries.values() if "Keras_insightface" in entry.source]
     assert len(public) == 4
     for entry in public:
         assert (entry.protocol, entry.flip, entry.size) == ("seed", "sum", (112, 112))

@@ -18,7 +18,8 @@ from stores import cosines, sha, store, with_flip
 import evaluator
 from evaluator.metrics.sweep import best_accuracy, sweep
 from evaluator.results.bin_facts import keep_facts
-from evaluator.results.choice import Named, meant, results_meant
+from evaluator.results.choice import results_meant
+from evaluator.results.names import Named, meant
 from evaluator.results.record import Settings
 from evaluator.results.store import load_result, load_scores, save_result
 from zoo.report.selection import select
@@ -87,6 +88,31 @@ def from_python(folder: Path, a: str, b: str) -> Answer:
         (found.overall.difference, *found.overall.interval, found.overall.p_value),
         found.verdict,
     )
+
+
+def test_python_says_of_three_models_what_the_command_says(zoo: Zoo, tmp_path: Path) -> None:
+    people_of_one(tmp_path)
+    put(tmp_path, "c", person_scores(3, 0.5))
+    done = zoo("compare", "b", "a", "c", "--results", tmp_path, "--format", "json", "--margin", "2")
+    assert done.code == 0, done.err
+    said = [each for each in json.loads(done.out)["comparisons"] if each["a"]["name"] == "b"]
+    stored = evaluator.load_results(tmp_path)
+    found = evaluator.compare([stored[name] for name in "bac"], margin=2)
+    assert [each.name_b for each in found] == [each["b"]["name"] for each in said] == ["a", "c"]
+    for each, duel in zip(found, said, strict=True):
+        assert each.overall.p_value == duel["overall"]["p_holm"]
+        assert list(each.p_values.values()) == [own["p_holm"] for own in duel["bins"]]
+        assert each.verdict == duel["overall"]["verdict"]
+    # More comparisons, less sure of each.
+    alone = evaluator.compare(stored["b"], stored["a"])
+    assert found["a"].p_values["lfw"] >= alone.p_values["lfw"]
+    assert found[0] is found["a"]
+    assert len(found) == 2
+    assert repr(found) == f"{found[0]!r}\n\n{found[1]!r}"
+    with pytest.raises(KeyError, match="there is: a, c"):
+        found["b"]
+    with pytest.raises(evaluator.InputError, match="three evaluations or more"):
+        evaluator.compare([stored["a"], stored["b"]])
 
 
 def from_report(folder: Path, a: str, b: str) -> Answer:
@@ -359,7 +385,7 @@ def test_a_value_means_the_same_models_to_all(zoo: Zoo) -> None:
         assert [each.name for each in select(folder, models=[value]).contestants] == expected
         loaded = evaluator.load_results(folder, models=value)
         assert [each.model.name for each in loaded] == expected
-        read = {each.result.model.name for each in results_meant(folder, value).results}
+        read = {each.result.model.name for each in results_meant([folder], value).results}
         assert sorted(read) == expected
         if len(expected) == 1:
             other = "arc_8" if expected != ["arc_8"] else "arc"

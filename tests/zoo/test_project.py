@@ -141,7 +141,9 @@ def test_a_page_shows_the_faces_of_a_folder(zoo: Zoo, models: Path, faces: Path,
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_the_pages_figures_are_those_of_the_whole_embedding(zoo: Zoo, faces: Path, tmp_path: Path):
+def test_the_pages_figures_are_those_of_the_whole_embedding(
+    zoo: Zoo, faces: Path, tmp_path: Path, same_process: None
+):
     from evaluator.models.runtime import import_keras
 
     model = save_dense(tmp_path / "m.keras", units=6, seed=3)

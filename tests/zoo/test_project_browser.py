@@ -94,6 +94,23 @@ def page(context: playwright.BrowserContext, projection: Path) -> Iterator[playw
     assert [url for url in asked if not url.startswith("data:")] == [projection.as_uri()]
 
 
+def test_the_first_map_named_is_the_one_drawn(
+    context: playwright.BrowserContext, projection: Path, tmp_path: Path
+) -> None:
+    first, second = '<button type="button" data-map="pca"', '<button type="button" data-map="tsne"'
+    turned = projection.read_text().replace(first, "@").replace(second, first).replace("@", second)
+    (tmp_path / "turned.html").write_text(turned)
+    page = context.new_page()
+    page.goto((tmp_path / "turned.html").as_uri())
+    drawn = "document.querySelector('.map').toDataURL()"
+    opened = page.evaluate(drawn)
+    page.locator("[data-map=pca]").click()
+    assert page.evaluate(drawn) != opened
+    page.locator("[data-map=tsne]").click()
+    assert page.evaluate(drawn) == opened
+    page.close()
+
+
 DOT = """([space, map, i]) => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const canvas = document.querySelectorAll('.map')[space];

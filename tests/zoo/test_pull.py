@@ -3,96 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import os
 import re
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import h5py
 import pytest
+from loopback import Handler, answers, digest, entry, left_in, sends
 from samples import Zoo
-
-Handler = Callable[[BaseHTTPRequestHandler], None]
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> bytes:
-    """A Keras .h5, by its description alone."""
-    layers = [{"class_name": "InputLayer", "config": {"batch_shape": [None, 8, 8, 3]}}]
-    path = tmp_path / "source.h5"
-    with h5py.File(path, "w") as file:
-        config = {"class_name": "Functional", "config": {"layers": layers}}
-        file.attrs["model_config"] = json.dumps(config)
-        file["weights"] = list(range(4000))
-    return path.read_bytes()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Handler], str]]:
-    """Starts a server that answers with a function; gives its address."""
-    servers = []
-
-    def start(answer: Handler) -> str:
-        class Answering(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}/model.h5"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def sends(data: bytes, *, length: int | None = None, code: int = 200, pause: float = 0) -> Handler:
-    """Answers with ``data`` in four pieces, declaring ``length`` bytes (-1: none declared)."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(code)
-        if length != -1:
-            request.send_header("Content-Length", str(len(data) if length is None else length))
-        request.end_headers()
-        step = len(data) // 4 + 1
-        try:
-            for start in range(0, len(data), step):
-                request.wfile.write(data[start : start + step])
-                request.wfile.flush()
-                time.sleep(pause)
-        except OSError:
-            pass  # the client gave up, as it should
-
-    return answer
-
-
-def entry(folder: Path, url: str, sha256: str = "") -> Path:
-    (folder / "models.yaml").write_text(
-        f"models:\n  far:\n    file: weights/far.h5\n    sha256: {sha256}\n    url: {url}\n"
-        "    input: {profile: unit}\n    source: a test\n"
-    )
-    return folder / "weights" / "far.h5"
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def left_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def test_what_comes_is_checked_and_put_in_place(
@@ -120,7 +42,7 @@ def test_a_hash_that_is_not_known_is_shown_with_the_line_to_add(
     zoo: Zoo, tmp_path: Path, weights: bytes, serve: Callable[[Handler], str]
 ) -> None:
     entry(tmp_path, serve(sends(weights)))
-    outcome = zoo("pull", "far")
+    outcome = zoo("pull", "far", "--unverified")
     assert outcome.code == 0
     assert f"    sha256: {digest(weights)}\n" in outcome.err
 
@@ -164,7 +86,7 @@ def test_a_server_that_fails_leaves_no_model(
     }
     url = serve(answers[name]) if name in answers else "http://127.0.0.1:9/model.h5"
     target = entry(tmp_path, url, digest(weights) if sha256 else "")
-    outcome = zoo("pull", "far", "--timeout", 0.3)
+    outcome = zoo("pull", "far", "--unverified", "--timeout", 0.3 if name == "silent" else 20)
     assert outcome.code == 2
     assert len(outcome.error_lines) == 1
     assert re.search(cause, outcome.error_lines[0])
@@ -207,24 +129,8 @@ def test_a_download_that_breaks_off_says_how_much_came(
 ) -> None:
     half = weights[: len(weights) // 2]
     entry(tmp_path, serve(sends(half, length=len(weights))))
-    line = zoo("pull", "far").error_lines[0]
+    line = zoo("pull", "far", "--unverified").error_lines[0]
     assert f"({len(half):,} bytes came, {len(weights) - len(half):,} did not)" in line
-
-
-def answers(
-    *, code: int = 200, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()
-) -> Handler:
-    """Answers with just these headers."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(code)
-        for name, value in headers:
-            request.send_header(name, value)
-        request.end_headers()
-        with contextlib.suppress(OSError):
-            request.wfile.write(body)
-
-    return answer
 
 
 # urllib3 leaves a socket to the garbage collector where it refuses a header.
@@ -258,7 +164,7 @@ def test_headers_that_make_no_sense_are_one_line(
 ) -> None:
     url = serve(answers(body=weights, headers=((name, value),)))
     target = entry(tmp_path, url, digest(weights) if sha256 else "")
-    outcome = zoo("pull", "far", "--timeout", 2)
+    outcome = zoo("pull", "far", "--unverified", "--timeout", 2)
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1
     assert re.search(cause, outcome.error_lines[0])
@@ -286,7 +192,7 @@ def test_redirects_to_nowhere_are_one_line(
 ) -> None:
     headers = (("Location", location),) if location else ()
     target = entry(tmp_path, serve(answers(code=302, headers=headers)))
-    outcome = zoo("pull", "far", "--timeout", 2)
+    outcome = zoo("pull", "far", "--unverified", "--timeout", 2)
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1
     assert re.search(cause, outcome.error_lines[0])
@@ -299,7 +205,7 @@ def test_a_redirect_is_followed(
 ) -> None:
     there = serve(sends(weights))
     target = entry(tmp_path, serve(answers(code=301, headers=(("Location", there),))))
-    assert zoo("pull", "far").code == 0
+    assert zoo("pull", "far", "--unverified").code == 0
     assert target.read_bytes() == weights
 
 
@@ -311,6 +217,8 @@ def drips(request: BaseHTTPRequestHandler, data: bytes) -> None:
             time.sleep(0.05)
 
 
+# Whoever is left waiting for headers ends with the process, and here with a socket.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("where", ["body", "headers", "first line"])
 def test_a_server_that_drips_is_left(
     zoo: Zoo, tmp_path: Path, weights: bytes, serve: Callable[[Handler], str], where: str
@@ -326,7 +234,7 @@ def test_a_server_that_drips_is_left(
 
     target = entry(tmp_path, serve(answer))
     begin = time.monotonic()
-    outcome = zoo("pull", "far", "--timeout", 0.5)
+    outcome = zoo("pull", "far", "--unverified", "--timeout", 0.5)
     assert time.monotonic() - begin < 30  # of the 50 that it would take
     assert outcome.code == 2
     assert re.search("bytes a second|did not answer", outcome.error_lines[0])
@@ -342,7 +250,7 @@ def test_without_a_declared_length_no_more_is_taken_than_is_stated(
 ) -> None:
     monkeypatch.setattr("zoo.entries.download.LARGEST_UNDECLARED", 1000)
     target = entry(tmp_path, serve(sends(weights, length=-1)))
-    outcome = zoo("pull", "far")
+    outcome = zoo("pull", "far", "--unverified")
     assert outcome.code == 2
     assert "sends more than the 1,000 bytes" in outcome.error_lines[0]
     assert left_in(target.parent) == []
@@ -434,7 +342,7 @@ def test_a_whole_zip_cut_short_is_no_model(
         archive.writestr("config.json", "{}")
         archive.writestr("model.weights.h5", bytes(5000))
     target = entry(tmp_path, serve(sends(buffer.getvalue()[:-60], length=-1)))
-    outcome = zoo("pull", "far")
+    outcome = zoo("pull", "far", "--unverified")
     assert outcome.code == 2
     assert "damaged or truncated: a zip without its end" in outcome.error_lines[0]
     assert left_in(target.parent) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from samples import Zoo
 
-from zoo.entries.registry import read_registry, registry_path
+from zoo.entries.registry import Entry, read_registry, registry_path
 from zoo.entries.yaml_nodes import RegistryError
 
 WHOLE = """models:
@@ -53,6 +53,46 @@ def entry(**changes: str) -> str:
     keys = {"file": "a.h5", "input": "{profile: unit}", "source": "here", **changes}
     lines = [f"    {key}: {value}" for key, value in keys.items() if value != "-"]
     return "\n".join(["models:", "  mine:", *lines]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "profile"),
+    [
+        ("{profile: raw, crop: 100}", "raw+crop=100"),
+        ("{profile: whiten, crop: [100, 90], size: 160}", "whiten+crop=100x90"),
+        ("{mean: [123.675, 116.28, 103.53], std: 57.5}", "mean=123.675,116.28,103.53+std=57.5"),
+        ("{mean: 0.5, std: 0.5, scale: 1/255}", "insightface"),
+        ("{std: 255, crop: [9, 8, 7, 6]}", "unit+crop=9x8@7,6"),
+        ("{profile: unit, feed: {phase_train: no, b: true}}", "unit+b=true+phase_train=false"),
+        ("{profile: mean=4+std=2}", "mean=4+std=2"),
+    ],
+)
+def test_an_input_in_words_is_a_profile(tmp_path: Path, given: str, profile: str) -> None:
+    assert read_registry(write(tmp_path, entry(input=given)))["mine"].profile == profile
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"),
+    [
+        ("std: 0", "input std: expected numbers above 0; found 0"),
+        ("mean: .nan", "input mean: expected numbers"),
+        ("mean: [1, 2]", "expected 1 or 3 numbers; found 1,2"),
+        ("mean: []", "expected numbers"),
+        ("mean: {a: 1}", "mean: expected a number, or three; found a mapping"),
+        ("scale: yes", "scale: expected a number"),
+        ("profile: unit", "unit says all of scale"),
+        ("crop: [-4, 4]", "input crop: expected pixels"),
+        ("crop: 2.5", "input crop: expected pixels"),
+        ("feed: {phase_train: 0}", "expected true or false"),
+        ("feed: 3", "expected keys with values"),
+    ],
+)
+def test_a_wrong_input_names_the_line_of_its_key(tmp_path: Path, key: str, cause: str) -> None:
+    other = "std: 2" if key.startswith("scale") else "scale: 1"
+    text = entry(input=f"\n      {other}\n      {key}")
+    message = complaint(tmp_path, text)
+    assert cause in message
+    assert message.startswith("5:" if key.startswith("profile") else "6:")
 
 
 def test_every_key_arrives(tmp_path: Path) -> None:
@@ -229,6 +269,10 @@ def test_what_a_model_needs_to_load_and_verify_can_be_stated(tmp_path: Path) -> 
         ({"url": "https:///a"}, "starts with http"),
         ({"custom": "{a: b}"}, "expected module:Class"),
         ({"output": "[a, b]"}, "expected a name"),
+        ({"licence": "''"}, "licence: expected a word or two"),
+        ({"hash_source": "a page"}, "hash_source: expected 'sha256' beside it"),
+        ({"member": "a.onnx"}, "member: expected 'url' beside it"),
+        ({"archive_sha256": "f" * 64}, "archive_sha256: expected 'member' beside it"),
         ({"published": "{protocol: seed, flip: twice, lfw: {accuracy: 1}}"}, "none, sum"),
     ],
 )
@@ -238,6 +282,69 @@ def test_odd_values_of_these_name_their_line(
     message = complaint(tmp_path, entry(**changes))
     assert message.startswith("6:")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    "name", ["/a", "../a", "a/../b", "a//b", "a/", ".", "..", "a\\b", "c:a", "''"]
+)
+def test_a_member_is_the_name_of_a_file_in_a_zip(tmp_path: Path, name: str) -> None:
+    text = entry(url="https://example.org/a.zip", member=name)
+    assert "member: expected the name of a file in a zip" in complaint(tmp_path, text)
+
+
+def test_a_member_of_a_zip_and_its_hashes_arrive(tmp_path: Path) -> None:
+    text = entry(
+        url="https://example.org/a.zip",
+        sha256="a" * 64,
+        hash_source="a page",
+        member="antelopev2/..a.onnx",
+        archive_sha256="B" * 64,
+        licence="MIT",
+    )
+    (mine,) = read_registry(write(tmp_path, text)).values()
+    assert (mine.member, mine.archive_sha256) == ("antelopev2/..a.onnx", "b" * 64)
+    assert (mine.hash_source, mine.licence) == ("a page", "MIT")
+    text = entry(sha256="", hash_source="a page")
+    assert "expected 'sha256' beside it" in complaint(tmp_path, text)
+
+
+OWN = read_registry(Path(__file__).parents[2] / "models.yaml")
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
+def test_each_of_the_projects_entries_says_what_is_to_be_known(own: Entry) -> None:
+    assert own.licence
+    assert len(own.licence) <= 10  # the list has 80 columns
+    assert own.source
+    assert own.size is not None
+    assert own.url is None or own.url.startswith("https://")
+    assert (own.sha256 is None) == (own.hash_source is None)
+    assert (own.member is None) == (own.archive_sha256 is None)
+    assert own.member is None or own.sha256 is not None
+    assert own.protocol is not None or not own.published
+    assert own.url or own.recipe or "no address" in own.source
+
+
+def test_no_file_is_that_of_two_entries() -> None:
+    hashes = [own.sha256 for own in OWN.values() if own.sha256]
+    assert len(set(hashes)) == len(hashes)
+    assert len({own.file for own in OWN.values()}) == len(OWN)
+
+
+def test_hashes_addresses_and_figures_are_those_that_were_read(shared: Path) -> None:
+    table = (shared / "facts" / "weights.tsv").read_text().splitlines()
+    hashed = [own for own in OWN.values() if own.sha256]
+    assert len(hashed) == 16
+    for own in hashed:
+        of_it = [row for row in table if own.sha256 in row]
+        assert of_it, own.name
+        if own.archive_sha256:
+            assert any(own.archive_sha256 in row for row in of_it)
+        text = " ".join(of_it)
+        for row in own.published.values():
+            assert f"{100 * row.accuracy:.2f}" in text, own.name
+        if not own.name.startswith(("sface_int8", "w600k_mbf")):  # whose addresses it has not
+            assert any(own.url in row for row in of_it), own.name
 
 
 def test_a_key_that_moves_the_cursor_is_refused(tmp_path: Path) -> None:

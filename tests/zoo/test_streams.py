@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stores import three_models
 
-ROOT = Path(__file__).parents[2]
+from tests.command import HEED_SIGNALS, ROOT, zoo_after
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +86,12 @@ def test_a_signal_ends_a_command_in_one_line(here: Path, number: signal.Signals)
     pipe = here / f"slow-{number.name}.bin"  # nobody writes to it, so the command waits
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        [sys.executable, "-m", "zoo", "bins", "info", pipe.name],
+        [*zoo_after(HEED_SIGNALS), "bins", "info", pipe.name],
         cwd=here,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What runs the tests may ignore it, as `&` and nohup do, and a child would go on doing so.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     with pipe.open("wb"):  # returns once the command has opened its end
         time.sleep(0.2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -249,7 +251,7 @@ def test_bins_of_one_name_are_told_apart(zoo: Zoo) -> None:
         (("m", "--far", "0.1", "--confidence", "1"), "expected 0.5 or more, below 1"),
         (("n", "--far", "0.1"), "no model 'n'"),
         (("m", "--far", "0.1", "--bins", "esay"), "did you mean 'easy'"),
-        (("m", "--far", "0.1", "--format", "csv"), "expected one of table, json"),
+        (("m", "--far", "0.1", "--format", "tex"), "expected one of table, markdown"),
     ],
 )
 def test_wrong_arguments_are_one_line(zoo: Zoo, arguments: tuple[str, ...], said: str) -> None:
@@ -279,3 +281,36 @@ def test_a_model_file_is_measured_where_results_lack(zoo: Zoo, models: Path, bin
     found = chosen(zoo, *arguments)
     assert found["bins"][0]["name"] == "easy"
     assert len(list(RESULTS.glob("a-*/easy-*.json"))) == 1
+
+
+def test_every_format_has_the_same_rates(zoo: Zoo) -> None:
+    two_bins()
+    asked = ("m", "--far", "0.01")
+    value = chosen(zoo, *asked)
+    rows = list(csv.DictReader(io.StringIO(zoo("threshold", *asked, "--format", "csv").out)))
+    assert [(row["threshold_of"], row["bin"]) for row in rows] == [
+        ("all bins", "easy"),
+        ("all bins", "hard"),
+        ("all bins", "all bins"),
+        ("easy", "hard"),
+        ("hard", "easy"),
+    ]
+    expected = [*value["bins"], value["pooled"], *value["elsewhere"]]
+    for row, each in zip(rows, expected, strict=True):
+        for name in ("threshold", "far", "frr", "impostors"):
+            assert float(row[name]) == each[name]
+        ends = [float(row["frr_low95"]), float(row["frr_high95"])]
+        assert ends == each["frr_ci95"]
+    pooled = value["pooled"]
+    low, high = pooled["frr_ci95"]
+    cells = [f"{pooled['frr']:.3g}", f"{low:.2g} .. {high:.2g}"]
+    for name, between in (("markdown", " | "), ("latex", " & ")):
+        text = zoo("threshold", *asked, "--format", name).out
+        assert between.join(cells) in text
+        assert f"accept if the cosine is above {value['threshold']:.4f}" in text
+
+
+def test_csv_holds_no_formula(zoo: Zoo) -> None:
+    store(RESULTS, "=cmd()", cosines(600, noise=1, seed=1))
+    text = zoo("threshold", "=cmd()", "--check", "0.3", "--format", "csv").out
+    assert [row["model"] for row in csv.DictReader(io.StringIO(text))] == ["'=cmd()"]

@@ -1,5 +1,7 @@
 """`zoo train`, from names to a run that `zoo eval` takes; and what it refuses, in one line."""
 
+import re
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
-from tests.command import ROOT, WITHOUT_TENSORFLOW, ZOO, Outcome, Zoo, ended, started
+from tests.command import ROOT, Zoo
+from tests.programs import Programs
 
 SMALL = [
     "--set",
@@ -51,16 +54,9 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "pairs.bin"
 
 
-def command(
-    folder: Path, *arguments: object, backend: str = "tensorflow", code: str = ZOO
-) -> Outcome:
-    """`zoo` in a process of its own, on a backend of Keras."""
-    return ended(started(*arguments, cwd=folder, code=code, KERAS_BACKEND=backend))
-
-
 @pytest.mark.slow
 def test_an_entry_trains_into_a_run_that_is_an_entry(
-    zoo: Zoo, tmp_path: Path, faces: Path, pairs: Path
+    zoo: Zoo, tmp_path: Path, faces: Path, pairs: Path, same_process: None
 ) -> None:
     asked = ["train", "centsoft", "--data", faces, *SMALL, "--bins", pairs, "--run", "runs/one"]
     done = zoo(*asked)
@@ -96,15 +92,10 @@ def test_an_entry_trains_into_a_run_that_is_an_entry(
 
 @pytest.mark.slow
 def test_the_jax_backend_trains_and_verifies_without_tensorflow(
-    zoo: Zoo, tmp_path: Path, faces: Path, pairs: Path
+    zoo: Zoo, tmp_path: Path, faces: Path, pairs: Path, same_process: None, on_jax: Programs
 ) -> None:
-    pytest.importorskip("jax")
     asked = ["train", "centsoft", "--data", faces, *SMALL, "--bins", pairs, "--run", "run"]
-    checked = ZOO.replace(
-        "sys.exit(run(sys.argv[1:]))",
-        "code = run(sys.argv[1:])\nassert 'tensorflow' not in sys.modules\nsys.exit(code)",
-    )
-    done = command(tmp_path, *asked, backend="jax", code=WITHOUT_TENSORFLOW + checked)
+    done = on_jax.zoo(tmp_path, *asked)
     assert done.code == 0, done.err
     assert ">>>> pairs evaluation max accuracy: " in done.err
     # What JAX trained, TensorFlow evaluates to the same accuracy.
@@ -122,6 +113,33 @@ def test_the_plan_counts_what_training_would_take(zoo: Zoo, tmp_path: Path, face
     assert "+ 24 head" in said  # 8 x 3
     assert "1 epochs of margin seed, adamax, rate 0.001 (seed), embedding frozen" in said
     assert not (tmp_path / "runs").exists()
+
+
+TOLD = """
+from zoo.cli import run
+assert run(words) == 0
+found = open("/proc/self/status").read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the most memory a process had, of Linux")
+@pytest.mark.parametrize("backend", ["on_tensorflow", "on_jax"])
+def test_the_plan_says_the_memory_that_a_run_takes(
+    tmp_path: Path, faces: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    programs: Programs = request.getfixturevalue(backend)
+    # Large enough for model and steps to be half of it.
+    wide = ["model.backbone=mlp", "model.pooling=none", "model.embedding_size=4096"]
+    wide += ["preprocess.size=112", "batch=12"]
+    asked = ["train", "centsoft", "--data", faces, *SMALL, *wide, "--run", tmp_path / "run"]
+    asked += ["--devices", "cpu"]
+    planned = programs.zoo(tmp_path, *asked, "--plan")
+    assert planned.code == 0, planned.err
+    total, unit = re.search(r"in all ([\d.]+) (MB|GB): ", planned.out).groups()
+    status = programs.found(TOLD, words=[*map(str, asked)])
+    measured = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    assert float(total) * {"MB": 1e6, "GB": 1e9}[unit] == pytest.approx(measured, rel=0.25)
 
 
 def refused(zoo: Zoo, *arguments: str | Path) -> str:
@@ -203,9 +221,11 @@ def test_a_resume_without_a_run_is_refused(zoo: Zoo) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_two_devices_train_as_one(tmp_path: Path, faces: Path, backend: str) -> None:
-    pytest.importorskip(backend)
+@pytest.mark.parametrize("backend", ["on_tensorflow", "on_jax"])
+def test_two_devices_train_as_one(
+    tmp_path: Path, faces: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    programs: Programs = request.getfixturevalue(backend)
     # Head and centers train on a frozen network without batch norm, which over half a batch is
     # another thing; raw pixels leave it alive.
     frozen = ["stages.0.freeze=embedding", "model.dropout=0", "preprocess.profile=raw"]
@@ -214,7 +234,7 @@ def test_two_devices_train_as_one(tmp_path: Path, faces: Path, backend: str) -> 
     for devices in ("cpu", "cpu:2"):
         run = tmp_path / devices.replace(":", "")
         asked = ["train", "centsoft", "--data", faces, *SMALL, *frozen, "--run", run]
-        done = command(tmp_path, *asked, "--devices", devices, backend=backend)
+        done = programs.zoo(tmp_path, *asked, "--devices", devices)
         assert done.code == 0, done.err
         with np.load(run / "checkpoints" / "last.npz") as file:
             checkpoints.append({name: file[name] for name in file.files if name != "state"})

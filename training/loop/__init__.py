@@ -1,4 +1,5 @@
 """The loop: a recipe fitted epoch by epoch, saved, verified, resumed.
 
-`fit` runs it, `plan` says what it would cost, `callbacks` verifies.
+`whole_run` is a run from its folder to its end, `fit` what trains in it, `plan` says what it would
+cost, `callbacks` verifies, `restored` gives models back out of checkpoints.
 """

@@ -18,6 +18,7 @@ from evaluator.images.inputs import Embedder, InputSpec
 from evaluator.measure.embed import EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.metrics.all_figures import to_json
+from evaluator.metrics.standing import LOGGED, OnBin, Standing, column_values, standing
 from training.recipes.recipe import Plateau, Verification
 
 
@@ -30,12 +31,19 @@ class StepWatch(keras.callbacks.Callback):  # type: ignore[misc]
 
     ``logs`` are the means since the fit began, ``steps`` how many steps it has done, ``bad_step``
     the step of the fit, from 0, after which the loss was no number, or None. ``first_end`` is when
-    the first one ended, by `time.perf_counter`.
+    the first one ended, by `time.perf_counter`. Where ``told_to_stop`` of the steps done says so,
+    the fit ends early, and ``stopped`` is true.
     """
 
-    def __init__(self, on_step: Callable[[int, float, float], None]) -> None:
+    def __init__(
+        self,
+        on_step: Callable[[int, float, float], None],
+        told_to_stop: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         super().__init__()
         self.on_step = on_step
+        self.told_to_stop = told_to_stop
+        self.stopped = False
         self.logs: dict[str, float] = {}
         self.steps = 0
         self.bad_step: int | None = None
@@ -52,18 +60,17 @@ class StepWatch(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
             return
         self.on_step(self.steps, self.logs["loss"], self.logs["accuracy"])
+        if self.told_to_stop(self.steps):
+            self.stopped = True
+            self.model.stop_training = True
 
 
 @dataclass(frozen=True)
 class Verified:
-    """One evaluation during training: what was measured, the seed's lines, and the aggregate of
-    the declared figure (None where a bin has none). ``best`` is bin -> highest accuracy so far.
-    """
+    """One evaluation during training: what was measured, and where the model stands by it."""
 
     measurements: tuple[Measurement, ...]
-    lines: tuple[str, ...]
-    aggregate: float | None
-    best: Mapping[str, float]
+    standing: Standing
 
 
 def verify(
@@ -81,64 +88,19 @@ def verify(
     """
     embedder = Embedder(_forward(model), spec, fixed_batch=batch_size)
     measured = tuple(evaluate_bins(embedder, sets, options=EmbedOptions(batch_size=batch_size)))
-    lines, best = [], dict(best)
-    for each in measured:
-        name = each.bin.name
-        figures = each.figures
-        if figures is None or figures.accuracy is None or figures.threshold is None:
-            why = "only genuine or only impostor pairs"
-            if len(each.unusable):
-                why = f"{len(each.unusable)} embeddings are not finite or have no length"
-            lines.append(f">>>> {name} evaluation: no accuracy: {why}")
-            continue
-        improved = figures.accuracy > best.get(name, 0.0)
-        best[name] = max(figures.accuracy, best.get(name, 0.0))
-        lines.append(seed_line(name, figures.accuracy, figures.threshold, best[name], improved))
-    return Verified(measured, tuple(lines), _aggregate(measured, recipe), best)
-
-
-def seed_line(name: str, accuracy: float, threshold: float, best: float, improved: bool) -> str:
-    """The founding system's log line of an evaluation, to the character."""
-    return (
-        f">>>> {name} evaluation max accuracy: {accuracy:f}, thresh: {threshold:f}, "
-        f"overall max accuracy: {best:f}, improved = {improved}"
-    )
+    found = [OnBin(each.bin.name, each.figures, len(each.unusable)) for each in measured]
+    stands = standing(found, best, monitor=recipe.figure, aggregate=recipe.aggregate)
+    return Verified(measured, stands)
 
 
 def bin_row(measurements: Sequence[Measurement]) -> dict[str, Any]:
     """The figures of each bin that stand in the log."""
     row: dict[str, Any] = {}
     for each in measurements:
-        if each.figures is None:
-            continue
-        figures = to_json(each.figures)
-        kfold, tar = figures["kfold"] or {}, figures["tar_at_far"]["0.001"] or {}
-        values = (
-            figures["accuracy"],
-            figures["threshold"],
-            kfold.get("accuracy"),
-            kfold.get("std"),
-            figures["auc"],
-            figures["eer"],
-            tar.get("tar"),
-        )
-        names = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar_at_far_1e-3")
-        row |= {f"{each.bin.name}_{key}": value for key, value in zip(names, values, strict=True)}
+        if each.figures is not None:
+            values = column_values(to_json(each.figures))
+            row |= {f"{each.bin.name}_{column}": values[column] for column in LOGGED}
     return row
-
-
-def _aggregate(measured: Sequence[Measurement], recipe: Verification) -> float | None:
-    values = []
-    for each in measured:
-        figures = None if each.figures is None else to_json(each.figures)
-        value = figures[recipe.figure] if figures else None
-        value = value["accuracy"] if isinstance(value, Mapping) else value
-        if value is None:
-            return None
-        values.append(float(value))
-    if not values:
-        return None
-    return min(values) if recipe.aggregate == "min" else sum(values) / len(values)
 
 
 def _forward(model: keras.Model) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

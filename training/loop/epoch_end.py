@@ -13,14 +13,14 @@ from evaluator.metrics.all_figures import to_json
 from training.data.batches.feed import Feed
 from training.data.batches.pipeline import TrainingData, validation_batches
 from training.loop.callbacks import PlateauState, Verified, after_epoch, bin_row, verify
-from training.loop.saving import export, save_all, write_skipped
+from training.loop.saving import export, keep, save_all, write_skipped
 from training.loop.session import Position, Session, learning_rate
+from training.loop.variables import averaged
 from training.network.assembly import embedding_copy
 from training.processes.devices import this_process_alone, whole_array
 from training.processes.team import share
-from training.recipes.recipe import Recipe, Stage
+from training.recipes.recipe import TRIPLET_LOSSES, Recipe, Stage
 from training.run.curves import draw_curves, number_of
-from training.run.events import append_events
 from training.run.runs import append_lines, append_row, read_log
 from training.triplets.stage import held_back_triplets, triplet_lines
 
@@ -40,17 +40,19 @@ def end_epoch(session: Session, model: keras.Model, stage: Stage) -> None:
         "accuracy": position.accuracy_sum / steps,
         "images_per_second": _images_per_second(position, steps, data.batch),
         "seconds": position.epoch_seconds,
-        **_validated(session, model, stage),
     }
+    with averaged(model):
+        row |= _validated(session, model, stage)
     session.report.say(_epoch_line(row, session))
-    if stage.triplets is not None:
+    if stage.loss.name in TRIPLET_LOSSES:
         _look_at_triplets(session, row["loss"], model)
     if stage.plateau is not None:
         state = after_epoch(
             stage.plateau, PlateauState(**position.plateau), row.get(stage.plateau.monitor)
         )
         position.plateau = dataclasses.asdict(state)
-    verified, improved = look_at_bins(session) if session.verified else (None, False)
+    verified, improved = look_at_bins(session, model) if session.verified else (None, False)
+    keep(session, model, improved=improved, ended=True)
     position = session.position
     position.epoch += 1
     position.epochs_done += 1
@@ -60,27 +62,28 @@ def end_epoch(session: Session, model: keras.Model, stage: Stage) -> None:
     if session.team.lead:
         row |= bin_row(verified.measurements) if verified else {}
         append_row(session.run, row, [each.name for each in session.sets])
-        append_events(session.run.path, position.steps_done, row)
-        draw_curves(read_log(session.run), session.run.curves)
+        session.report.row(row)
+        figure = session.recipe.verification.figure
+        draw_curves(read_log(session.run), session.run.curves, figure)
     write_skipped(session)
     data.faces.release()
     save_all(session, model, best=improved)
 
 
-def look_at_bins(session: Session) -> tuple[Verified | None, bool]:
+def look_at_bins(session: Session, model: keras.Model) -> tuple[Verified | None, bool]:
     """Evaluates the bins in the lead, prints the seed's lines, keeps every figure, and exports the
     model if it is the best so far by the aggregate. What was found (None in the other processes),
     and whether it is the best; the position of all is the lead's.
     """
-    team, verified = session.team, None
-    if team.lead:
-        verified = _verified(session)
-        improved = _improved(session, verified)
-        share(team, [dataclasses.asdict(session.position), improved])
-        return verified, improved
-    plain, improved = share(team, None)
-    session.position.__dict__.update(plain)
-    return None, bool(improved)
+    team, verified, said = session.team, None, None
+    with averaged(model):
+        if team.lead:
+            verified = _verified(session)
+            said = [dataclasses.asdict(session.position), _improved(session, verified)]
+        plain, improved = share(team, said)
+    if not team.lead:
+        session.position.__dict__.update(plain)
+    return verified, bool(improved)
 
 
 def _verified(session: Session) -> Verified:
@@ -92,9 +95,9 @@ def _verified(session: Session) -> Verified:
         recipe=session.recipe.verification,
         best=position.best_by_bin,
     )
-    for line in found.lines:
+    for line in found.standing.lines:
         session.report.say(line)
-    position.best_by_bin = dict(found.best)
+    position.best_by_bin = dict(found.standing.best)
     records = [
         {
             "step": position.steps_done,
@@ -135,9 +138,10 @@ def _improved(session: Session, verified: Verified) -> bool:
     """Notes and exports the embedding model if it is the best so far by the aggregate."""
     position = session.position
     best = float("-inf") if position.best is None else position.best
-    if verified.aggregate is None or verified.aggregate <= best:
+    aggregate = verified.standing.aggregate
+    if aggregate is None or aggregate <= best:
         return False
-    position.best, position.best_step = verified.aggregate, position.steps_done
+    position.best, position.best_step = aggregate, position.steps_done
     if session.recipe.export == "best":
         export(session)
     return True
@@ -161,7 +165,7 @@ def _validated(session: Session, model: keras.Model, stage: Stage) -> dict[str, 
     """Loss and accuracy on the images held back, each once; nothing if there are none."""
     if not len(session.data.held_back):
         return {}
-    if stage.triplets is not None:
+    if stage.triplets is not None and stage.loss.name in TRIPLET_LOSSES:
         figures, lines = held_back_triplets(
             stage.triplets,
             session.data,

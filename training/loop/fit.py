@@ -18,19 +18,18 @@ from evaluator.bins.verification_set import VerificationSet
 from training.data.batches.pipeline import TrainingData
 from training.loop.epoch_end import end_epoch, look_at_bins
 from training.loop.saving import (
-    assign,
     export,
-    load_all,
-    load_start_centers,
+    keep,
+    load_start,
     save_all,
     save_centers,
-    whole_arrays,
     write_skipped,
 )
 from training.loop.segments import next_event, train_segment, verification_due
 from training.loop.session import Outcome, Position, Reporter, Session, Step, learning_rate
-from training.network.assembly import embedding_model, shared_weights, stage_model
-from training.processes.team import ALONE, Team, share
+from training.loop.variables import assign, averaged, load_all, whole_arrays
+from training.network.assembly import embedding_model, shared_weights, stage_model, turned
+from training.processes.team import ALONE, Team, share, stop_together
 from training.recipes.recipe import Recipe, Stage
 from training.run.checkpoints import read_state
 from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
@@ -79,13 +78,11 @@ def train(
         head_parts,
     )
     whole = position.finished
-    if not whole:
-        _train_stages(session)
-    elif share(team, not run.model.exists()):
-        _restore(session)
+    model = None if whole else _train_stages(session)
     position = session.position
-    if team.lead and (not run.model.exists() or (recipe.export == "last" and not whole)):
-        export(session)
+    if share(team, not run.model.exists() or (recipe.export == "last" and not whole)):
+        with averaged(_restored(session) if model is None else model):
+            export(session)
     if team.lead:
         write_entry(run, entry, recipe)
     write_skipped(session)
@@ -103,7 +100,8 @@ def _last_position(run: RunFolder, team: Team) -> Position:
     return Position(**share(team, state))
 
 
-def _train_stages(session: Session) -> None:
+def _train_stages(session: Session) -> keras.Model:
+    """Trains what is left of the run; the model of its last stage."""
     position = session.position
     resumed = position.steps_done > 0
     shared: list[Any] = []
@@ -122,28 +120,29 @@ def _train_stages(session: Session) -> None:
             steps_per_epoch=session.data.steps,
             head_parts=session.head_parts,
         )
-        for old, new in zip(shared, shared_weights(model), strict=False):
+        for old, new in zip(turned(model, shared), shared_weights(model), strict=False):
             assign(new, old)
         if resumed:
-            load_all(session, model, session.run.last)
+            load_all(model, session.run.last, session.team)
             resumed = False
         elif number == 0:
-            load_start_centers(session, model)
+            load_start(session, model)
         session.clock_started = None
         while position.epoch < stage.epochs:
             _train_epoch(session, model, stage)
-        shared = whole_arrays(model, shared_weights(model))
+        shared = turned(model, whole_arrays(model, shared_weights(model)))
         position.stage, position.epoch, position.plateau = number + 1, 0, {}
     save_centers(session, model)
     position.finished = True
     # The position alone changes: the variables are those of the last stage.
     save_all(session, model, best=False)
+    return model
 
 
-def _restore(session: Session) -> None:
-    """Gives the embedding model of a finished run the weights that are exported."""
+def _restored(session: Session) -> keras.Model:
+    """The model of a finished run, and so its embedding model, with the weights to export."""
     recipe, run = session.recipe, session.run
-    path = run.best if recipe.export == "best" and run.best.exists() else run.last
+    path = run.exported_from(recipe)
     stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
     model = stage_model(
         recipe,
@@ -153,7 +152,8 @@ def _restore(session: Session) -> None:
         steps_per_epoch=session.data.steps,
         head_parts=session.head_parts,
     )
-    load_all(session, model, path)
+    load_all(model, path, session.team)
+    return model
 
 
 def _train_epoch(session: Session, model: keras.Model, stage: Stage) -> None:
@@ -163,12 +163,19 @@ def _train_epoch(session: Session, model: keras.Model, stage: Stage) -> None:
         model.optimizer.learning_rate = learning_rate(session, stage)
     order = _order(session, stage)
     session.epoch_steps = data.steps if order is None else -(-len(order) // data.batch)
+    stopped = False
     while position.step < session.epoch_steps:
-        train_segment(session, model, order, next_event(session))
+        stopped = train_segment(session, model, order, next_event(session))
+        if stopped and position.step < session.epoch_steps:
+            save_all(session, model, best=False)
+            stop_together(session.team)
         if position.step < session.epoch_steps:
-            improved = look_at_bins(session)[1] if verification_due(session) else False
+            improved = look_at_bins(session, model)[1] if verification_due(session) else False
+            keep(session, model, improved=improved, ended=False)
             save_all(session, model, best=improved)
     end_epoch(session, model, stage)
+    if stopped:
+        stop_together(session.team)
 
 
 def _order(session: Session, stage: Stage) -> NDArray[np.int64] | None:

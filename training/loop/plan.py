@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +15,29 @@ import numpy as np
 
 from evaluator.errors import InputError
 from evaluator.images.inputs import InputSpec
-from training.data.batches.pipeline import split_images
+from training.data.batches.pipeline import kept_bytes, split_images
 from training.data.sources.faces import FaceSet
 from training.network.assembly import embedding_copy, embedding_model, stage_model
 from training.recipes.recipe import OptimizerRecipe, Recipe, summary
 from training.triplets.stage import steps_an_epoch
 
-# Extra copies of the weights that an optimizer keeps.
-_SLOTS = {"adamax": 2, "adam": 2, "sgd": 1}
-
 # Steps that are timed after one that compiles.
 _TIMED_STEPS = 2
+
+# Copies of the embedding model's weights that are there while Keras writes it, as measured.
+_EXPORT = 6
 
 # On a CPU the timed batch is no larger than this, whole triplets; the time is scaled.
 _CPU_BATCH = 33
 
 
 def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> list[str]:
-    """The plan as lines of text. Builds the model and times a few steps on random images."""
+    """The plan as lines of text. Builds the model and times a few steps on random images, which
+    tells the memory, too: on a CPU it is this process's own, the libraries and all.
+    """
+    # As training begins; it also imports TensorFlow under JAX, where that is installed.
+    keras.utils.set_random_seed(recipe.data.seed)
+    own = own_memory("VmRSS") or 0
     classes = len(faces.names)
     train, held_back = split_images(faces.labels, recipe.data.validation, recipe.data.seed)
     steps = steps_an_epoch(recipe, faces.labels[train])
@@ -41,12 +48,18 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     embedding = embedding_copy(recipe)
     size = recipe.model.embedding_size
     headed = any(stage.head != "none" for stage in recipe.stages)
-    head, center = classes * size * headed, classes * size if recipe.center else 0
-    optimizer = recipe.stages[-1].optimizer
-    seconds = _seconds_a_step(recipe, embedding, classes, on_cpu="CPU" in devices)
+    last = recipe.stages[-1]
+    head = classes * size * headed * last.sub_centers
+    center = classes * size if recipe.center else 0
+    optimizer = last.optimizer
+    tried = _tried(recipe, embedding, classes, on_cpu="CPU" in devices)
+    seconds = tried.seconds
     disk = _disk_bytes(recipe, classes, embedding.count_params())
     per_image = _activation_bytes(embedding, recipe)
     copies = 2 + _slots(optimizer)
+    cached = kept_bytes(recipe.data, _spec(recipe), len(faces))
+    weights = 4 * (copies - 1) * (head + embedding.count_params())
+    saving = max(weights, _EXPORT * 4 * embedding.count_params())
     return [
         f"data          {len(train):,} images of {classes:,} people to train on, "
         f"{len(held_back):,} held back",
@@ -61,10 +74,11 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
         f"memory        head {_size(head * 4 * copies)} (weight, gradient, "
         f"{copies - 2} optimizer slots)"
         + (f", centers {_size(center * 4)}" if center else "")
-        + f", logits {_size(recipe.batch * classes * 4 * 3 * headed)}",
+        + f", logits {_size(recipe.batch * classes * 4 * 3 * headed * last.sample_rate)}",
         f"              embedding model {_size(embedding.count_params() * 4 * copies)}, "
         f"its activations up to {_size(per_image * recipe.batch)} "
         f"({_size(per_image)} an image, {recipe.precision})",
+        *([] if tried.peak is None else [_total_line(tried, recipe, weights, own, cached, saving)]),
         f"disk          {_size(disk)} in {run} at most, "
         f"{_size(shutil.disk_usage(_existing(run)).free)} free",
         f"time          {_duration(seconds * total)} on {devices}: "
@@ -85,15 +99,22 @@ def check_disk(recipe: Recipe, classes: int, run: Path) -> None:
 
 
 def _disk_bytes(recipe: Recipe, classes: int, embedding: int) -> int:
-    """Last and best checkpoint, one being written, and the model, twice while it is written."""
+    """Last and best checkpoint, one being written, the model, twice while it is written, and what
+    is kept of epochs.
+    """
     slots = max(_slots(stage.optimizer) for stage in recipe.stages)
-    head = classes * recipe.model.embedding_size
-    checkpoint = (embedding + head) * (1 + slots) + (head if recipe.center else 0)
-    return 4 * (3 * checkpoint + 2 * embedding) + 2**20
+    vectors = classes * recipe.model.embedding_size
+    head = vectors * recipe.stages[-1].sub_centers
+    checkpoint = (embedding + head) * (1 + slots) + (vectors if recipe.center else 0)
+    epochs = sum(stage.epochs for stage in recipe.stages) * (recipe.keep != "last")
+    kept = epochs * (embedding + checkpoint * recipe.keep_whole)
+    return 4 * (3 * checkpoint + 2 * embedding + kept) + 2**20
 
 
 def _slots(optimizer: OptimizerRecipe) -> int:
-    return _SLOTS[optimizer.name] if optimizer.name != "sgd" or optimizer.momentum else 0
+    """Copies of the weights that an optimizer keeps."""
+    own = (optimizer.momentum > 0) if optimizer.name in ("sgd", "sgdw") else 2
+    return own + (optimizer.accumulate > 1) + (optimizer.ema > 0)
 
 
 def _activation_bytes(embedding: keras.Model, recipe: Recipe) -> int:
@@ -105,19 +126,30 @@ def _activation_bytes(embedding: keras.Model, recipe: Recipe) -> int:
     return values * (4 if recipe.precision == "float32" else 2)
 
 
-def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool) -> float:
-    """A training step of the last stage that trains all, timed on random images."""
+@dataclass(frozen=True)
+class _Tried:
+    """Steps that were tried with ``batch`` images: seconds of one of the recipe's batch, and this
+    process's memory before the first one, after the last, and at the most, where the system tells.
+    """
+
+    seconds: float
+    batch: int
+    built: int | None
+    after: int | None
+    peak: int | None
+
+
+def _tried(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool) -> _Tried:
+    """Training steps of the last stage that trains all, on random images."""
     stage = next(
         (each for each in reversed(recipe.stages) if each.freeze == "none"), recipe.stages[-1]
     )
     batch = min(recipe.batch, _CPU_BATCH) if on_cpu else recipe.batch
     model = stage_model(recipe, stage, embedding, classes=classes, steps_per_epoch=1)
-    height, width = recipe.preprocess.size
-    spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
     random = np.random.default_rng(0)
-    images = random.random((batch, *spec.batch_shape), np.float32)
+    images = random.random((batch, *_spec(recipe).batch_shape), np.float32)
     labels = random.integers(0, classes, batch).astype(np.int32)
-    x: Any = (images, labels) if recipe.center else images
+    x: Any = (images, labels) if recipe.labels_too else images
     ends: list[float] = []
 
     def batches() -> Iterator[tuple[Any, Any]]:
@@ -130,6 +162,7 @@ def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_
             float((logs or {})["loss"])  # waits for the step
             ends.append(time.perf_counter())
 
+    built = own_memory("VmRSS") if on_cpu else None
     model.fit(
         batches(),
         steps_per_epoch=1 + _TIMED_STEPS,
@@ -138,7 +171,42 @@ def _seconds_a_step(recipe: Recipe, embedding: keras.Model, classes: int, *, on_
         shuffle=False,
         callbacks=[Clock()],
     )
-    return (ends[-1] - ends[0]) / _TIMED_STEPS * recipe.batch / batch
+    seconds = (ends[-1] - ends[0]) / _TIMED_STEPS * recipe.batch / batch
+    after, peak = (own_memory(key) if on_cpu else None for key in ("VmRSS", "VmHWM"))
+    return _Tried(seconds, batch, built, after, peak)
+
+
+def _total_line(
+    tried: _Tried, recipe: Recipe, fixed: int, own: int, cached: int, saving: int
+) -> str:
+    """What a run takes in all: in a step, or between two while ``saving`` bytes are copied. Of what
+    steps took, ``fixed`` bytes (gradients, and slots that get their pages with the first step) do
+    not grow with the batch; ``own`` is from before the model.
+    """
+    built, after, peak = tried.built or 0, tried.after or 0, tried.peak or 0
+    more = max(0, peak - built - fixed) * (recipe.batch / tried.batch - 1)
+    steps = max(peak + more, after + saving) - own
+    return (
+        f"              in all {_size(own + steps + cached)}: {_size(own)} the process itself, "
+        f"{_size(steps)} model and steps, {_size(cached)} decoded images"
+    )
+
+
+def own_memory(key: str) -> int | None:
+    """This process's bytes in memory, ``VmRSS`` now or ``VmHWM`` at the most; None where the system
+    does not tell.
+    """
+    try:
+        told = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"^{key}:\s+(\d+) kB$", told, re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
+
+
+def _spec(recipe: Recipe) -> InputSpec:
+    height, width = recipe.preprocess.size
+    return InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
 
 
 def _existing(path: Path) -> Path:

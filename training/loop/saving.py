@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from evaluator.files import whole_path
 from training.loop.callbacks import DivergedError
+from training.loop.restored import start_head
 from training.loop.session import Session
-from training.network.assembly import embedding_copy, whole_shapes
+from training.loop.variables import assign, averaged, whole_arrays
+from training.network.assembly import embedding_copy, kept_variables, shared_weights, turned
 from training.network.centers import read_centers, write_centers
 from training.processes.devices import this_process_alone, whole_array
-from training.processes.team import share_array, wait_for_all
-from training.run.checkpoints import (
-    all_finite,
-    check_fit,
-    read_checkpoint,
-    read_state,
-    save_checkpoint,
-)
-from training.run.runs import size_of
+from training.processes.team import share, share_array, wait_for_all
+from training.run.checkpoints import all_finite, read_state, save_checkpoint
+from training.run.runs import KeptEpoch, RunFolder, size_of
 
 
 def save_all(session: Session, model: keras.Model, *, best: bool) -> None:
@@ -34,7 +28,7 @@ def save_all(session: Session, model: keras.Model, *, best: bool) -> None:
 
     Raises DivergedError instead where a weight is not finite: the checkpoint before stays the last.
     """
-    arrays = whole_arrays(model, _variables(model))
+    arrays = whole_arrays(model, kept_variables(model))
     if not all_finite(arrays):
         raise DivergedError(diverged(session, session.position.steps_done, what="a weight"))
     position, run = session.position, session.run
@@ -47,34 +41,30 @@ def save_all(session: Session, model: keras.Model, *, best: bool) -> None:
     wait_for_all(session.team)
 
 
-def load_all(session: Session, model: keras.Model, path: Path) -> None:
-    """Puts a checkpoint, which the lead reads, into the model of each process.
-
-    Raises CheckpointError or OSError in the lead.
-    """
-    variables = _variables(model)
-    held = whole_shapes(model)
-    shapes = [held.get(each.path, tuple(each.shape)) for each in variables]
-    arrays: list[Any] = [None] * len(variables)
-    if session.team.lead:
-        arrays = list(read_checkpoint(path))
-        check_fit(path, arrays, shapes, [each.path for each in variables])
-    for array, variable in zip(arrays, variables, strict=True):
-        assign(variable, share_array(session.team, array))
-
-
-def load_start_centers(session: Session, model: keras.Model) -> None:
-    """Puts the recipe's ``center.start``, which the lead reads, into the model of each process.
+def load_start(session: Session, model: keras.Model) -> None:
+    """Puts the recipe's ``start_head`` and ``center.start``, which the lead reads, into the model
+    of each process.
 
     Raises InputError or OSError in the lead.
     """
-    start = session.recipe.center.start if session.recipe.center else None
-    if start is None:
-        return
-    layer = model.get_layer("center")
-    shape = (layer.classes, layer.centers.shape[1])
-    array = read_centers(Path(start), shape) if session.team.lead else None
-    assign(layer.centers, share_array(session.team, array))
+    recipe, team = session.recipe, session.team
+    if recipe.start_head is not None:
+        found: list[Any] = []
+        if team.lead:
+            with this_process_alone():
+                run = RunFolder(Path(recipe.start_head))
+                found = start_head(run, session.data.faces, recipe.model.embedding_size)
+        count = share(team, len(found))
+        found = found or [None] * count
+        # Centers where both runs have some.
+        arrays = [share_array(team, each) for each in found]
+        for variable, array in zip(shared_weights(model), turned(model, arrays), strict=False):
+            assign(variable, array)
+    if recipe.center is not None and recipe.center.start is not None:
+        layer = model.get_layer("center")
+        shape = (layer.classes, layer.centers.shape[1])
+        centers = read_centers(Path(recipe.center.start), shape) if team.lead else None
+        assign(layer.centers, share_array(team, centers))
 
 
 def save_centers(session: Session, model: keras.Model) -> None:
@@ -86,24 +76,7 @@ def save_centers(session: Session, model: keras.Model) -> None:
         write_centers(session.run.centers, centers)
 
 
-def assign(variable: Any, array: np.ndarray[Any, Any]) -> None:
-    """Puts an array into a variable that may have zeros after it."""
-    spare = [(0, side - own) for side, own in zip(variable.shape, array.shape, strict=True)]
-    variable.assign(np.pad(array, spare) if any(more for _, more in spare) else array)
-
-
-def whole_arrays(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """Some of a model's variables without zeros after them; asked for by all processes."""
-    held = whole_shapes(model)
-    found = []
-    for each in variables:
-        array = whole_array(each)
-        shape = held.get(each.path, array.shape)
-        found.append(array if array.shape == shape else array[tuple(map(slice, shape))])
-    return found
-
-
-def export(session: Session) -> None:
+def export(session: Session, path: Path | None = None) -> None:
     """Writes the embedding model alone, in float32, whole or not at all; the lead does."""
     if not session.team.lead:
         return
@@ -112,8 +85,23 @@ def export(session: Session) -> None:
         if session.exported is None:
             session.exported = embedding_copy(session.recipe, precision="float32")
         session.exported.set_weights(weights)
-        with whole_path(session.run.model) as temporary:
+        with whole_path(path or session.run.model) as temporary:
             session.exported.save(temporary)
+
+
+def keep(session: Session, model: keras.Model, *, improved: bool, ended: bool) -> None:
+    """Writes the models that the recipe keeps of a place that was verified: where an epoch has
+    ``ended``, or within one; the lead does, all processes come here.
+    """
+    recipe, position, run = session.recipe, session.position, session.run
+    if not (improved if recipe.keep == "improved" else ended and recipe.keep == "epochs"):
+        return
+    kept = KeptEpoch(position.epochs_done + 1, None if ended else position.steps_done)
+    with averaged(model):
+        export(session, run.kept(kept))
+    if recipe.keep_whole and session.team.lead:
+        with whole_path(run.kept(kept, whole=True)) as temporary:
+            model.save(temporary)
 
 
 def write_skipped(session: Session) -> None:
@@ -134,11 +122,6 @@ def diverged(session: Session, step: int, what: str = "the loss") -> str:
         f"step {step}: {what} is no finite number any more; training stopped, {kept}. "
         "Try a lower learning rate, a warm-up with softmax, or precision float32"
     )
-
-
-def _variables(model: keras.Model) -> list[Any]:
-    """All that a checkpoint holds, in an order that is the same in each process."""
-    return [*model.variables, *model.optimizer.variables]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from training.data.batches.pipeline import train_batches
 from training.loop.callbacks import DivergedError, StepWatch
 from training.loop.saving import diverged
 from training.loop.session import Session, Step
+from training.processes.team import told_to_stop
 
 
 def next_event(session: Session) -> int:
@@ -34,15 +35,17 @@ def verification_due(session: Session) -> bool:
 
 def train_segment(
     session: Session, model: keras.Model, order: NDArray[np.int64] | None, stop: int
-) -> None:
-    """The steps of this epoch up to ``stop``, and their loss added to the epoch's.
+) -> bool:
+    """The steps of this epoch up to ``stop``, and their loss added to the epoch's. Whether all
+    processes are to stop, as SIGTERM says; then after fewer steps.
 
     Raises DivergedError.
     """
     position, data = session.position, session.data
     start, epoch, steps = position.step, position.epochs_done, stop - position.step
     feed = Feed(data, lambda: train_batches(data, epoch, start, stop, order=order), session.recipe)
-    watch = StepWatch(_progress(session))
+    before = position.steps_done
+    watch = StepWatch(_progress(session), lambda done: told_to_stop(session.team, before + done))
     begin = time.perf_counter()
     try:
         model.fit(
@@ -60,8 +63,9 @@ def train_segment(
         raise
     if watch.bad_step is not None:
         raise DivergedError(diverged(session, position.steps_done + watch.bad_step + 1))
-    if watch.steps != steps:
+    if watch.steps != steps and not watch.stopped:
         raise RuntimeError(f"fit was given {steps} steps and did {watch.steps}")
+    steps = watch.steps
     _count_time(session, watch, begin, steps)
     position.loss_sum += watch.logs["loss"] * steps
     position.accuracy_sum += watch.logs["accuracy"] * steps
@@ -69,6 +73,7 @@ def train_segment(
     position.spread_sum += watch.logs.get("spread", 0.0) * steps
     position.step += steps
     position.steps_done += steps
+    return watch.stopped
 
 
 def _count_time(session: Session, watch: StepWatch, begin: float, steps: int) -> None:

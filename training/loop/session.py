@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +65,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Where a run's words go: whole lines, and what a progress line shows."""
+    """Where a run's words go: whole lines, what a progress line shows, and each row of the log."""
 
     say: Callable[[str], None]
     step: Callable[[Step], None]
+    row: Callable[[Mapping[str, Any]], None] = lambda _: None
 
 
 @dataclass(frozen=True)

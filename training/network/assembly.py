@@ -6,8 +6,6 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
 from evaluator.errors import InputError
 from training.network.backbones import build_embedding_model
@@ -16,17 +14,21 @@ from training.network.heads import NormDense
 from training.network.losses import (
     MARGINS,
     CountedAccuracy,
+    CountedFigure,
+    CountedLoss,
     CountedShare,
-    MarginSoftmax,
+    MarginLoss,
+    NearestAccuracy,
     SoftmaxLoss,
 )
+from training.network.margin_head import MarginHead
+from training.network.margins import MARGIN_KINDS
+from training.network.optimizers import stage_optimizer
+from training.network.running import SUMS
 from training.network.start import start_weights
 from training.network.triplet_losses import TRIPLET_LOSSES, triplet_metrics
-from training.recipes.recipe import LossRecipe, Recipe, Stage
-
-# Knots of a rate that changes with every step; between two of them it runs straight. A quadratic
-# decay is met within 2e-8 of its first value.
-_KNOTS = 4096
+from training.recipes import registry
+from training.recipes.recipe import LOSSES, LossRecipe, Recipe, Stage
 
 
 def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Model:
@@ -44,7 +46,7 @@ def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Mo
             input_shape=(height, width, 1 if recipe.preprocess.channels == "gray" else 3),
             embedding_size=recipe.model.embedding_size,
             weights=None if recipe.model.weights == "none" else recipe.model.weights,
-            head=recipe.model.pooling,
+            pooling=recipe.model.pooling,
             dropout=recipe.model.dropout,
         )
     finally:
@@ -71,11 +73,13 @@ def stage_model(
     steps_per_epoch: int,
     head_parts: int = 1,
 ) -> keras.Model:
-    """A compiled model from images (with a center: [images, labels]) to logits (batch, classes).
+    """A compiled model from images (with a center, or a stage whose head has the loss: [images,
+    labels]) to logits (batch, classes); where the head has the loss, to its figures (batch, 2).
 
     ``loss`` is the stage's, plus the center's; the metric ``accuracy`` is that of the logits
     without the margin. What the stage freezes does not train. A triplet stage has no head: from
-    images to embeddings, with the metrics of `triplet_metrics`. ``head_parts``: so many devices
+    images to embeddings, with the metrics of `triplet_metrics`; so has one of a registered loss of
+    embeddings, whose ``accuracy`` is `NearestAccuracy`. ``head_parts``: so many devices
     share head and centers, each an equal part, of some zeros if need be.
 
     ``counted`` is the share of images with a label from 0 on: others only fill up a batch.
@@ -83,11 +87,10 @@ def stage_model(
     """
     _freeze(embedding, stage.freeze)
     images = keras.Input(embedding.input_shape[1:], name="images")
-    loss = _loss(stage.loss)
-    inputs: Any = images
+    loss: Any = None if stage.head_has_loss else _loss(stage.loss)
+    labels = keras.Input((), dtype="int32", name="labels")
     outputs = embedding(images)
     if stage.head != "none" and recipe.center is not None:
-        labels = keras.Input((), dtype="int32", name="labels")
         center = CenterLoss(
             classes,
             alpha=recipe.center.alpha,
@@ -96,15 +99,20 @@ def stage_model(
             name="center",
         )
         outputs = center(outputs, labels)
-        inputs = [images, labels]
-    if stage.head != "none":
+    metrics: list[Any] = [CountedShare(name="counted")]
+    if stage.head_has_loss:
+        outputs = _margin_head(stage, classes, head_parts)(outputs, labels, figures=True)
+        metrics = [CountedFigure(1, name="accuracy"), *metrics]
+    elif stage.head != "none":
         outputs = _head(stage, classes, head_parts)(outputs)
-        metrics: list[Any] = [CountedAccuracy(name="accuracy"), CountedShare(name="counted")]
-    else:
+        metrics = [CountedAccuracy(name="accuracy"), *metrics]
+    elif stage.loss.name in TRIPLET_LOSSES:
         metrics = triplet_metrics(loss)
-    model = keras.Model(inputs, outputs)
+    else:
+        metrics = [NearestAccuracy(name="accuracy"), *metrics]
+    model = keras.Model([images, labels] if recipe.labels_too else images, outputs)
     model.compile(
-        optimizer=_optimizer(stage, steps_per_epoch),
+        optimizer=stage_optimizer(stage, steps_per_epoch, model.trainable_variables),
         loss=loss,
         metrics=metrics,
         # JAX without jit would run one operation after another from Python.
@@ -164,9 +172,52 @@ def _freeze(embedding: keras.Model, what: str) -> None:
             layer.trainable = False
 
 
+def turned(model: keras.Model, arrays: list[Any]) -> list[Any]:
+    """Those of `shared_weights`, the head's between the ways in which a `MarginHead` and other
+    heads hold it: what another stage's head takes, and what it leaves.
+    """
+    heads = [layer for layer in model.layers if isinstance(layer, MarginHead)]
+    return [arrays[0].T, *arrays[1:]] if heads and arrays else arrays
+
+
+def kept_variables(model: keras.Model) -> list[Any]:
+    """All that a checkpoint holds, in an order that is the same in each process."""
+    own = [each for each in model.variables if each.name != SUMS]
+    return [*own, *model.optimizer.variables]
+
+
+def _margin_head(stage: Stage, classes: int, parts: int) -> MarginHead:
+    if parts > 1:
+        raise InputError(
+            f"--shard-head: loss {stage.loss.name} with sample_rate {stage.sample_rate:g} keeps "
+            "its head whole; expected softmax, or a margin without sampling"
+        )
+    options = stage.loss.given
+    if stage.loss.name == "margin":
+        preset = options.pop("preset", "").replace("founding", "seed")
+        options = {**MARGINS.get(preset, {}), **options}
+        options.pop("fallback", None)
+    own = {name: options.pop(name) for name in ("scale", "label_smoothing") if name in options}
+    kind = "combined" if stage.loss.name == "margin" else stage.loss.name
+    return MarginHead(
+        classes,
+        MARGIN_KINDS[kind](**options),
+        sample_rate=stage.sample_rate,
+        sub_centers=stage.sub_centers,
+        name="head",
+        **own,
+    )
+
+
 def _head(stage: Stage, classes: int, parts: int) -> keras.layers.Layer:
     if stage.head == "norm_dense":
-        return NormDense(classes, cosine=stage.loss.name == "margin", multiple=parts, name="head")
+        return NormDense(
+            classes,
+            cosine=stage.loss.name == "margin" or registry.taken_by(stage.loss.name) == "cosines",
+            sub_centers=stage.sub_centers,
+            multiple=parts,
+            name="head",
+        )
     if classes % parts:
         raise InputError(
             f"--shard-head: {parts} devices cannot share the {classes} classes of a dense head "
@@ -176,68 +227,21 @@ def _head(stage: Stage, classes: int, parts: int) -> keras.layers.Layer:
 
 
 def _loss(recipe: LossRecipe) -> keras.losses.Loss:
-    if recipe.name == "softmax":
-        return SoftmaxLoss()
     given = recipe.given
+    if recipe.name == "softmax":
+        return SoftmaxLoss(**given)
     if recipe.name in TRIPLET_LOSSES:
         return TRIPLET_LOSSES[recipe.name](**given)
-    return MarginSoftmax(**{**MARGINS.get(given.pop("preset", ""), {}), **given})
-
-
-def _optimizer(stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    schedule = stage.learning_rate.over(stage.epochs)
-    rate: Any = schedule(0)
-    if stage.learning_rate.by_step:
-        knots = np.linspace(0, stage.epochs, _KNOTS + 1)
-        rates = np.array([schedule(float(epoch)) for epoch in knots], np.float32)
-        rate = StepRates(rates.tolist(), stage.epochs * steps_per_epoch)
-    recipe = stage.optimizer
-    options: dict[str, Any] = {"learning_rate": rate}
-    if recipe.clip_norm:
-        options["global_clipnorm"] = recipe.clip_norm
-    if recipe.name == "sgd":
-        return L2SGD(l2=recipe.weight_decay, momentum=recipe.momentum, **options)
-    kind = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}[recipe.name]
-    return kind(weight_decay=recipe.weight_decay or None, **options)
-
-
-@keras.saving.register_keras_serializable(package="face_zoo")
-class StepRates(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The rate at each of ``steps`` steps, read off knots that lie evenly over them."""
-
-    def __init__(self, rates: list[float], steps: int) -> None:
-        self.rates = rates
-        self.steps = steps
-
-    def __call__(self, step: Any) -> Any:
-        last = len(self.rates) - 1
-        place = ops.clip(ops.cast(step, "float32") * (last / self.steps), 0.0, float(last))
-        below = ops.minimum(ops.floor(place), float(last - 1))
-        share = place - below
-        number = ops.cast(below, "int32")
-        rates = ops.convert_to_tensor(self.rates, dtype="float32")
-        return (1.0 - share) * ops.take(rates, number) + share * ops.take(rates, number + 1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"rates": self.rates, "steps": self.steps}
-
-
-@keras.saving.register_keras_serializable(package="face_zoo")
-class L2SGD(keras.optimizers.SGD):  # type: ignore[misc]
-    """SGD whose weight decay is part of the gradient, and so of the momentum, as in PyTorch.
-
-    Keras's own ``weight_decay`` is decoupled: with momentum 0.9 it is a tenth as strong.
-    """
-
-    def __init__(self, l2: float = 0.0, **options: Any) -> None:
-        super().__init__(**options)
-        self.l2 = l2
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One variable's step."""
-        if self.l2:
-            gradient = ops.add(gradient, ops.multiply(ops.cast(variable, gradient.dtype), self.l2))
-        super().update_step(gradient, variable, learning_rate)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2": self.l2}
+    if recipe.name not in LOSSES:
+        made = registry.found("loss", recipe.name)
+        if made is None:
+            raise InputError(
+                f"loss {recipe.name!r} is not registered: give the module that does, --custom"
+            )
+        try:
+            loss = made(**given)
+        except TypeError as error:
+            raise InputError(f"loss {recipe.name!r}: {error}") from error
+        return loss if registry.taken_by(recipe.name) == "embeddings" else CountedLoss(loss)
+    preset = given.pop("preset", None)
+    return MarginLoss.preset(preset, **given) if preset else MarginLoss(**given)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError
 from evaluator.files import whole_file
 from training.network.heads import positive_whole, rounded_up
+from training.network.running import LossLayer, Running
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
-class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
+class CenterLoss(LossLayer):
     """The embedding as it came in; adds ``factor`` x its distance to its center to the loss.
 
     Called on embeddings (batch, features) and integer labels (batch,) or (batch, 1). The distance
@@ -31,7 +32,8 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
     them. Computes in float32 whatever the global precision, unless ``dtype`` is given. Rows of
     zeros after the last class make their number a multiple of ``multiple``, as in `NormDense`.
 
-    A label below 0 is that of an image that only fills up a batch: its distance counts as 0.
+    A label below 0 is that of an image that only fills up a batch: its distance counts as 0. The
+    logs have ``center_loss``, the mean of ``factor`` x distance, which is in ``loss`` too.
 
     Raises:
         InputError: ``classes`` or ``multiple`` no positive whole number, ``alpha`` or ``factor``
@@ -56,6 +58,7 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
         self.alpha = float(alpha)
         self.factor = float(factor)
         self.multiple = positive_whole("CenterLoss: multiple", multiple)
+        self.running = Running(["center_loss"])
 
     def build(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
@@ -74,8 +77,10 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
         labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
         values = ops.cast(embedding, "float32")
         distance = values - ops.take(self.centers, ops.maximum(labels, 0), axis=0)
-        counts = ops.expand_dims(ops.cast(labels >= 0, "float32"), 1)
-        self.add_loss(self.factor * ops.mean(ops.square(distance) * counts))
+        counts = ops.cast(labels >= 0, "float32")
+        losses = self.factor * ops.mean(ops.square(distance), axis=1)
+        self.add_loss(ops.mean(losses * counts))
+        self.running([losses], counts)
         if training:
             self.move(*whole_batch(ops.stop_gradient(values), labels))
         return embedding
@@ -90,6 +95,31 @@ class CenterLoss(keras.layers.Layer):  # type: ignore[misc]
         first = ops.argmax(ops.cast(same, "int32"), axis=1)
         rows = ops.take(old - self.alpha * step, first, axis=0)
         set_rows(self.centers, labels, rows)
+
+    def load_centers(self, path: str | Path) -> None:
+        """Puts the array of a ``centers.npy`` in, as `save_centers` and the founding training
+        write it.
+
+        Raises:
+            InputError: as `read_centers`; the layer has not been called yet.
+            OSError: the file cannot be read.
+        """
+        array = read_centers(Path(path), (self.classes, self._built_centers().shape[1]))
+        spare = self.centers.shape[0] - self.classes
+        self.centers.assign(np.pad(array, [(0, spare), (0, 0)]))
+
+    def save_centers(self, path: str | Path) -> None:
+        """Writes the centers, (classes, features), as a float32 ``.npy``, whole or not at all.
+
+        Raises InputError for a layer that has not been called yet, or OSError.
+        """
+        centers = ops.convert_to_numpy(self._built_centers())
+        write_centers(Path(path), centers[: self.classes])
+
+    def _built_centers(self) -> Any:
+        if not self.built:
+            raise InputError(f"{self.name}: call the layer on embeddings first: it has no centers")
+        return self.centers
 
     def compute_output_shape(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]

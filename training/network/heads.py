@@ -28,10 +28,11 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
     """Logits (batch, classes): the embedding (batch, features) times unit-length class vectors.
 
     With ``cosine`` the embedding is brought to unit length too, and the logits are cosines; that is
-    what the margin losses expect. The one weight, ``norm_dense_w``, has the shape
-    (features, classes * sub_centers) and does not depend on ``cosine``, so a head warmed up with
-    softmax goes on with a margin. With ``sub_centers`` above 1 a class has that many vectors and
-    its logit is the largest of theirs (Deng et al., Sub-center ArcFace, ECCV 2020).
+    what the margin losses expect. A call may say otherwise, ``head(embedding, cosine=True)``: the
+    one weight, ``norm_dense_w``, has the shape (features, classes * sub_centers) and does not
+    depend on it, so a head warmed up with softmax goes on with a margin. With ``sub_centers`` above
+    1 a class has that many vectors and its logit is the largest of theirs (Deng et al., Sub-center
+    ArcFace, ECCV 2020).
 
     The weight has zero columns after the last class, as many as make its columns a multiple of
     ``multiple``: so many devices can hold equal parts. They give no logit and get no gradient.
@@ -65,11 +66,11 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
         self.norm_dense_w = self.add_weight(
             name="norm_dense_w",
             shape=(input_shape[-1], rounded_up(columns, self.multiple)),
-            initializer=start if self.multiple == 1 else PaddedColumns(start, columns),
+            initializer=padded(start, (input_shape[-1], columns)),
         )
 
-    def call(self, embedding: Any) -> Any:
-        if self.cosine:
+    def call(self, embedding: Any, cosine: bool | None = None) -> Any:
+        if self.cosine if cosine is None else cosine:
             embedding = embedding * inverse_lengths(embedding, axis=-1)
         weight = ops.convert_to_tensor(self.norm_dense_w)
         # Scaling the products costs batch x classes; scaling the weight, features x classes.
@@ -96,21 +97,22 @@ class NormDense(keras.layers.Layer):  # type: ignore[misc]
         return cls(**config)
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class PaddedColumns(keras.initializers.Initializer):  # type: ignore[misc]
-    """What ``start`` draws for ``columns`` columns, the same whatever the shape, then zeros."""
+def padded(start: Any, shape: tuple[Any, ...]) -> Any:
+    """What ``start`` draws for ``shape``, with zeros after it up to the shape that is asked for."""
 
-    def __init__(self, start: Any, columns: int) -> None:
-        self.start = keras.initializers.get(start)
-        self.columns = columns
+    def initializer(whole: tuple[int, ...], dtype: Any = None) -> Any:
+        drawn = start(shape, dtype=dtype)
+        spare = [(0, side - own) for side, own in zip(whole, shape, strict=True)]
+        return ops.pad(drawn, spare) if any(more for _, more in spare) else drawn
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        drawn = self.start((shape[0], self.columns), dtype=dtype)
-        return ops.pad(drawn, ((0, 0), (0, shape[1] - self.columns)))
+    return initializer
 
-    def get_config(self) -> dict[str, Any]:
-        start = keras.initializers.serialize(self.start)
-        return {"start": start, "columns": self.columns}
+
+def vector_lengths(vectors: Any) -> Any:
+    """L2 lengths along the last axis, which is kept with size 1; at 0 with the gradient 0."""
+    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    positive = squared > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
 
 
 def rounded_up(count: int, multiple: int) -> int:

@@ -12,7 +12,9 @@ from evaluator.models.formats import model_format
 from evaluator.models.keras.load import embedding_model
 from evaluator.models.load import check_model
 from evaluator.models.options import LoadOptions
+from evaluator.models.torch_weights.read import weights_kind
 from training.network.centers import CenterLoss  # noqa: F401 - registers what a model file may hold
+from training.network.pytorch import model_of_weights
 
 _FORMATS = ("keras", "keras-h5")
 
@@ -21,21 +23,16 @@ def start_weights(model: keras.Model, start: str) -> None:
     """Puts the weights of a model file, or of a run's folder, into a model of the same layers.
 
     The file is ``.keras`` or ``.h5``, also one that Keras 2 wrote; of one with more outputs than
-    the embedding, as the founding checkpoints have, the part up to it.
+    the embedding, as the founding checkpoints have, the part up to it. Or it is PyTorch's, of a
+    network that `pytorch` knows.
 
     Raises:
-        InputError: no such file, not a Keras model, or other layers.
+        InputError: no such file, no weights to train on, or other layers.
     """
     path = Path(start)
     if path.is_dir() and (path / "basic_model.keras").is_file():
         path = path / "basic_model.keras"
-    check_model(path, LoadOptions())
-    if model_format(path) not in _FORMATS:
-        raise InputError(
-            f"model.start {path}: expected a Keras model (.keras, .h5) or a run's folder, whose "
-            f"weights can be trained on; found {model_format(path)}"
-        )
-    found, _ = embedding_model(path, LoadOptions())
+    found = _network(path)
     shapes = [tuple(weight.shape) for weight in model.weights]
     others = [tuple(weight.shape) for weight in found.weights]
     if shapes != others:
@@ -47,3 +44,16 @@ def start_weights(model: keras.Model, start: str) -> None:
             "model.embedding_size and model.pooling to what the file was trained with"
         )
     model.set_weights(found.get_weights())
+
+
+def _network(path: Path) -> keras.Model:
+    if weights_kind(path) is not None:
+        return model_of_weights(path).model
+    check_model(path, LoadOptions())
+    if model_format(path) not in _FORMATS:
+        raise InputError(
+            f"model.start {path}: expected a Keras model (.keras, .h5), PyTorch weights or a run's "
+            f"folder, whose weights can be trained on; found {model_format(path)}"
+        )
+    found, _ = embedding_model(path, LoadOptions())
+    return found

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, check_choice
 from training.network.centers import whole_batch
 from training.network.heads import inverse_lengths
 
@@ -91,8 +91,8 @@ class _TripletLoss(keras.losses.Loss):  # type: ignore[misc]
         return {**super().get_config(), **own}
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class MinedTriplets(_TripletLoss):
+@keras.saving.register_keras_serializable(package="face_zoo", name="MinedTriplets")
+class TripletMined(_TripletLoss):
     """max(0, d(anchor, positive) - d(anchor, negative) + margin) of each triplet: (triplets,).
 
     The batch holds triplets row after row: anchor, positive, negative, anchor, ...; its size is a
@@ -133,8 +133,8 @@ class _BatchLoss(_TripletLoss):
         raise NotImplementedError
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class SemiHardTriplets(_BatchLoss):
+@keras.saving.register_keras_serializable(package="face_zoo", name="SemiHardTriplets")
+class TripletSemiHard(_BatchLoss):
     """Online semi-hard triplets as the code of TensorFlow Addons' ``TripletSemiHardLoss`` has them.
 
     For each two images of a person, the negative is the nearest of those farther from the anchor
@@ -161,8 +161,8 @@ class SemiHardTriplets(_BatchLoss):
         return ops.sum(losses) / _at_least_one(positive), _share(losses > 0, positive)
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class BatchHardTriplets(_BatchLoss):
+@keras.saving.register_keras_serializable(package="face_zoo", name="BatchHardTriplets")
+class TripletBatchHard(_BatchLoss):
     """Each image with its farthest positive and its nearest negative (Hermans et al. 2017, eq. 5).
 
     The mean over the images that have both.
@@ -177,8 +177,8 @@ class BatchHardTriplets(_BatchLoss):
         return ops.sum(losses) / _at_least_one(both), _share(losses > 0, both)
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class BatchAllTriplets(_BatchLoss):
+@keras.saving.register_keras_serializable(package="face_zoo", name="BatchAllTriplets")
+class TripletBatchAll(_BatchLoss):
     """The mean over all triplets of the batch that have a loss (Hermans et al. 2017, eq. 6, as
     their text averages it: those without one do not water it down).
     """
@@ -285,6 +285,41 @@ def triplet_metrics(loss: _TripletLoss) -> list[Callable[[Any, Any], Any]]:
     return [accuracy, active, spread]
 
 
+@keras.saving.register_keras_serializable(package="face_zoo")
+class ActiveTriplets(keras.metrics.Mean):  # type: ignore[misc]
+    """The share of a batch's triplets that have a loss, of those that a triplet loss looks at.
+
+    ``loss`` is its name in recipes: triplet_semihard, triplet_batch_hard, triplet_batch_all, or
+    triplet (mined); the margin is its own. Labels and embeddings as the loss takes them.
+
+    Raises:
+        InputError: another ``loss``, or none or several margins.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: str = "triplet_semihard",
+        name: str = "active_triplets",
+        dtype: Any = None,
+        **margin: Any,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        check_choice("ActiveTriplets: loss", loss, tuple(TRIPLET_LOSSES))
+        self.loss = loss
+        self.triplets = TRIPLET_LOSSES[loss](**margin)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes in a batch; weights are not looked at."""
+        del sample_weight
+        super().update_state(self.triplets.found(y_true, y_pred).active)
+
+    def get_config(self) -> dict[str, Any]:
+        margin = {f"margin_{self.triplets.distance}": self.triplets.margin}
+        own = {"loss": self.loss, "unit_length": self.triplets.unit_length, **margin}
+        return {**super().get_config(), **own}
+
+
 def _mean(flags: Any) -> Any:
     return ops.mean(ops.cast(flags, "float32"))
 
@@ -300,9 +335,9 @@ def _share(flags: Any, among: Any) -> Any:
 # The losses by their names in recipes.
 TRIPLET_LOSSES: Mapping[str, type[_TripletLoss]] = MappingProxyType(
     {
-        "triplet": MinedTriplets,
-        "triplet_semihard": SemiHardTriplets,
-        "triplet_batch_hard": BatchHardTriplets,
-        "triplet_batch_all": BatchAllTriplets,
+        "triplet": TripletMined,
+        "triplet_semihard": TripletSemiHard,
+        "triplet_batch_hard": TripletBatchHard,
+        "triplet_batch_all": TripletBatchAll,
     }
 )

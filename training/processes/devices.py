@@ -15,8 +15,7 @@ from typing import Any
 
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
-from training.processes.links import bound_to, free_port
-from training.processes.team import ALONE, Team, agree, share
+from training.processes.team import ALONE, Team, agree
 from training.recipes.recipe import MINED_LOSSES, Recipe
 
 # The one axis of the devices: batches are split over it, and so are classes with --shard-head.
@@ -110,8 +109,6 @@ def opened_devices(asked: str, *, team: Team = ALONE, shard_head: bool = False) 
     total = count * team.processes
     with _distributed(_distribution(_devices(kind.lower(), count), shard_head)):
         yield Opened((team.process, team.processes), total, total if shard_head else 1)
-        if team.processes > 1:  # which `_meet_jax` began; all processes come here
-            _jax("jax").distributed.shutdown()
 
 
 def check_batch(batch: int, opened: Opened) -> None:
@@ -191,31 +188,12 @@ def _jax_gpus(kind: str, count: int, team: Team) -> int:
             # XLA's threads: a device waits in one for the others, which must still find some.
             os.environ.setdefault("NPROC", str(max(os.cpu_count() or 1, 2 * count + 2)))
     if team.processes > 1:
-        _meet_jax(team)
+        with _stdout_held():
+            # The first operation over all processes makes the connections, and says so on stdout.
+            _jax("jax.experimental.multihost_utils").sync_global_devices("face-zoo")
     if kind == "cpu":
         return 0
     return sum(device.platform == "gpu" for device in jax.local_devices())
-
-
-def _meet_jax(team: Team) -> None:
-    """Makes the devices of all processes known to each; once, and before JAX does anything."""
-    jax = _jax("jax")
-    if jax.distributed.is_initialized() or team.hosts is None:
-        return
-    host = team.hosts.host
-    # Else a thread of JAX's writes about each other process's end; `team.py` does that.
-    jax.config.update("jax_enable_preemption_service", False)
-    port = share(team, free_port(host) if team.lead else None)
-    jax.distributed.initialize(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        team.processes,
-        team.process,
-        cluster_detection_method="deactivate",
-        coordinator_bind_address=f"{bound_to(host)}:{port}" if "." in bound_to(host) else None,
-    )
-    with _stdout_held():
-        # The first operation over all processes makes the connections, and says so on stdout.
-        _jax("jax.experimental.multihost_utils").sync_global_devices("face-zoo")
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from evaluator.errors import InputError
 
-# What launchers set, first the names that Keras itself reads.
+# Keras's own names for the three; what Slurm and Open MPI set is read by JAX.
 _ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
-_COUNTS = ("KERAS_DISTRIBUTION_NUM_PROCESSES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-_NUMBERS = ("KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+_COUNT = "KERAS_DISTRIBUTION_NUM_PROCESSES"
+_NUMBER = "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 class HostsError(InputError):
@@ -21,13 +21,13 @@ class HostsError(InputError):
 @dataclass(frozen=True)
 class Hosts:
     """One of ``processes`` that train together: number ``process`` from 0. Process 0 listens at
-    ``host``:``port``.
+    ``host``:``port``. What is None is known to the launcher, and JAX asks it.
     """
 
-    host: str
+    host: str | None
     port: int
-    process: int
-    processes: int
+    process: int | None
+    processes: int | None
 
 
 def parse_hosts(
@@ -40,8 +40,8 @@ def parse_hosts(
     """The processes of a run, or None where there is this one alone.
 
     ``addresses`` is HOST:PORT of process 0, or a list of all processes' separated by commas, of
-    which only the first needs a port. What is None is taken from the environment: the address
-    from KERAS_DISTRIBUTION_JOB_ADDRESSES, the other two from Keras's, Slurm's or Open MPI's names.
+    which only the first needs a port, or ``auto``, where a launcher says all of it. What is None is
+    taken from Keras's variables of the environment.
 
     Raises HostsError for a missing or wrong port or number.
     """
@@ -53,42 +53,31 @@ def parse_hosts(
                 raise HostsError(f"{name} {given}: expected --hosts HOST:PORT of process 0 too")
         return None
     listed = [part.strip() for part in addresses.split(",")]
-    host, port = _address(listed[0], where)
-    count = processes if processes is not None else _number(_COUNTS, environment)
+    host, port = (None, 0) if addresses == "auto" else _address(listed[0], where)
+    count = processes if processes is not None else _number(_COUNT, environment)
     if len(listed) > 1:
         if processes is not None and processes != len(listed):
             raise HostsError(
                 f"{where} names {len(listed)} processes, --processes {processes}; give one of them"
             )
         count = len(listed)
-    if count is None:
-        raise HostsError(
-            f"{where} {addresses}: how many processes? name them all, separated by commas, or "
-            f"give --processes (or set {_COUNTS[0]})"
-        )
-    own = process if process is not None else _number(_NUMBERS, environment)
-    if own is None:
-        raise HostsError(
-            f"{where} {addresses}: which process is this? give --process 0 to {count - 1} "
-            f"(or set {_NUMBERS[0]})"
-        )
-    if count < 1 or not 0 <= own < count:
+    own = process if process is not None else _number(_NUMBER, environment)
+    if count is not None and (count < 1 or (own is not None and not 0 <= own < count)):
         raise HostsError(f"{where} {addresses}: expected process 0 to {count - 1}, found {own}")
-    return Hosts(host, port, own, count) if count > 1 else None
+    return None if count == 1 else Hosts(host, port, own, count)
 
 
 def _address(text: str, where: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
-        raise HostsError(f"{where} {text}: expected HOST:PORT of process 0, as in node1:12345")
+        raise HostsError(
+            f"{where} {text}: expected HOST:PORT of process 0, as in node1:12345, or auto"
+        )
     return host.strip("[]"), int(port)
 
 
-def _number(names: tuple[str, ...], environment: Mapping[str, str]) -> int | None:
-    for name in names:
-        value = environment.get(name)
-        if value is not None:
-            if not value.isdigit():
-                raise HostsError(f"{name}={value}: expected a whole number")
-            return int(value)
-    return None
+def _number(name: str, environment: Mapping[str, str]) -> int | None:
+    value = environment.get(name)
+    if value is None or value.isdigit():
+        return None if value is None else int(value)
+    raise HostsError(f"{name}={value}: expected a whole number")

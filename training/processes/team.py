@@ -1,50 +1,62 @@
 """Processes that train together: how they meet, agree, wait for each other and end together.
 
-What the devices compute goes over the backend's own connections. These carry the rest (JSON, a
-checkpoint's arrays) between process 0 and each other one. A connection that closes without a word
-means that a process was killed: then all others end at once, where a collective operation would
-wait for minutes. There is no encryption and no password: for a network of one's own.
+JAX's coordination service does it, whose store of keys and values these functions use; a process
+that is killed or stands still is noticed by its heartbeats. There is no encryption and no password:
+for a network of one's own.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
+import itertools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
 
 from evaluator.errors import InputError
 from training.processes.hosts import Hosts
-from training.processes.links import DONE, FAILED, READY, VALUE, Link, TeamError, receive, send
-from training.processes.meeting import connected, listening
+from training.processes.parent import continue_in_child
 
-# So long the processes wait for each other at the begin.
-_JOIN_SECONDS = 300.0
+# A process of which nothing was heard for so long is taken for dead. A longer pause of a machine
+# ends the run, which goes on from its last checkpoint.
+_HEARTBEAT_SECONDS = 15
 
-# So long a process that sees an error waits for news of another's end, which may be its cause.
+# So long process 0, which holds the store, waits for the others to have read of its failure.
 _NEWS_SECONDS = 5.0
+
+# The store answers no later than this, so that Ctrl-C is heard.
+_SLICE_MS = 1000
+
+_FAILED = "zoo/failed"
+
+
+class TeamError(InputError):
+    """The processes cannot train together; the message says which one and why."""
 
 
 @dataclass(frozen=True)
 class Team:
-    """This process among those that train together; process 0, the lead, has a link to each other,
-    the others one to it. ``hosts`` is None for a process alone.
+    """This process among those that train together; process 0 is the lead. ``client`` is that of
+    JAX's coordination service, None for a process alone; ``calls`` counts what is shared, which all
+    do in the same order.
     """
 
     process: int = 0
     processes: int = 1
-    hosts: Hosts | None = None
-    links: tuple[Link, ...] = ()
+    client: Any = None
+    calls: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def lead(self) -> bool:
@@ -56,57 +68,128 @@ ALONE = Team()
 
 
 @contextmanager
-def joined(hosts: Hosts | None, seconds: float = _JOIN_SECONDS) -> Iterator[Team]:
-    """This process's team, complete; alone if ``hosts`` is None.
+def joined(hosts: Hosts | None, seconds: int = 300) -> Iterator[Team]:
+    """This process's team, complete; alone if ``hosts`` is None. Imports JAX, and must run before
+    JAX does anything.
 
-    An error in the block is told to the others, which end with it in one line and exit code 2; the
-    block ends when all have come to its end. Raises TeamError if they are not all there in time.
+    The block, and all that comes after it, runs in a child process, whose parent says in a line and
+    exit code 2 what JAX ends a process for: another one that is killed or stands still, or does not
+    come within ``seconds``. An error in the block is told to the others, which end with it in one
+    line and exit code 2; the block ends when all have come to its end.
+
+    Raises TeamError where the processes differ in how many they are.
     """
     if hosts is None:
         yield ALONE
         return
-    links = listening(hosts, seconds) if hosts.process == 0 else connected(hosts, seconds)
-    team = Team(hosts.process, hosts.processes, hosts, links)
-    for link in team.links:
-        threading.Thread(target=_read, args=(link, team), daemon=True).start()
+    said_joined = continue_in_child(seconds)
+    team = _met(hosts, seconds)
+    said_joined()
+    threading.Thread(target=_hear_failures, args=(team,), daemon=True).start()
     try:
+        agree(team, "--processes", team.processes)
         yield team
         wait_for_all(team)
     except BaseException as error:
-        _tell_failure(team, error)
+        if _jax().distributed.is_initialized():  # else all have stopped together
+            _tell_failure(team, error)
         raise
-    for link in team.links:
-        link.done = True
-        with contextlib.suppress(OSError):
-            send(link, DONE, b"")
+    _part()
+
+
+def _met(hosts: Hosts, seconds: int) -> Team:
+    try:
+        jax = _jax()
+    except ModuleNotFoundError:
+        raise TeamError(
+            "--hosts: works on JAX only; install it and set KERAS_BACKEND=jax"
+        ) from None
+    address = None
+    if hosts.host is not None:
+        address = (
+            f"[{hosts.host}]:{hosts.port}" if ":" in hosts.host else f"{hosts.host}:{hosts.port}"
+        )
+    bound = None
+    if hosts.process == 0 and hosts.host is not None:
+        bound = _address_to_bind(hosts.host, hosts.port)
+    try:
+        jax.distributed.initialize(
+            address,
+            hosts.processes,
+            hosts.process,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            coordinator_bind_address=bound,
+        )
+    except ValueError as error:
+        # What neither the options nor the launcher's environment say.
+        raise TeamError(
+            f"--hosts: {error} Give --processes and --process, or start under Slurm or Open MPI"
+        ) from None
+    state = importlib.import_module("jax._src.distributed").global_state
+    return Team(state.process_id, state.num_processes, state.client)
+
+
+def _address_to_bind(host: str, port: int) -> str:
+    """Where process 0 listens: the loopback address alone if it is that, else all addresses.
+
+    A machine's own name often stands for 127.0.1.1, where nobody else could reach it.
+    """
+    if host == "localhost" or host.startswith("127."):
+        where, family = "127.0.0.1", socket.AF_INET
+    else:
+        where, family = "::1" if host == "::1" else "::", socket.AF_INET6
+        if not socket.has_ipv6:
+            where, family = "0.0.0.0", socket.AF_INET  # nosec B104
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((where, port))
+        except OSError as error:
+            raise TeamError(
+                f"--hosts {host}:{port}: cannot listen there ({error.strerror}); "
+                "choose another port"
+            ) from None
+    return f"[{where}]:{port}" if ":" in where else f"{where}:{port}"
 
 
 def share(team: Team, value: Any) -> Any:
     """The lead's ``value`` (JSON), in each process; what the others give is not looked at."""
     if team.processes == 1:
         return value
+    key = f"zoo/share/{next(team.calls)}"
     if team.lead:
-        _to_all(team, VALUE, json.dumps(value).encode())
+        team.client.key_value_set(key, json.dumps(value))
         return value
-    return json.loads(team.links[0].inbox.get())
+    return json.loads(_read(team, key))
 
 
 def share_array(team: Team, array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
     """The lead's array, in each process; the others give None."""
-    if array is None:
-        dtype, shape = share(team, None)
-        return np.frombuffer(team.links[0].inbox.get(), np.dtype(dtype)).reshape(shape)
-    share(team, [array.dtype.str, list(array.shape)])
-    _to_all(team, VALUE, array.tobytes())
-    return array
+    if team.processes == 1 and array is not None:
+        return array
+    dtype, shape = share(team, None if array is None else [array.dtype.str, list(array.shape)])
+    kind = np.dtype(dtype)
+    count = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    # Bytes: JAX would make 32-bit numbers of others.
+    data = np.zeros(count, np.uint8) if array is None else np.frombuffer(array.tobytes(), np.uint8)
+    tools = importlib.import_module("jax.experimental.multihost_utils")
+    found = np.asarray(tools.broadcast_one_to_all(data), np.uint8)
+    return np.frombuffer(found.tobytes(), kind).reshape(shape) if array is None else array
 
 
 def gather(team: Team, value: Any) -> list[Any]:
     """In the lead, each process's ``value`` (JSON) by its number; an empty list in the others."""
+    if team.processes == 1:
+        return [value]
+    key = f"zoo/gather/{next(team.calls)}"
     if not team.lead:
-        send(team.links[0], VALUE, json.dumps(value).encode())
+        team.client.key_value_set(f"{key}/{team.process}", json.dumps(value))
         return []
-    return [value, *(json.loads(link.inbox.get()) for link in team.links)]
+    return [
+        value,
+        *(json.loads(_read(team, f"{key}/{each}")) for each in range(1, team.processes)),
+    ]
 
 
 def agree(team: Team, what: str, value: Any) -> None:
@@ -114,76 +197,101 @@ def agree(team: Team, what: str, value: Any) -> None:
 
     Raises TeamError in the lead, which ends the others too.
     """
-    values = gather(team, value)
-    for number, other in enumerate(values):
+    for number, other in enumerate(gather(team, value)):
         if other != json.loads(json.dumps(value)):
             raise TeamError(
-                f"process {number} ({team.links[number - 1].where}): has other {what} than "
-                f"process 0: {other}, not {value}; start all with the same"
+                f"process {number}: has other {what} than process 0: {other}, not {value}; start "
+                "all with the same"
             )
     wait_for_all(team)
 
 
 def wait_for_all(team: Team) -> None:
     """Returns when every process has called it."""
-    if team.lead:
-        for link in team.links:
-            link.inbox.get()
-        _to_all(team, READY, b"")
-    else:
-        send(team.links[0], READY, b"")
-        team.links[0].inbox.get()
+    gather(team, None)
+    share(team, None)
 
 
-def _to_all(team: Team, kind: bytes, data: bytes) -> None:
-    for link in team.links:
-        send(link, kind, data)
+def told_to_stop(team: Team, step: int) -> bool:
+    """Whether all processes are to stop after this step, because one of them was sent SIGTERM. All
+    ask after each step, the same number in each; the answer is the same in all.
+    """
+    if team.processes == 1:
+        return False
+    tools = importlib.import_module("jax.experimental.multihost_utils")
+    return bool(tools.reached_preemption_sync_point(step))
 
 
-def _read(link: Link, team: Team) -> None:
-    """Takes in what a process sends; ends this one where that one has ended."""
+def stop_together(team: Team) -> NoReturn:
+    """Ends this process as SIGTERM does, when all have come here."""
+    wait_for_all(team)
+    _part()
+    signal.raise_signal(signal.SIGTERM)
+    raise KeyboardInterrupt
+
+
+def _read(team: Team, key: str) -> str:
+    """What the store has by a key, as soon as it has it. Raises TeamError where it is gone."""
     while True:
         try:
-            kind, data = receive(link.connection)
-        except (OSError, EOFError):
-            if not link.done:
-                gone = f"process {link.process} ({link.where}): is gone without a word (killed?)"
-                _end(team, gone, link)
-            return
-        if kind == DONE:
-            link.done = True
-        elif kind == FAILED:
-            _end(team, data.decode(), link)
-        else:
-            link.inbox.put(data)
+            return str(team.client.blocking_key_value_get(key, _SLICE_MS))
+        except RuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise TeamError(f"process 0: is gone ({_first_line(error)})") from None
 
 
-def _end(team: Team, message: str, source: Link) -> NoReturn:
-    """Ends this process at once, from whatever it waits for, with the cause in one line."""
-    for link in team.links:
-        if link is not source:
-            with contextlib.suppress(OSError):
-                send(link, FAILED, message.encode())
+def _hear_failures(team: Team) -> None:
+    """Ends this process at once, from whatever it waits for, when another has failed."""
+    while True:
+        try:
+            words = team.client.blocking_key_value_get(_FAILED, 3_600_000)
+            break
+        except RuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                return  # the service has ended
+    number, message = json.loads(words)
+    if number == team.process:
+        return
     sys.stdout.flush()
     print(f"zoo: error: {message}; this process ends too", file=sys.stderr, flush=True)
+    with contextlib.suppress(RuntimeError):
+        team.client.key_value_set(f"zoo/heard/{team.process}", "")
     os._exit(2)
 
 
 def _tell_failure(team: Team, error: BaseException) -> None:
     known = isinstance(error, InputError | OSError)
-    if not known and isinstance(error, Exception):
-        # A collective operation fails because of another's end, whose news may still be under way.
-        time.sleep(_NEWS_SECONDS)
+    if isinstance(error, Exception) and not known:
+        # A collective operation fails because of another's end, whose news are still under way: its
+        # own words, or JAX's, which end this process.
+        time.sleep(_HEARTBEAT_SECONDS + _NEWS_SECONDS)
     words = " ".join(str(error).split())[:500] or type(error).__name__
-    message = f"process {team.process}: {words}"
-    for link in team.links:
-        link.done = True
-        with contextlib.suppress(OSError):
-            send(link, FAILED, message.encode())
+    with contextlib.suppress(RuntimeError):  # another was first, or the store is gone
+        team.client.key_value_set(
+            _FAILED, json.dumps([team.process, f"process {team.process}: {words}"])
+        )
+        if team.lead:
+            for each in range(1, team.processes):
+                team.client.blocking_key_value_get(f"zoo/heard/{each}", int(1000 * _NEWS_SECONDS))
     interrupted = isinstance(error, KeyboardInterrupt)
     code = 2 if known else 128 + signal.SIGINT if interrupted else 1
     # The others are gone: the backend's own ending would wait for them, and abort.
     atexit.register(_leave, code)
+
+
+def _part() -> None:
+    _jax().distributed.shutdown()
+    # JAX's service took the signal for itself; what Python has for it holds again.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def _jax() -> Any:
+    # Not an import statement: with its types it would have to be installed to be checked.
+    return importlib.import_module("jax")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _leave(code: int) -> NoReturn:

@@ -17,8 +17,19 @@ BACKBONES = (
     "resnet50v2",
     "resnet101v2",
     "mobilenetv2",
+    "mobilenetv3_small",
+    "mobilenetv3_large",
     "mobilefacenet",
+    "ghostfacenet",
+    "iresnet18",
+    "iresnet34",
     "iresnet50",
+    "iresnet100",
+    "ir18",
+    "ir34",
+    "ir50",
+    "ir101",
+    "vit_t",
     "conv4",
     "mlp",
 )
@@ -27,15 +38,23 @@ POOLINGS = ("gap", "gdc", "e", "none")
 MINED_LOSSES = ("triplet",)
 BATCH_LOSSES = ("triplet_semihard", "triplet_batch_hard", "triplet_batch_all")
 TRIPLET_LOSSES = MINED_LOSSES + BATCH_LOSSES
+# Margins that keep a state or draw numbers, so that the head itself has the loss; the names in
+# `network.margins`, which imports Keras.
+HEAD_LOSSES = ("adaface", "curricularface", "magface", "elasticface")
+OPTIMIZERS = ("adamax", "adam", "adamw", "lamb", "sgd", "sgdw")
+LOSSES = ("softmax", "margin", *HEAD_LOSSES, *TRIPLET_LOSSES)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Those of `images.inputs`, which imports NumPy; reading models.yaml must not. A test holds the
 # two together.
-PROFILES = ("unit", "symmetric", "insightface", "raw")
+PROFILES = ("unit", "symmetric", "insightface", "raw", "whiten", "imagenet")
 CHANNELS = ("rgb", "bgr", "gray")
 # The names in `network.losses.MARGINS`, which imports Keras; a test holds the two together.
-MARGIN_PRESETS = ("arcface", "cosface", "combined", "seed", "seed_swapped", "seed_threshold")
+MARGIN_PRESETS = (
+    *("arcface", "cosface", "combined", "seed", "seed_swapped", "seed_threshold"),
+    *("founding", "founding_swapped", "founding_threshold"),
+)
 # Schedules that the founding systems change between epochs; the others change with every step.
-EPOCH_SCHEDULES = ("constant", "seed")
+EPOCH_SCHEDULES = ("constant", "founding", "seed")
 # Those that end at a number of epochs.
 DECAYING_SCHEDULES = ("polynomial", "cosine")
 
@@ -44,8 +63,9 @@ class RecipeError(InputError):
     """A recipe cannot be used; the message says which key, what was expected and what was found."""
 
 
-def _one_of(*names: str, default: Any = dataclasses.MISSING) -> Any:
-    return field(default=default, metadata={"choices": names})
+def _one_of(*names: str, default: Any = dataclasses.MISSING, kind: str | None = None) -> Any:
+    """One of some names, or one that is registered as of that kind."""
+    return field(default=default, metadata={"choices": names, "kind": kind})
 
 
 def _number(low: float, high: float = float("inf"), default: Any = dataclasses.MISSING) -> Any:
@@ -76,7 +96,8 @@ class DataRecipe:
     ``source``: ``digits`` (scikit-learn's) or ``mnist`` stand where --data gives none.
     ``seed`` draws that, the order, augmentation, first weights and dropout. ``cache``: ``memory``
     keeps decoded pixels, ``auto`` does so below 4 GB. ``class_weights``: ``balanced`` weighs an
-    image by the inverse of how many its person has.
+    image by the inverse of how many its person has. ``balance``: how evenly people come in an
+    epoch (`BalancedSampler`'s power): 0 as they have images, 1 each as often as any other.
     """
 
     source: str = _one_of("none", "digits", "mnist", default="none")
@@ -84,6 +105,7 @@ class DataRecipe:
     seed: int = _number(0, 2**31 - 1, default=0)
     cache: str = _one_of("auto", "memory", "none", default="auto")
     class_weights: str = _one_of("none", "balanced", default="none")
+    balance: float = _number(0, 1, default=0.0)
     augment: Augment = Augment()
 
 
@@ -109,7 +131,7 @@ class ModelRecipe:
     from its weights.
     """
 
-    backbone: str = _one_of(*BACKBONES)
+    backbone: str = _one_of(*BACKBONES, kind="backbone")
     weights: str = _one_of("none", "imagenet", default="none")
     embedding_size: int = _number(2, 65536, default=512)
     dropout: float = _number(0, 0.95, default=0.1)
@@ -119,11 +141,13 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """``softmax``, or ``margin`` with a ``preset`` and what differs from it (`MarginSoftmax`), or a
-    loss of ``training.network.triplet_losses`` with one margin, whose name says its unit.
+    """``softmax``, or ``margin`` with a ``preset`` and what differs from it (`MarginLoss`), or a
+    margin of ``training.network.margins`` with what differs from its paper, or a loss of
+    ``training.network.triplet_losses`` with one margin, whose name says its unit, or a registered
+    one with ``options`` of its own, which may stand beside its name.
     """
 
-    name: str = _one_of("softmax", "margin", *TRIPLET_LOSSES)
+    name: str = _one_of(*LOSSES, kind="loss")
     preset: str | None = _one_of(*MARGIN_PRESETS, default=None)
     angular_mul: float | None = _number(1e-6, 16, default=None)
     angular_add: float | None = _number(-3.2, 3.2, default=None)
@@ -134,24 +158,57 @@ class LossRecipe:
     margin_euclidean: float | None = _number(1e-6, 1e6, default=None)
     margin_squared_euclidean: float | None = _number(1e-6, 1e6, default=None)
     unit_length: bool | None = None
+    label_smoothing: float | None = _number(0, 0.99, default=None)
+    margin: float | None = _number(0, 3.2, default=None)
+    h: float | None = _number(1e-6, 1e6, default=None)
+    momentum: float | None = _number(0, 1, default=None)
+    l_a: float | None = _number(1e-6, 1e6, default=None)
+    u_a: float | None = _number(1e-6, 1e6, default=None)
+    l_margin: float | None = _number(0, 3.2, default=None)
+    u_margin: float | None = _number(0, 3.2, default=None)
+    lambda_g: float | None = _number(0, 1e6, default=None)
+    kind: str | None = _one_of("arc", "cos", default=None)
+    std: float | None = _number(0, 3.2, default=None)
+    options: Mapping[str, Any] | None = None
 
     @property
     def given(self) -> dict[str, Any]:
         """The options that are stated, of those that the losses take as they are."""
-        held = vars(self).items()
-        return {key: value for key, value in held if key != "name" and value is not None}
+        held = {key: value for key, value in vars(self).items() if key not in ("name", "options")}
+        stated = {key: value for key, value in held.items() if value is not None}
+        return {**stated, **(self.options or {})}
 
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
     """``weight_decay`` is added to the gradient by ``sgd`` (L2, as PyTorch does it) and
-    decoupled from it, times the rate, by ``adam`` and ``adamax`` (as Keras does it).
+    decoupled from it, times the rate, by the others (as Keras does it); ``sgdw`` is SGD with that.
+    ``decay``: ``kernels`` leaves norms, biases and slopes undecayed. ``clip_norm`` bounds the
+    length of all gradients together, ``clip_each_norm`` that of each variable's. ``accumulate``:
+    so many batches make one step, on the mean of their gradients. ``ema``: momentum of a moving
+    average of the weights, which is then what is validated, verified and exported. ``options``
+    are those of a registered optimizer.
     """
 
-    name: str = _one_of("adamax", "adam", "sgd")
+    name: str = _one_of(*OPTIMIZERS, kind="optimizer")
     momentum: float = _number(0, 0.9999, default=0.0)
+    nesterov: bool = False
+    beta_1: float | None = _number(0, 0.999999, default=None)
+    beta_2: float | None = _number(0, 0.999999, default=None)
     weight_decay: float = _number(0, 1, default=0.0)
+    decay: str = _one_of("all", "kernels", default="all")
     clip_norm: float = _number(0, default=0.0)
+    clip_each_norm: float = _number(0, default=0.0)
+    accumulate: int = _number(1, 65536, default=1)
+    ema: float = _number(0, 0.999999, default=0.0)
+    options: Mapping[str, Any] | None = None
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options that are stated, of those that not every optimizer has."""
+        betas = {"beta_1": self.beta_1, "beta_2": self.beta_2}
+        held = {"momentum": self.momentum or None, "nesterov": self.nesterov or None, **betas}
+        return {name: value for name, value in held.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -214,6 +271,8 @@ class Stage:
 
     ``freeze``: ``backbone`` holds the layers up to the pooling, ``embedding`` the whole embedding
     model (the seed's ``basic_model.trainable = False``), batch norms at inference.
+    ``sample_rate``: the share of classes that a step of a margin looks at; ``sub_centers``: vectors
+    a class of ``norm_dense``.
     """
 
     loss: LossRecipe
@@ -224,6 +283,13 @@ class Stage:
     freeze: str = _one_of("none", "backbone", "embedding", default="none")
     plateau: Plateau | None = None
     triplets: Triplets | None = None
+    sample_rate: float = _number(1e-9, 1, default=1.0)
+    sub_centers: int = _number(1, 100, default=1)
+
+    @property
+    def head_has_loss(self) -> bool:
+        """Whether the head takes the labels and has the loss (`MarginHead`)."""
+        return self.loss.name in HEAD_LOSSES or self.sample_rate < 1
 
 
 @dataclass(frozen=True)
@@ -256,8 +322,12 @@ class Verification:
 @dataclass(frozen=True)
 class Recipe:
     """All that decides a run. ``checkpoint_steps``: steps between two checkpoints;
-    ``export``: which weights ``basic_model.keras`` gets; ``deterministic``: TensorFlow's slower
-    kernels whose results do not depend on timing, for a GPU.
+    ``export``: which weights ``basic_model.keras`` gets; ``keep``: whether the embedding model of
+    each epoch, or of each improvement in verification, is kept as ``.keras``, with ``keep_whole``
+    beside the whole model, head and optimizer in it; ``custom``: the modules that registered names
+    of this recipe, each with the SHA-256 of its file; ``start_head``: a run whose head and centers
+    training goes on from; ``deterministic``: TensorFlow's slower kernels whose results do not
+    depend on timing, for a GPU.
     """
 
     model: ModelRecipe
@@ -272,6 +342,15 @@ class Recipe:
     verification: Verification = Verification()
     checkpoint_steps: int = _number(1, default=1000)
     export: str = _one_of("best", "last", default="best")
+    keep: str = _one_of("last", "improved", "epochs", default="last")
+    keep_whole: bool = False
+    start_head: str | None = None
+    custom: tuple[str, ...] = ()
+
+    @property
+    def labels_too(self) -> bool:
+        """Whether the model takes labels beside images."""
+        return self.center is not None or any(stage.head_has_loss for stage in self.stages)
 
 
 def with_epochs(name: str, options: Mapping[str, float], epochs: int) -> dict[str, float]:

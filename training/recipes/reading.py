@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from evaluator.errors import InputError
+from training.recipes import registry
 from training.recipes.parts import Fail, Place, RateRecipe, with_epochs
 from training.recipes.schedules import SCHEDULES, make_schedule
 
@@ -27,6 +28,7 @@ def built(kind: type[T], value: Any, place: Place, fail: Fail) -> T:
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise fail(place, f"expected keys with values; found {_shown(value)}")
+    value = _with_options(known, value)
     for key in value:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -42,6 +44,22 @@ def built(kind: type[T], value: Any, place: Place, fail: Fail) -> T:
     return kind(**found)
 
 
+def _with_options(
+    known: Mapping[str, dataclasses.Field[Any]], value: Mapping[Any, Any]
+) -> Mapping[Any, Any]:
+    """The mapping, what keys of its own a registered thing has among them as ``options``."""
+    name, field = value.get("name"), known.get("name")
+    kind = field.metadata.get("kind") if field is not None and "options" in known else None
+    if field is None or not isinstance(name, str) or kind is None:
+        return value
+    if name in field.metadata["choices"] or not registry.may_be(kind, name):
+        return value
+    own = {key: each for key, each in value.items() if key not in known}
+    kept = {key: each for key, each in value.items() if key in known}
+    options = {**(kept.get("options") or {}), **own}
+    return {**kept, "options": options} if options else kept
+
+
 def _value(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail: Fail) -> Any:
     if isinstance(hint, types.UnionType):
         if value is None:
@@ -51,6 +69,10 @@ def _value(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail:
         return _rate(value, place, fail)
     if dataclasses.is_dataclass(hint):
         return built(typing.cast(type[Any], hint), value, place, fail)
+    if typing.get_origin(hint) is Mapping:
+        if isinstance(value, Mapping):
+            return {str(key): each for key, each in value.items()}
+        raise fail(place, f"expected keys with values; found {_shown(value)}")
     if typing.get_origin(hint) is tuple:
         return _many(hint, value, place, fail)
     return _scalar(hint, value, place, limits, fail)
@@ -83,6 +105,11 @@ def _scalar(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail
             return value
         if not choices:
             raise fail(place, f"expected a name; found {_shown(value)}")
+        kind = limits.get("kind")
+        if kind:
+            if isinstance(value, str) and registry.may_be(kind, value):
+                return value
+            choices = (*choices, *registry.names(kind))
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint_text = f"; did you mean {near[0]!r}?" if near else ""
         raise fail(place, f"expected one of {', '.join(choices)}; found {_shown(value)}{hint_text}")

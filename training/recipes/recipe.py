@@ -20,6 +20,7 @@ from training.recipes.parts import (
     CHANNELS,
     DECAYING_SCHEDULES,
     EPOCH_SCHEDULES,
+    LOSSES,
     MARGIN_PRESETS,
     MINED_LOSSES,
     POOLINGS,
@@ -44,6 +45,7 @@ from training.recipes.parts import (
     Verification,
 )
 from training.recipes.reading import built
+from training.recipes.registry import foreign
 
 __all__ = [
     "BACKBONES",
@@ -51,6 +53,7 @@ __all__ = [
     "CHANNELS",
     "DECAYING_SCHEDULES",
     "EPOCH_SCHEDULES",
+    "LOSSES",
     "MARGIN_PRESETS",
     "MINED_LOSSES",
     "POOLINGS",
@@ -82,12 +85,17 @@ __all__ = [
 
 def parse_recipe(value: Any, fail: Fail) -> Recipe:
     """The recipe that plain data describes; raises what ``fail`` gives for the first mistake."""
-    recipe = built(Recipe, value, (), fail)
+    with foreign(isinstance(value, Mapping) and value.get("custom")):
+        recipe = built(Recipe, value, (), fail)
     if not recipe.stages:
         raise fail(("stages",), "expected at least one stage")
     if recipe.xla and recipe.deterministic:
         # Keras would go on without XLA, with a warning.
         raise fail(("xla",), "TensorFlow has no deterministic XLA: expected xla or deterministic")
+    if recipe.data.balance and recipe.data.class_weights != "none":
+        raise fail(
+            ("data", "balance"), "counts people twice with class_weights: expected one of them"
+        )
     for number, stage in enumerate(recipe.stages):
         check_stage(stage, ("stages", number), recipe, fail)
     return recipe
@@ -160,4 +168,6 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         pairs = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
         return {name: _plain(each) for name, each in pairs if each is not None}
+    if isinstance(value, Mapping):
+        return dict(value)
     return [_plain(each) for each in value] if isinstance(value, tuple) else value

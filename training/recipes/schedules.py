@@ -22,8 +22,15 @@ def constant(learning_rate: float) -> Schedule:
     return lambda _: learning_rate
 
 
-def seed(learning_rate: float = 0.001, *, hold: float = 10, rate: float = 0.2) -> Schedule:
-    """``learning_rate`` for the first ``hold`` epochs, then x exp(rate * (hold - epoch))."""
+def founding_schedule(
+    learning_rate: float = 0.001, *, hold: float = 10, rate: float = 0.2
+) -> Schedule:
+    """The founding system's rate, a function of the epoch from 0: ``learning_rate`` for the first
+    ``hold`` epochs, then x exp(rate * (hold - epoch)).
+
+    For ``keras.callbacks.LearningRateScheduler``, as `warm_up` is. Raises InputError for a
+    ``learning_rate`` that is not above 0.
+    """
     positive("learning_rate", learning_rate)
     return lambda epoch: learning_rate * math.exp(min(0.0, rate * (hold - epoch)))
 
@@ -59,8 +66,25 @@ def warmup(schedule: Schedule, epochs: float) -> Schedule:
     )
 
 
+def warm_up(schedule: Schedule, epochs: float) -> Schedule:
+    """``schedule`` after a warm-up, for whole epochs from 0: each of the first ``epochs`` has the
+    mean over it of a line from 0 to ``schedule(epochs)``, so that none is trained at a rate of 0.
+
+    Raises InputError for ``epochs`` not above 0.
+    """
+    line = warmup(schedule, epochs)
+    return lambda epoch: line(epoch + 0.5) if epoch + 0.5 < epochs else schedule(epoch)
+
+
 SCHEDULES: Mapping[str, Callable[..., Schedule]] = MappingProxyType(
-    {"constant": constant, "seed": seed, "polynomial": polynomial, "cosine": cosine}
+    {
+        "constant": constant,
+        "founding": founding_schedule,
+        # The name that recipes have had for it.
+        "seed": founding_schedule,
+        "polynomial": polynomial,
+        "cosine": cosine,
+    }
 )
 
 

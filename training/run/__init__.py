@@ -1,5 +1,5 @@
-"""A run's folder: checkpoints, curves, events and the record of what was trained.
+"""A run's folder: checkpoints, curves, logs and the record of what was trained.
 
-`runs` is the folder, `checkpoints` what it resumes from, `curves` its figures by epoch, `events`
-what TensorBoard reads.
+`runs` is the folder, `checkpoints` what it resumes from, `curves` its figures by epoch, `loggers`
+has TensorBoard and others get them too.
 """

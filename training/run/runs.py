@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -18,9 +19,10 @@ import yaml
 
 from evaluator.errors import InputError, cause_of
 from evaluator.files import TEMPORARY, file_sha256, read_bounded, remove_leftovers, write_whole
+from evaluator.metrics.standing import LOGGED
 from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
-from training.recipes.recipe import Recipe, to_plain
+from training.recipes.recipe import Fail, Place, Recipe, RecipeError, parse_recipe, to_plain
 
 LOG_COLUMNS = (
     "stage",
@@ -34,7 +36,6 @@ LOG_COLUMNS = (
     "images_per_second",
     "seconds",
 )
-BIN_COLUMNS = ("accuracy", "threshold", "kfold", "kfold_std", "auc", "eer", "tar_at_far_1e-3")
 
 
 # What a start that was killed leaves: the entry is written last, and without it there is no run.
@@ -51,10 +52,36 @@ _LEFTOVER = re.compile(
 _LARGEST_LOG = 4_000_000
 _MOST_CELLS = 1_000_000
 _LARGEST_RECORD = 1_000_000
+_LARGEST_ENTRY = 1_000_000
 
 
 class RunError(InputError):
     """A run's folder cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """A place whose models were kept: the end of an epoch, from 1, or a step within one."""
+
+    epoch: int
+    step: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"epoch-{self.epoch:04d}" + (f"-step-{self.step:08d}" if self.step else "")
+
+    @classmethod
+    def of(cls, name: str) -> KeptEpoch | None:
+        """The place whose embedding model has that file name; None for another file's."""
+        found = _KEPT.fullmatch(name)
+        if found is None:
+            return None
+        epoch, step = found.groups()
+        return cls(int(epoch), int(step) if step else None)
+
+
+_KEPT = re.compile(r"epoch-(\d{1,9})(?:-step-(\d{1,12}))?\.keras")
 
 
 class _Below:
@@ -76,8 +103,8 @@ class RunFolder:
     line for each bin and evaluation during training, with every figure; ``skipped`` a line for
     each image that could not be read. ``last`` is every variable at the last checkpoint, which
     --resume goes on from, ``best`` the same where verification was best. ``model`` is the embedding
-    model alone, ``results`` its evaluations as `zoo eval` stores them, ``centers`` those of center
-    loss at the end, (people, features) float32.
+    model alone, ``kept`` that of a place that the recipe keeps, ``results`` its evaluations as
+    `zoo eval` stores them, ``centers`` those of center loss at the end, (people, features) float32.
     """
 
     path: Path
@@ -86,13 +113,28 @@ class RunFolder:
     data = _Below("data.json")
     log = _Below("log.csv")
     verification = _Below("verification.jsonl")
-    curves = _Below("curves.png")
+    curves = _Below("curves.svg")
     skipped = _Below("skipped.txt")
     last = _Below("checkpoints", "last.npz")
     best = _Below("checkpoints", "best.npz")
     model = _Below("basic_model.keras")
     centers = _Below("centers.npy")
     results = _Below("results")
+
+    def exported_from(self, recipe: Recipe) -> Path:
+        """The checkpoint whose embedding model is exported at the end."""
+        return self.best if recipe.export == "best" and self.best.exists() else self.last
+
+    def kept(self, place: KeptEpoch, *, whole: bool = False) -> Path:
+        """The embedding model that was kept of a place, or the whole model."""
+        return self.last.with_name(f"{place.name}{'-whole' if whole else ''}.keras")
+
+    def all_kept(self) -> list[KeptEpoch]:
+        """The places of which embedding models were kept, in the order of training."""
+        names = (path.name for path in self.last.parent.glob("epoch-*.keras"))
+        places = [place for name in names if (place := KeptEpoch.of(name))]
+        # A step within an epoch comes before the epoch's end.
+        return sorted(places, key=lambda each: (each.epoch, each.step or math.inf))
 
 
 @dataclass(frozen=True)
@@ -131,16 +173,22 @@ def data_record(faces: FaceSet, recipe: Recipe) -> dict[str, Any]:
         "source": str(faces.source),
         "images": len(faces),
         "people": len(faces.names),
+        "names": names_sha256(faces),
         "fingerprint": faces.fingerprint,
         "validation": recipe.data.validation,
         "seed": recipe.data.seed,
     }
 
 
+def names_sha256(faces: FaceSet) -> str:
+    """Tells who the people of a training are, and in which order."""
+    return hashlib.sha256("\n".join(faces.names).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def check_resumable(run: RunFolder, recipe: Recipe, faces: FaceSet, stored: Recipe) -> None:
     """Raises RunError unless the run was started with this recipe on this data."""
     if recipe != stored:
-        before, now = _flat(to_plain(stored)), _flat(to_plain(recipe))
+        before, now = flat(to_plain(stored)), flat(to_plain(recipe))
         key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
         raise RunError(
             f"{run.path}: was started with {key} = {before.get(key)}, not {now.get(key)}; "
@@ -180,6 +228,40 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     )
 
 
+def read_entry(run: RunFolder) -> tuple[RunEntry, Recipe]:
+    """What `write_entry` has written, but for the entry it was made from. Raises RunError for a
+    file of another content, RecipeError for a recipe that cannot be used, OSError.
+    """
+    name, content = only_entry(run.entry)
+    recipe = parse_recipe(content["recipe"], _fail_in(run.entry))
+    said = {key: str(content.get(key, "")) for key in ("source", "notes")}
+    return RunEntry(name=name, base=name, **said), recipe
+
+
+def only_entry(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name and plain data of the one entry of a models.yaml, which has a recipe. Raises RunError,
+    OSError.
+    """
+    try:
+        # Without libyaml, which nests on the machine's own stack.
+        content = yaml.safe_load(read_bounded(path, _LARGEST_ENTRY))["models"]
+        [(name, entry)] = content.items()
+        recipe = entry["recipe"]
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        raise RunError(f"{path}: expected the one entry of a run, with its recipe") from None
+    if "preprocess" not in recipe and "input" in entry:
+        recipe = {**recipe, "preprocess": entry["input"]}
+    return str(name), {**entry, "recipe": recipe}
+
+
+def _fail_in(path: Path) -> Fail:
+    def fail(place: Place, message: str) -> RecipeError:
+        key = ".".join(["recipe", *map(str, place)])
+        return RecipeError(f"{path}: {cause_of(f'{key}: {message}')}")
+
+    return fail
+
+
 def locked(run: RunFolder) -> AbstractContextManager[None]:
     """The run for this process alone; a kill frees it. Raises RunError if another has it."""
     taken = RunError(f"{run.path}: another process is training it; wait, or stop that")
@@ -194,7 +276,7 @@ def clear_leftovers(run: RunFolder) -> None:
 
 def append_row(run: RunFolder, row: Mapping[str, Any], bins: Sequence[str]) -> None:
     """Adds an epoch to the log, with its header before the first one."""
-    columns = [*LOG_COLUMNS, *(f"{name}_{figure}" for name in bins for figure in BIN_COLUMNS)]
+    columns = [*LOG_COLUMNS, *(f"{name}_{figure}" for name in bins for figure in LOGGED)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     if not run.log.exists() or not run.log.stat().st_size:
@@ -257,15 +339,15 @@ def _cell(value: Any) -> Any:
     return "" if value is None else f"{value:.7g}" if isinstance(value, float) else value
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Plain data as {"stages.0.epochs": 5}."""
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Plain recipe data as {"stages.0.epochs": 5}."""
     if isinstance(value, Mapping):
         pairs = [(str(key), each) for key, each in value.items()]
     elif isinstance(value, list):
         pairs = [(str(number), each) for number, each in enumerate(value)]
     else:
         return {prefix: value}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, each in pairs:
-        flat |= _flat(each, f"{prefix}.{key}" if prefix else key)
-    return flat
+        found |= flat(each, f"{prefix}.{key}" if prefix else key)
+    return found

@@ -1,4 +1,5 @@
 """Triplets: mined from embeddings of all images, chosen, ordered and fed.
 
-`stage` is the part of a training that uses them, `mining` finds them.
+`stage` is the part of a training that uses them, `samplers` decide which images an epoch has,
+`mining` finds triplets.
 """

@@ -28,8 +28,7 @@ def balanced_order(
     own = people_of(labels).each()
     if len(own) < people:
         raise TripletError(
-            f"triplets.people: expected at most the {len(own)} people there are in a batch; "
-            f"found {people}"
+            f"people: expected at most the {len(own)} people there are in a batch; found {people}"
         )
     waiting: list[list[int]] = [[] for _ in own]
     order: list[int] = []

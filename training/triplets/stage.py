@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.files import whole_file
-from training.data.batches.pipeline import TrainingData, still_batches
+from training.data.batches.pipeline import TrainingData
 from training.recipes.recipe import Recipe, Triplets
-from training.triplets.mining import TripletError, choose_images, mine_triplets
-from training.triplets.orders import balanced_order, shuffled_triplets, sliding_window_order
+from training.triplets.mining import TripletError
+from training.triplets.orders import sliding_window_order
+from training.triplets.samplers import MinedSampler, embed_numbers, purpose_seed, sampler_of
 
 # So many epochs in a row with the loss this near the margin are no progress any more.
 _STUCK_EPOCHS = 3
@@ -28,8 +29,8 @@ _NO_SPREAD = 0.01
 # Fewer active triplets than this teach next to nothing.
 _FEW_ACTIVE = 0.01
 
-# Streams of randomness that must not be the same numbers.
-_CHOOSE, _MINE, _WINDOW, _SHUFFLE, _BALANCE, _TEST = range(100, 106)
+# A stream of randomness beside those of the samplers.
+_TEST = 105
 
 
 def epoch_order_of_triplets(
@@ -47,7 +48,7 @@ def epoch_order_of_triplets(
     Mined ones depend on the weights at the epoch's begin; they are written to ``saved``, from where
     a run that goes on at a later ``step`` reads them.
 
-    Raises TripletError as `mine_triplets`, `choose_images` and the orders do, and for triplets that
+    Raises TripletError as the samplers do, and for triplets that
     several processes would have to mine together; InputError where ``saved`` is not the epoch's.
     """
     if recipe.sampler != "balanced" and data.shard[1] > 1:
@@ -55,71 +56,14 @@ def epoch_order_of_triplets(
             f"triplets.sampler: {recipe.sampler} is for one process, found {data.shard[1]}; "
             "expected balanced, or one process with all GPUs"
         )
-    if recipe.sampler == "mined":
-        if step:
-            return load_order(saved, epoch), ""
-        order, line = _mined(recipe, data, model, epoch)
-        save_order(saved, order, epoch)
-        return order, line
-    seed = data.recipe.seed
-    labels = data.faces.labels[data.train]
-    if recipe.sampler == "balanced":
-        order = balanced_order(
-            labels,
-            people=recipe.people,
-            images=recipe.images,
-            batches=data.steps,
-            seed=_seed(seed, _BALANCE, epoch),
-        )
-        return data.train[order], ""
-    order = sliding_window_order(labels, seed=_seed(seed, _WINDOW, epoch), rounds=recipe.rounds)
-    return data.train[shuffled_triplets(order, seed=_seed(seed, _SHUFFLE, epoch))], ""
-
-
-def _mined(
-    recipe: Triplets, data: TrainingData, model: keras.Model, epoch: int
-) -> tuple[NDArray[np.int64], str]:
-    chosen = choose_images(
-        data.faces.labels[data.train],
-        people=recipe.people,
-        images_per_person=recipe.images,
-        seed=_seed(data.recipe.seed, _CHOOSE, epoch),
-    )
-    distinct, places = np.unique(data.train[chosen], return_inverse=True)
-    embeddings = embed_numbers(model, data, distinct)[places]
-    numbers = data.train[chosen]
-    mined = mine_triplets(
-        embeddings,
-        data.faces.labels[numbers],
-        alpha_cosine=recipe.alpha_cosine,
-        choice=recipe.choice,
-        seed=_seed(data.recipe.seed, _MINE, epoch),
-        memory=recipe.memory_mb * 2**20,
-        candidates=recipe.candidates,
-        index=recipe.index,
-    )
-    order = numbers[np.stack([mined.anchors, mined.positives, mined.negatives], axis=1).ravel()]
-    line = (
-        f"{len(mined.anchors):,} triplets found among {mined.pairs:,} pairs of "
-        f"{len(np.unique(data.faces.labels[numbers])):,} people ({mined.active:.1%} active)"
-    )
-    return order, line + (f", {mined.dropped:,} images dropped" if mined.dropped else "")
-
-
-def embed_numbers(
-    model: keras.Model, data: TrainingData, numbers: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Embeddings of images, unchanged ones, as the model gives them; NaN for one that cannot be
-    read, which ``data.broken`` names.
-    """
-    batches = still_batches(data, numbers)
-    parts = [np.array(model.predict_on_batch(each.images), np.float32) for each in batches]
-    # The last batch was filled up.
-    embeddings = np.concatenate(parts)[: len(numbers)]
-    broken = data.broken.causes
-    lost = [i for i, number in enumerate(numbers) if data.faces.origin(int(number)) in broken]
-    embeddings[lost] = np.nan
-    return embeddings
+    sampler = sampler_of(recipe, model)
+    if not isinstance(sampler, MinedSampler):
+        return sampler.order(data, epoch), ""
+    if step:
+        return load_order(saved, epoch), ""
+    order, line = sampler.mined(data, epoch)
+    save_order(saved, order, epoch)
+    return order, line
 
 
 def most_images(recipe: Triplets, labels: NDArray[np.int64]) -> int:
@@ -164,7 +108,7 @@ def held_back_triplets(
     if recipe.sampler != "sliding_window" or data.shard[1] > 1:
         return {}, ()
     labels = data.faces.labels[data.held_back]
-    seed = _seed(data.recipe.seed, _TEST)
+    seed = purpose_seed(data.recipe.seed, _TEST)
     order = sliding_window_order(labels, seed=seed, rounds=recipe.rounds)
     embeddings = embed_numbers(model, data, data.held_back).astype(np.float64)
     if loss.distance == "cosine":
@@ -236,8 +180,3 @@ def load_order(path: Path, epoch: int) -> NDArray[np.int64]:
     if saved != epoch:
         raise InputError(f"{path}: holds the triplets of epoch {saved + 1}, not {epoch + 1}")
     return order
-
-
-def _seed(seed: int, *counter: int) -> int:
-    """A seed for one purpose and epoch."""
-    return int(np.random.SeedSequence([seed, *counter]).generate_state(1, np.uint64)[0])

@@ -1,4 +1,5 @@
 """Faces found in photographs, and cut out as models expect them.
 
-`folder` aligns a folder, `faces` one image, `landmarks` points that are known.
+`folder` aligns a folder, `faces` one image, `landmarks` points that are known; `detector` finds
+them.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evaluator.errors import InputError
 from evaluator.images.alignment import aligned, centre_crop
-from evaluator.images.decode import decode_image
+from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
 from zoo.align.detector import detected
@@ -30,6 +30,14 @@ class AlignOptions:
     crop_fraction: float = 1.0
 
 
+@dataclass(frozen=True)
+class Found:
+    """A row for each image, in order, and for those that do not decode what is wrong with them."""
+
+    rows: dict[str, Row]
+    unreadable: dict[str, str]
+
+
 def find_landmarks(
     hashes: Mapping[str, str],
     read: Read,
@@ -37,28 +45,33 @@ def find_landmarks(
     given: Path | None,
     log: Path,
     progress: Progress | None = None,
-) -> dict[str, Row]:
+) -> Found:
     """A row for each image: from the CSV ``given``, else detected and noted in ``log`` one by one.
 
     ``hashes`` are the images' names and SHA-256. What ``log`` has of the same bytes is not
-    detected again. At the end it holds these rows in the order of their names.
+    detected again. At the end it holds these rows in the order of their names. An image that does
+    not decode has no row and is tried again by the next run.
     """
     names = list(hashes)
     if given is not None:
-        return _given_landmarks(hashes, given)
+        return Found(_given_landmarks(hashes, given), {})
     known = read_noted(log)
     rows = {n: known[n] for n in names if n in known and known[n].sha256 == hashes[n]}
     todo = [name for name in names if name not in rows]
+    unreadable = {}
     if progress:
         progress(len(rows))
     with noted(log) as note:
-        for name, points in zip(todo, detected(todo, read), strict=True):
-            rows[name] = Row(points, hashes[name])
-            note(name, rows[name])
+        for name, found in zip(todo, detected(todo, read), strict=True):
+            if isinstance(found, str):
+                unreadable[name] = found
+            else:
+                rows[name] = Row(found, hashes[name])
+                note(name, rows[name])
             if progress:
                 progress(1)
     write_landmarks(log, rows)
-    return rows
+    return Found({name: rows[name] for name in names if name in rows}, unreadable)
 
 
 def image_hashes(names: Sequence[str], read: Read) -> dict[str, str]:
@@ -102,8 +115,19 @@ def check_missing(missing: Sequence[str], total: int, options: AlignOptions, log
         )
 
 
+def check_readable(unreadable: Mapping[str, str], total: int) -> None:
+    """Raises InputError for images that do not decode, naming the first by its name."""
+    if unreadable:
+        name = min(unreadable)
+        more = f" (and {len(unreadable) - 1} others of {total})" if len(unreadable) > 1 else ""
+        raise InputError(f"{name}: the image {unreadable[name]}{more}; remove it or get it again")
+
+
 def aligned_image(name: str, data: bytes, row: Row, options: AlignOptions) -> bytes:
-    """The image aligned, or its centre where there are no landmarks, as a PNG of 112x112."""
+    """The image aligned, or its centre where there are no landmarks, as a PNG of 112x112.
+
+    Raises DecodeError, and InputError for landmarks that give no alignment.
+    """
     pixels = decode_image(data)
     if row.points is None:
         return png_bytes(centre_crop(pixels, fraction=options.crop_fraction))
@@ -126,11 +150,20 @@ def align_images(
     With ``skip`` these are not among the images. Raises InputError as ``find_landmarks``, and for
     missing faces with ``fail``.
     """
-    rows = find_landmarks(
+    found = find_landmarks(
         image_hashes(names, read), read, given=options.landmarks, log=log, progress=progress
     )
+    check_readable(found.unreadable, len(names))
+    rows = found.rows
     missing = missing_faces(rows)
     check_missing(missing, len(names), options, log)
     kept = [n for n in names if rows[n].points is not None or options.missing == "crop"]
-    images = in_order(lambda name: aligned_image(name, read(name), rows[name], options), kept)
+
+    def cut(name: str) -> bytes:
+        try:
+            return aligned_image(name, read(name), rows[name], options)
+        except DecodeError as error:
+            raise InputError(f"{name}: the image {error}; remove it or get it again") from None
+
+    images = in_order(cut, kept)
     return dict(zip(kept, images, strict=True)), missing

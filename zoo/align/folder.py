@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from evaluator.errors import InputError
 from evaluator.files import write_whole
+from evaluator.images.decode import DecodeError
 from evaluator.images.image_format import FORMATS, is_image_file
 from training.data.convert.convert import in_order
 from zoo.align.faces import (
     AlignOptions,
     aligned_image,
     check_missing,
+    check_readable,
     find_landmarks,
     image_hashes,
     missing_faces,
@@ -45,11 +47,11 @@ def align_folder(
     """Writes every image below ``source`` aligned to ``out``, under its path there, as a PNG.
 
     ``out/landmarks.csv`` notes what was found. A later run with it detects only what is new or has
-    changed and writes only what is not there. With ``missing="fail"`` the other faces are written
-    before that is raised.
+    changed and writes only what is not there. With ``missing="fail"``, and where an image does not
+    decode, the other faces are written before that is raised.
 
     Raises InputError for a folder without images, one inside the other, an ``out`` of something
-    else, and two images that would have one name; OSError.
+    else, two images that would have one name, and images that do not decode; OSError.
     """
     names = image_files(source)
     _check_folders(source, out)
@@ -67,7 +69,8 @@ def align_folder(
     for name, row in before.items():
         if name in targets and row.sha256 != hashes[name]:
             targets[name].unlink(missing_ok=True)  # it is of an image that is no longer there
-    rows = find_landmarks(hashes, read, given=options.landmarks, log=log, progress=progress)
+    found = find_landmarks(hashes, read, given=options.landmarks, log=log, progress=progress)
+    rows, unreadable = found.rows, dict(found.unreadable)
     missing = missing_faces(rows)
     gone = [] if options.missing == "crop" else missing
     for name in gone:
@@ -76,13 +79,18 @@ def align_folder(
     def write(name: str) -> bool:
         if targets[name].exists() and _same(before.get(name), rows[name]):
             return True
-        face = aligned_image(name, read(name), rows[name], options)
+        try:
+            face = aligned_image(name, read(name), rows[name], options)
+        except DecodeError as error:  # with landmarks given, the first to decode it
+            unreadable[name] = str(error)
+            return False
         _write(targets[name], face)
         return False
 
     absent = set(gone)
-    kept = sum(in_order(write, [name for name in names if name not in absent]))
+    kept = sum(in_order(write, [name for name in rows if name not in absent]))
     write_landmarks(log, rows)  # last: a run stopped before finds what it has to do again
+    check_readable(unreadable, len(names))
     check_missing(missing, len(names), options, log)
     return Alignment(out, len(names) - len(gone), kept, missing)
 

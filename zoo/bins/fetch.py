@@ -1,7 +1,10 @@
-"""LFW and Olivetti as scikit-learn downloads and keeps them: their files, and pairs over them."""
+"""LFW and Olivetti as scikit-learn downloads and keeps them: their files, and pairs over them; and
+bins that others made, as they are.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sys
 import tarfile
@@ -15,11 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.bins.pairs_file import Pair
-from evaluator.errors import InputError
+from evaluator.bins.verification_set import read_bin
+from evaluator.errors import BinError, InputError
+from evaluator.files import file_sha256, whole_path
 from evaluator.images.png import png_bytes
-from zoo.bins.build import Read, image_names
+from zoo.bins.build import Read, check_new, image_names
 from zoo.bins.lists import read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
+from zoo.entries.public_bins import PUBLIC, keep_origin, origin_path, pinned
+from zoo.entries.transfer import answered
+from zoo.terminal.words import note
 
 _LFW_PAIRS = "pairs.txt"
 _LFW_ARCHIVE = "lfw-funneled.tgz"
@@ -30,6 +38,8 @@ _ABSENT = "they are not"
 #: LFW's faces fill about this share of the funneled images' 250 pixels: the centre to take where
 #: no face is found. scikit-learn's fetch_lfw_people cuts out 125 rows by its default slice_.
 LFW_CROP = 0.6
+# The largest public bins have some 80 MB.
+_LARGEST_BIN = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,62 @@ def lfw(*, download: bool = True) -> Source:
         return Source(pairs, listed.folds, lambda name: (folder / name).read_bytes(), str(folder))
     images = _from_archive(archive, names)
     return Source(pairs, listed.folds, images.__getitem__, str(archive))
+
+
+def published_bin(name: str, source: str, out: Path, *, force: bool, timeout: float = 30.0) -> str:
+    """Brings a bin that others made to ``out`` and returns a line on it; ``source`` is "public" or
+    an address.
+
+    What came the first time from an address is noted beside it, and no other bin is taken from
+    there later: not without ``force``. Raises InputError, OSError.
+    """
+    url = source
+    if source == "public":
+        public = PUBLIC.get(name)
+        if public is None or public.url is None:
+            raise InputError(f"--from public: nobody is known to publish {name}.bin")
+        url = public.url
+    elif not source.startswith(("http://", "https://")):
+        raise InputError(f"--from {source}: expected public, or an address that starts with http")
+    pin = pinned(out, url)
+    if not force and pin is not None and out.is_file() and file_sha256(out) == pin:
+        return f"{out}: is there already\nsha256 {pin}"
+    check_new(out, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    note(f"from {url}")
+    with whole_path(out) as part:
+        digest = _downloaded(url, part, trusted=pin is not None, timeout=timeout)
+        if pin not in (None, digest) and not force:
+            raise InputError(
+                f"{url}: what came has SHA-256 {digest}, and the first time it had {pin}, as "
+                f"{origin_path(out)} says: nothing was replaced; --force takes the new one"
+            )
+        try:
+            found = read_bin(part)
+        except BinError as error:
+            cause = str(error).removeprefix(f"{part}: ")
+            raise InputError(f"{url}: what came is no bin, and was removed: {cause}") from None
+    keep_origin(out, digest, url)
+    if pin != digest:
+        note(f"{origin_path(out)}: from now on, no other bin is taken from there without --force")
+    genuine = int(found.genuine.sum())
+    return f"{out}: {found.pairs:,} pairs ({genuine:,} genuine)\nsha256 {digest}"
+
+
+def _downloaded(url: str, part: Path, *, trusted: bool, timeout: float) -> str:
+    """Writes what is at an address to a file, and returns its SHA-256. Raises InputError."""
+    digest, came = hashlib.sha256(), 0
+    with (
+        answered(url, start=0, tag=None, trusted=trusted, timeout=timeout) as answer,
+        part.open("xb") as file,
+    ):
+        for block in answer.blocks():
+            came += len(block)
+            if came > _LARGEST_BIN:
+                raise InputError(f"{url}: sends more than the {_LARGEST_BIN:,} bytes of any bin")
+            file.write(block)
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _lfw_is_there(home: Path) -> bool:

@@ -21,18 +21,10 @@ from evaluator.errors import BinError, plain_name
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.image_format import image_format
 from training.data.convert.convert import in_order
+from zoo.bins.placement import Placement, on_template, placement, placement_advice
+from zoo.entries.public_bins import OTHERS, origin_of
 
 FOLDS = 10
-
-#: Bins whose bytes were hashed here; other files of these names differ and score differently.
-KNOWN = {
-    "1ca73282b165bae35fe85d1c1009bfff3a931969b591e36390de4ef7cbf4c6be": (
-        "insightface's test data small_lfw.bin"
-    ),
-    "075744cfaf3f649e676544015a2852916c2cadf8c5897df358d91209e7b1e124": (
-        "lfw_devtest.bin: LFW's pairsDevTest.txt, funneled, MTCNN, dlib's template"
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,8 @@ class BinReport:
     same with another label; ``linked`` other impostor pairs whose images genuine pairs join to one
     person; ``same_image`` pairs with equal bytes on both sides; ``undecodable`` slots and causes.
     ``people`` are how many there are and how many appear in several folds, where a pairs file
-    tells. ``problems`` make a bin wrong; ``notes`` are worth knowing.
+    tells. ``alignment`` is where the faces lie, if that was asked. ``problems`` make a bin wrong;
+    ``notes`` are worth knowing.
     """
 
     path: str
@@ -68,12 +61,19 @@ class BinReport:
     same_image: list[int]
     undecodable: dict[int, str]
     people: dict[str, int] | None
+    alignment: Placement | None
     notes: list[str]
     problems: list[str]
 
 
-def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) -> BinReport:
-    """The report of one bin. Raises BinError for what is no list of labelled pairs; OSError."""
+def inspect_bin(
+    path: Path, *, alignment: bool = False, progress: Callable[[int], None] | None = None
+) -> BinReport:
+    """The report of one bin, with ``alignment`` by landmarks found in some of its images.
+
+    Raises BinError for what is no list of labelled pairs; InputError if there is no detector;
+    OSError.
+    """
     stored = read_stored(path)
     distinct, slots = distinct_images(stored.images)
     kinds = list(in_order(looked_at, distinct, progress))
@@ -87,13 +87,14 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
     repeated, contradicting = _compared(slots, stored.genuine)
     direct = {pair for pairs in contradicting for pair in pairs}
     linked = [pair for pair in _linked(slots, stored.genuine) if pair not in direct]
+    faces = _placement(distinct, kinds) if alignment else None
     genuine = int(stored.genuine.sum())
     people, people_problem = _people(stored)
     facts = BinReport(
         path=str(path),
         name=plain_name(path.stem),
         sha256=stored.sha256,
-        known=KNOWN.get(stored.sha256),
+        known=OTHERS.get(stored.sha256) or origin_of(path, stored.sha256),
         layout=stored.layout,
         bytes=stored.size,
         pairs=len(stored.genuine),
@@ -110,12 +111,23 @@ def inspect_bin(path: Path, *, progress: Callable[[int], None] | None = None) ->
         same_image=np.flatnonzero(slots[0::2] == slots[1::2]).tolist(),
         undecodable=undecodable,
         people=people,
+        alignment=faces,
         notes=[],
         problems=people_problem,
     )
     facts.problems.extend(_problems(facts))
     facts.notes.extend(_notes(facts))
     return facts
+
+
+def _placement(images: Sequence[bytes], kinds: Sequence[tuple[str, str] | str]) -> Placement:
+    """Where the faces lie in the images that decode."""
+    whole = [number for number, kind in enumerate(kinds) if not isinstance(kind, str)]
+    sizes = []
+    for number in whole:
+        height, width = kinds[number][1].split("x")
+        sizes.append((int(height), int(width)))
+    return placement([bytes(images[number]) for number in whole], sizes)
 
 
 def looked_at(image: bytes) -> tuple[str, str] | str:
@@ -223,6 +235,8 @@ def _notes(report: BinReport) -> list[str]:
         found.append("images of several sizes: were all of them aligned?")
     elif report.sizes and "112x112" not in report.sizes:
         found.append(f"images are {next(iter(report.sizes))}; aligned bins are usually 112x112")
+    if report.alignment and not on_template(report.alignment):
+        found.append(placement_advice(report.alignment))
     if report.people and report.people["in_several_folds"]:
         found.append(
             f"{report.people['in_several_folds']} people are in several folds: the k-fold mean"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
 from evaluator.errors import InputError
+from evaluator.files import file_sha256
 from training.data.sources.folders import open_folder
 from zoo.align.faces import AlignOptions, align_images
 from zoo.bins import fetch
@@ -17,6 +18,7 @@ from zoo.bins.found import find_images
 from zoo.bins.hard import hardest, model_embeddings
 from zoo.bins.lists import in_folds, read_pair_list
 from zoo.bins.sampling import Sampling, sample_pairs
+from zoo.entries.public_bins import MADE_HERE, keep_origin
 from zoo.terminal.progress import Progress
 from zoo.terminal.words import note, note_passed_over, warn
 
@@ -48,6 +50,7 @@ class MakeRequest:
     missing: str | None = None
     size: int | None = None
     force: bool = False
+    jobs: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses options that do not go together: none is silently ignored."""
@@ -64,6 +67,8 @@ class MakeRequest:
             raise InputError("--images: goes with --pairs; the FOLDER holds the images")
         if (self.negatives == "hard") != (self.model is not None):
             raise InputError("--negatives hard needs --model FILE, and --model goes with it only")
+        if self.jobs is not None and self.model is None:
+            raise InputError("--jobs: embeds by the --model of --negatives hard; goes with it only")
         if not self.align and (self.landmarks or self.missing):
             raise InputError("--landmarks and --missing: go with --align")
         if self.align and self.size is not None:
@@ -72,7 +77,9 @@ class MakeRequest:
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """One call of `zoo bins fetch`."""
+    """One call of `zoo bins fetch`; ``source`` is "public" or an address to fetch the bin itself
+    from, None to make it from scikit-learn's images.
+    """
 
     name: str
     output: Path | None
@@ -80,6 +87,7 @@ class FetchRequest:
     missing: str | None
     download: bool
     force: bool
+    source: str | None = None
 
 
 def make_bin(request: MakeRequest) -> str:
@@ -108,6 +116,10 @@ def make_bin(request: MakeRequest) -> str:
 def fetch_bin(request: FetchRequest) -> str:
     """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
     out = request.output or Path("datasets") / f"{request.name}.bin"
+    if request.source is not None:
+        if request.landmarks or request.missing:
+            raise InputError("--landmarks and --missing: a bin that is fetched is aligned already")
+        return fetch.published_bin(request.name, request.source, out, force=request.force)
     check_new(out, force=request.force)
     if request.name == "olivetti":
         if request.landmarks or request.missing:
@@ -119,7 +131,9 @@ def fetch_bin(request: FetchRequest) -> str:
     options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
     source = fetch.lfw(download=request.download)
     note(f"faces: {source.origin}")
-    return _aligned(out, source.pairs, source.read, options, source.folds)
+    made = _aligned(out, source.pairs, source.read, options, source.folds)
+    keep_origin(out, file_sha256(out), f"{MADE_HERE} LFW's funneled photographs, aligned by zoo")
+    return made
 
 
 def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:
@@ -161,6 +175,7 @@ def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
             lambda name: (root / name).read_bytes(),
             request.model,
             profile=request.profile,
+            jobs=request.jobs or 1,
             progress=progress.advance,
         )
     note(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from evaluator import choices
 from zoo.terminal import options
 from zoo.terminal.words import error_text, note, warn
 
@@ -33,15 +32,22 @@ def info(
         Path | None,
         typer.Option(metavar="PNG", help="Draw pairs of the (one) bin as a contact sheet."),
     ] = None,
+    alignment: Annotated[
+        bool,
+        typer.Option("--alignment", help="Do the faces of 50 images lie on ArcFace's template?"),
+    ] = False,
 ) -> None:
     """Say what is in bins and template sets, and what is wrong with them (then exit code 1)."""
     from dataclasses import asdict
+    from functools import partial
 
     from evaluator.bins.verification_set import read_stored
     from evaluator.errors import InputError
+    from zoo.align.detector import check_detector
     from zoo.bins.inspection import BinReport, inspect_bin
     from zoo.bins.sheet import write_sheet
     from zoo.bins.template_sets import SetReport, inspect_set, set_rows
+    from zoo.entries.lookup import bin_folders, resolve_bins
     from zoo.terminal.output import check_file_target
     from zoo.terminal.progress import Progress
     from zoo.terminal.table import print_facts
@@ -52,12 +58,19 @@ def info(
         raise InputError(f"--faces {faces}: draws pairs of a bin, and {files[0]} is a folder")
     if faces is not None:
         check_file_target("--faces", faces, begins=b"\x89PNG")
+    if alignment:
+        check_detector()
+        for path in files:
+            if path.is_dir():
+                raise InputError(f"--alignment: looks at bins, and {path} is a folder")
     reports: list[BinReport | SetReport] = []
     failed = False
     for path in files:
         try:
+            if not path.exists():  # as zoo eval names bins: NAME of datasets/NAME.bin
+                (path,) = resolve_bins([str(path)], bin_folders([]), {})
             with Progress(f"{path.name}: decoding", None) as progress:
-                look = inspect_set if path.is_dir() else inspect_bin
+                look = inspect_set if path.is_dir() else partial(inspect_bin, alignment=alignment)
                 reports.append(look(path, progress=progress.advance))
         except (InputError, OSError) as error:
             if len(files) == 1:
@@ -68,11 +81,13 @@ def info(
         if not as_json:
             shown = reports[-1]
             rows = _rows(shown) if isinstance(shown, BinReport) else set_rows(shown)
+            if len(reports) > 1:
+                print()
             print_facts(rows, notes=shown.notes, problems=shown.problems)
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
     if faces is not None:
-        drawn = write_sheet(faces, read_stored(files[0]))
+        drawn = write_sheet(faces, read_stored(Path(reports[0].path)))
         note(f"{faces}: {len(drawn)} of {reports[0].pairs} pairs")
     if failed:
         raise typer.Exit(2)
@@ -111,9 +126,10 @@ def make(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The model of --negatives hard.")
     ] = None,
-    input: Annotated[
-        choices.Profile | None,
-        typer.Option(metavar="PROFILE", help="That model's input, as in zoo eval."),
+    input: options.Profile = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, max=4096, metavar="N", help="Processes it embeds in."),
     ] = None,
     singles: Annotated[
         Literal["fail", "impostors", "skip"] | None,
@@ -153,6 +169,7 @@ def make(
             negatives=negatives,
             model=model,
             profile=input,
+            jobs=jobs,
             singles=singles,
             align=align,
             landmarks=landmarks,
@@ -181,12 +198,24 @@ def fetch(
     download: Annotated[
         bool, typer.Option(help="Let scikit-learn download what is not there.")
     ] = True,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="public|URL",
+            help="Take the bin itself, as published figures have it. Its SHA-256 is noted, and no "
+            "other taken from there later without --force.",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Make the bin of a public data set from scikit-learn's download ($SCIKIT_LEARN_DATA)."""
+    """Make the bin of a public data set from scikit-learn's download ($SCIKIT_LEARN_DATA).
+
+    zoo bins fetch lfw --from public
+    """
     from zoo.bins.make import FetchRequest, fetch_bin
 
-    request = FetchRequest(name, output, landmarks, missing, download, force)
+    request = FetchRequest(name, output, landmarks, missing, download, force, source)
     typer.echo(fetch_bin(request))
 
 
@@ -274,6 +303,7 @@ def corrupt(
 
 def _rows(report: BinReport) -> list[tuple[str, str]]:
     from zoo.bins.inspection import counted
+    from zoo.bins.placement import placement_words
 
     rows = [
         ("bin", report.path),
@@ -293,6 +323,8 @@ def _rows(report: BinReport) -> list[tuple[str, str]]:
         several = report.people["in_several_folds"]
         shared = f"{several:,} in several folds" if several else "each in one fold"
         rows.append(("people", f"{report.people['count']:,}, {shared}"))
+    if report.alignment:
+        rows.append(("alignment", placement_words(report.alignment)))
     checks: dict[str, Sized] = {
         "repeated pairs": report.repeated,
         "contradicting": [*report.contradicting, *report.linked],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -12,6 +13,7 @@ from zoo.commands import compare_plan
 from zoo.terminal import options
 
 
+@options.of_stored_results
 def compare(
     models: Annotated[
         list[str] | None,
@@ -46,20 +48,22 @@ def compare(
             "not to be worse by more.",
         ),
     ] = False,
-    bins: options.StoredBins = None,
-    data: options.Data = None,
-    format: Annotated[Literal["table", "json", "markdown"], options.FORMAT] = "table",
-    flip: options.OnlyFlip = None,
-    input: options.OnlyProfile = None,
-    channels: options.OnlyChannels = None,
-    decoder: options.OnlyDecoder = None,
-    precision: options.OnlyPrecision = None,
-    engine: options.OnlyEngine = None,
-    norm: options.OnlyNorm = None,
-    detector_score: options.OnlyDetectorScore = None,
-    results: options.Results = options.RESULTS,
-    trust: options.Trust = False,
-    registry: options.Registry = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write JUnit XML: a test case a bin, failed where a model is worse than A.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        Literal["matrix", "all"],
+        typer.Option(help="Of more than two models: who beats whom in a table, or all in full."),
+    ] = "matrix",
+    format: Annotated[
+        Literal["table", "json", "markdown", "csv", "latex"], options.FORMAT
+    ] = "table",
+    *,
+    asked: options.Asked,
     plan: compare_plan.Plan = False,
     accuracy: compare_plan.Accuracy = None,
     difference: compare_plan.Difference = None,
@@ -84,40 +88,39 @@ def compare(
         accuracy=accuracy, difference=difference, correlation=correlation, power=power, reuse=reuse,
     ):  # fmt: skip
         return
-    from evaluator.results.choice import is_pattern
-    from zoo.results.selection import Selection, choose_models
+    from evaluator.results.names import is_pattern
+    from zoo.results.selection import models_asked
+    from zoo.terminal.output import check_file_target
 
     if len(models) < 2 and not any(map(is_pattern, models)):
         only = f"only {models[0]!r}" if models else "none"
         raise InputError(f"expected two models or more to compare; got {only}")
-    selection = Selection(
-        results=results,
-        bins=tuple(options.listed(bins)),
-        data=tuple(data or ()),
-        flip=flip,
-        decoder=decoder,
-        precision=precision,
-        engine=engine,
-        norm=norm,
-        detector_score=detector_score,
-        profile=input,
-        channels=channels,
-        trust=trust,
-    )
-    from zoo.entries.registry import read_registry, registry_path
-
-    chosen = choose_models(models, selection, read_registry(registry_path(registry)))
-
+    if junit is not None:
+        check_file_target("--junit", junit, begins=b"<?xml")
+    chosen = models_asked(models, asked)
     from zoo.results.duels import compare_models, failures
-    from zoo.results.duels_text import json_comparison, markdown_comparison, print_comparison
+    from zoo.results.duels_paper import MATRICES, TEXTS
+    from zoo.results.duels_text import csv_comparison, json_comparison, print_comparison
+    from zoo.results.matrix import matrix_of
+    from zoo.results.matrix_text import print_matrix
 
     duels = compare_models(chosen, metric=metric, margin=margin)
-    if format == "table":
-        print_comparison(duels)
-    elif format == "markdown":
-        sys.stdout.write(markdown_comparison(duels))
-    else:
+    many = len(duels) > 1 and pairs == "matrix"
+    if format == "json":
         sys.stdout.write(json_comparison(duels, margin=margin))
+    elif format == "csv":
+        sys.stdout.write(csv_comparison(duels))
+    elif format != "table":
+        sys.stdout.write((MATRICES if many else TEXTS)[format](duels))
+    elif many:
+        print_matrix(matrix_of(duels))
+    else:
+        print_comparison(duels)
+    if junit is not None:
+        from evaluator.files import write_whole
+        from zoo.results.junit import junit as as_junit
+
+        write_whole(junit, as_junit(duels))
     failed = failures(duels) if fail_if_worse else []
     if failed:
         print("; ".join(failed), file=sys.stderr)

@@ -64,7 +64,7 @@ _NOTHING = dict.fromkeys(("accuracy", "difference"))
 def answered(
     plan: bool,
     models: list[str],
-    form: Literal["table", "json", "markdown"],
+    form: Literal["table", "json", "markdown", "csv", "latex"],
     question: dict[str, Any],
     **options: Any,
 ) -> bool:
@@ -79,6 +79,8 @@ def answered(
         return False
     if models:
         raise InputError(f"--plan: expected no models; got {models[0]!r}")
+    if form == "csv" or form == "latex":
+        raise InputError(f"--plan --format {form}: a plan is a table, markdown or json")
     from zoo.results.plan import Wanted, print_plan
 
     print_plan(Wanted(**{**question, **_NOTHING, **_USUAL, **given}), form)

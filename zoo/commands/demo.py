@@ -43,13 +43,13 @@ def demo(
         models=resolve_models(models, {}), bins=[made.bin], profile="unit", results=results
     )
     code = finished(run_request(request), request, None)
-    # Models by path and the bin by name: the folder may hold results of other faces, too.
-    bins = [made.bin.stem]
+    # By path: the folder may hold results of other faces, too.
+    bins = [str(made.bin)]
     _announce(f"zoo leaderboard --bins {bins[0]} --results {results}")
-    leaderboard(bins=bins, results=results)
+    leaderboard(bins=bins, results=[results])
     _compare(models[:2], results)
     _announce(f"zoo report -o {output / 'report.html'} --bins {bins[0]} --results {results}")
-    report(output / "report.html", bins=bins, results=results)
+    report(output=output / "report.html", bins=bins, results=[results])
     if run is not None:
         _compare([str(run), models[0]], results)
     print(next_commands(made, run=run), end="")
@@ -60,7 +60,7 @@ def _compare(models: list[str], results: Path) -> None:
     from zoo.commands.compare import compare
 
     _announce(f"zoo compare {' '.join(models)} --results {results}")
-    compare(models, input="unit", flip="none", results=results)
+    compare(models=models, input="unit", flip="none", results=[results])
 
 
 def _announce(command: str) -> None:

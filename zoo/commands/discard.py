@@ -11,6 +11,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
+@options.of_stored_results
 def discard(
     models: Annotated[
         list[str],
@@ -39,28 +40,19 @@ def discard(
     far: Annotated[
         list[float] | None,
         typer.Option(
-            metavar="RATE", help="FMR of all impostors; repeatable. Default: 1e-2, 1e-3 and 1e-4."
+            parser=options.rate,
+            metavar="RATE",
+            help="FMR of all impostors; repeatable. Default: 1e-2, 1e-3 and 1e-4.",
         ),
     ] = None,
     limit: Annotated[
         float, typer.Option(metavar="SHARE", help="How much is discarded at most in pAUC.")
     ] = 0.2,
-    bins: options.StoredBins = None,
-    data: options.Data = None,
     format: Annotated[
         Literal["table", "markdown", "csv", "json", "latex"], options.FORMAT
     ] = "table",
-    flip: options.OnlyFlip = None,
-    input: options.OnlyProfile = None,
-    channels: options.OnlyChannels = None,
-    decoder: options.OnlyDecoder = None,
-    precision: options.OnlyPrecision = None,
-    engine: options.OnlyEngine = None,
-    norm: options.OnlyNorm = None,
-    detector_score: options.OnlyDetectorScore = None,
-    results: options.Results = options.RESULTS,
-    trust: options.Trust = False,
-    registry: options.Registry = None,
+    *,
+    asked: options.Asked,
 ) -> None:
     """Error versus discard: FNMR with the images of lowest quality refused, at a fixed threshold.
 
@@ -71,34 +63,18 @@ def discard(
     zoo discard arcface --bins lfw --quality norm --by image
     """
     fars = tuple(far or ())
-    for each in fars:
-        if not 0 < each < 1:
-            raise InputError(f"--far {each:g}: expected a rate between 0 and 1, as 1e-3")
     if not 0 < limit <= 0.95:
         raise InputError(f"--limit {limit:g}: expected a share above 0, up to 0.95")
-    from zoo.entries.registry import read_registry, registry_path
     from zoo.results.discard import FARS, DiscardAsked, report_discard
     from zoo.results.discard_text import blocks_of, csv_discard, json_discard
-    from zoo.results.selection import Selection, choose_models, contestants_of
+    from zoo.results.selection import contestants_of, models_asked
     from zoo.terminal.blocks import TEXTS, print_blocks
 
-    selection = Selection(
-        results=results,
-        bins=tuple(options.listed(bins)),
-        data=tuple(data or ()),
-        flip=flip,
-        decoder=decoder,
-        precision=precision,
-        engine=engine,
-        norm=norm,
-        detector_score=detector_score,
-        profile=input,
-        channels=channels,
-        trust=trust,
+    chosen = models_asked(models, asked)
+    found = report_discard(
+        contestants_of(chosen),
+        DiscardAsked(quality=quality, column=column, by=by, fars=fars or FARS, limit=limit),
     )
-    chosen = choose_models(models, selection, read_registry(registry_path(registry)))
-    asked = DiscardAsked(quality=quality, column=column, by=by, fars=fars or FARS, limit=limit)
-    found = report_discard(contestants_of(chosen), asked)
     if format in ("csv", "json"):
         sys.stdout.write(csv_discard(found) if format == "csv" else json_discard(found))
     elif format == "table":

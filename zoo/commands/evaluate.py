@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,8 @@ from evaluator import choices
 from evaluator.errors import InputError
 from zoo.terminal import options
 from zoo.terminal.output import check_file_target
+from zoo.terminal.settings import read_settings
+from zoo.terminal.words import note
 
 if TYPE_CHECKING:
     from zoo.entries.lookup import ModelChoice
@@ -98,6 +101,10 @@ def evaluate(
     ] = None,
     far: Far = None,
     intervals: Intervals = False,
+    epochs: Annotated[
+        bool,
+        typer.Option("--epochs", help="Of a training run: every epoch that was kept, in order."),
+    ] = False,
     gallery_sizes: Annotated[
         bool,
         typer.Option(
@@ -108,11 +115,34 @@ def evaluate(
     fresh: options.Fresh = False,
     trust: options.Trust = False,
     registry: options.Registry = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            max=4096,
+            metavar="N",
+            help="Models measured at once, or batches of few models, each by a part of the cores.",
+        ),
+    ] = 1,
+    backend: Annotated[
+        Literal["joblib", "ray", "dask"],
+        typer.Option(help="What runs the jobs: this machine, or a cluster (extras)."),
+    ] = "joblib",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Only the I-th of N parts of the models, of about equal cost."
+        ),
+    ] = None,
     scores: Scores = None,
     embeddings: Embeddings = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What --scores or --embeddings are called. Default: the file's name."),
+        typer.Option(
+            help="What the results of the one MODEL are called. Default: its file's name."
+        ),
     ] = None,
 ) -> None:
     """Evaluate models on verification bins and template sets: table, and stored results.
@@ -124,19 +154,30 @@ def evaluate(
     zoo eval --scores vendor.csv --name vendor --bins lfw
     """
     outside = scores is not None or embeddings is not None
-    chosen, paths = _resolved(models or [], bins, data or [], registry=registry, outside=outside)
+    chosen, paths = _resolved(
+        models or [], bins, data or [], registry=registry, outside=outside, epochs=epochs
+    )
+    usual = read_settings()
+    if asked := usual.measuring():
+        note(f"{usual.path}: {asked}, where nothing else is said")
     if name is not None and not outside:
-        raise InputError("--name is for --scores and --embeddings; a model has its file's name")
+        chosen = [_called(name, chosen)]
     if json is not None and json != "-":
         check_file_target("--json", Path(json), begins=b"[")
 
     # Imported when the names are known to be right: NumPy alone doubles the time of an error.
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.external import stored_external
+    from zoo.evaluate.jobs import models_of_shard, parsed_shard
     from zoo.evaluate.outcome import finished
     from zoo.evaluate.reading import far_figures
     from zoo.evaluate.request import Request
 
+    if shard is not None:
+        chosen = models_of_shard(chosen, parsed_shard(shard))
+        if not chosen:
+            note(f"--shard {shard}: fewer models than parts; nothing is left for this one")
+            raise typer.Exit(0)
     request = Request(
         models=chosen,
         bins=paths,
@@ -159,11 +200,22 @@ def evaluate(
         tars=far_figures(options.listed(far)),
         intervals=intervals,
         gallery_sizes=gallery_sizes,
+        jobs=jobs,
+        backend=backend,
     )
     if outside:
         found = stored_external(request, scores=scores, embeddings=embeddings, name=name)
         raise typer.Exit(finished(([found], []), request, json))
     raise typer.Exit(finished(run_request(request), request, json))
+
+
+def _called(name: str, chosen: list[ModelChoice]) -> ModelChoice:
+    """The one model, by that name."""
+    if len(chosen) != 1:
+        raise InputError(f"--name {name}: is for one MODEL; got {len(chosen)}")
+    if not name.strip() or not name.isprintable():
+        raise InputError(f"--name {name!r}: expected some printable signs")
+    return replace(chosen[0], name=name.strip())
 
 
 def _resolved(
@@ -173,9 +225,16 @@ def _resolved(
     *,
     registry: Path | None,
     outside: bool,
+    epochs: bool,
 ) -> tuple[list[ModelChoice], list[Path]]:
     """The models and bins that are meant: every bin found where none is named, for models."""
-    from zoo.entries.lookup import bin_folders, every_bin, resolve_bins, resolve_models
+    from zoo.entries.lookup import (
+        bin_folders,
+        every_bin,
+        kept_epochs,
+        resolve_bins,
+        resolve_models,
+    )
     from zoo.entries.registry import read_registry, registry_path
 
     folders = bin_folders(data)
@@ -190,5 +249,8 @@ def _resolved(
             "no MODEL given; expected zoo eval MODEL... --bins NAME..., or another system's "
             "--scores or --embeddings"
         )
-    chosen = resolve_models(models, entries)
+    if epochs:
+        chosen = [each for name in models for each in kept_epochs(name)]
+    else:
+        chosen = resolve_models(models, entries)
     return chosen, paths or ([] if outside else every_bin(folders))

@@ -1,8 +1,11 @@
-"""`zoo export`: the embedding model out of a training checkpoint, in another format."""
+"""`zoo export`: the embedding model out of a training checkpoint, or of PyTorch weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import typer
@@ -13,7 +16,12 @@ from zoo.terminal.words import note, warn
 
 def export(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A Keras .h5 or .keras file, or an entry.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A Keras .h5 or .keras file, PyTorch weights, an entry, or a run's "
+            "checkpoints/last.npz.",
+        ),
     ],
     to: Annotated[
         Literal["keras", "h5", "savedmodel", "tflite", "onnx"],
@@ -45,25 +53,28 @@ def export(
 
     zoo export checkpoint.h5 --to onnx
     """
-    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_models
+    from zoo.entries.lookup import bin_folders, resolve_bins, resolve_model
     from zoo.entries.registry import read_registry, registry_path
     from zoo.evaluate.export import Job, run_export
+    from zoo.evaluate.pytorch import weights_choice
     from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))
-    (choice,) = resolve_models([checkpoint], entries)
     names = options.listed(bins)
-    request = Request(
-        models=[choice],
-        bins=resolve_bins(names, bin_folders(data or []), entries) if names else [],
-        profile=input,
-        channels=channels,
-        size=options.image_size(size),
-        output=output,
-        custom=tuple(custom or ()),
-        trust=trust,
-    )
-    parity = run_export(request, Job(to=to, out=out, quantize=quantize, force=force))
+    with _model_file(checkpoint, out, to) as (model, pixels, target):
+        choice = weights_choice(model) or resolve_model(model, entries)
+        request = Request(
+            models=[choice],
+            bins=resolve_bins(names, bin_folders(data or []), entries) if names else [],
+            profile=input or pixels.get("profile"),
+            channels=channels or pixels.get("channels"),
+            size=options.image_size(size),
+            output=output,
+            custom=tuple(custom or ()),
+            trust=trust,
+        )
+        job = Job(to=to, out=target, quantize=quantize, force=force)
+        parity = run_export(request, job)
     print(parity.target)
     for kind, difference in parity.differences.items():
         note(f"{kind} images: cosines differ by {difference:.2e} at most")
@@ -73,3 +84,25 @@ def export(
             f"{to} with --quantize {quantize} should"
         )
     raise typer.Exit(0 if parity.agrees else 1)
+
+
+@contextmanager
+def _model_file(
+    checkpoint: str, out: Path | None, to: str
+) -> Iterator[tuple[str, dict[str, str], Path | None]]:
+    """The model to export, the pixels it takes where that is known, and where it goes: of a run's
+    checkpoint the embedding model, in a file that is there for the block.
+    """
+    if not checkpoint.endswith(".npz"):
+        yield checkpoint, {}, out
+        return
+    from evaluator.models.export import SUFFIXES
+    from zoo.train.entry import written_embedding
+
+    path = Path(checkpoint)
+    with TemporaryDirectory() as folder:
+        written, recipe = written_embedding(path, Path(folder))
+        pixels = {"profile": recipe.preprocess.profile, "channels": recipe.preprocess.channels}
+        if pixels["channels"] == "gray":
+            del pixels["channels"]
+        yield str(written), pixels, out or path.with_name(f"{path.stem}-embedding{SUFFIXES[to]}")

@@ -13,6 +13,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
+@options.of_stored_results
 def groups(
     models: Annotated[
         list[str],
@@ -38,7 +39,11 @@ def groups(
     ] = None,
     far: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="FMR of all impostors at the threshold. Default: 0.01."),
+        typer.Option(
+            parser=options.rate,
+            metavar="RATE",
+            help="FMR of all impostors at the threshold. Default: 0.01.",
+        ),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(metavar="COSINE", help="Instead of --far: this threshold.")
@@ -48,22 +53,11 @@ def groups(
         typer.Option(min=0, max=1, metavar="SHARE", help="What FMR weighs in GARBE, FDR, IR."),
     ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of what chance shows.")] = 0,
-    bins: options.StoredBins = None,
-    data: options.Data = None,
     format: Annotated[
         Literal["table", "markdown", "csv", "json", "latex"], options.FORMAT
     ] = "table",
-    flip: options.OnlyFlip = None,
-    input: options.OnlyProfile = None,
-    channels: options.OnlyChannels = None,
-    decoder: options.OnlyDecoder = None,
-    precision: options.OnlyPrecision = None,
-    engine: options.OnlyEngine = None,
-    norm: options.OnlyNorm = None,
-    detector_score: options.OnlyDetectorScore = None,
-    results: options.Results = options.RESULTS,
-    trust: options.Trust = False,
-    registry: options.Registry = None,
+    *,
+    asked: options.Asked,
 ) -> None:
     """Error rates of groups of people at one threshold, and whether they differ beyond chance.
 
@@ -75,31 +69,14 @@ def groups(
     """
     if far is not None and threshold is not None:
         raise InputError("--far and --threshold: give one of them")
-    if far is not None and not 0 < far < 1:
-        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-3")
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"--threshold {threshold:g}: expected a number, as 0.3")
-    from zoo.entries.registry import read_registry, registry_path
     from zoo.results.groups import GroupsAsked, report_groups
     from zoo.results.groups_text import blocks_of, csv_groups, json_groups
-    from zoo.results.selection import Selection, choose_models, contestants_of
+    from zoo.results.selection import contestants_of, models_asked
     from zoo.terminal.blocks import TEXTS, print_blocks
 
-    selection = Selection(
-        results=results,
-        bins=tuple(options.listed(bins)),
-        data=tuple(data or ()),
-        flip=flip,
-        decoder=decoder,
-        precision=precision,
-        engine=engine,
-        norm=norm,
-        detector_score=detector_score,
-        profile=input,
-        channels=channels,
-        trust=trust,
-    )
-    chosen = choose_models(models, selection, read_registry(registry_path(registry)))
+    chosen = models_asked(models, asked)
     found = report_groups(
         contestants_of(chosen),
         GroupsAsked(

@@ -38,13 +38,13 @@ def leaderboard(
     ] = 20,
     intervals: Annotated[
         bool,
-        typer.Option("--intervals", help="Show each figure's 95 % interval (not in csv)."),
+        typer.Option("--intervals", help="Show each figure's 95 % interval."),
     ] = False,
     cost: Annotated[
         bool,
         typer.Option("--cost", help="Show what models cost, as zoo cost measured it."),
     ] = False,
-    results: options.Results = options.RESULTS,
+    results: options.StoredIn = None,
     registry: options.Registry = None,
 ) -> None:
     """Rank the stored results, as far as models can be told apart: rank 1-3 is first to third.
@@ -54,7 +54,7 @@ def leaderboard(
     zoo leaderboard --metric tar@1e-3 --bins lfw 'cfp_*'
     """
     from evaluator.metrics.all_figures import figure_named
-    from evaluator.results.stored import no_collection, read_store
+    from evaluator.results.stored import no_collection, no_results, read_store
     from zoo.entries.registry import read_registry, registry_path
     from zoo.results.leaderboard import build_leaderboard
     from zoo.results.leaderboard_cost import with_costs
@@ -63,11 +63,16 @@ def leaderboard(
 
     figure = figure_named("--metric", metric)
     entries = read_registry(registry_path(registry))
-    if not results.is_dir():
-        raise InputError(f"--results {results}: no such folder; zoo eval stores results there")
+    folders = options.stores(results)
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"--results {folder}: no such folder; zoo eval stores results there")
     with no_collection():
+        store = read_store(*folders)
+        if not (store.results or store.outdated or store.damaged):
+            raise InputError(no_results(*folders))
         board = build_leaderboard(
-            read_store(results),
+            store,
             figure,
             entries=entries,
             models=tuple(options.listed(models)),
@@ -75,7 +80,7 @@ def leaderboard(
             top=top,
             intervals=intervals,
         )
-        board = with_costs(board, results) if cost else board
+        board = with_costs(board, folders) if cost else board
     if format == "table":
         print_leaderboard(board)
         return

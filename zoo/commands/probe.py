@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +15,15 @@ from evaluator.metrics.text import cosine, percent
 from zoo.terminal import options
 
 if TYPE_CHECKING:
-    from evaluator.metrics.all_figures import Figures
+    import numpy as np
+    from numpy.typing import NDArray
+
     from evaluator.probe import Finding
     from zoo.evaluate.request import Request
+
+
+# Inputs that cannot be told apart, named in a line; the table has all.
+_NAMED = 4
 
 
 def probe(
@@ -24,8 +33,24 @@ def probe(
     ],
     data: options.Data = None,
     pairs: Annotated[
-        int, typer.Option(min=20, metavar="N", help="How many pairs of the bin to use.")
+        int,
+        typer.Option(
+            min=20, metavar="N", help="How many pairs of the bin to begin with; more if need be."
+        ),
     ] = 200,
+    most: Annotated[
+        int | None,
+        typer.Option(min=20, metavar="N", help="How many pairs to end with. Default: all."),
+    ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="PROFILE",
+            callback=options.canonical_profile,
+            help="Try this too; its crop and what it feeds go with every one that is tried.",
+        ),
+    ] = None,
     size: options.Size = None,
     output: options.Output = None,
     custom: options.Custom = None,
@@ -37,98 +62,163 @@ def probe(
 
     zoo probe model.h5 --bins lfw
     """
-    from zoo.entries.lookup import bin_folders, only_bin, resolve_models
+    from zoo.entries.lookup import bin_folders, only_bin, resolve_model
     from zoo.entries.registry import read_registry, registry_path
     from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))
-    choices = resolve_models([model], entries)
+    choice = resolve_model(model, entries)
     path = only_bin(options.listed(bins), bin_folders(data or []), entries)
+    stated = choice.entry.profile if choice.entry else "unit"
     request = Request(
-        models=choices,
+        models=[choice],
         bins=[path],
-        profile="unit",  # every profile is tried; this keeps the loader from assuming one aloud
+        profile=input or stated,  # all are tried; this keeps the loader from assuming one aloud
         size=options.image_size(size),
         output=output,
         custom=tuple(custom or ()),
         batch_size=batch_size,
         trust=trust,
     )
-    finding, tried = _probed(request, pairs)
-    _print(finding, pairs=tried)
+    finding = _probed(request, pairs, most)
+    _print_trials(finding)
+    for line in verdict(finding):
+        print(line)
+    if finding.recommended is None:
+        raise typer.Exit(1)
+    given = {
+        "--data": [str(each) for each in data or ()],
+        "--size": [size] if size else [],
+        "--output": [output] if output else [],
+        "--custom": custom or [],
+        "--registry": [str(registry)] if registry else [],
+    }
+    words = [
+        model,
+        "--bins",
+        *bins,
+        *(word for key, own in given.items() for value in own for word in (key, value)),
+    ]
+    print(_command([*words, *(["--trust"] if trust else [])], finding))
 
 
-def _probed(request: Request, pairs: int) -> tuple[Finding, int]:
-    """What fits the request's one model on so many pairs of its bin, and how many there were."""
-    from evaluator.bins.verification_set import distinct_images, read_bin
-    from evaluator.images.inputs import PROFILES
+def _probed(request: Request, pairs: int, most: int | None) -> Finding:
+    """What fits the request's one model on its bin."""
+    from evaluator.bins.verification_set import read_bin
     from evaluator.isolation.process import open_model
-    from evaluator.probe import FLIPS, probe_inputs, sample_pairs
+    from evaluator.probe import probe_inputs
     from zoo.evaluate.loading import say_of
     from zoo.evaluate.request import checked_model
     from zoo.terminal.progress import Progress
 
     (choice,), (path,) = request.models, request.bins
     _, load = checked_model(choice, request)
-    sample = sample_pairs(read_bin(path), pairs)
-    if sample.genuine.all() or not sample.genuine.any():
+    whole = read_bin(path)
+    if whole.genuine.all() or not whole.genuine.any():
         raise InputError(f"{path}: probing needs genuine and impostor pairs; it has one kind")
+
+    @contextmanager
+    def on_round(number: int, inputs: int, images: int) -> Iterator[Callable[[int], None]]:
+        title = f"{choice.name}: {inputs} input{'s' * (inputs > 1)} on {number:,} pairs"
+        with Progress(title, images) as progress:
+            yield progress.advance
+
     load = replace(load, channels="rgb")  # an entry's own order is one of those that are tried
     with open_model(choice.path, load) as embedder:
         say_of(choice, embedder, load)
-        orders = 1 if embedder.input.channels == "gray" else 2
-        total = len(distinct_images(sample.images)[0]) * len(PROFILES) * orders * len(FLIPS)
-        with Progress(f"{choice.name}: probing", total) as progress:
-            finding = probe_inputs(
-                embedder, sample, batch_size=request.batch_size, on_progress=progress.advance
-            )
-    return finding, sample.pairs
+        return probe_inputs(
+            embedder,
+            whole,
+            pairs=pairs,
+            most=most,
+            batch_size=request.batch_size,
+            on_round=on_round,
+        )
 
 
-def _print(finding: Finding, *, pairs: int) -> None:
-    from zoo.terminal.table import open_table
+def _print_trials(finding: Finding) -> None:
+    from zoo.terminal.table import headed_table, spaceless
+    from zoo.terminal.words import rich_terminal
 
-    figures = ("AUC", "accuracy", "AUC, flip", "accuracy, flip")
-    console, table = open_table(("input", "channels"), figures)
+    header = ["input", "channels", "pairs", "AUC", "accuracy", "AUC flip", "accuracy flip"]
+    rows = []
     for trial in finding.trials:
-        cells = [*_cells(trial.plain), *_cells(trial.flipped)]
-        best = trial in finding.alike
-        table.add_row(trial.profile, trial.channels, *cells, style="bold" if best else "")
+        rows.append([trial.profile, trial.channels, f"{trial.pairs:,}"])
+        for scores in (trial.plain, trial.flipped):
+            rows[-1] += _cells(scores, trial.genuine)
+    console = rich_terminal()
+    if console is None:
+        print("\n".join(spaceless([header, *rows])))
+        return
+    table = headed_table()
+    for place, name in enumerate(header):
+        table.add_column(name, justify="left" if place < 2 else "right")
+    for trial, row in zip(finding.trials, rows, strict=True):
+        table.add_row(*row, style="bold" if trial in finding.alike else "")
     console.print(table)
-    for line in verdict(finding, pairs):
-        print(line)
 
 
-def _cells(found: Figures | None) -> tuple[str, str]:
-    if found is None:
+def _cells(scores: NDArray[np.float64] | None, genuine: NDArray[np.bool_]) -> tuple[str, str]:
+    """AUC and best accuracy."""
+    from evaluator.metrics.figures.auc import auc
+    from evaluator.metrics.sweep import best_accuracy, sweep
+
+    if scores is None:
         return "not finite", "-"
-    return cosine(found.auc), percent(found.accuracy)
+    found = sweep(scores, genuine)
+    best = best_accuracy(found)
+    return cosine(auc(found)), percent(best.accuracy if best else None)
 
 
-def verdict(finding: Finding, pairs: int) -> list[str]:
-    """What a finding on so many pairs says, and the options to use."""
-    if not finding.alike:
-        return ["cannot tell: no profile gives finite embeddings"]
-    best = finding.alike[0]
-    lines = []
+def verdict(finding: Finding) -> list[str]:
+    """What a finding says, and what to write in models.yaml."""
+    best = finding.recommended
+    on = f"{finding.pairs:,} pairs{', all of the bin' if finding.all_pairs else ''}"
+    if best is None:
+        return _no_input(finding, on)
+    named = ", ".join(f"{each.profile} {each.channels}" for each in finding.alike[:_NAMED])
+    if (more := len(finding.alike) - _NAMED) > 0:
+        named += f" and {more} more"
     if finding.clear:
-        lines.append(f"clear winner on {pairs} pairs: {best.profile}, {best.channels}")
+        lines = [f"clear winner on {on}: {best.profile}, {best.channels}"]
+    elif finding.same:
+        lines = [f"cannot tell: {named} give the same cosines, so any of them will do"]
     elif len(finding.profiles) == 1:
-        lines.append(
-            f"clear winner on {pairs} pairs: {best.profile}; cannot tell RGB from BGR, "
-            f"{best.channels} is a little ahead (more --pairs may tell)"
-        )
-    else:
-        alike = ", ".join(f"{trial.profile} {trial.channels}" for trial in finding.alike)
-        return [
-            f"cannot tell on {pairs} pairs: {alike} are too close to part; "
-            "more --pairs may tell, or the model does not mind"
+        lines = [
+            f"clear winner on {on}: {best.profile}; RGB and BGR are not separable, and "
+            f"{best.channels.upper()} is the usual one"
         ]
-    if best.profile in ("symmetric", "insightface"):
+    else:
+        advice = "the model may not mind, or a larger bin may tell"
+        if not finding.all_pairs:
+            advice = "more pairs may tell"
+        lines = [f"cannot tell: not separable on {on}: {named}; {advice}"]
+    if len({each.profile for each in finding.alike}) > len(finding.profiles):
         lines.append("symmetric and insightface differ by 0.4 % in scale only: either will do")
-    lines.append(f"use: --input {best.profile} --channels {best.channels}")
+    stated = f"profile: {best.profile}"
     if best.channels != "gray":
-        lines.append(
-            f"or in models.yaml: input: {{profile: {best.profile}, channels: {best.channels}}}"
-        )
-    return [line.replace(" --channels gray", "") for line in lines]
+        stated += f", channels: {best.channels}"
+    return [*lines, f"in models.yaml: input: {{{stated}}}"]
+
+
+def _no_input(finding: Finding, on: str) -> list[str]:
+    best = finding.trials[0]
+    if not finding.alike:
+        return ["cannot tell: no input gives finite embeddings"]
+    lines = [f"no input works: the best AUC is {cosine(best.auc)} on {on}, where 0.5 is chance"]
+    if finding.collapsed:
+        lines.append("impostors' cosines are almost all alike, whatever goes in")
+    return [
+        *lines,
+        "the network is untrained or damaged, its output is no embedding (--output), or its "
+        "input is none of these",
+    ]
+
+
+def _command(words: Sequence[str], finding: Finding) -> str:
+    """What evaluates the model with what is recommended."""
+    best = finding.recommended
+    if best is None:
+        raise ValueError("nothing is recommended")
+    channels = [] if best.channels == "gray" else ["--channels", best.channels]
+    return shlex.join(["zoo", "eval", *words, "--input", best.profile, *channels])

@@ -35,7 +35,10 @@ def project(
     ] = Path("projection.html"),
     maps: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME...", help="pca, tsne, umap. Default: those that are installed."),
+        typer.Option(
+            metavar="NAME...",
+            help="umap, tsne, pca; the first is shown first. Default: those installed.",
+        ),
     ] = None,
     limit: Annotated[
         int,
@@ -58,18 +61,18 @@ def project(
     trust: options.Trust = False,
     registry: options.Registry = None,
 ) -> None:
-    """Draw the embeddings of many faces as one HTML page: PCA, t-SNE and UMAP, faces on hover.
+    """Draw the embeddings of many faces as one HTML page: UMAP, t-SNE and PCA, faces on hover.
 
     zoo project runs/arc --bins lfw -o lfw.html
     """
-    from zoo.entries.lookup import bin_folders, only_bin, resolve_models
+    from zoo.entries.lookup import bin_folders, only_bin, resolve_model
     from zoo.entries.registry import read_registry, registry_path
 
     entries = read_registry(registry_path(registry))
     names = options.listed(bins)
     if not names and data is None:
         raise InputError("expected --bins NAME or --data DIR: the faces to show")
-    (choice,) = resolve_models([model], entries)
+    choice = resolve_model(model, entries)
     chosen = _maps(options.listed(maps))
     check_file_target("-o", output, begins=PAGE_BEGINS)
     if data is not None and not names:
@@ -93,7 +96,7 @@ def _maps(asked: list[str]) -> list[str]:
     """The maps asked for, or all that are installed."""
     import importlib.util
 
-    known = ("pca", "tsne", "umap")
+    known = ("umap", "tsne", "pca")  # those that show clusters first
     for name in asked:
         check_choice("--maps", name, known)
     has_umap = importlib.util.find_spec("umap") is not None
@@ -103,7 +106,7 @@ def _maps(asked: list[str]) -> list[str]:
         return list(dict.fromkeys(asked))
     if not has_umap:
         note("without UMAP, which is the extra umap: pip install 'face-zoo[umap]'")
-    return list(known if has_umap else known[:2])
+    return list(known if has_umap else known[1:])
 
 
 def _bin_pictures(path: Path, limit: int) -> Pictures:

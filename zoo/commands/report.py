@@ -12,6 +12,10 @@ from zoo.terminal.words import note, warn
 
 
 def report(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Only these models, as --models. Default: all."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the report goes.")
     ] = Path("report.html"),
@@ -24,7 +28,8 @@ def report(
         ),
     ] = None,
     bins: options.StoredBins = None,
-    results: options.Results = options.RESULTS,
+    data: options.Data = None,
+    results: options.StoredIn = None,
     title: Annotated[str, typer.Option(help="What stands on top.")] = "Face verification report",
     baseline: Annotated[
         str | None,
@@ -51,16 +56,31 @@ def report(
 
     zoo report -o report.html --bins lfw agedb_30
     """
+    from zoo.entries.lookup import bin_folders
     from zoo.report.conditions import ConditionsAsked
     from zoo.report.page import render_report, size_in_words, write_report
     from zoo.report.selection import select
     from zoo.terminal.output import PAGE_BEGINS, check_file_target
 
     check_file_target("-o", output, begins=PAGE_BEGINS)
-    selection = select(results, models=options.listed(models), bins=options.listed(bins))
+    selection = select(
+        *options.stores(results),
+        models=[*(named or []), *options.listed(models)],
+        bins=options.listed(bins),
+    )
     asked = None if by is None and quality is None else ConditionsAsked(by, quality)
-    html = render_report(selection, title=title, faces=not no_faces, baseline=baseline, asked=asked)
+    html = render_report(
+        selection,
+        title=title,
+        faces=not no_faces,
+        baseline=baseline,
+        asked=asked,
+        data=bin_folders(data or []),
+        say=warn,
+    )
     write_report(output, html)
+    for line in selection.older:
+        warn(line)
     for each in selection.left_out:
         warn(f"not ranked: {each.model} on {each.bin}: {each.reason}")
     counts = ", ".join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
+@options.of_stored_results
 def threshold(
     model: Annotated[
         str,
@@ -22,7 +23,11 @@ def threshold(
     ],
     far: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="Share of strangers that may pass at most, as 1e-4."),
+        typer.Option(
+            parser=options.rate,
+            metavar="RATE",
+            help="Share of strangers that may pass at most, as 1e-4.",
+        ),
     ] = None,
     confidence: Annotated[
         float | None,
@@ -35,20 +40,9 @@ def threshold(
         float | None,
         typer.Option(metavar="COSINE", help="Instead of --far: the rates at this threshold."),
     ] = None,
-    bins: options.StoredBins = None,
-    data: options.Data = None,
-    format: Annotated[Literal["table", "json"], options.FORMAT] = "table",
-    flip: options.OnlyFlip = None,
-    input: options.OnlyProfile = None,
-    channels: options.OnlyChannels = None,
-    decoder: options.OnlyDecoder = None,
-    precision: options.OnlyPrecision = None,
-    engine: options.OnlyEngine = None,
-    norm: options.OnlyNorm = None,
-    detector_score: options.OnlyDetectorScore = None,
-    results: options.Results = options.RESULTS,
-    trust: options.Trust = False,
-    registry: options.Registry = None,
+    format: options.TableFormat = "table",
+    *,
+    asked: options.Asked,
 ) -> None:
     """Choose the cosine to deploy with, or check one: accept a pair whose cosine is above it.
 
@@ -61,39 +55,21 @@ def threshold(
             "expected --far RATE, for the threshold that keeps it, or --check COSINE, for what "
             "that one gives" + ("" if far is None else "; not both")
         )
-    if far is not None and not 0 < far < 1:
-        raise InputError(f"--far {far:g}: expected a rate between 0 and 1, as 1e-4")
     if confidence is not None and (check is not None or not 0.5 <= confidence < 1):
         problem = "goes with --far" if check is not None else "expected 0.5 or more, below 1"
         raise InputError(f"--confidence {confidence:g}: {problem}")
     if check is not None and not math.isfinite(check):
         raise InputError(f"--check {check:g}: expected a number, as 0.3")
-    from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.selection import Selection, choose_model
+    from zoo.results.selection import model_asked
     from zoo.results.threshold import check_threshold, choose_threshold
-    from zoo.results.threshold_text import json_deployment, print_deployment
+    from zoo.results.threshold_text import TEXTS, print_deployment
 
-    selection = Selection(
-        results=results,
-        bins=tuple(options.listed(bins)),
-        data=tuple(data or ()),
-        flip=flip,
-        decoder=decoder,
-        precision=precision,
-        engine=engine,
-        norm=norm,
-        detector_score=detector_score,
-        profile=input,
-        channels=channels,
-        trust=trust,
-    )
-    entries = read_registry(registry_path(registry))
-    chosen = choose_model(model, selection, entries)
+    chosen = model_asked(model, asked)
     if far is not None:
         found = choose_threshold(chosen, far, 0.95 if confidence is None else confidence)
     else:
         found = check_threshold(chosen, float(check or 0))
-    if format == "json":
-        sys.stdout.write(json_deployment(found))
-    else:
+    if format == "table":
         print_deployment(found)
+    else:
+        sys.stdout.write(TEXTS[format](found))

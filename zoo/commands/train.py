@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,30 @@ def train_entry(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")
     ] = False,
+    keep: Annotated[
+        Literal["last", "improved", "epochs"] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Models kept besides the run's own: of all epochs, or of those that improved in "
+            "verification. The recipe's key keep; default last.",
+        ),
+    ] = None,
+    custom: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE",
+            help="Import this before the recipe is read: a module that registers optimizers for "
+            "it. Its code runs.",
+        ),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="What gets the log besides log.csv: tensorboard, wandb, mlflow. Default: "
+            "tensorboard, where tensorboardX is installed.",
+        ),
+    ] = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Print steps, memory, disk and expected time; train nothing."),
@@ -58,7 +82,8 @@ def train_entry(
         str | None,
         typer.Option(
             metavar="HOST:PORT[,HOST...]",
-            help="Train in several processes (JAX): where process 0 listens, or all of them.",
+            help="Train in several processes (JAX): where process 0 listens, or all of them, or "
+            "auto, where Slurm or Open MPI starts them.",
         ),
     ] = None,
     process: Annotated[
@@ -67,6 +92,10 @@ def train_entry(
     processes: Annotated[
         int | None, typer.Option(metavar="N", help="With --hosts: how many there are.")
     ] = None,
+    wait: Annotated[
+        int,
+        typer.Option(min=1, metavar="SECONDS", help="With --hosts: how long for the others."),
+    ] = 300,
     registry: options.Registry = None,
 ) -> None:
     """Train an entry's recipe into a run's folder, which is an entry itself.
@@ -81,16 +110,18 @@ def train_entry(
     asked = Asked(
         name=name,
         data=data,
-        settings=set or [],
+        settings=[*(set or []), *([f"keep={keep}"] if keep else [])],
         bins=bins or [],
         folder=run if run is not None else Path("runs") / name,
         resume=resume,
+        custom=custom or [],
+        log=None if log is None else options.listed(log),
         plan=plan,
         devices=devices,
         shard_head=shard_head,
         registry=registry,
     )
-    with joined(together) as team:
+    with joined(together, wait) as team:
         code, bins_left = trained(asked, team)
     if code == 0 and bins_left:
         code = _evaluated(asked.folder, bins_left)

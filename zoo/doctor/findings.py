@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -12,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluator.bins.named import available_bins
 from evaluator.errors import InputError
 from evaluator.isolation.wall import landlock_version, missing_part
 from evaluator.results.store import stored_results
 from evaluator.results.stored import read_store
-from zoo.entries.lookup import available_bins, bin_folders
-from zoo.entries.registry import read_registry, registry_path
+from zoo.entries.lookup import bin_folders
+from zoo.entries.registry import own_registry, read_registry, registry_path
+from zoo.terminal.settings import Settings, read_settings
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "typer")
 
@@ -39,6 +42,7 @@ def examined(*, data: Sequence[Path], results: Path, registry: Path | None) -> F
         "system": {"platform": platform.platform(), "cpus": os.cpu_count()},
         "wall": {"landlock": landlock_version(), "missing": missing_part()},
         "extras": _extras(),
+        "settings": _settings(results, registry, problems),
         "entries": _entries(registry, problems),
         "bins": _bins(data, problems),
         "results": _results(results, problems),
@@ -97,9 +101,30 @@ def _needed(distribution: str, extra: str) -> Iterator[str]:
             yield found[1]
 
 
-def _entries(given: Path | None, problems: list[str]) -> Findings:
-    path = registry_path(given)
+def _settings(results: Path, registry: Path | None, problems: list[str]) -> Findings:
+    """The file in use, its values, and what comes before which of them."""
     try:
+        found = read_settings()
+    except (InputError, OSError) as error:
+        problems.append(f"settings cannot be read: {error}")
+        found = Settings()
+    values = dict(found.values)
+    first = {
+        "results": "--results" if results != values.get("results") else None,
+        "registry": "--registry" if registry else os.environ.get("ZOO_MODELS") and "$ZOO_MODELS",
+        "data": os.environ.get("ZOO_DATA") and "$ZOO_DATA",
+    }
+    return {
+        "file": None if found.path is None else str(found.path),
+        "values": json.loads(json.dumps(values, default=str)),
+        "overridden": {key: by for key, by in first.items() if by and key in values},
+    }
+
+
+def _entries(given: Path | None, problems: list[str]) -> Findings:
+    path = given or own_registry()
+    try:
+        path = registry_path(given)
         entries = read_registry(path)
     except (InputError, OSError) as error:
         problems.append(f"entries cannot be read: {error}")
@@ -112,9 +137,10 @@ def _bins(data: Sequence[Path], problems: list[str]) -> list[Findings]:
     """Each folder in the order it is looked into, and the bins that are in it."""
     try:
         folders = bin_folders(data)
-    except InputError as error:
-        problems.append(str(error))
-        folders = bin_folders([])
+    except (InputError, OSError) as error:
+        if str(error) not in "".join(problems):
+            problems.append(str(error))
+        folders = [Path("datasets"), Path()]
     return [
         {"folder": str(path), "exists": path.is_dir(), "bins": list(available_bins([path]))}
         for path in folders
@@ -171,6 +197,7 @@ def findings_text(findings: Mapping[str, Any]) -> str:
         ("wall", _wall_text(findings["wall"])),
         *(("device", _device_text(each)) for each in findings["devices"]),
         *(("extra", _extra_text(name, found)) for name, found in findings["extras"].items()),
+        ("settings", _settings_text(findings["settings"])),
         (
             "entries",
             f"{len(entries['entries'])} in {entries['file']}, weights here: "
@@ -187,6 +214,17 @@ def findings_text(findings: Mapping[str, Any]) -> str:
         *(("PROBLEM", line) for line in findings["problems"]),
     ]
     return "".join(f"{label:<10} {text}\n" for label, text in lines)
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    if settings["file"] is None:
+        return "none: no zoo.toml here, and no [tool.zoo] in pyproject.toml"
+    overridden = settings["overridden"]
+    shown = [
+        f"{key} {value}" + (f" ({overridden[key]} comes first)" if key in overridden else "")
+        for key, value in settings["values"].items()
+    ]
+    return f"{settings['file']}: {', '.join(shown) or 'nothing'}"
 
 
 def _wall_text(wall: Mapping[str, Any]) -> str:

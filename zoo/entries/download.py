@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
-import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,9 @@ from evaluator.bins.containers import BAD_HDF5, ZIP_START
 from evaluator.errors import cause_of
 from evaluator.models.formats import model_format
 from evaluator.models.identity import model_sha256
+from evaluator.models.torch_weights.read import weights_kind
+from zoo.entries.packed import Packed, PackedError, member_blocks
+from zoo.entries.part import Part, opened_part
 from zoo.entries.transfer import Answer, DownloadError, answered
 from zoo.terminal.words import shows_progress
 
@@ -26,33 +27,99 @@ LARGEST_UNDECLARED = 4 * 2**30
 _SPARE = 64 * 2**20
 
 
-def download(url: str, target: Path, sha256: str | None, *, timeout: float = 30.0) -> str:
+def download(
+    url: str,
+    target: Path,
+    sha256: str | None,
+    *,
+    packed: Packed | None = None,
+    timeout: float = 30.0,
+) -> str:
     """Brings a model to ``target`` unless it is there, and returns its SHA-256.
 
-    Nothing is left at ``target`` but a whole file of that hash; without one, a file that is a
-    model by its content and as long as its server said. With a hash, what came of a download that
-    broke off stays as ``NAME.part`` and is gone on with; without, nothing stays. ``timeout`` is how
-    many seconds the server may be silent. Raises DownloadError, or OSError.
+    With ``packed``, the address is a zip's, and the model a file in it. Nothing is left at
+    ``target`` but a whole file of that hash; without one, a file that is a model by its content and
+    as long as its server said. Where the hash of what the server sends is known, what came of a
+    download that broke off stays as ``NAME.part`` and is gone on with; else nothing stays.
+    ``timeout`` is how many seconds the server may be silent. Raises DownloadError, or OSError.
     """
     if target.exists():
         return _there_already(target, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
+    wanted = sha256 if packed is None else packed.sha256
     try:
-        with _part(target, resumable=sha256 is not None) as (part, file):
-            digest = _filled(url, file, target, sha256, timeout)
-            if sha256 not in (None, digest):
-                part.unlink(missing_ok=True)
-                raise DownloadError(
-                    f"{url}: what came has another SHA-256 than the {sha256} expected, and was "
-                    "removed: the file was changed, or damaged on the way"
-                )
-            _check_whole(url, part)
-            part.chmod(0o644)
-            part.replace(target)
+        with opened_part(target, resumable=wanted is not None) as part:
+            if target.exists():  # another process brought it meanwhile
+                part.remove()
+                return _there_already(target, sha256)
+            try:
+                return _brought(url, part, sha256, packed, timeout)
+            except _RefusedError:
+                part.remove()
+                raise
     except OSError as error:
         # A write that fails, on a full disk say, knows no name of its own.
         raise OSError(error.errno, error.strerror, error.filename or str(target)) from None
+
+
+class _RefusedError(DownloadError):
+    """What came is whole, and is not what was wanted."""
+
+
+def _brought(
+    url: str, part: Part, sha256: str | None, packed: Packed | None, timeout: float
+) -> str:
+    """Fills a part, checks it, and puts in place what it holds."""
+    wanted = sha256 if packed is None else packed.sha256
+    digest, here = _filled(url, part, timeout, trusted=wanted is not None)
+    if wanted not in (None, digest):
+        raise _RefusedError(
+            f"{url}: what came has another SHA-256 than the {wanted} expected, {digest}, and was "
+            f"removed: {_changed(part.path, here)}"
+        )
+    if packed is None:
+        _check_whole(url, part.path)
+        part.put_in_place()
+        return digest
+    with opened_part(part.target, resumable=False) as file:
+        try:
+            digest = _unpacked(part.path, packed.member, file)
+        except PackedError as error:
+            raise _RefusedError(f"{url}: what came was removed: {error}") from None
+        if sha256 not in (None, digest):
+            raise _RefusedError(
+                f"{url}: {packed.member} in it has another SHA-256 than the {sha256} expected, "
+                f"{digest}, and was removed"
+            )
+        _check_whole(url, file.path)
+        file.put_in_place()
+    part.remove()
     return digest
+
+
+def _changed(path: Path, here: int) -> str:
+    """What may have happened to a file of which so many bytes were ``here`` already."""
+    with path.open("rb") as file:
+        if file.read(512).lstrip()[:1] == b"<":
+            return "it is a web page, and no model file (a page to log in?)"
+    if here:
+        return f"the {here:,} bytes that were here may be of another version; pull again"
+    return "the file was changed, or damaged on the way"
+
+
+def _unpacked(archive: Path, member: str, part: Part) -> str:
+    """Writes a file out of a zip, and returns its SHA-256."""
+    digest = hashlib.sha256()
+    folder = part.target.parent
+    room = _room(folder)
+    for block in member_blocks(archive, member):
+        room -= len(block)
+        if room < 0:
+            raise DownloadError(f"{folder} has no room for {member}, out of {archive}")
+        part.file.write(block)
+        digest.update(block)
+    part.file.flush()
+    return digest.hexdigest()
 
 
 def _there_already(target: Path, sha256: str | None) -> str:
@@ -67,60 +134,19 @@ def _there_already(target: Path, sha256: str | None) -> str:
     return found
 
 
-@contextmanager
-def _part(target: Path, *, resumable: bool) -> Iterator[tuple[Path, BinaryIO]]:
-    """The file that a download is written to, for this process alone, at its end.
-
-    One name for what can be gone on with, so that there is one such file at most; else a name of
-    its own, which is removed whatever happens.
-    """
-    own = "" if resumable else f".{secrets.token_hex(4)}"
-    part = target.with_name(f"{target.name}{own}.part")
-    # Never through a link, nor into a pipe: neither was made here.
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        handle = os.open(part, flags | getattr(os, "O_BINARY", 0), 0o600)
-    except OSError as error:
-        raise DownloadError(f"{part}: cannot be written to ({error.strerror}); remove it") from None
-    status = os.fstat(handle)
-    # A second name of it may be somebody's file.
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        os.close(handle)
-        raise DownloadError(f"{part}: is no file that a download left; remove it")
-    with os.fdopen(handle, "r+b") as file:
-        _lock(file, part)
-        try:
-            file.seek(0, os.SEEK_END)
-            yield part, file
-        finally:
-            # Still this one's, as it is locked. An empty one is nothing to go on with.
-            if part.is_file() and not (resumable and part.stat().st_size):
-                part.unlink(missing_ok=True)
-
-
-def _lock(file: BinaryIO, part: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows; there two downloads of one file can meet
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise DownloadError(f"{part}: another process is downloading it; wait for that") from None
-
-
-def _filled(url: str, file: BinaryIO, target: Path, sha256: str | None, timeout: float) -> str:
-    """Writes the rest of what is at the address, and returns the SHA-256 of the whole."""
+def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str, int]:
+    """Writes the rest of what is at the address; the SHA-256 of the whole, and where that began."""
+    tag = part.tag_of(url)
+    file = part.file
     have = file.tell()
-    with answered(url, start=have, trusted=sha256 is not None, timeout=timeout) as answer:
-        if answer.start != have:  # the server has no parts, or what was here is not of this file
-            file.truncate(0)
-            file.seek(0)
+    with answered(url, start=have, tag=tag, trusted=trusted, timeout=timeout) as answer:
+        if answer.start == 0:  # also of no parts, or what was here is not of this file
+            part.begin(url, answer.tag if trusted else None)
         digest = hashlib.sha256()
         for block in _blocks(file, answer.start):
             digest.update(block)
-        limit = _limit(url, target, answer)
-        with _bar(target.name, answer) as came:
+        limit = _limit(url, part.target, answer)
+        with _bar(part.target.name, answer) as came:
             for block in answer.blocks():
                 limit -= len(block)
                 if limit < 0:
@@ -133,7 +159,7 @@ def _filled(url: str, file: BinaryIO, target: Path, sha256: str | None, timeout:
                 came(len(block))
         file.flush()
         os.fsync(file.fileno())
-    return digest.hexdigest()
+    return digest.hexdigest(), answer.start
 
 
 def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -146,7 +172,7 @@ def _blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _limit(url: str, target: Path, answer: Answer) -> int:
     """How many bytes are taken. Raises DownloadError where the disk has no room for them."""
-    free = max(0, shutil.disk_usage(target.parent).free - _SPARE)
+    free = _room(target.parent)
     if answer.length is None:
         return min(free, LARGEST_UNDECLARED)
     if answer.length > free:
@@ -156,8 +182,12 @@ def _limit(url: str, target: Path, answer: Answer) -> int:
     return answer.length
 
 
+def _room(folder: Path) -> int:
+    return max(0, shutil.disk_usage(folder).free - _SPARE)
+
+
 def _check_whole(url: str, path: Path) -> None:
-    """Removes a file that is no model, or only the beginning of one, and raises DownloadError.
+    """Raises DownloadError for a file that is no model, or only the beginning of one.
 
     Of a zip and of HDF5, the file itself says where it ends.
     """
@@ -168,9 +198,10 @@ def _check_whole(url: str, path: Path) -> None:
         cause = _ENDS[found](path) if found in _ENDS else ""
     elif _starts_as_zip(path) and not zipfile.is_zipfile(path):
         cause = "it is damaged or truncated: a zip without its end"
+    elif path.stat().st_size and weights_kind(path) is not None:  # for `zoo export`
+        cause = ""
     if cause:
-        path.unlink()
-        raise DownloadError(f"{url}: what came was removed: {cause}")
+        raise _RefusedError(f"{url}: what came was removed: {cause}")
 
 
 def _starts_as_zip(path: Path) -> bool:

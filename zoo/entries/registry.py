@@ -12,30 +12,37 @@ from typing import Any, TypeVar
 import yaml
 
 from evaluator.errors import InputError, cause_of, unknown_name
+from evaluator.profiles import profile_text
 from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, with_settings
 from zoo.entries.yaml_nodes import RegistryError, ScalarError, compose_file, describe, scalar
+from zoo.terminal.settings import read_settings
 
 T = TypeVar("T")
 
 PROTOCOLS = ("seed", "seed300", "kfold", "insightface")
-_PROFILES = ("unit", "symmetric", "insightface", "raw")
 _CHANNELS = ("rgb", "bgr")
 _FLIPS = ("none", "sum")
+_ROW = ("threshold", "sha256")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure of an entry on one bin: accuracy in [0, 1], threshold as a cosine."""
+    """A published figure of an entry on one bin: accuracy in [0, 1], threshold as a cosine, and the
+    SHA-256 of the bin where it is known.
+    """
 
     accuracy: float
     threshold: float | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
     """One model of the zoo. ``published`` maps a bin's name to its figure under ``protocol``,
-    measured with ``flip``. ``url`` is where the weights are; ``output`` and ``custom`` are those of
-    LoadOptions.
+    measured with ``flip``; ``published_images`` says on what images, where these are not those of
+    the public bins of that name. ``sha256`` is the file's, read at ``hash_source``. ``url`` is
+    where it can be had: itself, or a zip of ``archive_sha256`` whose ``member`` it is. ``licence``
+    is the weights', in a word or two. ``output`` and ``custom`` are those of LoadOptions.
     """
 
     name: str
@@ -50,7 +57,12 @@ class Entry:
     published: Mapping[str, Published]
     notes: str
     flip: str = "none"
+    published_images: str | None = None
     url: str | None = None
+    member: str | None = None
+    archive_sha256: str | None = None
+    hash_source: str | None = None
+    licence: str | None = None
     output: str | None = None
     custom: tuple[str, ...] = ()
     recipe: Recipe | None = None
@@ -67,11 +79,15 @@ class RecipeSource:
 
 
 def registry_path(given: Path | None = None) -> Path:
-    """The models.yaml in use: the one given, $ZOO_MODELS, ./models.yaml, or the project's own."""
+    """The models.yaml in use: the one given, $ZOO_MODELS, zoo.toml's, ./models.yaml, or the
+    project's own. Raises InputError and OSError for a zoo.toml that cannot be read.
+    """
     if given is not None:
         return given
     if os.environ.get("ZOO_MODELS"):
         return Path(os.environ["ZOO_MODELS"])
+    if stated := read_settings().values.get("registry"):
+        return Path(stated)
     here = Path("models.yaml")
     return here if here.is_file() else own_registry()
 
@@ -195,31 +211,66 @@ class _Reader:
             for key, read in _SCALARS.items()
             if key in given
         }
-        settings = self.mapping(
-            given["input"], f"{what}: input", ("profile",), ("size", "channels")
-        )
-        protocol, flip, published = self.published(given.get("published"), what)
+        settings = self.mapping(given["input"], f"{what}: input", (), _INPUT_KEYS)
+        for key, other in _NEEDS.items():
+            if key in given and (other not in given or _is_empty(given[other])):
+                raise self.error(given[key], f"{what}: {key}: expected {other!r} beside it")
+        published = self.published(given.get("published"), what)
         source = self.recipe(given.get("recipe"), given["input"], what)
         channels = settings.get("channels")
         return Entry(
             name=name,
             file=self.path.parent / keys["file"],
-            sha256=self.sha256(given.get("sha256"), what),
-            profile=self.choice(settings["profile"], f"{what}: profile", _PROFILES),
+            sha256=self.sha256(given.get("sha256"), f"{what}: sha256"),
+            profile=self.profile(given["input"], settings, what),
             channels=self.choice(channels, f"{what}: channels", _CHANNELS) if channels else "rgb",
             size=self.size(settings["size"], what) if "size" in settings else None,
             embedding_size=keys.get("embedding_size"),
             source=keys["source"],
-            protocol=protocol,
-            published=published,
             notes=keys.get("notes", ""),
-            flip=flip,
+            **published,
             url=keys.get("url"),
+            member=keys.get("member"),
+            archive_sha256=self.sha256(given.get("archive_sha256"), f"{what}: archive_sha256"),
+            hash_source=keys.get("hash_source"),
+            licence=keys.get("licence"),
             output=keys.get("output"),
             custom=self.names(given["custom"], f"{what}: custom") if "custom" in given else (),
             recipe=None if source is None else recipe_with(source, {}),
             recipe_source=source,
         )
+
+    def profile(self, whole: yaml.Node, settings: Mapping[str, yaml.Node], what: str) -> str:
+        """The text of an input: its ``profile``, or what stands for one, and beside it."""
+        if not {"profile", "mean", "std", "scale"} & settings.keys():
+            raise self.error(whole, f"{what}: input: missing key 'profile', or mean, std or scale")
+        words: list[str] = []
+        text = ""
+        for key in (each for each in _PROFILE_KEYS if each in settings):
+            words += self.words(key, settings[key], f"{what}: input")
+            try:
+                text = profile_text("+".join(words))
+            except InputError as error:
+                raise self.error(settings[key], f"{what}: {error}") from None
+        return text
+
+    def words(self, key: str, node: yaml.Node, what: str) -> list[str]:
+        """A key of an input as a profile's text has it; of what is fed several."""
+        if key == "feed":
+            fed = self.mapping(node, f"{what}: feed")
+            names = {
+                name: self.value(each, f"{what}: feed", _boolean, "true or false")
+                for name, each in fed.items()
+            }
+            return [f"{name}={value}" for name, value in names.items()]
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        values = [self.value(each, f"{what}: {key}", _plain, _PROFILE_KEYS[key]) for each in parts]
+        if key == "profile":
+            return values
+        if key == "crop":
+            size, place = values[:2], values[2:]
+            return [f"crop={'x'.join(size)}" + (f"@{','.join(place)}" if place else "")]
+        return [f"{key}={','.join(values)}"]
 
     def names(self, node: yaml.Node, what: str) -> tuple[str, ...]:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
@@ -259,11 +310,10 @@ class _Reader:
             ) from None
 
     def sha256(self, node: yaml.Node | None, what: str) -> str | None:
-        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
+        if node is None or _is_empty(node):
             return None
         digits = _matching("[0-9a-fA-F]{64}")
-        expected = "64 hexadecimal digits, or nothing"
-        return self.value(node, f"{what}: sha256", digits, expected).lower()
+        return self.value(node, what, digits, "64 hexadecimal digits, or nothing").lower()
 
     def size(self, node: yaml.Node, what: str) -> tuple[int, int]:
         if isinstance(node, yaml.SequenceNode) and len(node.value) == 2:
@@ -275,21 +325,22 @@ class _Reader:
         side = self.value(node, f"{what}: size", _count, "pixels, as 112 or [112, 96]")
         return side, side
 
-    def published(
-        self, node: yaml.Node | None, what: str
-    ) -> tuple[str | None, str, dict[str, Published]]:
+    def published(self, node: yaml.Node | None, what: str) -> dict[str, Any]:
+        """What of an entry is published: its fields of these names."""
         if node is None:
-            return None, "none", {}
+            return {"protocol": None, "published": {}}
         keys = self.mapping(node, f"{what}: published")
         if "protocol" not in keys:
             raise self.error(node, f"{what}: published: missing key 'protocol'")
         protocol = self.choice(keys.pop("protocol"), f"{what}: protocol", PROTOCOLS)
         flip = keys.pop("flip", None)
         mirrored = "none" if flip is None else self.choice(flip, f"{what}: flip", _FLIPS)
+        other = keys.pop("images", None)
+        images = None if other is None else self.value(other, f"{what}: images", _text, "text")
         rows = {}
         for name, row in keys.items():
             where = f"{what}: published: {name}"
-            values = self.mapping(row, where, required=("accuracy",), optional=("threshold",))
+            values = self.mapping(row, where, required=("accuracy",), optional=_ROW)
             rows[name] = Published(
                 self.value(
                     values["accuracy"], f"{where}: accuracy", _between(0, 1), "a number in 0..1"
@@ -297,12 +348,30 @@ class _Reader:
                 self.value(values["threshold"], f"{where}: threshold", _between(-1, 1), "a cosine")
                 if "threshold" in values
                 else None,
+                self.sha256(values.get("sha256"), f"{where}: sha256"),
             )
-        return protocol, mirrored, rows
+        return {
+            "protocol": protocol, "flip": mirrored, "published_images": images, "published": rows,
+        }  # fmt: skip
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _plain(value: Any) -> str | None:
+    """A text or number as a profile's text has it."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return str(value) if type(value) in (int, float) else None
+
+
+def _boolean(value: Any) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else None
 
 
 def _matching(pattern: str) -> Callable[[Any], str | None]:
@@ -326,15 +395,28 @@ _SCALARS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "embedding_size": (_count, "a whole number above 0"),
     "notes": (_text, "text"),
     "url": (_matching("(?s)https?://[^/].*"), "an address that starts with http"),
+    # Nothing is written by this name; what could not be a file's in a zip is a mistake.
+    "member": (
+        _matching(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[^\\:\x00-\x1f\x7f]+"),
+        "the name of a file in a zip, as folder/model.onnx",
+    ),
+    "hash_source": (_text, "text"),
+    "licence": (_text, "a word or two"),
     "output": (_text, "a name"),
 }
-_OPTIONAL = (
-    "sha256",
-    "url",
-    "output",
-    "custom",
-    "embedding_size",
-    "published",
-    "notes",
-    "recipe",
+# What of an input makes its profile's text, in the text's order, and what is expected, in words.
+_PROFILE_KEYS = {
+    "profile": "a profile",
+    "mean": "a number, or three",
+    "std": "a number, or three",
+    "scale": "a number, as 0.0078125 or 1/255",
+    "crop": "pixels, as 100, [100, 90] or [100, 90, 6, 11]",
+    "feed": "names with true or false",
+}
+_INPUT_KEYS = (*_PROFILE_KEYS, "size", "channels")
+_OPTIONAL = tuple(
+    "sha256 hash_source url member archive_sha256 licence output custom embedding_size "
+    "published notes recipe".split()
 )
+# What means nothing without another.
+_NEEDS = {"member": "url", "archive_sha256": "member", "hash_source": "sha256"}

@@ -6,7 +6,7 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTimeError
 from contextlib import contextmanager
@@ -39,18 +39,22 @@ class DownloadError(InputError):
 
 @dataclass(frozen=True)
 class Answer:
-    """Bytes on their way: from ``start`` of the file on, ``length`` of them; None: not declared."""
+    """Bytes on their way: from ``start`` of the file on, ``length`` of them; None: not declared.
+
+    ``tag`` is the file's ETag where that stands for its every byte.
+    """
 
     url: str
     start: int
     length: int | None
+    tag: str | None
     response: requests.Response
     timeout: float
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes as they come. Raises DownloadError where they stop, crawl, or end early."""
         came, begin, of_period = 0, time.monotonic(), 0
-        while True:
+        while self.length != 0:
             try:
                 # What has come, as soon as anything has; b"" at the end.
                 block: bytes = self.response.raw.read1(_BLOCK)
@@ -85,29 +89,57 @@ class _Session(requests.Session):
 
 
 @contextmanager
-def answered(url: str, *, start: int, trusted: bool, timeout: float) -> Iterator[Answer]:
+def answered(
+    url: str, *, start: int, tag: str | None, trusted: bool, timeout: float
+) -> Iterator[Answer]:
     """The answer to a request for what is at an address, from byte ``start`` on if the server can.
 
-    Redirects are followed to http and https alone, and away from https only where the content is
-    ``trusted``, its SHA-256 being known. Raises DownloadError.
+    From the beginning where the file has another ETag than ``tag`` by now; nothing more where the
+    first ``start`` bytes are the whole of it. Redirects are followed to http and https alone, and
+    away from https only where the content is ``trusted``, its SHA-256 being known. Raises
+    DownloadError.
     """
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers |= {"If-Range": tag} if start and tag is not None else {}
     with _Session() as session:
-        response = _led(session, url, start, trusted=trusted, timeout=timeout)
-        if start and response.status_code == 416:  # there is no such part
+        response = _led(session, url, headers, trusted=trusted, timeout=timeout)
+        if start and response.status_code == 416:
+            ends = re.fullmatch(r"bytes \*/(\d{1,15})", response.headers.get("Content-Range", ""))
+            if ends is not None and int(ends[1]) == start and tag in (None, _tag(response)):
+                response.close()
+                yield Answer(url, start, 0, tag, response, timeout)
+                return
+        # There is no such part, or a part of another file than is here.
+        if start and (response.status_code == 416 or _is_of_another(response, tag)):
             response.close()
             start = 0
-            response = _led(session, url, start, trusted=trusted, timeout=timeout)
+            response = _led(session, url, {}, trusted=trusted, timeout=timeout)
         with response:
             yield _checked(url, response, start, timeout)
 
 
+def _is_of_another(response: requests.Response, tag: str | None) -> bool:
+    return response.status_code == 206 and tag is not None and tag != _tag(response)
+
+
+def _tag(response: requests.Response) -> str | None:
+    """The ETag of an answer; None for one that stands for what is merely alike (``W/``)."""
+    stated = response.headers.get("ETag", "")
+    return stated if re.fullmatch(r'"[!#-~]{1,200}"', stated) else None
+
+
 def _led(
-    session: requests.Session, url: str, start: int, *, trusted: bool, timeout: float
+    session: requests.Session,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    trusted: bool,
+    timeout: float,
 ) -> requests.Response:
     """The answer at the end of the redirects."""
     at = url
     for _ in range(_MOST_REDIRECTS + 1):
-        response = _asked(session, at, start, url, timeout)
+        response = _asked(session, at, headers, url, timeout)
         if response.status_code not in _REDIRECTS:
             return response
         target = response.headers.get("Location", "")
@@ -137,11 +169,9 @@ def _next_address(url: str, at: str, target: str, *, trusted: bool) -> str:
 
 
 def _asked(
-    session: requests.Session, at: str, start: int, url: str, timeout: float
+    session: requests.Session, at: str, headers: Mapping[str, str], url: str, timeout: float
 ) -> requests.Response:
-    headers = {"Accept-Encoding": "identity"}
-    headers |= {"Range": f"bytes={start}-"} if start else {}
-
+    headers = {"Accept-Encoding": "identity", **headers}
     answer: Future[requests.Response] = Future()
 
     def ask() -> None:
@@ -152,7 +182,8 @@ def _asked(
                 )
             )
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            answer.set_exception(error)
+            # Without its frames, which hold the connection, and this one, which holds the answer.
+            answer.set_exception(error.with_traceback(None))
 
     # Headers may come by the byte: the thread that goes on asking then ends with the process.
     threading.Thread(target=ask, daemon=True).start()
@@ -182,7 +213,10 @@ def _checked(url: str, response: requests.Response, start: int, timeout: float) 
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("identity", ""):
         raise DownloadError(f"{url}: sends the file packed as {cause_of(encoding)[:40]!r}")
-    return Answer(url, start if status == 206 else 0, _length(url, response), response, timeout)
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise DownloadError(f"{url}: sends a web page, and no model file (a page to log in?)")
+    first = start if status == 206 else 0
+    return Answer(url, first, _length(url, response), _tag(response), response, timeout)
 
 
 def _length(url: str, response: requests.Response) -> int | None:

@@ -23,7 +23,7 @@ from zoo.evaluate.loading import say_of
 from zoo.evaluate.request import Request, checked_model
 from zoo.terminal.words import note
 
-_RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+_RUNTIMES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert", "openvino-ir": "openvino"}
 
 
 def usable_threads() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
@@ -34,10 +34,11 @@ from evaluator.templates.layouts import read_template_set
 from evaluator.templates.template_set import TemplateSet
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.answers import may_be_stored, stored_answer
+from zoo.evaluate.jobs import configured, measured_apart, threads_of_a_job
 from zoo.evaluate.loading import ModelProcesses, fitting_memory, naming_model
-from zoo.evaluate.remarks import Remarks, left_to_do, say_files, say_stored, warn_of_collapse
+from zoo.evaluate.remarks import Remarks, left_to_do, say_files, say_stored
 from zoo.evaluate.request import Request, checked_model
-from zoo.terminal.words import Interrupted, detail, note
+from zoo.terminal.words import Interrupted, detail, note, warn
 
 Bin = VerificationSet | TemplateSet
 
@@ -100,9 +101,12 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
     first; a model that fails later leaves the others' results, and its own on earlier bins.
     Raises Interrupted, which says what is left, where the user presses Ctrl-C.
     """
+    apart = len(request.models) > 1 and (request.jobs > 1 or request.backend != "joblib")
+    if not apart and request.jobs > 1 and request.backend == "joblib":
+        request = _spread(request, 1)
     tasks = _tasks(request)
-    with ModelProcesses() as processes:
-        if not tasks[0].unseen:
+    with ModelProcesses(request.processes, request.models) as processes:
+        if not apart and not tasks[0].unseen:
             processes.begin(tasks[0].model, tasks[0].options)  # loads while bins are read
         bins = [_read(path, tasks, request) for path in request.bins]
         # Read before the work: a pairs file that is not the bin's is said at once, and one that is
@@ -121,10 +125,15 @@ def run_request(request: Request) -> tuple[list[Result], list[str]]:
         run = _Run(request, people, processes, Remarks())
         _keep_people(tasks, bins, run)
         try:
-            failures = _measure_all(waiting, bins, run)
+            failures = (_measure_apart if apart else _measure_all)(waiting, bins, run)
         except KeyboardInterrupt:
+            if not request.fresh:  # stored just now, or by a process that has not said so
+                for task in waiting:
+                    _recall(task, bins, request)
             left = left_to_do(_count(tasks), len(tasks) * len(bins), request)
             raise Interrupted(left) from None
+        finally:
+            run.remarks.say_collapsed()
     asked = [(task.results, task.on(each, request)) for task in tasks for each in bins]
     return [results[each] for results, each in asked if each in results], failures
 
@@ -162,14 +171,19 @@ def _read(path: Path, tasks: Sequence[_Task], request: Request) -> Bin:
     """
     found: Bin = read_template_set(path) if path.is_dir() else read_bin(path)
     for task in tasks:
-        measured = task.on(found, request)
-        if (result := stored_answer(measured, task.options, request)) is not None:
-            task.results[measured] = result
+        _recall(task, [found], request)
     if isinstance(found, TemplateSet):
         return found
     if any(task.lacking([found], request) for task in tasks):
         return left_in_file(found)
     return replace(found, images=())
+
+
+def _recall(task: _Task, bins: Sequence[Bin], request: Request) -> None:
+    """Into the task what is stored of it on these."""
+    for measured in [task.on(each, request) for each in task.lacking(bins, request)]:
+        if (result := stored_answer(measured, task.options, request)) is not None:
+            task.results[measured] = result
 
 
 def _keep_people(tasks: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> None:
@@ -198,6 +212,51 @@ def _measure_all(waiting: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> li
     return list(dict.fromkeys(failures))
 
 
+def _measure_apart(waiting: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> list[str]:
+    """`_measure_all` by several processes, which store what they find."""
+    from zoo.terminal.progress import Progress
+
+    request = run.request
+    lacking = [task.lacking(bins, request) for task in waiting]
+    one = replace(_spread(request, len(waiting)), jobs=1, backend="joblib")
+    asked = [
+        replace(one, models=[task.model], bins=[each.path for each in missing])
+        for task, missing in zip(waiting, lacking, strict=True)
+    ]
+    failures: dict[int, list[str]] = {}
+    said: set[str] = set()
+    with Progress(f"{len(waiting)} models: embedding", sum(map(_images, lacking))) as progress:
+        outcomes = measured_apart(asked, _failures, jobs=request.jobs, backend=request.backend)
+        for number, done in outcomes:
+            for line in done.said.splitlines():
+                if line not in said:
+                    warn(line)
+                said.add(line)
+            failures[number] = done.failures
+            task = waiting[number]
+            _recall(task, lacking[number], replace(request, fresh=False))
+            progress.advance(_images(lacking[number]))
+    return list(dict.fromkeys(line for each in sorted(failures) for line in failures[each]))
+
+
+def _spread(request: Request, models: int) -> Request:
+    """The request, each of so many models with its part of the jobs; on a cluster one is one."""
+    each = request.jobs // max(1, models) if request.backend == "joblib" else 1
+    threads = threads_of_a_job(request.jobs, request.backend)
+    return replace(request, processes=max(1, each), threads=threads)
+
+
+def _failures(request: Request) -> list[str]:
+    return run_request(request)[1]
+
+
+def _images(missing: Sequence[Bin]) -> int:
+    """How many images are embedded for these: of bins, each one once."""
+    bins = [each for each in missing if isinstance(each, VerificationSet)]
+    distinct = len({key for each in bins for key in distinct_of(each)[0].keys})
+    return distinct + sum(len(each.images) for each in missing if isinstance(each, TemplateSet))
+
+
 def _measure(task: _Task, missing: Sequence[Bin], run: _Run, *, following: _Task | None) -> None:
     """Measures one model on bins, then on sets, and keeps each result as soon as it is there.
 
@@ -214,9 +273,7 @@ def _measure(task: _Task, missing: Sequence[Bin], run: _Run, *, following: _Task
         embedder = fitting_memory(embedder, name, run.remarks)
         bins = [each for each in missing if isinstance(each, VerificationSet)]
         sets = [each for each in missing if isinstance(each, TemplateSet)]
-        distinct = len({key for each in bins for key in distinct_of(each)[0].keys})
-        distinct += sum(len(each.images) for each in sets)
-        with Progress(f"{name}: embedding", distinct) as progress:
+        with Progress(f"{name}: embedding", _images(missing)) as progress:
             how: _Told = {
                 "on_progress": progress.advance,
                 "on_resize": lambda size: run.remarks.resized(size, embedder.input),
@@ -246,14 +303,16 @@ def _on_set(
         )
     embedded = embed_set(embedder, held, options=_options(request), kept=kept, **how)
     settings = measured.settings
-    return evaluate_set(
-        held,
-        embedded,
-        norm="unit" if settings.norm == "unit" else "raw",
-        detector_score=settings.detector_score == "yes",
-        nan=request.nan,
-        sizes=request.gallery_sizes,
-    )
+    with configured(request.backend) if request.jobs > 1 else nullcontext():
+        return evaluate_set(
+            held,
+            embedded,
+            norm="unit" if settings.norm == "unit" else "raw",
+            detector_score=settings.detector_score == "yes",
+            nan=request.nan,
+            sizes=request.gallery_sizes,
+            jobs=request.jobs,
+        )
 
 
 def _options(request: Request) -> EmbedOptions:
@@ -275,7 +334,7 @@ def _keep(
         settings=run.request.settings_on(measurement.bin),
         parts=set_parts(measurement) if isinstance(measurement, SetMeasurement) else None,
     )
-    warn_of_collapse(task.model, measurement)
+    run.remarks.collapsed(task.model, measurement)
     scores = None
     if isinstance(measurement, SetMeasurement):
         scores = set_scores(measurement)

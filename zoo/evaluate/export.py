@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,10 @@ from evaluator.models.formats import model_format
 from evaluator.models.identity import model_identity
 from evaluator.models.input_note import sidecar_path, write_sidecar
 from evaluator.models.options import LoadOptions
+from evaluator.models.torch_weights.read import weights_kind
+from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.loading import say_of
+from zoo.evaluate.pytorch import keras_model
 from zoo.evaluate.request import Request, checked_model
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
@@ -66,12 +70,21 @@ class Parity:
 def run_export(request: Request, job: Job) -> Parity:
     """Writes the embedding model of a request's one model. Raises InputError, or OSError."""
     (choice,) = request.models
-    if model_format(choice.path) not in ("keras", "keras-h5"):
-        raise InputError(f"{choice.path}: export reads Keras checkpoints, .h5 and .keras")
     if job.quantize == "int8" and not request.bins:
         raise InputError("--quantize int8 is calibrated on real images: give --bins NAME")
-    _, options = checked_model(choice, request)
     target = _target(choice.path, job)
+    if weights_kind(choice.path) is None:
+        return _exported(choice, request, job, target)
+    with tempfile.TemporaryDirectory() as folder:
+        return _exported(keras_model(choice, Path(folder)), request, job, target)
+
+
+def _exported(choice: ModelChoice, request: Request, job: Job, target: Path) -> Parity:
+    if model_format(choice.path) not in ("keras", "keras-h5"):
+        raise InputError(
+            f"{choice.path}: export reads Keras checkpoints, .h5 and .keras, and PyTorch weights"
+        )
+    _, options = checked_model(choice, request)
     encoded = [
         image for path in request.bins for image in distinct_images(read_bin(path).images)[0]
     ]
@@ -145,7 +158,7 @@ def _target(source: Path, job: Job) -> Path:
 def _test_images(encoded: Sequence[bytes], spec: InputSpec) -> dict[str, list[NDArray[np.uint8]]]:
     """Random pixels, and real faces: the bin's, else the small gray ones of scikit-image."""
     random = np.random.default_rng(0)
-    shape = (_RANDOM_IMAGES, spec.height, spec.width, 3)
+    shape = (_RANDOM_IMAGES, *spec.image_size, 3)
     noise = random.integers(0, 256, shape, dtype=np.uint8)
     if encoded:
         real = [decode_image(image) for image in encoded[:_REAL_IMAGES]]

@@ -26,12 +26,13 @@ def far_figures(values: Sequence[str]) -> tuple[Figure, ...]:
     found = {}
     for value in values:
         try:
-            far = float(value)
+            far = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
             far = 0.0
         if not _LOWEST_FAR <= far < 1:
             raise InputError(
-                f"--far {value}: expected rates from {_LOWEST_FAR:g} to below 1, as --far 1e-6,1e-4"
+                f"--far {value}: expected rates from {_LOWEST_FAR:g} to below 1, as "
+                "--far 1e-6,0.01%"
             )
         figure = figure_named("--far", f"tar@{far!r}", any_far=True)
         found[figure.name] = figure

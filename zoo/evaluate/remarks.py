@@ -22,6 +22,7 @@ class Remarks:
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._collapsed: list[str] = []
 
     def _is_new(self, remark: str) -> bool:
         known = remark in self._said
@@ -38,6 +39,34 @@ class Remarks:
         """That a model gets one image at a time; once a model."""
         if self._is_new(f"single {name}"):
             note(f"{name}: {ONE_AT_A_TIME}")
+
+    def collapsed(self, model: ModelChoice, measurement: Measurement | SetMeasurement) -> None:
+        """Says where embeddings look as if the input were prepared wrongly; of others
+        `say_collapsed` does.
+        """
+        if len(measurement.unusable):
+            cause = "some embeddings cannot be scored"
+        elif measurement.scores is not None and looks_collapsed(
+            measurement.scores, measurement.genuine
+        ):
+            cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
+        else:
+            return
+        which = f"{model.name} on {measurement.bin.name}"
+        if not self._is_new(cause):
+            self._collapsed.append(which)
+            return
+        bin = "BIN" if isinstance(measurement, SetMeasurement) else measurement.bin.path
+        warn(
+            f"{which}: {cause}. If the input profile may be wrong: "
+            f"zoo probe {model.entry.name if model.entry else model.path} --bins {bin}"
+        )
+
+    def say_collapsed(self) -> None:
+        """Names the others of which that is true, in a line."""
+        if self._collapsed:
+            shown, more = self._collapsed[:3], len(self._collapsed) - 3
+            warn(f"so it is with {', '.join(shown)}" + (f" and {more} more" if more > 0 else ""))
 
     def smaller(self, name: str, size: int) -> None:
         """That batches are halved."""
@@ -79,21 +108,4 @@ def left_to_do(done: int, asked: int, request: Request) -> str:
     return (
         f"{done} of {asked} results are stored in {request.results}/, {asked - done} left: "
         f"{how} goes on with the rest"
-    )
-
-
-def warn_of_collapse(model: ModelChoice, measurement: Measurement | SetMeasurement) -> None:
-    """Says where embeddings look as if the input were prepared wrongly."""
-    if len(measurement.unusable):
-        cause = "some embeddings cannot be scored"
-    elif measurement.scores is not None and looks_collapsed(
-        measurement.scores, measurement.genuine
-    ):
-        cause = "impostors' cosines are almost all alike: the embeddings look collapsed"
-    else:
-        return
-    bin = "BIN" if isinstance(measurement, SetMeasurement) else measurement.bin.path
-    warn(
-        f"{model.name} on {measurement.bin.name}: {cause}. If the input profile may be wrong: "
-        f"zoo probe {model.entry.name if model.entry else model.path} --bins {bin}"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evaluator.bins.verification_set import VerificationSet
@@ -18,14 +18,23 @@ from evaluator.results.record import Settings
 from evaluator.results.set_result import set_settings
 from evaluator.templates.template_set import TemplateSet
 from zoo.entries.lookup import ModelChoice
+from zoo.terminal.settings import read_settings
+
+
+def _usual_input() -> dict[str, str]:
+    """``input`` and ``channels`` as zoo.toml has them."""
+    values = read_settings().values
+    return {key: values[key] for key in ("input", "channels") if key in values}
 
 
 @dataclass(frozen=True)
 class Request:
     """One call of `zoo eval`, its names resolved. ``profile`` and ``channels`` None: the entry's,
-    or unit and RGB; ``detector_score`` None: where a template set has some. ``tars`` and
-    ``intervals`` are to be shown besides what is stored, ``gallery_sizes`` to be measured where
-    they are not. Raises InputError where results cannot be a folder.
+    or unit and RGB; ``usual``: the input of files that state none, by zoo.toml; ``detector_score``
+    None: where a template set has some. ``tars`` and ``intervals`` are to be shown besides what is
+    stored, ``gallery_sizes`` to be measured where they are not; ``jobs`` processes hold models by
+    ``backend``, ``processes`` of them each model, with ``threads`` each (None: as many as there are
+    cores). Raises InputError where results cannot be a folder, and for a wrong zoo.toml.
     """
 
     models: list[ModelChoice]
@@ -49,6 +58,11 @@ class Request:
     tars: tuple[Figure, ...] = ()
     intervals: bool = False
     gallery_sizes: bool = False
+    jobs: int = 1
+    backend: str = "joblib"
+    processes: int = 1
+    threads: int | None = None
+    usual: Mapping[str, str] = field(default_factory=_usual_input)
 
     def __post_init__(self) -> None:
         """Refuses a file as the folder of results."""
@@ -77,8 +91,8 @@ def checked_model(
     unseen: bool = False,
 ) -> tuple[ModelIdentity, LoadOptions]:
     """The digests of a model's files and how to load it: as asked, else as its entry says, else as
-    is stated beside it. Raises InputError for all that can be told without TensorFlow; of the
-    file's content, which ``unseen`` leaves to the caller, nothing.
+    is stated beside it, else as zoo.toml has it. Raises InputError for all that can be told without
+    TensorFlow; of the file's content, which ``unseen`` leaves to the caller, nothing.
 
     ``identity`` gives the digests where another thread is taking them already.
     """
@@ -95,6 +109,12 @@ def checked_model(
     if options.profile is None and (noted := noted_input(choice.path, found.digest)) is not None:
         profile, channels = noted
         options = replace(options, profile=profile, channels=request.channels or channels)
+    elif entry is None and request.usual:
+        options = replace(
+            options,
+            profile=options.profile or request.usual.get("input"),
+            channels=request.channels or request.usual.get("channels", options.channels),
+        )
     return found, options
 
 
@@ -117,4 +137,5 @@ def _load_options(choice: ModelChoice, request: Request) -> LoadOptions:
         engine=request.engine,
         custom=custom,
         trust=request.trust,
+        threads=request.threads,
     )

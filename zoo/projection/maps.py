@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError
+from evaluator.models.runtime import native_messages_held
 
 # t-SNE and UMAP begin from so many principal components; what lies beyond is mostly noise.
 _COMPONENTS = 50
@@ -52,8 +53,9 @@ def umap(points: Points) -> Points:
     Raises InputError if it is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of numba and TensorFlow at import
+        # It imports TensorFlow where that is installed.
+        with warnings.catch_warnings(), native_messages_held():
+            warnings.simplefilter("ignore")
             from umap import UMAP
     except ImportError:
         raise InputError(

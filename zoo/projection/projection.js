@@ -15,7 +15,7 @@
   // The golden angle: neighbours in number lie far apart in hue, however many people there are.
   const hue = (person) => (person * 137.508 + 20) % 360;
 
-  let map = Object.keys(data.maps)[0];
+  let map = document.querySelector("[data-map]").dataset.map;  // JSON has them by name
   let kept = null, under = null;
   const maps = all(".map").map((canvas) => ({ canvas, space: Number(canvas.dataset.space), x: [], y: [] }));
 

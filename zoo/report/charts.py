@@ -10,14 +10,15 @@ Vertex i of a curve's path is point i of its data, so the script reads positions
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from evaluator.axes import Axis, even_ticks, line_path
 from evaluator.metrics.sweep import fmr_fnmr, scored_pairs, sweep_of
 from zoo.report.selection import Scored
 
@@ -41,37 +42,6 @@ class Curve:
     thresholds: FloatArray
     fmr: FloatArray
     fnmr: FloatArray
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A range of values laid over a range of the drawing: evenly ("linear"), by their logarithm
-    ("log"), or, for rates, by the normal deviate that they are the tail of ("probit").
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    scale: Literal["linear", "log", "probit"] = "linear"
-
-    def place(self, values: FloatArray) -> FloatArray:
-        """Where values lie in the drawing; values outside the range lie outside too."""
-        low, high = self._scaled(np.array([self.low, self.high]))
-        places = (self._scaled(values) - low) / (high - low)
-        placed: FloatArray = self.start + places * (self.end - self.start)
-        return placed
-
-    def _scaled(self, values: FloatArray) -> FloatArray:
-        from scipy.special import ndtri
-
-        scales = {"linear": lambda x: x, "log": np.log10, "probit": ndtri}
-        scaled: FloatArray = scales[self.scale](values)
-        return scaled
-
-    def at(self, value: float) -> float:
-        """Where one value lies."""
-        return float(self.place(np.array([value], np.float64))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +87,9 @@ def _true_chart(curves: Sequence[Curve], impostors: int, titles: tuple[str, str]
 
 def _true_axis(lowest: float) -> tuple[Axis, list[tuple[float, str]]]:
     """From a round share at or below the lowest to 1; from 0 where that is half or less."""
-    floor = math.floor(min(lowest, 0.99) * 20) / 20
-    floor = floor if floor > 0.5 else 0.0
-    steps = [floor + (1 - floor) * i / 5 for i in range(6)]
-    return Axis(floor, 1.0, HEIGHT - BOTTOM, TOP), [(value, _percent(value)) for value in steps]
+    ticks = even_ticks(min(lowest, 0.99) if lowest > 0.5 else 0.0, 1.0)
+    axis = Axis(ticks[0], 1.0, HEIGHT - BOTTOM, TOP)
+    return axis, [(value, _percent(value)) for value in ticks]
 
 
 def rank_chart(curves: Sequence[Curve], ranks: int) -> Markup:
@@ -195,11 +164,14 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
             f'<text class="at" x="{min(max(at, 22), right - 14):.1f}" y="122" '
             f'text-anchor="middle">{threshold:.3f}</text>'
         )
-    # The ends of the axis give way to the threshold's own figure.
-    for place, anchor, value in ((8.0, "start", low), (float(right), "end", high)):
-        if at is None or abs(at - place) > 50:
+    # Marks of the axis give way to the threshold's own figure.
+    for value in even_ticks(low, high):
+        place = x.at(value)
+        if 8 <= place <= right and (at is None or abs(at - place) > 36):
             parts.append(
-                f'<text x="{place:.0f}" y="122" text-anchor="{anchor}">{signed(value)}</text>'
+                f'<path class="axis" d="M{place:.1f},{base:.0f}v4"/>'
+                f'<text x="{min(max(place, 14), right - 10):.1f}" y="122" text-anchor="middle">'
+                f"{_mark(value)}</text>"
             )
     parts.append('<path class="cursor" d="M0,4V108"/>')
     box = f"0 0 {HISTOGRAM_WIDTH} {HISTOGRAM_HEIGHT}"
@@ -330,13 +302,12 @@ def _steps(places: FloatArray, tops: FloatArray, base: float) -> str:
     return "".join([*path, f"V{base:.1f}Z"])
 
 
-def line_path(places: Iterable[tuple[float, float]] | FloatArray) -> str:
-    """The ``d`` of a path through places in the drawing."""
-    return "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in places)
-
-
 def _short(values: FloatArray) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
+
+
+def _mark(value: float) -> str:
+    return f"{value:.6g}".replace("-", "−")
 
 
 def signed(value: float) -> str:

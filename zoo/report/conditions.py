@@ -9,10 +9,10 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from evaluator.axes import Axis, line_path
 from evaluator.conditions.discard import DiscardCurve
 from evaluator.conditions.groups import Audit
 from evaluator.results.choice import Contestant
-from zoo.report.charts import Axis, line_path
 from zoo.results.discard import DiscardAsked, DiscardReport, report_discard
 from zoo.results.groups import GroupsAsked, GroupsReport, report_groups
 

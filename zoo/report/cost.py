@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from evaluator.axes import Axis, even_ticks
 from evaluator.results.choice import Contestant
-from zoo.report.charts import Axis
 from zoo.report.standings import METRICS, Figure, Standings
-from zoo.report.training_charts import even_ticks
 from zoo.results.cost_text import amount, digits3
 from zoo.results.costs import Costs, read_costs_of
 
@@ -50,9 +49,9 @@ def cost_section(table: Standings) -> CostSection | None:
         return None
     models = table.contestants
     # A result stands in its model's folder, in the folder of results.
-    folder = next(iter(models[0].results.values())).path.parent.parent
+    folders = {one.path.parent.parent for each in models for one in each.results.values()}
     places = [table.places[each.key] if each in table.ranked else None for each in models]
-    costs = read_costs_of(folder, models, places, table.ranking.p_values)
+    costs = read_costs_of(sorted(folders), models, places, table.p_values)
     rows = [(each, table.means[each.key], costs.of(each)) for each in models]
     known = tuple(
         (model, figure, tuple(zip(own.values.values(), own.cells, strict=True)))
@@ -87,7 +86,7 @@ class Point:
 def cost_plot(points: Sequence[Point], measure: str) -> Markup:
     """Figures with their intervals over costs on a logarithmic axis; filled is who is unbeaten."""
     ends = [end for each in points for end in _ends(each.figure)]
-    ticks = even_ticks(min(ends), max(ends))
+    ticks = even_ticks(min(ends), max(ends), (0.0, 1.0))
     costs = [each.cost for each in points]
     low, high = min(costs), max(costs)
     room = max(1.15, (high / low) ** 0.06)
@@ -175,4 +174,4 @@ def log_ticks(low: float, high: float) -> list[float]:
         inside = [value for value in found if low <= value <= high]
         if len(inside) >= 3:
             return inside[:: math.ceil(len(inside) / 6)]
-    return inside or [math.sqrt(low * high)]
+    return inside or [float(f"{math.sqrt(low * high):.2g}")]

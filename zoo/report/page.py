@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from evaluator.files import whole_file
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.figure import Figure as Metric
 from evaluator.results.choice import Contestant
-from evaluator.results.record import cannot_have, versions
+from evaluator.results.located import located
+from evaluator.results.names import meant, model_named
+from evaluator.results.record import BinRecord, cannot_have, versions
+from evaluator.statistics.duels import Duel
 from zoo.report.charts import Chart, curve, det_chart, histogram_chart, roc_chart
 from zoo.report.conditions import ConditionsAsked, conditions_of
 from zoo.report.cost import cost_section
@@ -36,7 +40,7 @@ from zoo.report.mistakes import (
     shown_by_bin,
 )
 from zoo.report.robustness import spoilt_of
-from zoo.report.runs import runs_of
+from zoo.report.runs import overlays, runs_of
 from zoo.report.selection import Column, Selection
 from zoo.report.standings import (
     METRICS,
@@ -47,12 +51,13 @@ from zoo.report.standings import (
     standings,
 )
 from zoo.report.summary import summary
-from zoo.report.training_charts import overlays, run_panels
 
 # Faces a list: whole rows on a wide screen and on a phone; 5 models x 3 bins stay under 8 MB.
 _HARDEST = 8
 _DISAGREEING = 4
 
+# Of more models or comparisons, those that matter less are shown when asked for.
+_FEW_MODELS, _FEW_DUELS = 4, 6
 _HERE = Path(__file__).parent
 #: How reports look, and what is laid out like them.
 STYLE = _HERE / "report.css"
@@ -99,8 +104,16 @@ def _compiled(template: Path) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(p=_p, points=_points, cosine=_cosine, duration=_duration)
+    environment.filters.update(
+        p=_p, points=_points, cosine=_cosine, duration=_duration, breaking=breaking
+    )
     return environment.get_template(template.name)
+
+
+def breaking(text: str) -> Markup:
+    """Text whose names may go on in a new line after _, - and /, and no figure leaves its unit."""
+    kept = re.sub(r"(?<=\d) %|(?<=\bp) (?=[<=])|(?<=p [<=]) ", lambda m: "\u00a0" + m[0][1:], text)
+    return Markup(re.sub(r"(?<=\w)[_/-]+(?=\w)", r"\g<0><wbr>", str(escape(kept))))
 
 
 def write_report(path: Path, html: str) -> None:
@@ -116,14 +129,18 @@ def render_report(
     faces: bool = True,
     baseline: str | None = None,
     asked: ConditionsAsked | None = None,
+    data: Sequence[Path] = (),
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """The whole HTML of a report, with styles, script, data and faces in it, and the sections that
     are ``asked`` for.
 
     ``baseline`` names the model that errors on spoilt images are divided by; the first if None.
+    Bins that are not where they were are looked for in the folders ``data``, by their SHA-256;
+    ``say`` gets a line for each whose faces are lacking.
     Raises InputError for an unknown one.
     """
-    table = standings(selection)
+    table = standings(selection, baseline)
     charts = [_bin_charts(column, table, selection) for column in selection.columns]
     hard, disagreements = _mistakes(table, selection)
     searched = [
@@ -131,9 +148,14 @@ def render_report(
         for column in selection.columns
         if (own := identified(column, table.contestants, selection, shown=_HARDEST)) is not None
     ]
-    shown, template_faces = _shown_faces(selection, hard, disagreements, searched, faces)
-    runs = runs_of(table.contestants)
-    data: list[dict[str, Any]] = []
+    shown, template_faces = _shown_faces(
+        selection, hard, disagreements, searched, data if faces else None
+    )
+    for column in selection.columns:
+        of_bin = shown.get(column.record.sha256)
+        if say is not None and of_bin is not None and of_bin.missing:
+            say(f"no faces of {column.label}: {of_bin.missing}")
+    runs = runs_of(table.contestants, also=table.rest)
     return rendered(
         _HERE / "template.html.j2",
         styles=[STYLE],
@@ -143,14 +165,21 @@ def render_report(
         conditions=None if asked is None else conditions_of(table.contestants, asked),
         selection=selection,
         table=table,
+        baseline=baseline,
         slots={each.key: slot for slot, each in enumerate(table.contestants)},
         leaderboards=[
-            (metric, *_leaderboard(metric, table, selection))
+            (metric, *_leaderboard(metric, table.contestants, table, selection))
             for metric in METRICS.values()
             if any(not cannot_have(column.record, metric) for column in selection.columns)
         ],
+        rest=_leaderboard(METRICS["kfold"], table.rest, table, selection),
+        kfold=METRICS["kfold"],
         unbounded=[each for each in all_figures().values() if each.no_interval],
         charts=charts,
+        curved=any(each.roc for each in charts),
+        scored=any(each.histograms for each in charts),
+        few=_FEW_MODELS,
+        duel_groups=duel_groups(table, baseline),
         cost=cost_section(table),
         calibrations=[
             found
@@ -166,9 +195,36 @@ def render_report(
         with_faces=faces,
         runs=runs,
         run_overlays=overlays(runs.found),
-        run_panels=[(run, run_panels(run)) for run in runs.found],
-        chart_data=data,
+        run_panels=[(run, run.panels) for run in runs.found],
+        chart_data=[],
     )
+
+
+def duel_groups(table: Standings, baseline: str | None) -> list[tuple[str, list[Duel]]]:
+    """The duels in groups: those that stand open, then those that are shown when asked for, each
+    with what is said of them.
+
+    Of more than `_FEW_DUELS` those are open that part the first model, or the baseline, from
+    others.
+    """
+    if len(table.duels) <= _FEW_DUELS:
+        return [("", list(table.duels))]
+    leads = table.contestants[:1]
+    if baseline is not None:
+        leads += tuple(
+            each for each in table.contestants if meant(baseline, [model_named(each.record)])
+        )
+    keys = {each.key for each in leads}
+    luck = [each for each in table.duels if not each.separable]
+    real = [each for each in table.duels if each.separable]
+    first = [each for each in real if keys & {each.a.key, each.b.key}]
+    others = [each for each in real if each not in first]
+    named = " or ".join(dict.fromkeys(each.label for each in leads))
+    return [
+        (f"No model is shown to differ from {named}.", first),
+        (f"{len(others)} more that are real, between other models", others),
+        (f"{len(luck)} that may be luck", luck),
+    ]
 
 
 def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCharts:
@@ -215,10 +271,12 @@ def _shown_faces(
     hard: Sequence[HardPairs],
     disagreements: Sequence[Disagreement],
     searched: Sequence[Identified],
-    faces: bool,
+    data: Sequence[Path] | None,
 ) -> tuple[dict[str, Faces], dict[str, dict[int, str | None]]]:
-    """Faces of pairs, and of templates that searches found, by the SHA-256 of their bin."""
-    if not faces:
+    """Faces of pairs, and of templates that searches found, by the SHA-256 of their bin; none where
+    ``data`` is None.
+    """
+    if data is None:
         return {}, {}
     pairs: dict[str, Faces] = {}
     templates: dict[str, dict[int, str | None]] = {}
@@ -228,18 +286,24 @@ def _shown_faces(
         sha256, own = column.record.sha256, wanted.get(column.record.sha256, [])
         if column.record.kind is None:
             if own:
-                pairs[sha256] = faces_of(column.record, own)
+                pairs[sha256] = faces_of(_where_it_is(column.record, data), own)
             continue
         slots = _set_slots(selection, sha256)
         ends = {pair: (int(slots[2 * pair]), int(slots[2 * pair + 1])) for pair in own}
         shown = found.get(sha256, set()) | {each for both in ends.values() for each in both}
         if not shown:
             continue
-        made, missing = set_faces_of(column.record, sorted(shown))
+        made, missing = set_faces_of(_where_it_is(column.record, data), sorted(shown))
         templates[sha256] = made
         sides = {} if missing else {pair: (made[a], made[b]) for pair, (a, b) in ends.items()}
         pairs[sha256] = Faces(sides, missing)
     return pairs, templates
+
+
+def _where_it_is(record: BinRecord, data: Sequence[Path]) -> BinRecord:
+    """The record with the path that its bin has now, if it is found."""
+    found = located(record, data)
+    return record if found is None else replace(record, path=str(found))
 
 
 def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
@@ -248,22 +312,22 @@ def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
 
 
 def _leaderboard(
-    metric: Metric, table: Standings, selection: Selection
+    metric: Metric, models: Sequence[Contestant], table: Standings, selection: Selection
 ) -> tuple[list[Column], list[tuple[Contestant, list[Cell]]]]:
     """The columns of a metric, and a row a model: the mean first if there are several bins."""
     columns = [each for each in selection.columns if not cannot_have(each.record, metric)]
     rows: list[list[Figure]] = []
-    for each in table.contestants:
+    for each in models:
         found = [figure_on(metric, each, column, selection) for column in columns]
         if len(columns) > 1:
             found.insert(0, mean_figure(metric, each, table.ranked_bins, selection))
         rows.append(found)
-    spans = [_span([row[i] for row in rows]) for i in range(len(rows[0]))]
+    spans = [_span(column) for column in zip(*rows, strict=True)]
     cells = [
         [Cell(figure, _whisker(figure, span)) for figure, span in zip(row, spans, strict=True)]
         for row in rows
     ]
-    return columns, list(zip(table.contestants, cells, strict=True))
+    return columns, list(zip(models, cells, strict=True))
 
 
 def _span(figures: Sequence[Figure]) -> tuple[float, float]:

@@ -31,6 +31,12 @@
   });
   show(choices.querySelector("button").dataset.shows);
 
+  // Tables that are wider than their place say so.
+  const wide = new ResizeObserver((changed) => {
+    for (const { target } of changed) target.toggleAttribute("data-more", target.scrollWidth > target.clientWidth + 1);
+  });
+  all(".scroll").forEach((each) => wide.observe(each));
+
   // Tables: a click on a column sorts, a second one turns it round; what is undefined stays last.
   const words = new Intl.Collator(undefined, { numeric: true });
   const compare = (a, b) => {
@@ -64,13 +70,12 @@
 
   // The comparison of each bin, under that of all bins.
   for (const button of all("[data-unfolds]")) {
-    const parts = document.getElementById(button.dataset.unfolds);
     const fold = (folded) => {
-      parts.classList.toggle("folded", folded);
+      for (const parts of all(button.dataset.unfolds)) parts.classList.toggle("folded", folded);
       button.setAttribute("aria-pressed", String(!folded));
     };
     button.hidden = false;
-    button.addEventListener("click", () => fold(!parts.classList.contains("folded")));
+    button.addEventListener("click", () => fold(button.getAttribute("aria-pressed") === "true"));
     fold(true);
   }
 

@@ -14,17 +14,16 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from evaluator.axes import Axis, even_ticks, line_path
 from evaluator.errors import InputError, ResultError, unknown_name
 from evaluator.metrics.all_figures import all_figures
 from evaluator.results.choice import Contestant
 from evaluator.results.record import BinRecord
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
-from evaluator.statistics.duels import Key
 from evaluator.statistics.shared_pairs import Scored
-from zoo.report.charts import Axis, line_path
+from evaluator.statistics.sides import Key
 from zoo.report.selection import Selection
-from zoo.report.training_charts import even_ticks
 
 _STRENGTHS = range(6)  # 0 is the bin that the others were made of
 _DRAWS = 1000
@@ -226,7 +225,7 @@ def _panel(name: str, lines: Sequence[tuple[int, str, Sequence[tuple[int, _Read]
         for _, read in points
         for end in (read.accuracy, *(read.interval or ()))
     ]
-    ticks = even_ticks(min(ends, default=0.5), min(1.0, max(ends, default=1.0)))
+    ticks = even_ticks(min(ends, default=0.5), max(ends, default=1.0), (0.0, 1.0))
     x = Axis(0.0, 5.0, _LEFT + 8, _SIZE[0] - _RIGHT - 8)
     y = Axis(ticks[0], ticks[-1], _SIZE[1] - _BOTTOM, _TOP)
     right = _SIZE[0] - _RIGHT

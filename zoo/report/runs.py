@@ -10,13 +10,26 @@ from typing import Any
 from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.results.check import is_count
 from evaluator.results.choice import Contestant
+from evaluator.results.epochs import epochs_in
 from evaluator.results.stored import is_there
 from training.recipes.recipe import Recipe, summary
-from training.run.curves import number_of
-from training.run.runs import BIN_COLUMNS, RunError, RunFolder, read_data_record, read_log
+from training.run.curves import (
+    FIGURES,
+    Line,
+    Panel,
+    Points,
+    bins_of,
+    draw_panel,
+    number_of,
+    run_panels,
+    series_of,
+    stage_starts,
+)
+from training.run.runs import RunError, RunFolder, read_data_record, read_log
 from zoo.entries.registry import read_registry
 
-Points = tuple[tuple[int, float], ...]
+# Width and height of what lies over one another; drawings of one run are smaller.
+_LARGE = (480, 300)
 
 
 @dataclass(frozen=True)
@@ -49,20 +62,32 @@ class Run:
     @property
     def bins(self) -> tuple[str, ...]:
         """The bins that it was verified on during training."""
-        return tuple(key.removesuffix("_auc") for key in self.series if key.endswith("_auc"))
+        return bins_of(self.series)
+
+    @property
+    def panels(self) -> list[Panel]:
+        """Its curves."""
+        figure = self.recipe.verification.figure
+        return run_panels(
+            self.series, figure=figure, starts=self.starts, label=self.label, slot=self.slot
+        )
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs found, by the order of the models, and a line for each that cannot be read."""
+    """The runs found, by the order of the models, a line for each that cannot be read, and the
+    accuracy of epochs that were evaluated, a drawing a bin.
+    """
 
     found: tuple[Run, ...]
     unreadable: tuple[str, ...]
+    kept: tuple[Panel, ...] = ()
 
 
-def runs_of(contestants: Sequence[Contestant]) -> Runs:
+def runs_of(contestants: Sequence[Contestant], *, also: Sequence[Contestant] = ()) -> Runs:
     """The runs that hold the reported models' files, unchanged since they were measured.
 
+    Curves over epochs are of the models that are ``also`` there, too.
     Settings of one model share a run. A model that is no run's, or whose file has gone, has none.
     """
     found: dict[str, Run] = {}
@@ -78,7 +103,33 @@ def runs_of(contestants: Sequence[Contestant]) -> Runs:
             continue
         if run is not None:
             found[each.record.identity] = run
-    return Runs(tuple(found.values()), tuple(unreadable))
+    return Runs(
+        tuple(found.values()), tuple(unreadable), tuple(_epoch_panels([*contestants, *also]))
+    )
+
+
+def _epoch_panels(contestants: Sequence[Contestant]) -> list[Panel]:
+    """For each bin the accuracy over the epochs of runs whose models were evaluated, a line a run;
+    of several settings the first.
+    """
+    found: dict[str, list[tuple[str, tuple[tuple[int, float], ...]]]] = {}
+    first = list({each.record.path: each for each in reversed(contestants)}.values())[::-1]
+    for run in epochs_in([each.record.path for each in first]):
+        points: dict[str, list[tuple[int, float]]] = {}
+        for number, place in zip(run.numbers, run.places, strict=True):
+            for stored in first[place].results.values():
+                accuracy = (stored.result.figures or {}).get("accuracy")
+                if accuracy is not None:
+                    points.setdefault(stored.result.bin.name, []).append((number, accuracy))
+        for name, own in points.items():
+            found.setdefault(name, []).append((run.run, tuple(own)))
+    panels = []
+    for name, runs in found.items():
+        lines = tuple(Line(run, slot % 12, points) for slot, (run, points) in enumerate(runs))
+        words = f"{name}, accuracy"
+        described = f"{words} by epoch of each run"
+        panels.append(draw_panel(words, described, lines, (0.0, 1.0), size=_LARGE))
+    return panels
 
 
 def _run(slot: int, contestant: Contestant, folder: RunFolder) -> Run | None:
@@ -88,15 +139,14 @@ def _run(slot: int, contestant: Contestant, folder: RunFolder) -> Run | None:
     if entry is None or entry.recipe is None:
         return None
     rows = read_log(folder)
-    stages = [row.get("stage") for row in rows]
     return Run(
         slot=slot,
         label=contestant.label,
         folder=folder.path,
         recipe=entry.recipe,
         data=_data(folder),
-        series=_series(rows),
-        starts=tuple(i + 1 for i in range(1, len(rows)) if stages[i] != stages[i - 1]),
+        series=series_of(rows),
+        starts=stage_starts(rows),
         epochs=len(rows),
         steps=int(number_of(rows[-1].get("step")) or 0) if rows else 0,
         seconds=sum(number_of(row.get("seconds")) or 0.0 for row in rows),
@@ -113,17 +163,24 @@ def _data(folder: RunFolder) -> dict[str, Any]:
     return {**shown, **{key: plain_name(record[key]) for key in ("source", "fingerprint")}}
 
 
-def _series(rows: Sequence[dict[str, str]]) -> dict[str, Points]:
-    """The columns that have a figure, each as (epoch from 1, value)."""
-    bins = [key for key in (rows[0] if rows else {}) if key and key.endswith(_VERIFIED)]
-    keys = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
-    found = {}
-    for key in (*keys, *(each for each in bins if each not in keys)):
-        values = [(number, number_of(row.get(key))) for number, row in enumerate(rows, 1)]
-        points = tuple((number, value) for number, value in values if value is not None)
-        if points:
-            found[key] = points
-    return found
+def overlays(runs: Sequence[Run]) -> list[Panel]:
+    """For each bin that runs were verified on, their figure over epochs, a line a run.
 
-
-_VERIFIED = tuple(f"_{figure}" for figure in BIN_COLUMNS)
+    The figure is the one that all runs chose their best by, else the accuracy.
+    """
+    verified = [run for run in runs if run.bins]
+    figures = {run.recipe.verification.figure for run in verified}
+    figure = figures.pop() if len(figures) == 1 else "accuracy"
+    panels = []
+    for name in dict.fromkeys(name for run in verified for name in run.bins):
+        key = f"{name}_{figure}"
+        lines = tuple(
+            Line(run.label, run.slot, run.series[key], model=run.slot)
+            for run in verified
+            if key in run.series
+        )
+        if lines:
+            title = f"{name}, {FIGURES[figure]}"
+            described = f"{title} by epoch of each run"
+            panels.append(draw_panel(title, described, lines, (0.0, 1.0), size=_LARGE))
+    return panels

@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ResultError, plain_name
+from evaluator.files import natural
 from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, slots_sharing
-from evaluator.results.choice import Contestant, contestants, labelled, labels, picked
+from evaluator.results.choice import Contestant, contestants, labelled, picked
+from evaluator.results.names import labels
 from evaluator.results.record import BinRecord, Result, Scores, reading_problem
 from evaluator.results.spoilt import split_spoilt
 from evaluator.results.store import load_scores
-from evaluator.results.stored import Store, read_store
-from evaluator.statistics.duels import Key
+from evaluator.results.stored import Store, no_results, read_store
 from evaluator.statistics.shared_pairs import unlike_the_others
+from evaluator.statistics.sides import Key
 
-# Every two models are compared: 12 are 66 comparisons a bin, and as many colours as a reader tells
-# apart with dashes.
-MAX_MODELS = 12
+# So many notes that say the same of different models are one; names in it.
+_ALIKE = 5
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class LeftOut:
 class Selection:
     """What a report is made of; ``scored`` is by (contestant's key, bin's SHA-256). ``all_bins``:
     whether the columns were asked for, and so all are to be ranked on. ``spoilt`` are the models
-    with their results on bins made of the columns', which are ranked on nothing.
+    with their results on bins made of the columns', which are ranked on nothing; ``older`` lines
+    on models whose file was overwritten.
     """
 
     contestants: tuple[Contestant, ...]
@@ -82,6 +84,7 @@ class Selection:
     left_out: tuple[LeftOut, ...]
     all_bins: bool = False
     spoilt: tuple[Contestant, ...] = ()
+    older: tuple[str, ...] = ()
 
     def on(self, column: Column, models: Sequence[Contestant]) -> dict[Key, Scored]:
         """The scores on a bin of those of the models that have some, by key, in their order."""
@@ -93,40 +96,50 @@ class Selection:
         return self.scored.get((contestant.key, column.record.sha256))
 
 
-def select(folder: Path, *, models: Sequence[str] = (), bins: Sequence[str] = ()) -> Selection:
+def select(*folders: Path, models: Sequence[str] = (), bins: Sequence[str] = ()) -> Selection:
     """The stored results of these models and bins, as `choice.meant` has it; all if none given.
 
-    Raises InputError for a folder without results, a value that means none, or more than
-    MAX_MODELS models.
+    Raises InputError for a folder without results, and a value that means none.
     """
-    store = read_store(folder)
+    store = read_store(*folders)
+    where = ", ".join(map(str, folders))
     left_out = _no_answers(store)
     if not store.results:
         if not left_out:
-            raise InputError(
-                f"{folder}: no stored results there; make some with zoo eval, or name their folder "
-                "with --results DIR"
-            )
-        raise InputError(f"{folder}: none of its results can be used; {left_out[0].reason}")
-    ranked, spoilt = split_spoilt(picked(store.results, models=models, bins=bins))
+            raise InputError(no_results(*folders))
+        raise InputError(f"{where}: none of its results can be used; {left_out[0].reason}")
+    chosen = picked(store.results, models=models, bins=bins)
+    ranked, spoilt = split_spoilt(chosen.results)
     found = labelled(contestants(ranked))
-    if len(found) > MAX_MODELS:
-        raise InputError(
-            f"{len(found)} models in {folder}: a report compares every two of them, which "
-            f"is readable for {MAX_MODELS} at most; choose with --models NAME..."
-        )
     records = {sha256: each.result.bin for model in found for sha256, each in model.results.items()}
     named = labels([(sha256, record.name) for sha256, record in records.items()])
     columns = [Column(named[sha256], record) for sha256, record in records.items()]
     scored, unusable = _read(found, named)
     return Selection(
         tuple(found),
-        tuple(sorted(columns, key=lambda column: column.label)),
+        tuple(sorted(columns, key=lambda column: natural(column.label))),
         scored,
-        (*left_out, *unusable),
+        _together([*left_out, *unusable]),
         all_bins=bool(bins),
         spoilt=tuple(contestants(spoilt)),
+        older=chosen.older,
     )
+
+
+def _together(left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+    """The same, many models of one bin and reason in one."""
+    alike: dict[tuple[str, str], list[LeftOut]] = {}
+    for each in left_out:
+        alike.setdefault((each.bin, each.reason), []).append(each)
+    found: list[LeftOut] = []
+    for (bin, reason), own in alike.items():
+        if len(own) < _ALIKE:
+            found += own
+        else:
+            names = ", ".join(each.model for each in own[:_ALIKE])
+            more = ", ..." * (len(own) > _ALIKE)
+            found.append(LeftOut(f"{len(own):,} models ({names}{more})", bin, reason))
+    return tuple(found)
 
 
 def _no_answers(store: Store) -> list[LeftOut]:

@@ -8,15 +8,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evaluator.files import natural
 from evaluator.metrics.all_figures import all_figures, search_figures
 from evaluator.metrics.figure import Figure as Metric  # this module's Figure is one cell of it
 from evaluator.results.choice import Contestant
+from evaluator.results.names import meant, model_named
 from evaluator.results.record import Failed, cannot_have
-from evaluator.statistics.duels import Duel, Key, Side, compare_sides
+from evaluator.statistics.duels import Duel, compare_sides
+from evaluator.statistics.sides import Key, Side
 from zoo.report.selection import Column, Scored, Selection
 from zoo.results.ranking import Place, Ranking, bins_ranked_on, rank_models
 
 Interval = tuple[float, float]
+# Every two models are compared: 12 are 66 comparisons a bin, and as many colours as a reader tells
+# apart with dashes.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,10 @@ class Standings:
     """Models in the order of `zoo leaderboard`: those with 10-fold accuracy on every ranked bin
     from the best on, those that lack one, those without any.
 
-    ``means`` (by key) are over ``ranked_bins``: the bins asked for, or else those that make the
-    most of the table. ``ranked`` are the first contestants, which have all of these, and ``places``
-    (by key) are theirs and those of models that have some.
+    ``contestants`` are those that a page compares in full, all where they are not too many; the
+    others are the ``rest``. ``means`` (by key) are over ``ranked_bins``: the bins asked for, or
+    else those that make the most of the table. ``ranked`` are all models that have all of these,
+    and ``places`` (by key) are theirs and those of models that have some.
     """
 
     contestants: tuple[Contestant, ...]
@@ -46,12 +53,22 @@ class Standings:
     ranking: Ranking
     duels: tuple[Duel, ...]
     only_sets: bool = False
+    rest: tuple[Contestant, ...] = ()
+
+    @property
+    def p_values(self) -> tuple[tuple[float, ...], ...]:
+        """Those of the ranking, of the contestants that are ranked and tested, in their order."""
+        tested = len(self.ranking.p_values)
+        numbers = [i for i, each in enumerate(self.ranked[:tested]) if each not in self.rest]
+        return tuple(tuple(self.ranking.p_values[i][j] for j in numbers) for i in numbers)
 
     @property
     def apart(self) -> tuple[Contestant, ...]:
         """The models that are ranked on some of the bins alone."""
         return tuple(
-            each for each in self.contestants[len(self.ranked) :] if each.key in self.places
+            each
+            for each in (*self.contestants, *self.rest)
+            if each.key in self.places and each not in self.ranked
         )
 
     def on(self, model: Contestant) -> list[str]:
@@ -70,18 +87,21 @@ class Standings:
         return next((each for each in self.duels if {each.a.key, each.b.key} == wanted), None)
 
 
-def standings(selection: Selection) -> Standings:
-    """The ranks of `zoo leaderboard` for these models and bins, and the duels of `zoo compare`."""
+def standings(selection: Selection, baseline: str | None = None) -> Standings:
+    """The ranks of `zoo leaderboard` for these models and bins, and the duels of `zoo compare`; of
+    more than `SHOWN` models, of the best of all, the best on each bin, and the ``baseline``.
+    """
     kfold, models = METRICS["kfold"], selection.contestants
     wanted = bins_ranked_on(models, kfold, every=selection.all_bins)
     ranked_bins = tuple(each for each in selection.columns if each.record.sha256 in wanted)
     ranking = rank_models(models, [each.record.sha256 for each in ranked_bins], kfold)
     placed = [*ranking.order, *ranking.others]
-    without = sorted(set(range(len(models))) - set(placed), key=lambda i: models[i].label)
+    without = sorted(set(range(len(models))) - set(placed), key=lambda i: natural(models[i].label))
     ordered = tuple(models[i] for i in [*placed, *without])
-    duels, _ = compare_sides([_side(each, selection) for each in ordered])
+    compared = _to_compare(ordered, selection, baseline)
+    duels, _ = compare_sides([_side(each, selection) for each in compared])
     return Standings(
-        ordered,
+        compared,
         ordered[: len(ranking.order)],
         ranked_bins,
         {each.key: mean_figure(kfold, each, ranked_bins, selection) for each in ordered},
@@ -89,7 +109,39 @@ def standings(selection: Selection) -> Standings:
         ranking,
         tuple(duels),
         all(each.record.kind is not None for each in selection.columns),
+        tuple(each for each in ordered if each not in compared),
     )
+
+
+def _to_compare(
+    ordered: tuple[Contestant, ...], selection: Selection, baseline: str | None
+) -> tuple[Contestant, ...]:
+    """The models that matter, in their order, where all are too many to compare every two."""
+    if len(ordered) <= SHOWN:
+        return ordered
+    # The leader and who follows are in the page's first sentence.
+    wanted = list(ordered[:2])
+    if baseline is not None:
+        named = meant(baseline, [model_named(each.record) for each in ordered])
+        wanted += [each for each in ordered if model_named(each.record) in named][:1]
+    wanted += [
+        best for column in selection.columns if (best := _best_on(column, ordered)) is not None
+    ]
+    first = list({each.key: each for each in [*wanted, *ordered]}.values())[:SHOWN]
+    return tuple(each for each in ordered if each in first)
+
+
+def _best_on(column: Column, models: Sequence[Contestant]) -> Contestant | None:
+    """The first of the best on a bin by the first figure that any has there."""
+    sha256 = column.record.sha256
+    there = [each for each in models if sha256 in each.results]
+    for metric in METRICS.values():
+        sign = 1 if metric.higher_is_better else -1
+        values = [metric.read(each.results[sha256].result.figures) for each in there]
+        known = [sign * value for value in values if value is not None]
+        if known:
+            return there[values.index(sign * max(known))]
+    return None
 
 
 def _side(model: Contestant, selection: Selection) -> Side:

@@ -99,9 +99,9 @@ def _win_sentence(leader: Contestant, beaten: Sequence[Contestant], table: Stand
     low, high, difference = _oriented(duel, leader)
     which = "the next, " if len(beaten) > 1 else ""
     return (
-        f"It is {difference:.2f} percentage points ahead of {which}{following.label} (95 % "
-        f"interval {low:.2f} to {high:.2f}). That difference is real: luck alone would hardly give "
-        f"it ({_p(following, table)})."
+        f"At each model's best threshold it is {signed(difference)} percentage points ahead of "
+        f"{which}{following.label} (95 % interval {signed(low)} to {signed(high)}). That "
+        f"difference is real: luck alone would hardly give it ({_p(following, table)})."
     )
 
 
@@ -110,9 +110,13 @@ def _tie_sentence(leader: Contestant, tied: Contestant, table: Standings) -> str
     if duel is None:
         return f"It cannot be compared with {tied.label} pair by pair."
     low, high, difference = _oriented(duel, leader)
+    first, second = f"its lead over {tied.label}", ""
+    if difference < 0:  # by other thresholds than those that made it the leader
+        low, high, difference = -high, -low, -difference
+        first, second = f"the lead of {tied.label}", " over it"
     return (
-        f"Its lead over {tied.label}, {difference:.2f} percentage points (95 % interval "
-        f"{signed(low)} to {high:.2f}), may be luck ({_p(tied, table)}): "
+        f"At each model's best threshold {first}{second}, {difference:.2f} percentage points (95 % "
+        f"interval {signed(low)} to {signed(high)}), may be luck ({_p(tied, table)}): "
         f"{duel.overall.pairs:,} pairs like these reliably show only differences of at least "
         f"{100 * duel.overall.detectable_difference:.2f} points."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class Costs:
 
 
 def read_costs_of(
-    folder: Path,
+    folders: Iterable[Path],
     models: Sequence[Contestant],
     places: Sequence[Place | None],
     p_values: Sequence[Sequence[float]],
@@ -89,9 +89,10 @@ def read_costs_of(
     problems: list[str] = []
     own: list[list[Cost]] = []
     for model in models:
-        found, lines = costs_of(folder, (model.name, model.identity))
-        own.append([each for each in found if _is_of(each, model)])
-        problems += lines
+        read = [costs_of(folder, (model.name, model.identity)) for folder in folders]
+        found = [each for costs, _ in read for each in costs if _is_of(each, model)]
+        own.append(sorted(found, key=lambda each: each.measured, reverse=True))
+        problems += [line for _, lines in read for line in lines]
     conditions = _shared_conditions(own)
     values = [_values(model, costs, conditions) for model, costs in zip(models, own, strict=True)]
     ranked = [

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluator.conditions.discard import DiscardCurve
+from evaluator.metrics.text import cosine
 from zoo.results.discard import DiscardReport, ModelCurves, OneCurve
 from zoo.results.groups_text import json_rates
-from zoo.results.threshold_text import cosine_text
 from zoo.terminal.blocks import Block, csv_rows, interval_text, rate_text
 
 # Text shows one step of so much; CSV and JSON have all.
@@ -47,7 +47,7 @@ def _curve_block(one: OneCurve, curve: DiscardCurve) -> Block:
         for each in curve.steps
         if abs(each.share / _SHOWN - round(each.share / _SHOWN)) < 1e-9 or len(curve.steps) <= 12
     )
-    return Block(f"FMR {one.far:g}, accept above {cosine_text(curve.threshold)}", header, rows)
+    return Block(f"FMR {one.far:g}, accept above {cosine(curve.threshold)}", header, rows)
 
 
 def _areas_block(each: ModelCurves, limit: float) -> Block:

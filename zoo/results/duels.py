@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from evaluator.errors import InputError
 from evaluator.results.choice import labelled
-from evaluator.statistics.duels import Duel, compare_sides, nothing_shared, stored_side
+from evaluator.statistics.duels import Duel, compare_sides
+from evaluator.statistics.sides import nothing_shared, stored_side
 from zoo.results.selection import Chosen, contestants_of
 
 
@@ -40,13 +41,14 @@ def failures(duels: Sequence[Duel]) -> list[str]:
     """Which models are worse than the first one, a line each; with a margin, which are not shown
     to be as good but for that.
     """
-    said = []
-    for duel in duels:
-        if duel.a is not duels[0].a:
-            continue
-        if duel.by_margin is None:
-            if duel.b_is_worse:
-                said.append(f"{duel.b.label} is worse than {duel.a.label}: {duel.words}")
-        elif duel.by_margin in ("worse", "cannot tell"):
-            said.append(duel.margin_words)
-    return said
+    found = [failure(duel) for duel in duels if duel.a is duels[0].a]
+    return [line for line in found if line is not None]
+
+
+def failure(duel: Duel) -> str | None:
+    """Why the second model of a comparison is not good enough; None where it is."""
+    if duel.by_margin is None:
+        if not duel.b_is_worse:
+            return None
+        return f"{duel.b.label} is worse than {duel.a.label}: {duel.words}"
+    return duel.margin_words if duel.by_margin in ("worse", "cannot tell") else None

@@ -1,4 +1,4 @@
-"""Comparisons as a Rich table, plain columns, markdown and JSON."""
+"""Comparisons as a Rich table, plain columns, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from rich.markup import escape
 
 from evaluator.metrics.figure import Figure
 from evaluator.statistics.comparison import KFOLD_DECISIONS, Comparison, Overall
-from evaluator.statistics.duels import Duel, OnBin, Side
+from evaluator.statistics.duels import Duel, OnBin
 from evaluator.statistics.pair_tests import SIGNIFICANCE
+from evaluator.statistics.sides import Side, gathered
 from evaluator.statistics.verdicts import p_text, ranking_digits, signed
+from zoo.terminal.blocks import csv_rows
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
 
-_HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
+#: The columns of a comparison.
+HEADER = ("bin", "pairs", "A", "B", "A-B", "95%", "p", "only_A", "only_B", "pairs_needed")
 _MAX_BIN_WIDTH = 16
 
 
@@ -32,7 +35,7 @@ def print_comparison(duels: Sequence[Duel]) -> None:
         _print_duel(duel, console)
     if len(duels) > 1:
         _print_summary(duels, console)
-    console.print(_footer(duels), style="dim", highlight=False)
+    console.print(footer(duels), style="dim", highlight=False)
 
 
 def _print_duel(duel: Duel, console: Console) -> None:
@@ -71,9 +74,9 @@ def _print_duel(duel: Duel, console: Console) -> None:
             "",
         )
     print_fitting(table, console)
-    for name, words in _verdicts(duel):
+    for name, words in verdicts_of(duel):
         _print_verdict(f"{name}: {words}", console)
-    for note in duel.notes:
+    for note in gathered(duel.notes):
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
     console.print()
 
@@ -111,7 +114,7 @@ def _heading(side: Side) -> str:
     return f"{escape(side.label)}  {hashed}" + (f"  [dim]{words}[/dim]" if words else "")
 
 
-def _verdicts(duel: Duel) -> list[tuple[str, str]]:
+def verdicts_of(duel: Duel) -> list[tuple[str, str]]:
     """(bin, "overall" or "margin", sentence) for each bin, the mean of several, and the margin."""
     found = [(each.label, each.words) for each in duel.bins]
     if len(duel.bins) > 1:
@@ -121,23 +124,26 @@ def _verdicts(duel: Duel) -> list[tuple[str, str]]:
     return found
 
 
-def _footer(duels: Sequence[Duel]) -> str:
+def footer(duels: Sequence[Duel]) -> str:
+    """What the figures, tests and intervals of comparisons are."""
     tests = sum(len(duel.bins) for duel in duels)
     corrected = f"; p corrected (Holm) for {tests} tests of bins" if tests > 1 else ""
     if len(duels) > 1:
         corrected += f" and {len(duels)} of means"
-    # Of each way to share, the bin where it matters most speaks for the others.
-    compared = [each.comparison for duel in duels for each in duel.bins]
-    basis = {c.method: c.basis for c in sorted(compared, key=lambda c: c.design_effect)}
     return (
-        f"{_tested(duels[0])}; intervals are 95 % each{corrected}. "
-        "Pairs needed: about, to find the observed difference in 4 of 5 cases. "
-        + "; ".join(basis.values()).capitalize()
-        + "."
+        f"{tested(duels[0])}; intervals are 95 % each{corrected}. "
+        "Pairs needed: about, to find the observed difference in 4 of 5 cases. " + basis(duels)
     )
 
 
-def _tested(duel: Duel) -> str:
+def basis(duels: Sequence[Duel]) -> str:
+    """What pairs share: of each way to share, the bin where it matters most for all."""
+    compared = [each.comparison for duel in duels for each in duel.bins]
+    found = {c.method: c.basis for c in sorted(compared, key=lambda c: c.design_effect)}
+    return "; ".join(found.values()).capitalize() + "."
+
+
+def tested(duel: Duel) -> str:
     """What A and B are, and what their difference is of."""
     figure, at_best = duel.figure, "decisions at each model's best threshold on these pairs"
     shown = figure.words.partition(", %")[0]
@@ -154,7 +160,8 @@ def _tested(duel: Duel) -> str:
     return f"{shown} on the same pairs; only_A and only_B: accuracy by {at_best}"
 
 
-def _rows(duel: Duel) -> list[list[str]]:
+def rows_of(duel: Duel) -> list[list[str]]:
+    """The texts of `HEADER`'s columns, a row a bin, and one of the mean of several."""
     rows = []
     for each in duel.bins:
         compared = each.comparison
@@ -187,31 +194,28 @@ def plain_comparison(duels: Sequence[Duel]) -> str:
     blocks = []
     for duel in duels:
         lines = [f"# A {duel.a.label} {duel.a.identity}", f"# B {duel.b.label} {duel.b.identity}"]
-        lines += spaceless([_HEADER, *_rows(duel)])
-        lines += [f"# {name}: {words}" for name, words in _verdicts(duel)]
-        lines += [f"# note: {note}" for note in duel.notes]
+        lines += spaceless([HEADER, *rows_of(duel)])
+        lines += [f"# {name}: {words}" for name, words in verdicts_of(duel)]
+        lines += [f"# note: {note}" for note in gathered(duel.notes)]
         blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks) + f"\n# {_footer(duels)}\n"
+    return "\n".join(blocks) + f"\n# {footer(duels)}\n"
 
 
-def markdown_comparison(duels: Sequence[Duel]) -> str:
-    """A heading, a table and a list of verdicts for each duel."""
-    blocks = []
+def csv_comparison(duels: Sequence[Duel]) -> str:
+    """A row a bin and one for the mean of several, at full precision, with their verdicts."""
+    header = "a,b,bin,pairs,difference,low95,high95,p_holm,separable,verdict".split(",")
+    found = []
     for duel in duels:
-        lines = [f"### {_cell(duel.a.label)} (A) / {_cell(duel.b.label)} (B)", ""]
-        lines += [
-            f"| {' | '.join(name.replace('_', ' ') for name in _HEADER)} |",
-            "|---|" + "---:|" * (len(_HEADER) - 1),
+        rows: list[tuple[str, Comparison | Overall, float, str]] = [
+            (each.label, each.comparison, each.p_value, each.words) for each in duel.bins
         ]
-        lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in _rows(duel)]
-        lines += ["", *(f"- {_cell(name)}: {_cell(words)}" for name, words in _verdicts(duel))]
-        lines += [f"- note: {_cell(note)}" for note in duel.notes]
-        blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks) + f"\n{_footer(duels)}\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
+        if len(duel.bins) > 1:
+            rows.append(("overall", duel.overall, duel.p_value, duel.words))
+        for bin, compared, p, words in rows:
+            figures = [compared.pairs, compared.difference, *compared.interval, p]
+            separable = str(p < SIGNIFICANCE).lower()
+            found.append([duel.a.label, duel.b.label, bin, *figures, separable, words])
+    return csv_rows(header, found)
 
 
 def json_comparison(duels: Sequence[Duel], *, margin: float | None = None) -> str:

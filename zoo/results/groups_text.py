@@ -9,7 +9,7 @@ from typing import Any
 
 from evaluator.conditions.groups import Audit, FairnessDifference, Unequal
 from evaluator.metrics.rates import Rates
-from evaluator.metrics.text import percent
+from evaluator.metrics.text import cosine, percent
 from zoo.results.groups import Fairness, GroupsReport, ModelGroups
 from zoo.results.threshold_text import cosine_text
 from zoo.terminal.blocks import Block, csv_rows, interval_text, rate_text
@@ -37,8 +37,10 @@ def _heading(each: ModelGroups) -> str:
         if each.far is None
         else f", for FMR {each.far:g} of all {each.rates.impostors:,} impostors"
     )
+    # One that was given stands as it was given.
+    threshold = (cosine_text if each.far is None else cosine)(each.threshold)
     return (
-        f"{each.model.label}: accept above {cosine_text(each.threshold)}{chosen}; "
+        f"{each.model.label}: accept above {threshold}{chosen}; "
         f"FMR {rate_text(each.rates.far)}, FNMR {rate_text(each.rates.frr)}"
     )
 

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING
 
 from evaluator.errors import InputError, ResultError
 from evaluator.metrics.figure import Figure
-from evaluator.results.choice import (
-    Contestant,
-    Named,
-    contestants,
-    labelled,
-    labels,
-    meant,
-    picked,
-)
+from evaluator.results.choice import Contestant, contestants, labelled, picked
+from evaluator.results.names import Named, labels, meant
 from evaluator.results.record import BinRecord, Failed, Result, cannot_have, reading_problem
 from evaluator.results.spoilt import split_spoilt
 from evaluator.results.stored import Store, Stored, outdated_line
+from zoo.entries.public_bins import other_bins
 from zoo.entries.registry import Entry
 
 if TYPE_CHECKING:
@@ -120,7 +114,8 @@ class Leaderboard:
     """Rows from best to worst, then those that lack a column; ``more`` are not shown, and ranked
     all the same. ``complete`` models have all columns; ``p_values`` (tested, tested) are those of
     the best of them, in order, in their neighbourhoods. ``outdated`` results were measured by
-    other reading rules, and so stand in no row. ``costs`` are there where they were asked for.
+    other reading rules, and so stand in no row. ``costs`` are there where they were asked for;
+    ``models`` are all that rows could be of.
     """
 
     figure: Figure
@@ -135,6 +130,7 @@ class Leaderboard:
     complete: int
     outdated: tuple[Invalid, ...] = ()
     costs: Costs | None = None
+    models: tuple[Contestant, ...] = ()
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -163,7 +159,8 @@ def build_leaderboard(
     model that covers most figures of models that have them all. Raises InputError for a pattern
     that matches nothing, and for no results at all.
     """
-    chosen = picked([*store.results, *store.outdated], models=models, bins=bins)
+    asked = picked([*store.results, *store.outdated], models=models, bins=bins)
+    chosen = asked.results
     chosen, spoilt = (chosen, []) if bins else split_spoilt(chosen)
     outdated = [each for each in chosen if reading_problem(each.result) is not None]
     if len(outdated) == len(chosen):
@@ -192,6 +189,7 @@ def build_leaderboard(
     notes += _undefined_notes(records, all_columns, figure)
     notes += _without_notes([each for i, each in enumerate(found) if i not in ranking.places])
     notes += _failed_notes(rows, columns)
+    notes += list(asked.older)
     if spoilt:
         count = len({each.result.bin.sha256 for each in spoilt})
         notes += (
@@ -199,6 +197,13 @@ def build_leaderboard(
             " see zoo report",
         )
     published, published_notes = _published(entries, figure, columns, models)
+    if other := {
+        name
+        for row in published
+        for name in other_bins(entries[row.name], [records[each] for each in row.figures])
+    }:
+        names = ", ".join(sorted(other))
+        published_notes.append(f"published figures are of other bins than {names}: zoo verify")
     return Leaderboard(
         figure=figure,
         columns=columns,
@@ -214,6 +219,7 @@ def build_leaderboard(
         p_values=ranking.p_values,
         more=len(ranking.places) - len(rows),
         complete=len(ranking.order),
+        models=tuple(found),
         outdated=tuple(
             Invalid(each.model.name, each.bin.name, reading_problem(each) or "")
             for each in (stored.result for stored in outdated)
@@ -361,13 +367,15 @@ def _column_notes(
     ranked_on: Sequence[str],
 ) -> list[str]:
     """Which bins are stored and no column, on how many models; and which have no figure at all."""
-    left = []
+    left, none = [], [column.label for column in shown if column.sha256 not in ranked_on]
     for column in all_columns.values():
         if column not in shown:
             count = sum(_figure(model, column, figure) is not None for model in models)
-            left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
+            if count:
+                left.append(f"{column.label} ({count:,} model{'s' * (count != 1)})")
+            else:
+                none.append(column.label)
     notes = [f"not all models are on {', '.join(left)}: --bins shows them"] if left else []
-    none = [column.label for column in shown if column.sha256 not in ranked_on]
     if none and ranked_on:
         notes.append(f"no model has this figure on {', '.join(none)}: not ranked on it")
     return notes

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from zoo.results.leaderboard import Leaderboard, Row
 
 
-def with_costs(board: Leaderboard, folder: Path) -> Leaderboard:
-    """The ranking with the costs that are stored of its rows in a folder of results."""
+def with_costs(board: Leaderboard, folders: Sequence[Path]) -> Leaderboard:
+    """The ranking with the costs that are stored of its rows in folders of results."""
     from zoo.results.costs import read_costs_of  # NumPy: errors do without
 
     models = [row.model for row in board.rows]
     places = [None if row.lacks else row.place for row in board.rows]
-    return replace(board, costs=read_costs_of(folder, models, places, board.p_values))
+    return replace(board, costs=read_costs_of(folders, models, places, board.p_values))
 
 
 def cost_headings(board: Leaderboard) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
         + ["rank_worst", "dropped", "missed"]
         + [f"mean {board.figure.name}", *exact_costs(board, None)]
         + [no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
+        + [f"{end} {column.name}:{column.sha256}" for column, end in _interval_ends(board)]
     )
     for row in board.rows:
         model = row.model
@@ -46,13 +47,24 @@ def csv_leaderboard(board: Leaderboard) -> str:
             str(sum(row.pairs_failed(board.columns, how).values())) for how in ("dropped", "missed")
         ]
         further = [board.figure.protocol or "", last, *failed, _exact(row.mean)]
-        writer.writerow([*map(no_formula, own), *further, *_costs(board, row), *figures])
+        ends = [
+            _exact(row.ci95[column.sha256][end == "high95"] if column.sha256 in row.ci95 else None)
+            for column, end in _interval_ends(board)
+        ]
+        writer.writerow([*map(no_formula, own), *further, *_costs(board, row), *figures, *ends])
     for entry in board.published:
         figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
         own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
         further = ["", "", "", _exact(entry.mean), *_costs(board, None)]
-        writer.writerow([*map(no_formula, own), *further, *figures])
+        ends = [""] * len(_interval_ends(board))
+        writer.writerow([*map(no_formula, own), *further, *figures, *ends])
     return buffer.getvalue()
+
+
+def _interval_ends(board: Leaderboard) -> list[tuple[Column, str]]:
+    """The columns of intervals, two a bin; none where none were asked for."""
+    asked = any(row.ci95 for row in board.rows)
+    return [(column, end) for column in board.columns * asked for end in ("low95", "high95")]
 
 
 def _costs(board: Leaderboard, row: Row | None) -> list[str]:

@@ -10,8 +10,16 @@ from evaluator.results.record import Failed
 from zoo.results.leaderboard import Leaderboard, Row
 from zoo.results.leaderboard_cost import cost_cells, cost_headings
 from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
-from zoo.terminal.escaped import latex as _latex
-from zoo.terminal.escaped import markdown as _markdown
+from zoo.terminal.escaped import (
+    LATEX,
+    MARKDOWN,
+    Form,
+    latex_rows,
+    latex_table,
+    markdown,
+    markdown_rows,
+)
+from zoo.terminal.sparkline import epoch_lines
 from zoo.terminal.table import headed_table, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -50,12 +58,24 @@ def print_leaderboard(board: Leaderboard) -> None:
         print(plain_leaderboard(board), end="")
         return
     _print_lines(board, _lines(board), console)
+    for line in _epoch_lines(board):
+        console.print(line, highlight=False, markup=False)
     console.print(_caption(board), style="dim", highlight=False, markup=False)
     if apart := _incomplete(board):
         console.print(f"\n{_APART}:", highlight=False)
         _print_lines(board, apart, console)
     for line in _remarks(board):
         console.print(line, style="yellow", highlight=False, markup=False)
+
+
+def _epoch_lines(board: Leaderboard) -> list[str]:
+    """The figure over the epochs of runs, if models are such."""
+    models = [
+        (each.record.path, {sha256: one.result for sha256, one in each.results.items()})
+        for each in board.models
+    ]
+    bins = {column.sha256: column.label for column in board.columns}
+    return epoch_lines(models, bins, board.figure)
 
 
 def _print_lines(board: Leaderboard, lines: Sequence[_Line], console: Console) -> None:
@@ -261,19 +281,24 @@ def _plain_notes(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
 
 def markdown_leaderboard(board: Leaderboard) -> str:
     """A markdown table, its caption, one of models that lack a bin, and the remarks as a list."""
-    lines = [*_markdown_table(board, _lines(board)), "", _markdown(_caption(board))]
+    lines = [*_markdown_table(board, _lines(board)), "", markdown(_paper_caption(board))]
     if apart := _incomplete(board):
-        lines += ["", _markdown(f"{_APART}:"), "", *_markdown_table(board, apart)]
-    remarks = [f"- {_markdown(remark)}" for remark in _remarks(board)]
+        lines += ["", markdown(f"{_APART}:"), "", *_markdown_table(board, apart)]
+    remarks = [f"- {markdown(remark)}" for remark in _remarks(board)]
     return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
 
 
 def _markdown_table(board: Leaderboard, lines: Sequence[_Line]) -> list[str]:
-    header = ["rank", "model", *_headings(board)]
-    rows = [header, *([line.rank, line.label, *_values(board, line)] for line in lines)]
-    found = ["| " + " | ".join(map(_markdown, row)) + " |" for row in rows]
-    found.insert(1, "|---:|---|" + "---:|" * (len(header) - 2))
-    return found
+    rows = [_header(board, MARKDOWN), *_paper_rows(board, lines, MARKDOWN)]
+    return markdown_rows(rows, _align(rows))
+
+
+def _header(board: Leaderboard, form: Form) -> list[str]:
+    return [form.written(name) for name in ("rank", "model", *_headings(board))]
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    return "rl" + "r" * (len(rows[0]) - 2)
 
 
 def _headings(board: Leaderboard) -> list[str]:
@@ -281,26 +306,57 @@ def _headings(board: Leaderboard) -> list[str]:
     return own + [column.label for column in board.columns]
 
 
-def _values(board: Leaderboard, line: _Line) -> list[str]:
-    cells = [_cell(line, i) for i in range(len(line.cells))]
-    return [line.mean] * (len(board.columns) > 1) + list(line.costs) + cells
+def _paper_rows(board: Leaderboard, lines: Sequence[_Line], form: Form) -> list[list[str]]:
+    """The cells of rows, written: the best of each column strong, ties with the first marked."""
+    best_mean, *best = _best(board)
+    rows = []
+    for line in lines:
+        ranked = line.kind == "ranked"
+        tied = ranked and line.may_lead and line.mean != best_mean
+        several = len(board.columns) > 1
+        is_best = ranked and line.mean == best_mean
+        cells = [form.written(line.mean, strong=is_best, tied=tied)] if several else []
+        cells += map(form.escape, line.costs)
+        for i, figure in enumerate(line.cells):
+            strong = ranked and figure == best[i]
+            cell = form.written(figure, strong=strong, tied=tied and not several)
+            cells.append(cell + form.escape(_cell(line, i)[len(figure) :]))
+        rows.append([form.escape(line.rank), form.escape(line.label), *cells])
+    return rows
+
+
+def _best(board: Leaderboard) -> list[str]:
+    """The best mean and the best of each column among the ranked rows, as shown; empty texts where
+    there is nothing to choose from.
+    """
+    if len(board.ranked) < 2:
+        return [""] * (1 + len(board.columns))
+    pick = max if board.figure.higher_is_better else min
+    columns = zip(*([row.mean, *row.figures.values()] for row in board.ranked), strict=True)
+    values = [[each for each in column if each is not None] for column in columns]
+    mean, cells = _shown(board, [pick(each) if each else None for each in values])
+    return ["" if text == "–" else text for text in (mean, *cells)]
+
+
+def _paper_caption(board: Leaderboard) -> str:
+    best_mean = _best(board)[0]
+    said = [_caption(board)]
+    if best_mean:
+        said.append("Bold: the best shown of its column.")
+    if any(line.may_lead and line.mean != best_mean for line in _lines(board) if best_mean):
+        said.append("†: may be the first too, no model is better beyond chance.")
+    return " ".join(said)
 
 
 def latex_leaderboard(board: Leaderboard) -> str:
     r"""A tabular for \\usepackage{booktabs}; caption and remarks stand in comments."""
-    header = ["rank", "model", *_headings(board)]
-    said = (_caption(board), *_apart(board), *_remarks(board))
-    lines = [f"% {text}" for text in said]
-    lines += [r"\begin{tabular}{rl" + "r" * (len(header) - 2) + "}", r"\toprule"]
-    lines += [" & ".join(map(_latex, header)) + r" \\", r"\midrule"]
-    kind = "ranked"
-    for line in (*_lines(board), *_incomplete(board)):
-        if line.kind != kind:
-            lines.append(r"\midrule")
+    said = (_paper_caption(board), *_apart(board), *_remarks(board))
+    shown = (*_lines(board), *_incomplete(board))
+    rows, kind = [_header(board, LATEX)], "ranked"
+    for line, cells in zip(shown, _paper_rows(board, shown, LATEX), strict=True):
+        rows += [[], cells] if line.kind != kind else [cells]
         kind = line.kind
-        cells = [line.rank, line.label, *_values(board, line)]
-        lines.append(" & ".join(map(_latex, cells)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return latex_table([*(f"% {text}" for text in said), *latex_rows(rows, _align(rows))])
 
 
 TEXTS: dict[str, Callable[[Leaderboard], str]] = {

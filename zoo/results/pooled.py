@@ -18,7 +18,8 @@ from evaluator.bins.pairs_file import (
 from evaluator.conditions.pairs import PairSet
 from evaluator.conditions.table import SlotNames
 from evaluator.errors import InputError, ResultError
-from evaluator.results.choice import Contestant, labelled, labels
+from evaluator.results.choice import Contestant, labelled
+from evaluator.results.names import labels
 from evaluator.results.record import BinRecord, Scores
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored

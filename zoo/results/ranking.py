@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import ResultError
+from evaluator.files import natural
 from evaluator.metrics.figure import Figure
-from evaluator.results.choice import Contestant, core_bins, labels
+from evaluator.results.choice import Contestant, core_bins
+from evaluator.results.names import labels
 from evaluator.results.overlap import shared_images
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
@@ -101,7 +103,9 @@ def rank_models(models: Sequence[Contestant], bins: Sequence[str], figure: Figur
             if sets[i] == own
         }
     partial = [i for i, own in enumerate(sets) if own and own != used]
-    partial.sort(key=lambda i: (-len(sets[i]), places[i].best, places[i].worst, models[i].name))
+    partial.sort(
+        key=lambda i: (-len(sets[i]), places[i].best, places[i].worst, natural(models[i].name))
+    )
     return Ranking(
         used,
         tuple(order),
@@ -134,7 +138,7 @@ def _by_mean(
     sign = -1 if figure.higher_is_better else 1
     return sorted(
         means.items(),
-        key=lambda each: (sign * each[1], models[each[0]].name, models[each[0]].identity),
+        key=lambda each: (sign * each[1], natural(models[each[0]].name), models[each[0]].identity),
     )
 
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from evaluator.errors import BinError, InputError, ModelError, unknown_name
+from evaluator.errors import InputError, ModelError, unknown_name
+from evaluator.files import natural
 from evaluator.results.choice import (
     Contestant,
     Variant,
     Wanted,
-    bin_named,
-    is_pattern,
+    contestants,
+    current,
+    labelled,
     latest,
-    meant,
     results_meant,
     stored_model_names,
     variant_of,
 )
+from evaluator.results.located import located
+from evaluator.results.names import bin_named, is_hash_prefix, is_pattern, meant
 from evaluator.results.record import BinRecord, reading_problem
 from evaluator.results.store import load_result
 from evaluator.results.stored import (
     Store,
     Stored,
-    file_sha256,
-    is_there,
     outdated_line,
     read_folder,
     results_hashed,
@@ -35,10 +36,14 @@ from zoo.entries.lookup import (
     ModelChoice,
     bin_folders,
     every_bin,
+    looks_like_path,
+    models_matching,
+    near_path,
     resolve_bins,
-    resolve_models,
+    resolve_model,
 )
-from zoo.entries.registry import Entry
+from zoo.entries.registry import Entry, read_registry, registry_path
+from zoo.terminal.options import Asked, listed, stores
 from zoo.terminal.words import warn
 
 
@@ -48,10 +53,15 @@ class Selection(Wanted):
     that is stored, or the default where a model must be measured.
     """
 
-    results: Path
+    results: tuple[Path, ...]
     bins: tuple[str, ...] = ()
     data: tuple[Path, ...] = ()
     trust: bool = False
+
+    @property
+    def where(self) -> str:
+        """The folders of results, in words; what is measured is stored in the first."""
+        return ", ".join(map(str, self.results))
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,29 @@ class Chosen:
     results: Mapping[str, Stored]
     choice: ModelChoice | None = None
     stored_bins: tuple[str, ...] = ()
+
+
+def models_asked(values: Sequence[str], asked: Asked) -> list[Chosen]:
+    """`choose_models` as a command's options say it."""
+    return choose_models(values, _selection(asked), read_registry(registry_path(asked.registry)))
+
+
+def model_asked(value: str, asked: Asked) -> Chosen:
+    """`models_asked` of a value that must mean one."""
+    found = models_asked([value], asked)
+    if len(found) > 1:
+        stored = [one for each in found for one in each.results.values()]
+        raise InputError(_several(value, stored))
+    return found[0]
+
+
+def _selection(asked: Asked) -> Selection:
+    said = dict(vars(asked))
+    del said["registry"]
+    profile = said.pop("input")
+    said |= {"bins": tuple(listed(asked.bins)), "data": tuple(asked.data or ())}
+    said["results"] = stores(asked.results)
+    return Selection(profile=profile, **said)
 
 
 def choose_models(
@@ -104,7 +137,7 @@ def choose_models(
             asked = f" on {', '.join(selection.bins)}" if selection.bins else ""
             stored = ", ".join(each.stored_bins)
             raise InputError(
-                f"{each.asked}: no stored result{asked} in {selection.results}"
+                f"{each.asked}: no stored result{asked} in {selection.where}"
                 + (f", only on {stored}" if stored else "")
                 + "; name the model's file or entry to measure it"
             )
@@ -124,14 +157,6 @@ def contestants_of(chosen: Sequence[Chosen]) -> list[Contestant]:
     ]
 
 
-def choose_model(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
-    """`choose_models` of a value that must mean one."""
-    found = choose_models([value], selection, entries)
-    if len(found) > 1:
-        raise InputError(_several(value, [(each.name, each.identity) for each in found]))
-    return found[0]
-
-
 def _records(chosen: Chosen) -> list[BinRecord]:
     return [stored.result.bin for stored in chosen.results.values()]
 
@@ -144,6 +169,8 @@ def _meant_bins(values: Sequence[str], records: Iterable[BinRecord]) -> set[str]
 
 def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> list[Chosen]:
     path = Path(value)
+    if is_pattern(value) and (files := models_matching(value, {})):
+        return [_find_file(each, selection, {}) for each in files]
     if path.suffix == ".json" and path.is_file():
         stored = Stored(path, load_result(path))
         if reading_problem(stored.result) is not None:
@@ -155,18 +182,46 @@ def _find(value: str, selection: Selection, entries: Mapping[str, Entry]) -> lis
         return [_one_variant(value, _usable(value, read_folder(path)), selection)]
     store = results_meant(selection.results, value)
     if store.is_empty and not store.damaged:
-        raise InputError(
-            f"no model {value!r}: no path, no entry of models.yaml with its weights here, and no "
-            f"name or hash in {selection.results}; "
-            + unknown_name(value, [*stored_model_names(selection.results), *entries])
-        )
+        raise InputError(_not_there(value, selection, entries))
     usable = _usable(value, store)
+    if not is_hash_prefix(value) or any(each.result.model.name == value for each in usable):
+        of_name = current(usable)
+        for line in of_name.older:
+            warn(line)
+        usable = of_name.results
     if not is_pattern(value) or any(each.result.model.name == value for each in usable):
         return [_one_variant(value, usable, selection)]
     by_model: dict[tuple[str, str], list[Stored]] = {}
     for each in usable:
         by_model.setdefault((each.result.model.name, each.result.model.identity), []).append(each)
     return [_one_variant(name, own, selection) for (name, _), own in by_model.items()]
+
+
+def _not_there(value: str, selection: Selection, entries: Mapping[str, Entry]) -> str:
+    """Why a value means no model, in the words of what it looks like."""
+    if not any(folder.is_dir() for folder in selection.results):
+        return (
+            f"no model {value!r}: no such file, and there is no folder {selection.where}; "
+            "zoo eval stores results, --results says where"
+        )
+    stored = stored_model_names(selection.results)
+    if is_pattern(value):
+        there = unknown_name(value, stored)
+        return (
+            f"no model {value!r}: the pattern matches no file, and no model stored in "
+            f"{selection.where} (--results names other folders); {there}"
+        )
+    if looks_like_path(value):
+        near = near_path(Path(value)) or unknown_name(value, stored)
+        return (
+            f"no model {value!r}: there is no such file, and none that was measured there is "
+            f"stored in {selection.where}; {near}"
+        )
+    return (
+        f"no model {value!r}: no path, no entry of models.yaml with its weights here, and no "
+        f"name or hash in {selection.where} (--results names other folders); "
+        + unknown_name(value, [*stored, *entries])
+    )
 
 
 def _usable(value: str, store: Store) -> Sequence[Stored]:
@@ -196,7 +251,7 @@ def _can_be_measured(value: str, entries: Mapping[str, Entry]) -> bool:
 def _find_file(value: str, selection: Selection, entries: Mapping[str, Entry]) -> Chosen:
     from evaluator.models.identity import model_identity
 
-    (choice,) = resolve_models([value], entries)
+    choice = resolve_model(value, entries)
     identity = model_identity(choice.path).digest
     store = results_hashed(selection.results, identity)
     stored = store.results
@@ -209,9 +264,8 @@ def _find_file(value: str, selection: Selection, entries: Mapping[str, Entry]) -
 
 def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> Chosen:
     """The results as those of one model and variant, on the bins asked for."""
-    models = {each.result.model.identity: each.result.model.name for each in stored}
-    if len(models) > 1:
-        raise InputError(_several(value, [(name, identity) for identity, name in models.items()]))
+    if len({each.result.model.identity for each in stored}) > 1:
+        raise InputError(_several(value, stored))
     matching = _matching(stored, selection)
     if not matching:
         there = "; ".join(dict.fromkeys(_variant_words(each) for each in stored))
@@ -221,11 +275,15 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
     of_bins = [each for each in matching if wanted is None or each.result.bin.sha256 in wanted]
     variants = {variant_of(each.result): each for each in of_bins or matching}
     if len(variants) > 1:
-        there = "; ".join(_variant_words(each) for each in variants.values())
+        there = "; ".join(f"{_variant_words(each)} ({each.path})" for each in variants.values())
+        differing = [
+            "--" + ("input" if each.name == "range" else each.name.replace("_", "-"))
+            for each in fields(Variant)
+            if len({getattr(variant, each.name) for variant in variants}) > 1
+        ]
         raise InputError(
-            f"{value}: stored with {len(variants)} settings: {there}; pick one with --flip, "
-            "--input, --channels, --precision, --engine, --decoder, --norm or --detector-score, or "
-            "name the result's JSON"
+            f"{value}: stored with {len(variants)} settings: {there}; pick one with "
+            f"{' or '.join(differing)}, for all models, or name the JSON of the one"
         )
     model = matching[0].result.model
     names = dict.fromkeys(each.name for each in records)
@@ -235,9 +293,13 @@ def _one_variant(value: str, stored: Sequence[Stored], selection: Selection) -> 
     )
 
 
-def _several(value: str, models: Iterable[tuple[str, str]]) -> str:
-    which = [f"{name} {identity[:8]}" for name, identity in models]
-    return f"{value}: {len(which)} stored models: {', '.join(which)}; give one by its hash"
+def _several(value: str, stored: Sequence[Stored]) -> str:
+    models = labelled(contestants(stored))
+    named = sorted((f"{each.label} {each.identity[:8]}" for each in models), key=natural)
+    return (
+        f"{value}: {len(named)} stored models: {', '.join(dict.fromkeys(named))}; give one by its "
+        "folder or hash"
+    )
 
 
 def _variant_words(stored: Stored) -> str:
@@ -278,24 +340,12 @@ def _missing_bins(
         return resolve_bins(values, folders, entries)
     if not wanted:
         return every_bin(folders)
-    return [
-        Path(record.path)
+    there = [
+        located(record, folders)
         for sha256, record in wanted.items()
-        if sha256 not in chosen.results and _stands(record)
+        if sha256 not in chosen.results
     ]
-
-
-def _stands(record: BinRecord) -> bool:
-    """Whether the bin or template set of a result is where it was; a set is hashed to be told."""
-    path = Path(record.path)
-    if record.kind is None:
-        return is_there(path) and file_sha256(path) == record.sha256
-    from evaluator.templates.layouts import layout_of, read_template_set
-
-    try:
-        return layout_of(path) is not None and read_template_set(path).sha256 == record.sha256
-    except (BinError, OSError):
-        return False
+    return [path for path in there if path is not None]
 
 
 def _measure(
@@ -304,7 +354,7 @@ def _measure(
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.request import Request
 
-    given = Request(models=[choice], bins=bins, results=selection.results, trust=selection.trust)
+    given = Request(models=[choice], bins=bins, results=selection.results[0], trust=selection.trust)
     if variant is None:
         request = replace(
             given,

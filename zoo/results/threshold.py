@@ -15,7 +15,7 @@ from evaluator.metrics.deployment import (
     deployment_threshold,
 )
 from evaluator.metrics.rates import Rates, rates_at_threshold
-from evaluator.results.choice import labels
+from evaluator.results.names import labels
 from evaluator.results.record import BinRecord, Failed
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored

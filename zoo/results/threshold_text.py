@@ -1,24 +1,21 @@
-"""A deployment threshold as text and JSON."""
+"""A deployment threshold as text, CSV and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
-from rich.markup import escape
+from typing import Any
 
 from evaluator.metrics.deployment import DeploymentThreshold
 from evaluator.metrics.rates import Rates
 from zoo.results.threshold import Deployment, OnBin
-from zoo.terminal.table import headed_table, print_fitting, spaceless
+from zoo.terminal.blocks import TEXTS as BLOCK_TEXTS
+from zoo.terminal.blocks import Block, csv_rows, interval_text, print_blocks, rate_text
+from zoo.terminal.table import spaceless
 from zoo.terminal.words import rich_terminal
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # With more bins, of each bin's threshold only where it is most lenient is shown.
 _FULL_MATRIX = 4
@@ -26,44 +23,29 @@ _FULL_MATRIX = 4
 
 def print_deployment(found: Deployment) -> None:
     """Prints the threshold and the rates on stdout: Rich on a terminal, plain in a pipe."""
-    console = rich_terminal()
-    if console is None:
+    if rich_terminal() is None:
         sys.stdout.write(plain_deployment(found))
-        return
-    console.print(
-        f"[bold]{escape(found.model.name)}: accept if the cosine is above "
-        f"{cosine_text(found.rates.threshold)}[/bold]  {_interval(found)}",
-        highlight=False,
+    else:
+        print_blocks(blocks_of(found))
+
+
+def blocks_of(found: Deployment) -> list[Block]:
+    """What is printed of a threshold: it, its rates by bin, and each bin's own on the others."""
+    accept = f"accept if the cosine is above {cosine_text(found.rates.threshold)}"
+    title = f"{found.model.name}: {accept} {_interval(found)}".rstrip()
+    heads = ("impostors", "FAR\n95 %", "genuine", "FRR\n95 %")
+    rows = tuple(
+        (label, f"{each.impostors:,}", far, f"{each.genuine:,}", frr)
+        for label, each in _rows(found)
+        for far, frr in [_cells(each)]
     )
-    _print_rates(console, ("bin",), [((label,), rates) for label, rates in _rows(found)])
-    if rows := _elsewhere(found):
-        console.print("Each bin's own threshold on the others", highlight=False)
-        _print_rates(console, ("threshold of", "cosine", "on"), rows, counts=False)
-    for line in _caption(found):
-        console.print(line, style="dim", highlight=False, markup=False)
-    for note in _notes(found):
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
-
-
-def _print_rates(
-    console: Console,
-    words: Sequence[str],
-    rows: Sequence[tuple[Sequence[str], Rates]],
-    *,
-    counts: bool = True,
-) -> None:
-    table = headed_table()
-    for word in words:
-        table.add_column(word, overflow="fold", max_width=20 if counts else 16)
-    of_rates = ("impostors", "FAR\n[dim]95 %[/dim]", "genuine", "FRR\n[dim]95 %[/dim]")
-    for heading in of_rates if counts else of_rates[1::2]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for names, rates in rows:
-        far = f"{_rate(rates.far)}\n[dim]{_ends(rates.far_ci95)}[/dim]"
-        frr = f"{_rate(rates.frr)}\n[dim]{_ends(rates.frr_ci95)}[/dim]"
-        full = (f"{rates.impostors:,}", far, f"{rates.genuine:,}", frr)
-        table.add_row(*map(escape, names), *(full if counts else full[1::2]))
-    print_fitting(table, console)
+    blocks = [Block(title, ("bin", *heads), rows, strong=True)]
+    if others := _elsewhere(found):
+        title = "Each bin's own threshold on the others"
+        rows = tuple((*names, *_cells(rates)) for names, rates in others)
+        blocks.append(Block(title, ("threshold of", "cosine", "on", *heads[1::2]), rows, words=3))
+    reading = (*_caption(found), *(f"note: {note}" for note in _notes(found)))
+    return [*blocks, Block("Reading it", notes=reading)]
 
 
 def _rows(found: Deployment) -> list[tuple[str, Rates]]:
@@ -95,20 +77,28 @@ def plain_deployment(found: Deployment) -> str:
     ]
     rows = [["bin", "impostors", "FAR", "FAR_95%", "genuine", "FRR", "FRR_95%"]]
     for label, rates in _rows(found):
-        far, far_95, frr, frr_95 = _cells(rates)
+        far, far_95, frr, frr_95 = _plain_cells(rates)
         rows.append([label, str(rates.impostors), far, far_95, str(rates.genuine), frr, frr_95])
     lines += spaceless(rows)
     if others := _elsewhere(found):
         heads = ["threshold_of", "cosine", "on", "FAR", "FAR_95%", "FRR", "FRR_95%"]
         lines.append("# each bin's own threshold on the others")
-        lines += spaceless([heads, *([*names, *_cells(rates)] for names, rates in others)])
+        lines += spaceless([heads, *([*names, *_plain_cells(rates)] for names, rates in others)])
     lines += [f"# {text}" for text in (*_caption(found), *_notes(found))]
     return "\n".join(lines) + "\n"
 
 
-def _cells(rates: Rates) -> list[str]:
-    far, frr = f"[{_ends(rates.far_ci95)}]", f"[{_ends(rates.frr_ci95)}]"
-    return [_rate(rates.far), far, _rate(rates.frr), frr]
+def _cells(rates: Rates) -> tuple[str, str]:
+    """FAR and FRR, each above its interval."""
+    return (
+        f"{rate_text(rates.far)}\n{interval_text(rates.far_ci95)}",
+        f"{rate_text(rates.frr)}\n{interval_text(rates.frr_ci95)}",
+    )
+
+
+def _plain_cells(rates: Rates) -> list[str]:
+    parts = [cell.split("\n") for cell in _cells(rates)]
+    return [text for rate, ends in parts for text in (rate, f"[{ends}]")]
 
 
 def cosine_text(value: float) -> str:
@@ -122,14 +112,6 @@ def _interval(found: Deployment) -> str:
         return ""
     low, high = found.chosen.interval
     return f"[{low:.4f}, {'unknown' if high is None else f'{high:.4f}'}]"
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _ends(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.2g} .. {interval[1]:.2g}"
 
 
 def _caption(found: Deployment) -> list[str]:
@@ -156,7 +138,8 @@ def _promise(chosen: DeploymentThreshold, bins: Sequence[OnBin]) -> list[str]:
         above = math.ceil(plain.threshold * 1e4) / 1e4
         lines.append(
             f"At {above:.4f}, where at most {chosen.target_far:g} of these very pairs pass, FRR is "
-            f"{_rate(plain.frr)} [{_ends(plain.frr_ci95)}]; of fresh strangers often more pass."
+            f"{rate_text(plain.frr)} [{interval_text(plain.frr_ci95)}]; of fresh strangers often "
+            "more pass."
         )
     return lines
 
@@ -169,13 +152,29 @@ def _notes(found: Deployment) -> list[str]:
     notes = list(found.notes)
     if len(found.bins) > _FULL_MATRIX and found.elsewhere:
         notes.append(
-            "of each bin's own threshold, where its FAR is highest; all are in --format json"
+            "of each bin's own threshold, where its FAR is highest; --format csv and json have all"
         )
     return notes + [
         f"{each.label}: {each.failed.words}, {_TAKEN[each.failed.how]}"
         for each in found.bins
         if each.failed.pairs
     ]
+
+
+def csv_deployment(found: Deployment) -> str:
+    """A row a bin, one of all bins, and one a bin's own threshold on another."""
+    own = "" if found.chosen is None else "all bins" if len(found.bins) > 1 else found.bins[0].label
+    rows = [_csv_row(found.model.name, own, *row) for row in _rows(found)]
+    for chooser, other in found.elsewhere:
+        rows.append(_csv_row(found.model.name, chooser.label, other.label, other.rates))
+    header = ("model", "threshold_of", "threshold", "bin", "impostors", "far", "far_low95")
+    return csv_rows((*header, "far_high95", "genuine", "frr", "frr_low95", "frr_high95"), rows)
+
+
+def _csv_row(model: str, of: str, label: str, rates: Rates) -> tuple[object, ...]:
+    far, frr = (ends or (None, None) for ends in (rates.far_ci95, rates.frr_ci95))
+    head = (model, of, rates.threshold, label)
+    return (*head, rates.impostors, rates.far, *far, rates.genuine, rates.frr, *frr)
 
 
 def json_deployment(found: Deployment) -> str:
@@ -207,3 +206,15 @@ def _json_bin(on: OnBin) -> dict[str, Any]:
     failed = {how: on.failed.pairs if on.failed.how == how else 0 for how in _TAKEN}
     named = {"name": on.bin.name, "sha256": on.bin.sha256}
     return named | {f"{how}_pairs": count for how, count in failed.items()} | asdict(on.rates)
+
+
+def _text(write: Callable[[Sequence[Block]], str]) -> Callable[[Deployment], str]:
+    return lambda found: write(blocks_of(found))
+
+
+#: What writes a threshold by --format, on stdout but for the table.
+TEXTS: dict[str, Callable[[Deployment], str]] = {
+    **{name: _text(write) for name, write in BLOCK_TEXTS.items()},
+    "csv": csv_deployment,
+    "json": json_deployment,
+}

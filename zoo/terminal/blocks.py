@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo.terminal.escaped import latex, markdown
+from zoo.terminal.escaped import (
+    LATEX,
+    MARKDOWN,
+    Form,
+    latex_rows,
+    latex_table,
+    markdown,
+    markdown_rows,
+    no_formula,
+)
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -96,51 +105,46 @@ def _parts(name: str) -> list[str]:
     return [first, *(f"{first} {each}" for each in rest)]
 
 
+def _written(block: Block, form: Form) -> tuple[list[list[str]], str]:
+    """The header and the rows in a form, and how their columns are aligned."""
+    header, *rows = _flat(block)
+    first = sum(len(_parts(name)) for name in block.header[: block.words])
+    written = [[form.written(cell) for cell in row] for row in (header, *rows)]
+    return written, "l" * first + "r" * (len(header) - first)
+
+
 def markdown_blocks(blocks: Sequence[Block]) -> str:
     """A heading or line, a table and a list of notes for each."""
     found = []
     for block in blocks:
         lines = [f"{'### ' if block.strong else ''}{markdown(block.title)}"]
-        if block.rows:
-            header, *rows = _flat(block)
-            first = sum(len(_parts(name)) for name in block.header[: block.words])
-            rule = "|" + "---|" * first + "---:|" * (len(header) - first)
-            lines += ["", _markdown_row(header), rule, *map(_markdown_row, rows)]
+        lines += ["", *markdown_rows(*_written(block, MARKDOWN))] if block.rows else []
         lines += ["", *(f"- {markdown(note)}" for note in block.notes)] if block.notes else []
         found.append("\n".join(lines) + "\n")
     return "\n".join(found)
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(markdown, cells)) + " |"
-
-
 def latex_blocks(blocks: Sequence[Block]) -> str:
     r"""A tabular for \\usepackage{booktabs} each; titles and notes stand in comments."""
-    lines = []
+    lines: list[str] = []
     for block in blocks:
-        lines.append(f"% {block.title}")
-        if block.rows:
-            header, *rows = _flat(block)
-            first = sum(len(_parts(name)) for name in block.header[: block.words])
-            lines.append(rf"\begin{{tabular}}{{{'l' * first}{'r' * (len(header) - first)}}}")
-            lines += [r"\toprule", _latex_row(header), r"\midrule", *map(_latex_row, rows)]
-            lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [*([""] if lines else []), f"% {block.title}"]
+        lines += latex_rows(*_written(block, LATEX)) if block.rows else []
         lines += [f"% {note}" for note in block.notes]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(latex, cells)) + r" \\"
+    return latex_table(lines)
 
 
 def csv_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows as CSV; None is an empty cell, floats have all their digits."""
+    """Rows as CSV; None is an empty cell, floats have all their digits, names are no formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([["" if cell is None else cell for cell in row] for row in rows])
+    writer.writerows([[_csv_cell(cell) for cell in row] for row in rows])
     return text.getvalue()
+
+
+def _csv_cell(cell: object) -> object:
+    return "" if cell is None else no_formula(cell) if isinstance(cell, str) else cell
 
 
 def rate_text(value: float | None) -> str:

@@ -5,15 +5,22 @@ Typer checks and completes what is a ``Literal``; names of models and bins are `
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from evaluator import choices
-from evaluator.errors import InputError
+from evaluator.errors import InputError, check_choice
+from evaluator.profiles import PROFILES, profile_text
+
+# Typer has no public name for the base class of its usage errors.
+UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 # ---- Models --------------------------------------------------------------------------------------
 
@@ -21,13 +28,30 @@ EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="A name that zoo
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="An entry of the zoo, a run, or a model file.")
 ]
+
+
+def canonical_profile(value: str | None) -> str | None:
+    """An ``--input`` as all that is stored has it. Raises UsageError."""
+    if value is None:
+        return None
+    name = value.partition("+")[0]
+    try:
+        if "=" not in name:
+            check_choice("--input", name, tuple(PROFILES))
+        return profile_text(value)
+    except InputError as error:
+        raise UsageError(str(error)) from None
+
+
 Profile = Annotated[
-    choices.Profile | None,
+    str | None,
     typer.Option(
         "--input",
         metavar="PROFILE",
+        callback=canonical_profile,
         help="What pixels the model was trained with: unit [0,1], symmetric (x-127.5)/128, "
-        "insightface (x/255-0.5)/0.5, raw 0..255.",
+        "insightface (x/255-0.5)/0.5, raw 0..255, whiten, imagenet; or in words, as "
+        "scale=1/255+mean=0.5,0.4,0.4+std=0.25+crop=100.",
     ),
 ]
 Channels = Annotated[
@@ -49,7 +73,7 @@ Custom = Annotated[
     ),
 ]
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Entries of the zoo, runs, or model files.")
+    list[str], typer.Argument(metavar="MODEL", help="Entries of the zoo, runs, or model files.")
 ]
 Precision = Annotated[choices.Precision, typer.Option(help="Of the network.")]
 Engine = Annotated[
@@ -63,7 +87,9 @@ Trust = Annotated[bool, typer.Option("--trust", help="Let code inside a model fi
 Registry = Annotated[
     Path | None,
     typer.Option(
-        "--registry", metavar="FILE", help="Another models.yaml ($ZOO_MODELS does the same)."
+        "--registry",
+        metavar="FILE",
+        help="Another models.yaml ($ZOO_MODELS, zoo.toml do the same).",
     ),
 ]
 
@@ -72,7 +98,8 @@ Registry = Annotated[
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="DIR", help="Where NAME.bin is looked for, before $ZOO_DATA, ./datasets and here."
+        metavar="DIR",
+        help="Where NAME.bin is looked for, before $ZOO_DATA, zoo.toml's, ./datasets and here.",
     ),
 ]
 StoredBins = Annotated[
@@ -83,6 +110,14 @@ StoredBins = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="Where results are stored.")]
+StoredIn = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        help="Where results are stored; given again, several folders are one. Default: results.",
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again, whatever is stored.")]
 RESULTS = Path("results")
 
@@ -91,11 +126,12 @@ RESULTS = Path("results")
 _ONLY = "Only results with this."
 OnlyFlip = Annotated[choices.Flip | None, typer.Option("--flip", help=_ONLY)]
 OnlyProfile = Annotated[
-    choices.Profile | None,
+    str | None,
     typer.Option(
         "--input",
         metavar="PROFILE",
-        help="Only results with this: unit, symmetric, insightface or raw.",
+        callback=canonical_profile,
+        help="Only results with this, as zoo eval.",
     ),
 ]
 OnlyChannels = Annotated[choices.Channels | None, typer.Option("--channels", help=_ONLY)]
@@ -106,6 +142,51 @@ OnlyNorm = Annotated[choices.Norm | None, typer.Option("--norm", help=_ONLY)]
 OnlyDetectorScore = Annotated[
     choices.DetectorScore | None, typer.Option("--detector-score", help=_ONLY)
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which stored results a command is asked for, as its options say it; None: not said."""
+
+    bins: StoredBins = None
+    data: Data = None
+    flip: OnlyFlip = None
+    input: OnlyProfile = None
+    channels: OnlyChannels = None
+    decoder: OnlyDecoder = None
+    precision: OnlyPrecision = None
+    engine: OnlyEngine = None
+    norm: OnlyNorm = None
+    detector_score: OnlyDetectorScore = None
+    results: StoredIn = None
+    trust: Trust = False
+    registry: Registry = None
+
+
+def stores(given: Sequence[Path] | None) -> tuple[Path, ...]:
+    """The folders that ``--results`` names."""
+    return tuple(given or (RESULTS,))
+
+
+def of_stored_results(command: Callable[..., None]) -> Callable[..., None]:
+    """``command``, which takes an ``asked``, as one that takes each of the options of `Asked`."""
+    own = inspect.signature(command, eval_str=True).parameters
+    asked = inspect.signature(Asked, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def called(**values: Any) -> None:
+        said = {name: values.pop(name) for name in asked if name in values}
+        command(asked=Asked(**said), **values)
+
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, one in own.items()
+        for each in (asked.values() if name == "asked" else (one,))
+    ]
+    vars(called)["__signature__"] = inspect.Signature(parameters)
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
+
 
 # ---- Faces and files -----------------------------------------------------------------------------
 
@@ -118,6 +199,10 @@ Landmarks = Annotated[
     ),
 ]
 Missing = Literal["fail", "skip", "crop"]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=1, max=4096, metavar="N", help="Processes that share it."),
+]
 JsonAlone = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 TableFormat = Annotated[
     Literal["table", "markdown", "csv", "json", "latex"],
@@ -125,6 +210,17 @@ TableFormat = Annotated[
 ]
 #: How what a command prints is written: ``Annotated[Literal["table", "json"], FORMAT]``.
 FORMAT = typer.Option("--format", help="How it is printed.")
+
+
+def rate(text: str) -> float:
+    """A share between 0 and 1, as 1e-3 or 0.1%."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise typer.BadParameter(f"{text}: expected a rate between 0 and 1, as 1e-3 or 0.1%")
+    return value
 
 
 def listed(values: Sequence[str] | None) -> list[str]:

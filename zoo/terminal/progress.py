@@ -1,7 +1,9 @@
-"""A bar on stderr while images are embedded."""
+"""A bar on stderr while images are embedded, and a word of what is waited for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -63,3 +65,15 @@ class Progress:
     def advance(self, images: int) -> None:
         """Adds images to what is done."""
         self._bar.advance(self._task, images)
+
+
+@contextmanager
+def waiting(for_what: str) -> Iterator[None]:
+    """Says on stderr what is waited for until the block ends, as a bar does: in a terminal only."""
+    if shows_progress():
+        with Console(stderr=True).status(for_what) as status:
+            # Drawn at once: an import may keep the thread that draws from it.
+            status.update(spinner="dots")
+            yield
+    else:
+        yield

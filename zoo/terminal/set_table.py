@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.metrics.all_figures import search_figures
 from evaluator.metrics.figures.tar_at_far import FARS, far_key
 from evaluator.metrics.text import cosine, percent
-from evaluator.results.choice import labels
+from evaluator.results.names import labels, labels_of, model_key
 from evaluator.results.record import Result
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
@@ -47,7 +47,7 @@ def print_sets(
         console.print(f"[bold]{escape(_named(own, results))}[/bold]", highlight=False)
         console.print(_holds(own[0]), style="dim", highlight=False, markup=False)
         usable = [each for each in own if each.figures is not None]
-        names = _model_names(own)
+        names = labels_of(own)
         if record.pairs and usable:
             _print_pairs(usable, names, console, intervals=intervals)
         if record.galleries and usable:
@@ -55,7 +55,7 @@ def print_sets(
         if sizes:
             _print_sizes(usable, names, console)
         for each in own:
-            for line in _remarks(each, names[_key(each)]):
+            for line in _remarks(each, names[model_key(each)]):
                 console.print(line, style="yellow", highlight=False, markup=False)
     if show_store is not None:
         console.print(f"results stored in {show_store}/", style="dim", highlight=False)
@@ -70,14 +70,6 @@ def _by_set(results: Sequence[Result]) -> list[list[Result]]:
 
 def _named(own: Sequence[Result], results: Sequence[Result]) -> str:
     return labels([(each.bin.sha256, each.bin.name) for each in results])[own[0].bin.sha256]
-
-
-def _key(result: Result) -> str:
-    return f"{result.model.identity} {result.model.name}"
-
-
-def _model_names(results: Iterable[Result]) -> dict[str, str]:
-    return labels([(_key(each), each.model.name) for each in results])
 
 
 def _holds(result: Result) -> str:
@@ -122,7 +114,7 @@ def _print_pairs(
         figures = each.figures or {}
         exact = [_exact_cell(figures["tar_at_far"][key], intervals=intervals) for key in _KEYS]
         ends = "\n[dim]95 %[/dim]" if intervals else ""
-        table.add_row(f"[bold]{escape(names[_key(each)])}[/bold]")
+        table.add_row(f"[bold]{escape(names[model_key(each)])}[/bold]")
         table.add_row(f"exact\n[dim]cosine\nFAR[/dim]{ends}", *exact)
         nearest = figures.get("tar_nearest_far")
         if nearest is not None:
@@ -172,7 +164,7 @@ def _print_searches(
         table.add_column(f"TPIR %\nFPIR {fpir}", justify="right", no_wrap=True)
     for each in results:
         identified = (each.figures or {})["identification"]
-        table.add_row(f"[bold]{escape(names[_key(each)])}[/bold]")
+        table.add_row(f"[bold]{escape(names[model_key(each)])}[/bold]")
         for gallery in identified["galleries"]:
             size = f"{gallery['size']:,}"
             place = f"{escape(gallery['name'])}\n[dim]{size}[/dim]" if gallery["name"] else size
@@ -197,7 +189,7 @@ def _print_sizes(results: Sequence[Result], names: Mapping[str, str], console: C
     for each in results:
         rows = _size_rows(each)
         for i, (gallery, *cells) in enumerate(rows):
-            name = f"[bold]{escape(names[_key(each)])}[/bold] {escape(gallery)}"
+            name = f"[bold]{escape(names[model_key(each)])}[/bold] {escape(gallery)}"
             first = i == 0 or rows[i - 1][0] != gallery
             table.add_row(name if first else "", cells[0] if first else "", *cells[1:])
     if table.row_count:
@@ -246,13 +238,13 @@ def _search_cells(block: Block, *, intervals: bool) -> list[str]:
 
 def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = False) -> str:
     """Fixed columns, for grep, awk and files: 1:1 a line a rule, 1:N a line a gallery."""
-    names = _model_names(results)
+    names = labels_of(results)
     sets = labels([(each.bin.sha256, each.bin.name) for each in results])
     pairs, searches = [_pairs_header(intervals)], [_searches_header(intervals)]
     smaller = [["model", "set", "gallery", "threshold", "size", "fpir", "tpir"]]
     notes = []
     for each in results:
-        start = [names[_key(each)], sets[each.bin.sha256]]
+        start = [names[model_key(each)], sets[each.bin.sha256]]
         notes += [f"# {start[1]}: {line}" for line in _remarks(each, start[0])]
         if each.figures is None:
             continue

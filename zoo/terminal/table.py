@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from evaluator.metrics.all_figures import all_figures
 from evaluator.metrics.text import columns, cosine, interval, percent
-from evaluator.results.choice import labels
+from evaluator.results.names import labels, labels_of, model_key
 from evaluator.results.record import Result
+from zoo.terminal.sparkline import epoch_lines
 from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class _Grid:
 
     def reading(self, result: Result) -> Reading:
         """What is shown of a result besides its figures."""
-        return self.readings.get((_model_key(result), _bin_key(result)), Reading())
+        return self.readings.get((model_key(result), _bin_key(result)), Reading())
 
     def reasons(self) -> list[str]:
         """Why TARs are undefined, each bin's reason once."""
@@ -74,34 +75,24 @@ def headed_table() -> Table:
     return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
 
 
-def open_table(words: Sequence[str], figures: Sequence[str]) -> tuple[Console, Table]:
-    """Where rows go, and an empty table with these columns, figures to the right: framed on a
-    terminal; in a pipe one line a row, however long.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = (
-        Table(header_style="bold") if console.is_terminal else Table(header_style="bold", box=None)
-    )
-    for name in words:
-        table.add_column(name)
-    for name in figures:
-        table.add_column(name, justify="right")
-    return console if console.is_terminal else Console(width=200), table
-
-
 def spaceless(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows as lines of columns whose cells hold no space, for grep and awk."""
-    return columns([[cell.replace(" ", "_") for cell in row] for row in rows])
+    return columns([[_spaceless(cell) for cell in row] for row in rows])
+
+
+def _spaceless(cell: str) -> str:
+    return cell.replace(" .. ", "..").replace(" %", "%").replace(" ", "_")
 
 
 def print_facts(
     facts: Iterable[tuple[str, str]], *, notes: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> None:
     """Prints names and values on stdout, and a line for each note and problem."""
-    from rich.console import Console
+    said = [*(f"note: {line}" for line in notes), *(f"problem: {line}" for line in problems)]
+    console = rich_terminal()
+    if console is None:
+        print("\n".join([*columns([[*fact] for fact in facts]), *said]))
+        return
     from rich.table import Table
     from rich.text import Text
 
@@ -110,14 +101,9 @@ def print_facts(
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, Text(value))
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width to fold long paths to
-        console.width = 10_000
-    console.print(table)
-    for line in notes:
-        console.print(Text(f"note: {line}"), soft_wrap=True)
-    for problem in problems:
-        console.print(Text(f"problem: {problem}", style="red"), soft_wrap=True)
+    console.print(table, highlight=False)
+    for line in said:
+        console.print(Text(line, style="red" if line.startswith("problem") else ""), soft_wrap=True)
 
 
 def print_fitting(table: Table, console: Console) -> None:
@@ -162,6 +148,8 @@ def print_evaluation(
         return
     grid = _grid(results, readings, tars)
     _print_rich(grid, console)
+    for line in _epoch_lines(grid):
+        console.print(line, highlight=False, markup=False)
     if tars:
         _print_tars(grid, console)
     if show_store is not None:
@@ -171,9 +159,9 @@ def print_evaluation(
 def _grid(
     results: Sequence[Result], readings: Sequence[Reading] = (), tars: Sequence[Figure] = ()
 ) -> _Grid:
-    models = labels([(_model_key(result), result.model.name) for result in results])
+    models = labels_of(results)
     bins = labels([(_bin_key(result), result.bin.name) for result in results])
-    keys = [(_model_key(result), _bin_key(result)) for result in results]
+    keys = [(model_key(result), _bin_key(result)) for result in results]
     by_cell = dict(zip(keys, results, strict=True))
     read = dict(zip(keys, readings, strict=False))
     found: dict[str, list[float]] = {}
@@ -184,8 +172,13 @@ def _grid(
     return _Grid(models, bins, by_cell, best, read, tars)
 
 
-def _model_key(result: Result) -> str:
-    return f"{result.model.identity} {result.model.name}"
+def _epoch_lines(grid: _Grid) -> list[str]:
+    """The figure to publish over the epochs of runs, if the models are such."""
+    of_model: dict[str, dict[str, Result]] = {model: {} for model in grid.models}
+    for (model, bin_key), result in grid.results.items():
+        of_model[model][bin_key] = result
+    models = [(next(iter(own.values())).model.path, own) for own in of_model.values() if own]
+    return epoch_lines(models, grid.bins, _KFOLD)
 
 
 def _bin_key(result: Result) -> str:

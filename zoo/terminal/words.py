@@ -29,6 +29,11 @@ def set_amount(amount: Amount) -> None:
     _said["amount"] = amount
 
 
+def said_amount() -> Amount:
+    """How much is said."""
+    return _said["amount"]
+
+
 def is_quiet() -> bool:
     """Whether only warnings and errors are wanted."""
     return _said["amount"] == "quiet"

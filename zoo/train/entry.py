@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from evaluator.errors import InputError
 from training.recipes.recipe import Recipe
-from zoo.entries.lookup import RUN_ENTRY, bin_folders, bins_of_pairs, only_entry, resolve_models
+from zoo.entries.lookup import RUN_ENTRY, bin_folders, bins_of_pairs, only_entry, resolve_model
 from zoo.entries.registry import Entry, recipe_with
 from zoo.terminal.words import error_text, note, shows_progress, warn
 
@@ -50,7 +50,7 @@ def with_start_found(recipe: Recipe, entries: Mapping[str, Entry]) -> Recipe:
     if start is None:
         return recipe
     try:
-        [found] = resolve_models([start], entries)
+        found = resolve_model(start, entries)
     except InputError as error:
         raise InputError(f"model.start: {error}") from None
     for key in ("profile", "channels") if found.entry else ():
@@ -68,6 +68,18 @@ def run_entry(folder: Path) -> Entry:
     if not (folder / RUN_ENTRY).is_file():
         raise InputError(f"{folder}: no run to resume: it has no {RUN_ENTRY}; start it first")
     return only_entry(folder)
+
+
+def written_embedding(checkpoint: Path, folder: Path) -> tuple[Path, Recipe]:
+    """The embedding model of a run's ``checkpoints/last.npz`` or ``best.npz``, as a ``.keras`` file
+    in ``folder``, and the run's recipe. Raises InputError, OSError.
+    """
+    from training.loop.restored import restored_embedding
+
+    recipe, model = restored_embedding(checkpoint)
+    path = folder / f"{checkpoint.stem}.keras"
+    model.save(path)
+    return path, recipe
 
 
 def run_rows(folder: Path) -> list[list[str]]:
@@ -100,6 +112,30 @@ def run_rows(folder: Path) -> list[list[str]]:
         done = "finished" if state["finished"] else "unfinished"
         at = "-" if state["best_step"] is None else str(state["best_step"])
         rows.append([path.name, str(state["steps_done"]), best, at, done, model])
+    return rows
+
+
+def epoch_rows(folder: Path) -> list[list[str]]:
+    """A header and a row for each epoch of a run: losses, accuracy on the images held back and of
+    each bin, in %, and the model kept of it. Raises RunError, OSError.
+    """
+    from training.run.curves import number_of
+    from training.run.runs import RunFolder, read_log
+
+    run = RunFolder(folder)
+    log = read_log(run)
+    kept = {place.epoch: run.kept(place).name for place in run.all_kept() if place.step is None}
+    shares = [key for key in (log[0] if log else {}) if key.endswith("accuracy")]
+    rows = [["epoch", "step", "loss", *(key.removesuffix("_accuracy") for key in shares), "kept"]]
+    for number, row in enumerate(log, 1):
+        values = [
+            (number_of(row.get("loss")), 1.0),
+            *((number_of(row.get(key)), 100.0) for key in shares),
+        ]
+        cells = ["-" if value is None else f"{value * by:.4g}" for value, by in values]
+        rows.append(
+            [str(number), f"{number_of(row.get('step')) or 0:.0f}", *cells, kept.get(number, "-")]
+        )
     return rows
 
 

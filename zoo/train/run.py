@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError
-from evaluator.images.inputs import InputSpec
 from evaluator.models.runtime import import_keras
-from training.data.batches.pipeline import prepare_data
 from training.data.sources.digits import digit_faces
 from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
-from training.loop.callbacks import DivergedError
-from training.processes.devices import (
-    check_batch,
-    check_devices,
-    check_triplets_fit,
-    opened_devices,
-)
+from training.processes.devices import check_devices, check_triplets_fit
 from training.processes.team import Team, agree, share
 from training.recipes.recipe import Recipe, RecipeError, parse_recipe, to_plain
+from training.recipes.registry import imported
 from training.run.checkpoints import read_state
 from training.run.runs import (
     RunEntry,
@@ -32,9 +24,6 @@ from training.run.runs import (
     RunFolder,
     check_new_run,
     check_resumable,
-    clear_leftovers,
-    create_run,
-    locked,
     read_data_record,
 )
 from zoo.entries.registry import Entry, entry_named, read_registry, registry_path
@@ -59,9 +48,11 @@ class Asked:
     name: str
     data: Path | None
     settings: list[str]
+    custom: list[str]
     bins: list[str]
     folder: Path
     resume: bool
+    log: list[str] | None
     plan: bool
     devices: str
     shard_head: bool
@@ -74,6 +65,8 @@ def trained(asked: Asked, team: Team) -> tuple[int, list[Path]]:
     The lead of a team decides what is done; the others need the data alone. Raises InputError, or
     OSError.
     """
+    custom = imported(asked.custom)
+    agree(team, "--custom modules", custom)
     entries = read_registry(registry_path(asked.registry))
     entry = entry_named(asked.name, entries)
     folder = RunFolder(asked.folder)
@@ -107,7 +100,10 @@ def _recipe_and_data(
     """The lead's recipe, in each process, and where the data is, which may differ by machine."""
     recipe = None
     if team.lead:
-        recipe = with_start_found(entry_recipe(entry, parse_settings(asked.settings)), entries)
+        settings = parse_settings(asked.settings)
+        if asked.custom:
+            settings["custom"] = imported(asked.custom)
+        recipe = with_start_found(entry_recipe(entry, settings), entries)
     source = asked.data
     if recipe is not None and source is None:
         if not asked.resume and recipe.data.source == "none":
@@ -128,6 +124,7 @@ def _known_source(folder: RunFolder) -> Path:
 
 
 def _print_plan(recipe: Recipe, faces: FaceSet, devices: str, folder: RunFolder) -> None:
+    import_keras()
     from training.loop.plan import plan_lines
 
     for line in plan_lines(recipe, faces, devices=devices, run=folder.path):
@@ -146,45 +143,38 @@ def _train(
 ) -> int:
     """Trains and returns the exit code."""
     import_keras()
-    from training.loop.fit import Reporter, train
-    from training.loop.plan import check_disk
+    from training.loop.callbacks import DivergedError
+    from training.loop.fit import Reporter
+    from training.loop.whole_run import RunJob, carry_out
 
-    if team.lead:
-        check_disk(recipe, len(faces.names), folder.path)
     about = RunEntry(
         name=folder.path.resolve().name,
         base=entry.name,
         source=f"zoo train {entry.name}, on {len(faces)} images of {len(faces.names)} people",
         notes=entry.notes,
     )
-    height, width = recipe.preprocess.size
-    spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
-    with opened_devices(asked.devices, team=team, shard_head=asked.shard_head) as opened:
-        data = prepare_data(faces, recipe.data, spec, batch=recipe.batch, shard=opened.shard)
-        check_batch(recipe.batch, opened)
-        if team.lead and not asked.resume:
-            create_run(folder.path, about, recipe, faces)
-        lock = locked(folder) if team.lead else nullcontext()
-        with lock, TrainingProgress(silent=not team.lead) as progress:
+    job = RunJob(
+        recipe=recipe,
+        faces=faces,
+        folder=folder,
+        entry=about,
+        sets=sets,
+        resume=asked.resume,
+        logs=asked.log,
+        devices=asked.devices,
+        shard_head=asked.shard_head,
+        team=team,
+    )
+    with TrainingProgress(silent=not team.lead) as progress:
+        try:
+            outcome = carry_out(job, Reporter(progress.say, progress.step))
+        except DivergedError as error:
             if team.lead:
-                clear_leftovers(folder)
-            try:
-                outcome = train(
-                    recipe,
-                    data,
-                    folder,
-                    entry=about,
-                    sets=sets,
-                    report=Reporter(progress.say, progress.step),
-                    team=team,
-                    head_parts=opened.head_parts,
-                )
-            except DivergedError as error:
-                if team.lead:
-                    warn(f"zoo: error: {error}")
-                return 1
-            except KeyboardInterrupt:
-                raise Interrupted(_how_to_go_on(entry.name, folder)) from None
+                warn(f"zoo: error: {error}")
+            return 1
+        except KeyboardInterrupt:
+            words = _how_to_go_on(entry.name, folder) if team.lead else "stopped, with all others"
+            raise Interrupted(words) from None
     if team.lead:
         warn(_said(outcome, folder))
     return 0

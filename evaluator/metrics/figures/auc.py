@@ -1,6 +1,6 @@
 """AUC: the area under the ROC curve, and DeLong's placements, of which its errors are made.
 
-Source: DeLong et al. 1988, by the midranks of Sun and Xu 2014, O(n log n).
+Source: DeLong et al. 1988, by the ranks of one class among the other's, O(n log n).
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import NDArray
 
 from evaluator.metrics.figure import (
     INTERVAL,
     SHARE,
-    BoolArray,
     Figure,
     FloatArray,
     Influence,
@@ -40,6 +38,14 @@ def auc(s: Sweep) -> float | None:
     return None if s.one_sided else _area(s, _ties(s))
 
 
+def auc_and_error(s: Sweep) -> tuple[float, float] | None:
+    """AUC, and its standard error where pairs are independent. None if a class is missing."""
+    if s.one_sided:
+        return None
+    area = _area(s, ties := _ties(s))
+    return area, math.sqrt(_powers(s, area, ties)[0])
+
+
 def _area(s: Sweep, ties: NDArray[np.intp]) -> float:
     above = int(s.impostors_below.sum())
     last = np.searchsorted(s.impostor, s.genuine[ties], side="right")
@@ -55,43 +61,6 @@ def _ties(s: Sweep) -> NDArray[np.intp]:
         nearest = s.impostor[np.minimum(below, len(s.impostor) - 1)]
         found.append(start + np.flatnonzero(nearest == s.genuine[start : start + _PIECE]))
     return np.concatenate(found)
-
-
-def placements(scores: FloatArray, genuine: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Share of the other class that each genuine pair beats, and that each impostor loses to."""
-    midranks = _midranks(scores)
-    genuine_count = int(genuine.sum())
-    impostor_count = len(genuine) - genuine_count
-    above = (midranks[genuine] - _midranks(scores[genuine])) / impostor_count
-    below = 1 - (midranks[~genuine] - _midranks(scores[~genuine])) / genuine_count
-    return above, below
-
-
-def _midranks(values: FloatArray) -> FloatArray:
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[group]
-
-
-def mean_variance(values: FloatArray) -> float:
-    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
-
-
-def scores_and_labels(
-    scores: npt.ArrayLike, genuine: npt.ArrayLike
-) -> tuple[FloatArray, BoolArray]:
-    checked = np.asarray(scores, dtype=np.float64)
-    labels = np.asarray(genuine, dtype=bool)
-    if checked.ndim != 1 or checked.shape != labels.shape:
-        raise ValueError(
-            "scores and genuine must be one value a pair, equally many; "
-            f"got shapes {checked.shape} and {labels.shape}"
-        )
-    if not np.isfinite(checked).all():
-        raise ValueError(
-            f"scores must be finite; {int((~np.isfinite(checked)).sum())} of {len(checked)} are not"
-        )
-    return checked, labels
 
 
 def influence(pairs: SortedPairs) -> Influence:

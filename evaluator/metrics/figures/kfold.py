@@ -95,7 +95,7 @@ FIGURES = (
         fits_threshold=True,
         cell=lambda stored: spread(stored["kfold"]["accuracy"], stored["kfold"]["std"]),
         line=lambda stored: line_of(stored["kfold"]),
-        note=lambda stored: f"± {percent(stored['kfold']['std'])}, the SD of folds",
+        note=lambda stored: f"fold SD {percent(stored['kfold']['std'])}",
         lacks=lambda genuine, impostors: lacks_a_class(genuine, impostors) or "folds lack a class",
         in_every_result=True,
     ),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,23 +63,30 @@ def places_before(place: Place) -> list[Place]:
     return [settled(each, place.calls) for each in _inputs(layer._inbound_nodes[number])]
 
 
-def output_of(layers: Sequence[Any], name: str) -> Place | None:
-    """What the layer of that name gives where it is called first, in nested models too; None if
-    there is no such layer.
+def output_of(model: Any, name: str, *, nested: bool = True) -> Place | None:
+    """What the layer of that name gives where the model calls it first, in models nested in it too
+    if ``nested``; None if there is no such layer.
     """
-    for layer in layers:
+    # Of a Sequential: those of the functional model inside it.
+    depths = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})
+    own = {id(node) for nodes in depths.values() for node in nodes}
+    called = []
+    for layer in model.layers:
         nodes = layer._inbound_nodes
-        if layer.name == name and nodes:
-            found = getattr(nodes[0], "output_tensors", None)  # Keras 3's
-            found = nodes[0].outputs if found is None else found
+        # A layer that several models share has a node for each.
+        node = next((each for each in nodes if id(each) in own), nodes[0] if nodes else None)
+        if node is not None:
+            called.append((layer, node))
+    for layer, node in called:
+        if layer.name == name:
+            found = getattr(node, "output_tensors", None)  # Keras 3's
+            found = node.outputs if found is None else found
             return settled(found[0] if isinstance(found, list | tuple) else found)
-    for layer in layers:
-        nodes = layer._inbound_nodes
-        inner = getattr(layer, "layers", None)
-        if inner and getattr(layer, "outputs", None) and nodes:
-            place = output_of(inner, name)
+    for layer, node in called if nested else ():
+        if getattr(layer, "layers", None) and getattr(layer, "outputs", None):
+            place = output_of(layer, name)
             if place is not None:
-                return settled(place.tensor, ((layer, nodes[0]), *place.calls))
+                return settled(place.tensor, ((layer, node), *place.calls))
     return None
 
 

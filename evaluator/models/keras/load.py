@@ -216,12 +216,11 @@ def _embedding_part(path: Path, model: Any, options: LoadOptions) -> tuple[Any, 
     wanted = options.output
     images = [tensor for tensor in model.inputs if len(tensor.shape) == 4]
     several = len(model.inputs) > 1 and len(images) == 1
-    own = [layer for layer in model.layers if layer.name == EMBEDDING]
     if wanted is not None:
-        if wanted not in outputs and (place := output_of(model.layers, wanted)) is not None:
+        if wanted not in outputs and (place := output_of(model, wanted)) is not None:
             # Not an output of the whole, but a layer of it: the network up to there.
             return part_until(path, model, images or model.inputs, place), ()
-    elif several and (named := output_of(own, EMBEDDING)) is not None:
+    elif several and (named := output_of(model, EMBEDDING, nested=False)) is not None:
         # Training code hands the labels to its head as a second input.
         part = part_until(path, model, images, named)
         return part, (f"of a model with {len(model.inputs)} inputs, its layer 'embedding' is used",)

@@ -17,7 +17,7 @@ from typing import Any
 KNOWN_MODULES = frozenset(
     """
     __main__ keras_insightface keras_insightface.models layers losses models training.centers
-    training.network.centers training.network.heads
+    training.network.centers training.network.heads training.network.margin_head
     training.heads
     """.split()
 )
@@ -92,8 +92,9 @@ def _norm_dense(package: Any) -> Any:
             self.w = self.add_weight(name="norm_dense_w", shape=shape, trainable=True)
             self.built = True  # tf_keras builds again what does not say so
 
-        def call(self, inputs: Any) -> Any:
-            inputs = ops.normalize(inputs, axis=-1) if self.cosine else inputs
+        def call(self, inputs: Any, cosine: bool | None = None) -> Any:
+            cosine = self.cosine if cosine is None else cosine
+            inputs = ops.normalize(inputs, axis=-1) if cosine else inputs
             weight = self.w[:, : self.classes * self.sub_centers]
             logits = ops.matmul(inputs, ops.normalize(weight, axis=0))
             if self.sub_centers > 1:
@@ -134,6 +135,33 @@ def _center_loss(package: Any) -> Any:
             return embedding_shape
 
     return CenterLoss
+
+
+def _own_margin_head(package: Any) -> Any:
+    """Our head that has the loss itself: the embedding as it came in; its weights are read."""
+    settings = dict.fromkeys("margin sample_rate scale label_smoothing seed".split())
+
+    class MarginHead(_layer(package, classes=None, sub_centers=1, multiple=1, **settings)):  # type: ignore[misc]
+        def build(self, embedding_shape: Any, labels_shape: Any) -> None:
+            del labels_shape
+            rows = _rounded_up(self.classes * self.sub_centers, self.multiple)
+            self.add_weight(name="class_vectors", shape=(rows, embedding_shape[-1]))
+            name = self.margin["name"]
+            if self.sample_rate < 1 or name == "elasticface":
+                self.add_weight(shape=(2,), trainable=False, dtype="int64")
+            for _ in range({"adaface": 2, "curricularface": 1}.get(name, 0)):
+                self.add_weight(shape=(), trainable=False)
+            self.built = True
+
+        def call(self, embedding: Any, labels: Any) -> Any:
+            del labels
+            return embedding
+
+        def compute_output_shape(self, embedding_shape: Any, labels_shape: Any) -> Any:
+            del labels_shape
+            return embedding_shape
+
+    return MarginHead
 
 
 def _rounded_up(number: int, multiple: int) -> int:
@@ -305,6 +333,8 @@ _FACTORIES: dict[str, Callable[[Any], Any]] = {
     "face_zoo>NormDense": _norm_dense,
     "CenterLoss": _center_loss,
     "face_zoo>CenterLoss": _center_loss,
+    "face_zoo>MarginHead": _own_margin_head,
+    "MarginHead": _own_margin_head,
     "NormDenseVPL": _insightface_head,
     "keras_insightface>NormDense": _insightface_head,
     "keras_insightface>NormDenseVPL": _insightface_head,

@@ -5,7 +5,7 @@ the output itself, or what its classes are made of.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from evaluator.models.shapes import (
     class_note,
     class_refusal,
     dense_note,
+    fed_values,
     input_spec,
     takes_whole_numbers,
 )
@@ -55,14 +56,17 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)
+    switches, fed_note = fed_values(_switches(model), options.profile)
+    _feed(model, switches)
     image, shape = _image(path, model)
     kind = _kind(path, image)
-    spec, input_notes = input_spec(path, shape, options, integer=takes_whole_numbers(path, kind))
+    integer = takes_whole_numbers(path, kind)
+    spec, input_notes = input_spec(path, shape, options, integer=integer, fed=tuple(switches))
     outputs: dict[str, Shape] = {each.name: _shape(each) for each in model.graph.output}
     output, output_notes = embedding_output(
         path, model.graph, image.name, outputs=outputs, wanted=options.output
     )
-    changed = keep_only(model.graph, output)
+    changed = keep_only(model.graph, output) or bool(switches)
     # What says how to train and to run it is not for this.
     if model.training_info or model.metadata_props:
         model.ClearField("training_info")
@@ -78,16 +82,46 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
         shape=shape,
         spec=spec,
         output=output,
-        notes=(*output_notes, *input_notes),
+        notes=(*output_notes, *input_notes, *([fed_note] if fed_note else [])),
     )
+
+
+def _inputs_of(model: Message) -> list[Message]:
+    """The inputs that are no weights; older files list their weights among them."""
+    weights = {each.name for each in model.graph.initializer}
+    weights |= {each.values.name for each in model.graph.sparse_initializer}
+    return [each for each in model.graph.input if each.name not in weights]
+
+
+def _switches(model: Message) -> list[str]:
+    """The names of the inputs that are one boolean, as ``phase_train`` is."""
+    import onnx
+
+    return [
+        str(each.name)
+        for each in _inputs_of(model)
+        if each.type.tensor_type.elem_type == onnx.TensorProto.BOOL and _shape(each) in ((), (1,))
+    ]
+
+
+def _feed(model: Message, switches: Mapping[str, bool]) -> None:
+    """Makes inputs weights of these values: what is left to be given is the image."""
+    import onnx
+
+    for each in model.graph.input:
+        if each.name in switches:
+            shape = [1] * len(each.type.tensor_type.shape.dim)
+            model.graph.initializer.append(
+                onnx.helper.make_tensor(
+                    each.name, onnx.TensorProto.BOOL, shape, [switches[each.name]]
+                )
+            )
+    _keep(model.graph.input, [each.name not in switches for each in model.graph.input])
 
 
 def _image(path: Path, model: Message) -> tuple[Message, tuple[int | None, ...]]:
     """The one input that is no weight, and its shape. Raises ModelError."""
-    weights = {each.name for each in model.graph.initializer}
-    weights |= {each.values.name for each in model.graph.sparse_initializer}
-    # Older files list their weights among the inputs.
-    inputs = [each for each in model.graph.input if each.name not in weights]
+    inputs = _inputs_of(model)
     check_one_input(path, [_shape(each) for each in inputs])
     return inputs[0], _shape(inputs[0])
 

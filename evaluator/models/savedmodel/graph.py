@@ -259,12 +259,7 @@ def check_declared(path: Path, meta: Any) -> None:
     Constants may be written as one number and a shape; variables have their values in the
     checkpoint.
     """
-    constants = [
-        _constant_bytes(path, node.name, tensor)
-        for node in messages(meta.graph_def, "NodeDef")
-        for tensor in messages(node, "TensorProto")
-    ]
-    check_memory(path, "its constants", sum(constants))
+    check_constants(path, meta.graph_def)
     held = _checkpoint_bytes(path)
     declared = _variable_bytes(meta)
     if declared > held + _UNSAVED:
@@ -272,6 +267,16 @@ def check_declared(path: Path, meta: Any) -> None:
             f"{path}: not loaded: it declares variables of {declared:,} bytes, and its checkpoint "
             f"holds {held:,}"
         )
+
+
+def check_constants(path: Path, graph: Any) -> None:
+    """Raises ModelError where the constants of a ``GraphDef`` are larger than memory."""
+    constants = [
+        _constant_bytes(path, node.name, tensor)
+        for node in messages(graph, "NodeDef")
+        for tensor in messages(node, "TensorProto")
+    ]
+    check_memory(path, "its constants", sum(constants))
 
 
 def check_checkpoint(path: Path) -> None:

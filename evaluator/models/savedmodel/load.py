@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.images.inputs import Counts, Embedder
+from evaluator.images.inputs import Embedder
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import (
+    cast_batch,
     check_graph_tensors,
     compiled_forward,
     frozen_function,
     pruned,
 )
-from evaluator.models.graph_macs import graph_macs, graph_parameters, traced_graph
+from evaluator.models.graph_head import Place, class_head, unnamed_dense
+from evaluator.models.graph_macs import graph_counts
 from evaluator.models.identity import model_files
-from evaluator.models.macs import counts
 from evaluator.models.options import NATIVE, LoadOptions
 from evaluator.models.runtime import gpus, import_keras, native_messages_held
 from evaluator.models.savedmodel.graph import check_checkpoint, check_declared, unsafe_parts
@@ -31,10 +31,9 @@ from evaluator.models.shapes import (
     chosen_output,
     class_note,
     class_refusal,
-    class_sign,
     dense_note,
+    fed_values,
     input_spec,
-    is_embedding,
     takes_whole_numbers,
 )
 
@@ -68,14 +67,20 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     meta = _served(saved)
     check_declared(path, meta)
     name, signature = _signature(path, meta)
-    check_one_input(path, [_shape(each.tensor_shape) for each in signature.inputs.values()])
+    given, fed_note = fed_values(_switches(signature), options.profile)
+    images = [each for key, each in signature.inputs.items() if key not in given]
+    check_one_input(path, [_shape(each.tensor_shape) for each in images])
     if not signature.outputs:
         raise ModelError(f"{path}: the model has no outputs")
     shapes = {key: _shape(each.tensor_shape) or () for key, each in signature.outputs.items()}
     output, output_notes = chosen_output(path, dict(sorted(shapes.items())), options.output)
     tags = list(meta.meta_info_def.tags) if len(saved.meta_graphs) > 1 else None
     loaded, function = _loaded(path, name, tags)
-    return _embedder(path, loaded, function, options, output=output, notes=output_notes)
+    if given:
+        function = _fed(path, function, given)
+    notes = (*output_notes, *([fed_note] if fed_note else []))
+    fed = tuple(given)
+    return _embedder(path, loaded, function, options, output=output, notes=notes, fed=fed)
 
 
 def _embedder(
@@ -86,6 +91,7 @@ def _embedder(
     *,
     output: str,
     notes: tuple[str, ...],
+    fed: tuple[str, ...],
 ) -> Embedder:
     """The Embedder of a loaded signature. ``loaded`` is kept alive with it."""
     with foreign_errors(f"{path}: cannot be loaded"):
@@ -96,21 +102,15 @@ def _embedder(
         )
     shape = tuple(image.shape.as_list())
     integer = takes_whole_numbers(path, image.dtype.name)
-    spec, input_notes = input_spec(path, shape, options, integer=integer)
+    spec, input_notes = input_spec(path, shape, options, integer=integer, fed=fed)
     with foreign_errors(f"{path}: cannot be loaded"):
         check_graph_tensors(path, function.graph, shape[0])
         compute, part_notes = _computation(path, function, name, output, options)
 
         def call(batch: Any, _keep_alive: Any = loaded) -> Any:
-            return compute(_cast(batch, image.dtype))
+            return compute(cast_batch(batch, image.dtype))
 
         forward = compiled_forward(path, call, (shape[0], *spec.batch_shape), options=options)
-
-    def count() -> Counts:
-        images = shape[0] or 1
-        with foreign_errors(f"{path}: its graph cannot be counted"):
-            graph = traced_graph(call, (images, *spec.batch_shape))
-        return counts(lambda: graph_parameters(graph), lambda: graph_macs(graph, images))
 
     return Embedder(
         forward=forward,
@@ -119,8 +119,35 @@ def _embedder(
         fixed_batch=shape[0],
         notes=(*notes, *part_notes, *input_notes),
         device="gpu" if gpus() and options.engine == NATIVE else "cpu",
-        count=count,
+        count=graph_counts(path, call, (shape[0] or 1, *spec.batch_shape)),
     )
+
+
+def _switches(signature: Any) -> list[str]:
+    """The names of a signature's inputs that are one boolean, as ``phase_train`` is."""
+    import tensorflow as tf
+
+    kind = tf.bool.as_datatype_enum
+    return sorted(
+        key
+        for key, each in signature.inputs.items()
+        if each.dtype == kind and _shape(each.tensor_shape) in ((), (1,))
+    )
+
+
+def _fed(path: Path, function: Any, given: Mapping[str, bool]) -> Any:
+    """A signature that takes the image alone, and is given these booleans."""
+    import tensorflow as tf
+
+    takes = function.structured_input_signature[1]
+
+    def fed(**image: Any) -> Any:
+        known = {name: tf.constant(on, shape=takes[name].shape) for name, on in given.items()}
+        return function(**image, **known)
+
+    with foreign_errors(f"{path}: cannot be loaded"):
+        images = {name: each for name, each in takes.items() if name not in given}
+        return tf.function(fed, autograph=False).get_concrete_function(**images)
 
 
 def _computation(
@@ -137,18 +164,9 @@ def _computation(
         return part, (note,)
     shape = () if found.shape.rank is None else tuple(found.shape.as_list())
     notes = () if found.shape.rank is None else check_embedding_shape(path, shape)
-    if not told and (dense := unnamed_dense(function, output)) is not None:
+    if not told and (dense := unnamed_dense(_place_of(function, output))) is not None:
         notes = (*notes, dense_note(dense, shape, inner=False))
     return (lambda batch: function(**{image: batch})[output]), notes
-
-
-def _cast(batch: Any, kind: Any) -> Any:
-    """A batch as numbers of a type: pixels as they are; a resized one lies between two levels."""
-    import tensorflow as tf
-
-    if kind.is_integer:
-        batch = tf.clip_by_value(tf.round(batch), 0.0, 255.0)
-    return tf.cast(batch, kind)
 
 
 def _refuse_unsafe(path: Path, saved: Any) -> None:
@@ -206,14 +224,6 @@ def _shape(shape: Any) -> Shape | None:
     return tuple(axis.size if axis.size >= 0 else None for axis in shape.dim)
 
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# What hands its first input on, as far as classes are concerned.
-_HANDING = ("Identity", "Cast", "EnsureShape", "StopGradient", "Reshape", "Squeeze")
-_BIASES = ("BiasAdd", "Add", "AddV2")
-# Arithmetic that a margin head makes its weights of length one with; others use them as they are.
-_NORMALISING = ("Mul", "RealDiv", "Div", "DivNoNan")
-
-
 def without_classes(
     path: Path, function: Any, output: str
 ) -> tuple[Callable[[Any], Any], Shape, str] | None:
@@ -223,11 +233,11 @@ def without_classes(
     Raises ModelError where there are classes and no layer before them.
     """
     index = sorted(function.structured_outputs).index(output)
-    found = _head(path, _Place(function.outputs[index], function.graph))
+    found = class_head(path, _place_of(function, output))
     if found is None:
         return None
     frozen = frozen_function(function)
-    again = _head(path, _Place(frozen.outputs[index], frozen.graph))
+    again = class_head(path, Place(frozen.outputs[index], frozen.graph))
     if again is None:
         raise ModelError(class_refusal(path, found[1]))
     embedding = again[0]
@@ -236,77 +246,6 @@ def without_classes(
     return part, shape, class_note(found[1], shape)
 
 
-def unnamed_dense(function: Any, output: str) -> str | None:
-    """The name of the dense layer that gives an output, where no name in it says embedding."""
+def _place_of(function: Any, output: str) -> Place:
     index = sorted(function.structured_outputs).index(output)
-    product = _product(_Place(function.outputs[index], function.graph).resolved())
-    if product is None or is_embedding(product.names):
-        return None
-    return str(product.operation.name.rpartition("/")[0] or product.operation.name)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A tensor, its graph, and the calls through which that graph is reached."""
-
-    tensor: Any
-    graph: Any
-    calls: tuple[tuple[Any, Any], ...] = ()
-
-    @property
-    def operation(self) -> Any:
-        return self.tensor.op
-
-    @property
-    def names(self) -> list[str]:
-        return list(self.operation.name.split("/"))
-
-    def source(self, index: int = 0) -> _Place:
-        """Where an input of the operation comes from, through calls and what hands it on."""
-        return _Place(self.operation.inputs[index], self.graph, self.calls).resolved()
-
-    def resolved(self) -> _Place:
-        place = self
-        while (further := place._further()) is not None:
-            place = further
-        return place
-
-    def _further(self) -> _Place | None:
-        operation = self.operation
-        if operation.type in _CALLS:
-            inner = getattr(self.graph._get_function(operation.get_attr("f").name), "graph", None)
-            if inner is None:
-                return None
-            calls = (*self.calls, (operation, self.graph))
-            return _Place(inner.outputs[self.tensor.value_index], inner, calls)
-        if operation.type == "Placeholder" and self.calls:
-            (call, graph), calls = self.calls[-1], self.calls[:-1]
-            places = [i for i, each in enumerate(self.graph.inputs) if each is self.tensor]
-            return _Place(call.inputs[places[0]], graph, calls) if places else None
-        if operation.type in _HANDING and len(operation.inputs):
-            return _Place(operation.inputs[0], self.graph, self.calls)
-        return None
-
-
-def _head(path: Path, last: _Place) -> tuple[Any, str] | None:
-    """The tensor that goes into a last layer of classes, and the sign that it is one."""
-    place = last.resolved()
-    softmax = place.operation.type in ("Softmax", "LogSoftmax")
-    if softmax:
-        place = place.source()
-    product = _product(place)
-    if product is None:
-        if softmax:
-            raise ModelError(class_refusal(path, "softmax"))
-        return None
-    sign = "softmax" if softmax else class_sign(product.names, product.source().names)
-    if sign is None and product.source(1).operation.type in _NORMALISING:
-        sign = "a margin head"
-    return None if sign is None else (product.operation.inputs[0], sign)
-
-
-def _product(place: _Place) -> _Place | None:
-    """The matrix product of a dense layer that gives a tensor."""
-    if place.operation.type in _BIASES:
-        place = place.source()
-    return place if place.operation.type == "MatMul" else None
+    return Place(function.outputs[index], function.graph)

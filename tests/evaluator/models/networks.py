@@ -11,6 +11,21 @@ import h5py
 SIZE = (16, 12)  # not square, so that swapped axes show
 
 
+class Lazy:
+    """A package that is imported when something of it is first asked for, not while tests are
+    collected.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        """What the package has of that name. pytest asks objects of modules for private ones."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self._name), name)
+
+
 def trunk(package: Any, image: Any, **last: Any) -> Any:
     """A small convolutional network that ends in a Dense layer; ``last`` are that layer's."""
     layers = package.layers

@@ -25,7 +25,10 @@ HEADS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def with_head(package: Any, head: Any, trunk: Any | None = None) -> tuple[Any, Any]:
-    trunk = trunk if trunk is not None else network(package)
+    if trunk is None:
+        image = package.Input((*SIZE, 3), name="image")
+        pooled = package.layers.GlobalAveragePooling2D()(image)
+        trunk = package.Model(image, package.layers.Dense(6, name="embedding")(pooled))
     return trunk, package.Model(trunk.input, head(trunk.output))
 
 

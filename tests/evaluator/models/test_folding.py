@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from evaluator.models.keras.folding import folded
 from evaluator.models.load import load_embedder
 from evaluator.models.options import LoadOptions
+from tests.evaluator.models.networks import Lazy
 
-L = keras.layers
+keras, L = Lazy("keras"), Lazy("keras.layers")
 IMAGES = np.random.default_rng(0).random((3, 12, 12, 3), np.float32)
 
 

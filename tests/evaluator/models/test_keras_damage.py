@@ -169,6 +169,17 @@ def test_names_that_move_the_cursor_are_shown_as_they_are(tmp_path: Path) -> Non
     assert "\\x1b[2J" in refusal(path)
 
 
+def test_a_description_without_its_weights_is_found_when_it_is_loaded(
+    keras: Any, saved: Callable[..., Path], tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.keras"
+    source = saved(network(keras), "m.keras")
+    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(torn, "w") as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, whole.read(name))
+    assert refusal(torn, load_embedder)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_weights_of_another_shape_or_type_are_one_line(
     keras: Any, saved: Callable[..., Path], size: int

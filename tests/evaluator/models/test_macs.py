@@ -16,9 +16,10 @@ from evaluator.models.graph_macs import graph_macs, graph_parameters, traced_gra
 from evaluator.models.load import load_embedder
 from evaluator.models.macs import UncountedError, einsum
 from evaluator.models.options import LoadOptions
+from tests.evaluator.models.networks import Lazy
 from tests.small_models import save_graph, save_projection
 
-keras = pytest.importorskip("keras")
+keras = Lazy("keras")
 
 
 def counted(path: Path, **options: Any) -> Counts:

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import load, refusal
 
-from evaluator.errors import ModelError
-from evaluator.models.load import load_embedder
 from evaluator.models.onnx.ops import ALLOWED, REFUSED
 from evaluator.models.onnx.proto import _message_class
-from evaluator.models.options import LoadOptions
 from tests.evaluator.models.onnx_graphs import (
     PIXELS,
     batch,
@@ -26,19 +24,6 @@ from tests.evaluator.models.onnx_graphs import (
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-
-def load(path: Path, **options: Any) -> Any:
-    return load_embedder(path, LoadOptions(**options))
-
-
-def refusal(path: Path, **options: Any) -> str:
-    with pytest.raises(ModelError) as caught:
-        load(path, **options)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert message.isprintable()
-    return message
 
 
 def test_every_operator_of_onnx_and_onnxruntime_is_in_one_table() -> None:

@@ -53,6 +53,30 @@ def saved_module(tf: Any, path: Path, call: Any, *shapes: Any) -> Path:
     return path
 
 
+def test_a_boolean_beside_the_image_is_fed_false_unless_said(
+    tf: Any, tmp_path: Path, images: np.ndarray
+) -> None:
+    made = tf.Module()
+    signature = [
+        tf.TensorSpec(IMAGES, tf.float32, name="image"),
+        tf.TensorSpec([], tf.bool, name="phase_train"),
+    ]
+    made.serve = tf.function(
+        lambda image, phase_train: tf.where(phase_train, -1.0, 1.0) * tf.reduce_mean(image, [1, 2]),
+        input_signature=signature,
+        autograph=False,
+    )
+    path = tmp_path / "m"
+    tf.saved_model.save(made, str(path), signatures=made.serve)
+    expected = images.mean(axis=(1, 2))
+    unsaid = load(path)
+    np.testing.assert_allclose(unsaid.forward(images), expected, atol=1e-6)
+    assert "its boolean input 'phase_train' is fed False" in unsaid.notes
+    said = load(path, profile="unit+phase_train=true")
+    np.testing.assert_allclose(said.forward(images), -expected, atol=1e-6)
+    assert "it has phase_train" in refusal(path, profile="unit+phase=true")
+
+
 def test_a_keras_2_folder_loads(tf_keras: Any, tmp_path: Path, images: np.ndarray) -> None:
     model = network(tf_keras)
     model.save(str(tmp_path / "m"), save_format="tf")

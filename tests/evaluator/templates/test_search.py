@@ -116,6 +116,21 @@ def test_a_gallery_may_be_a_memory_map(tmp_path):
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.slow
+def test_processes_find_what_one_finds():
+    rng = np.random.default_rng(3)
+    vectors = unit_vectors(rng, 4000)
+    vectors[rng.random(4000) < 0.01] = np.nan
+    person = rng.integers(0, 600, 4000)
+    held = rng.permutation(4000)
+    gallery, probes = Gallery("g", held[:1500]), held[1500:]
+    alone = search(vectors, person, gallery, probes)
+    apart = search(vectors, person, gallery, probes, jobs=2)
+    assert (apart.gallery, apart.size) == (alone.gallery, alone.size)
+    for one, other in zip(fields(alone), fields(apart), strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_faiss_finds_the_same_rivals():
     faiss = pytest.importorskip("faiss")
     rng = np.random.default_rng(2)

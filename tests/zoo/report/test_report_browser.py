@@ -104,7 +104,7 @@ def test_a_table_sorts_by_keyboard(page: playwright.Page) -> None:
 
 def test_a_sorted_comparison_keeps_its_bins_under_it(page: playwright.Page) -> None:
     page.get_by_role("button", name="Show each bin").click()
-    table = page.locator("#duels")
+    table = page.locator(".duels")
     table.locator("thead button").nth(2).click()
     kinds = table.evaluate("(table) => [...table.tBodies[0].rows].map((row) => row.className)")
     assert kinds == ["total", "part", "part"] * 3
@@ -198,6 +198,22 @@ def test_the_page_itself_never_scrolls_sideways(page: playwright.Page, width: in
     page.set_viewport_size({"width": width, "height": 900})
     wide = page.evaluate("() => document.documentElement.scrollWidth")
     assert wide <= width
+
+
+def test_a_narrow_screen_has_every_bin_and_difference_without_scrolling(
+    page: playwright.Page,
+) -> None:
+    page.set_viewport_size({"width": 400, "height": 900})
+    for cards in page.locator(".scroll:has(.cards):visible").all():
+        assert cards.evaluate("(each) => each.scrollWidth <= each.clientWidth")
+    row = page.locator(".board:visible tbody tr").first
+    labels = row.locator("td[data-label]").evaluate_all(
+        "(cells) => cells.map((cell) => getComputedStyle(cell, '::before').content)"
+    )
+    assert labels[0] == '"mean of bins"'
+    assert len(set(labels)) == 3
+    hashes = page.locator("#provenance .cards .hash:visible").all_text_contents()
+    assert {len(each) for each in hashes} == {64}
 
 
 def test_print_unfolds_the_details_and_shows_every_figure(page: playwright.Page) -> None:

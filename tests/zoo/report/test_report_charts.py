@@ -14,7 +14,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from sklearn.metrics import roc_curve
 
 import zoo.report
-from zoo.report.charts import curve, det_chart, histogram_chart, roc_chart
+from zoo.report.charts import Curve, curve, det_chart, histogram_chart, rank_chart, roc_chart
 from zoo.report.selection import Scored, select
 
 STYLE = (Path(zoo.report.__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -69,10 +69,24 @@ def test_a_curve_without_errors_draws_no_det(store: Store) -> None:
     assert len(roc_chart([found], 20).data["curves"]) == 1
 
 
+@pytest.mark.parametrize("lowest", [0.0, 0.3, 0.51, 0.56, 0.63, 0.77, 0.871, 0.985, 1.0])
+def test_shares_have_round_marks_up_to_one(lowest: float) -> None:
+    found = Curve(0, "m", np.zeros(1), np.ones(1), np.full(1, 1 - lowest))
+    marks = [float(each) for each in re.findall(r">([\d.]+) %<", rank_chart([found], 20))]
+    steps = np.diff(marks)
+    assert marks[-1] == 100
+    assert marks[0] <= max(50, 100 * lowest)
+    mantissa = steps[0] / 10 ** np.floor(np.log10(steps[0] * (1 + 1e-9)))
+    assert np.allclose(steps, steps[0])
+    assert min(abs(mantissa - each) for each in (1, 2, 5)) < 1e-6
+
+
 def test_a_histogram_counts_every_pair_once(scored: Scored) -> None:
-    data = histogram_chart("poor", scored).data
+    chart = histogram_chart("poor", scored)
+    data = chart.data
     assert sum(data["genuine"]) == 200
     assert sum(data["impostor"]) == 200
+    assert re.search(r'text-anchor="middle">−?0(\.[1-9])?</text>', chart.svg)
     counts, _ = np.histogram(scored.scores[scored.genuine], np.array(data["edges"]))
     assert np.abs(counts - data["genuine"]).sum() <= 4  # edges are rounded to four digits
 

@@ -20,7 +20,7 @@ from evaluator.metrics.all_figures import figures
 from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.store import load_result, load_scores
 from zoo.cli import run
-from zoo.report.page import render_report, write_report
+from zoo.report.page import breaking, render_report, write_report
 from zoo.report.selection import select
 
 ROOT = Path(__file__).parents[3]
@@ -100,6 +100,23 @@ def test_every_part_of_a_report_is_there(page: Page) -> None:
     }  # fmt: skip
     links = {each["href"] for each in page.with_tag("a")}
     assert links <= {f"#{name}" for name in found}
+
+
+def test_a_section_that_has_nothing_to_say_is_not_there(store: Store) -> None:
+    genuine = labels(400)
+    path, _ = store.bin("only", genuine)
+    store.add("net", path, np.where(genuine, 0.9, 0.1) + np.arange(400) / 2000, genuine)
+    html = render_report(select(store.folder), title="t")
+    for name in ("differences", "thresholds", "disagreements"):
+        assert f'id="{name}"' not in html
+        assert f'"#{name}"' not in html
+    assert 'id="curves"' in html
+
+
+def test_names_go_on_after_their_signs_and_figures_keep_their_units() -> None:
+    assert breaking("<a>_b-c 1-2 95 % (p < 0.1)") == (
+        "&lt;a&gt;_b-<wbr>c 1-<wbr>2 95\u00a0% (p\u00a0&lt;\u00a00.1)"
+    )
 
 
 def test_figures_on_the_page_are_those_that_are_stored(page: Page, three_by_two: Store) -> None:
@@ -184,8 +201,10 @@ def test_a_bin_without_impostors_is_shown_with_its_reason(store: Store) -> None:
     path, _ = store.bin("same", genuine)
     store.add("net", path, np.linspace(0, 1, 30), genuine)
     page = Page(render_report(select(store.folder), title="x"))
-    assert "No curve: this bin has no impostor pairs." in page.words
     assert "– no impostor pairs" in page.words
+    # What has nothing to show is no section.
+    sections = {"Error curves", "Hardest errors", "Scores", "Which differences"}
+    assert {each for each in sections if each in page.words} == {"Scores"}
     assert "None" not in page.words
     assert not re.search(r"\bnan\b(?! fail)", page.words.lower())
 

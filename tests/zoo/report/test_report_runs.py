@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_store import Store, labels, noisy
 
+from evaluator.axes import Axis, even_ticks
 from training.data.sources.faces import FaceSet
 from training.recipes.recipe import Recipe, parse_recipe
-from training.run.runs import RunEntry, RunFolder, append_row, create_run, write_entry
+from training.run.runs import KeptEpoch, RunEntry, RunFolder, append_row, create_run, write_entry
 from zoo.report.page import render_report
-from zoo.report.runs import runs_of
+from zoo.report.runs import overlays, runs_of
 from zoo.report.selection import select
-from zoo.report.training_charts import even_ticks, overlays, run_panels
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 
@@ -88,7 +90,7 @@ def test_each_epoch_of_the_log_is_a_dot_where_its_value_belongs(store: Store, bi
     losses = (6.5, 4.25, 20.0, 18.5)
     trained(store, "net", bin_, losses=losses)
     (run,) = runs_of(select(store.folder).contestants).found
-    panels = {panel.title: panel.svg for panel in run_panels(run)}
+    panels = {panel.title: panel.svg for panel in run.panels}
     assert list(panels) == ["Loss", "Accuracy in training", "easy, accuracy", "Learning rate"]
     drawn = dots(panels["Loss"])
     assert [each[:3] for each in drawn] == [("training", i + 1, x) for i, x in enumerate(losses)]
@@ -127,6 +129,29 @@ def test_runs_lie_over_one_another_in_their_models_colours(store: Store, bin_: P
         # The legend's button takes the model's line out of the overlay, too.
         marked = re.findall(rf'<path class="curve s\d+" data-model="{button}" d="M', html)
         assert len(marked) == (name != "classic")
+
+
+def test_kept_epochs_that_were_evaluated_are_a_curve(store: Store, bin_: Path) -> None:
+    run = RunFolder(store.bins / "net")
+    accuracies = {}
+    for epoch, noise in ((10, 0.2), (2, 0.5), (1, 0.9)):
+        place = KeptEpoch(epoch)
+        path = store.add(
+            f"net-{place.name}", bin_, noisy(labels(200), noise, 1), labels(200),
+            file=run.kept(place),
+        )  # fmt: skip
+        accuracies[epoch] = json.loads(path.read_text())["figures"]["accuracy"]
+    for other in (KeptEpoch(3, 70).name, "best"):
+        file = run.last.with_name(f"{other}.keras")
+        store.add(f"net-{other}", bin_, noisy(labels(200), 0.4, 1), labels(200), file=file)
+    selection = select(store.folder)
+    (panel,) = runs_of(selection.contestants).kept
+    assert panel.title == "easy, accuracy"
+    wanted = [("net", epoch, pytest.approx(accuracies[epoch], abs=1e-5)) for epoch in (1, 2, 10)]
+    assert [each[:3] for each in dots(panel.svg)] == wanted
+    html = render_report(selection, title="Kept", faces=False)
+    assert "Epochs that were kept, evaluated" in html
+    assert 'href="#training"' in html
 
 
 def test_a_report_tells_recipe_and_data_and_no_path(store: Store, bin_: Path) -> None:
@@ -199,6 +224,17 @@ def test_ticks_are_round_and_reach_from_end_to_end(low: float, width: float) -> 
     if width > 1e-3 * max(1.0, abs(low)):
         mantissa = step / 10 ** np.floor(np.log10(step * (1 + 1e-6)))
         assert min(abs(mantissa - each) for each in (1, 2, 5)) < 1e-3
+
+
+@pytest.mark.parametrize("value", [1e-13, 3e-31, 1e-99, 1.0, 1e97])
+def test_ticks_of_a_constant_are_apart_however_small_it_is(value: float) -> None:
+    for low in (value, 0.0):
+        ticks = even_ticks(low, value, (0.0, math.inf))
+        assert np.all(np.diff(ticks) > 0)
+        assert ticks[0] <= low < ticks[-1]
+        assert Axis(ticks[0], ticks[-1], 0, 100).at(value) == pytest.approx(
+            100 * (value - ticks[0]) / (ticks[-1] - ticks[0])
+        )
 
 
 @pytest.mark.parametrize(

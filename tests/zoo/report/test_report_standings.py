@@ -250,15 +250,6 @@ def test_a_model_is_chosen_by_the_beginning_of_its_hash(three_by_two: Store) -> 
     assert [each.label for each in found.contestants] == ["good"]
 
 
-def test_more_models_than_a_report_can_show_are_refused(store: Store) -> None:
-    genuine = labels(20)
-    path, _ = store.bin("lfw", genuine)
-    for number in range(13):
-        store.add(f"net{number}", path, noisy(genuine, 0.3, number), genuine)
-    with pytest.raises(InputError, match=r"13 models .* choose with --models"):
-        select(store.folder)
-
-
 def test_a_damaged_result_is_listed_and_the_others_are_shown(store: Store) -> None:
     genuine = labels(40)
     path, _ = store.bin("lfw", genuine)

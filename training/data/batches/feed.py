@@ -24,7 +24,7 @@ class Feed:
     ) -> None:
         self._data = data
         self._make = make
-        self._with_labels = recipe.center is not None
+        self._with_labels = recipe.labels_too
         self._weighted = recipe.data.class_weights != "none"
         self.failure: InputError | OSError | None = None
 
@@ -32,15 +32,7 @@ class Feed:
         """A generator, or on TensorFlow a tf.data.Dataset of constant shapes."""
         if keras.backend.backend() != "tensorflow":
             return self._rows()
-        import tensorflow as tf
-
-        row = self._row(empty_batch(self._data))
-        signature = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), row)
-        rows = tf.data.Dataset.from_generator(self._rows, output_signature=signature)
-        options = tf.data.Options()
-        # There is nothing to tune, and the search for it holds every batch up by 5 to 10 ms.
-        options.autotune.enabled = False
-        return rows.prefetch(2).with_options(options)
+        return tf_rows(self._rows, self._row(empty_batch(self._data)))
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         try:
@@ -54,3 +46,20 @@ class Feed:
         inputs = (batch.images, batch.labels) if self._with_labels else batch.images
         row = (inputs, batch.labels)
         return (*row, batch.weights) if self._weighted else row
+
+
+def tf_rows(rows: Callable[[], Iterator[Any]], row: Any, *, short: bool = False) -> Any:
+    """A tf.data.Dataset of what ``rows()`` gives, each shaped as ``row``; with ``short``, of any
+    number of images.
+    """
+    import tensorflow as tf
+
+    def spec(each: Any) -> Any:
+        return tf.TensorSpec((None, *each.shape[1:]) if short else each.shape, each.dtype)
+
+    signature = tf.nest.map_structure(spec, row)
+    options = tf.data.Options()
+    # There is nothing to tune, and the search for it holds every batch up by 5 to 10 ms.
+    options.autotune.enabled = False
+    made = tf.data.Dataset.from_generator(rows, output_signature=signature)
+    return made.prefetch(2).with_options(options)

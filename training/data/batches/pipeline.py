@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from evaluator.errors import InputError
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
 from training.data.batches.augment import changed
+from training.data.batches.balance import balanced_by_person
 from training.data.batches.buffers import recycled_arrays
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import RecordError
@@ -101,9 +102,6 @@ def prepare_data(
     if batch % shard[1]:
         raise InputError(f"batch: expected a multiple of {shard[1]} processes; found {batch}")
     train, held_back = split_images(faces.labels, recipe.validation, recipe.seed)
-    kept = recipe.cache == "memory" or (
-        recipe.cache == "auto" and len(faces) * spec.height * spec.width * 3 <= _CACHE_BYTES
-    )
     return TrainingData(
         faces=faces,
         train=train,
@@ -113,10 +111,17 @@ def prepare_data(
         batch=batch,
         class_weights=_class_weights(faces.labels[train], len(faces.names), recipe.class_weights),
         new_images=recycled_arrays((batch // shard[1], *spec.batch_shape)),
-        cache=[None] * len(faces) if kept else None,
+        cache=[None] * len(faces) if kept_bytes(recipe, spec, len(faces)) else None,
         broken=Broken(),
         shard=shard,
     )
+
+
+def kept_bytes(recipe: DataRecipe, spec: InputSpec, images: int) -> int:
+    """The bytes of decoded images that are kept in memory; 0 where none are."""
+    size = images * spec.height * spec.width * 3
+    kept = recipe.cache == "memory" or (recipe.cache == "auto" and size <= _CACHE_BYTES)
+    return size if kept else 0
 
 
 def split_images(
@@ -126,7 +131,7 @@ def split_images(
 
     About ``share`` of the images are held back, drawn from all but one image of each person.
     """
-    order = _generator(seed, _SPLIT).permutation(len(labels))
+    order = generator(seed, _SPLIT).permutation(len(labels))
     _, first = np.unique(labels[order], return_index=True)
     free = np.delete(order, first)
     held_back = np.sort(free[: round(share * len(labels))])
@@ -135,8 +140,121 @@ def split_images(
 
 
 def epoch_order(data: TrainingData, epoch: int) -> NDArray[np.int64]:
-    """The image numbers of an epoch in its order: every training image once."""
-    return _generator(data.recipe.seed, _ORDER, epoch).permutation(data.train)
+    """The image numbers of an epoch in its order: every training image once, or as many of each
+    person as ``balance`` says.
+    """
+    random = generator(data.recipe.seed, _ORDER, epoch)
+    if data.recipe.balance:
+        order = balanced_by_person(data.faces.labels[data.train], data.recipe.balance, random)
+        return data.train[order]
+    return random.permutation(data.train)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Some images once in their order, batch by batch: batch k needs none of those before it.
+
+    ``pixels(number)`` gives an image. One that cannot be read is noted in ``data.broken`` and
+    replaced by the next in order, with that one's label or ``uncounted``. ``flips`` (images,) says
+    which are mirrored.
+    """
+
+    data: TrainingData
+    order: NDArray[np.int64]
+    pixels: Callable[[int], NDArray[np.uint8]]
+    flips: NDArray[np.bool_]
+    uncounted: int | None = None
+
+    @property
+    def steps(self) -> int:
+        """Batches in it, the last one short or filled up."""
+        return -(-len(self.order) // self.data.batch)
+
+    def numbers(self, step: int, *, fill: bool = True) -> NDArray[np.int64]:
+        """The images of a batch (this process's part); ``fill``: the last batch is filled up with
+        the first images.
+        """
+        size = self.data.batch // self.data.shard[1]
+        first = step * self.data.batch + self.data.shard[0] * size
+        places = np.arange(first, first + size)
+        return self.order[places % len(self.order) if fill else places[places < len(self.order)]]
+
+    def batch(
+        self, step: int, *, fill: bool = True
+    ) -> tuple[Batch, list[tuple[int, NDArray[np.uint8]]]]:
+        """A batch made by this thread alone, and what `fill` gives: its images' numbers and pixels.
+
+        Without ``fill`` the last batch is short. Raises InputError as `fill` does.
+        """
+        numbers = self.numbers(step, fill=fill)
+        images, labels, weights = empty_batch(self.data)
+        count = len(numbers)
+        batch = Batch(images[:count], labels[:count], weights[:count])
+        return batch, self.fill(batch, numbers, range(count))
+
+    def fill(
+        self, batch: Batch, numbers: NDArray[np.int64], rows: range
+    ) -> list[tuple[int, NDArray[np.uint8]]]:
+        """Writes these rows of the batch; the numbers and pixels that they are of.
+
+        Raises InputError where no image around can be read.
+        """
+        data, found = self.data, []
+        for row in rows:
+            number, values = self._readable(int(numbers[row]))
+            write_model_input(values, data.input, batch.images[row])
+            found.append((number, values))
+        used = [number for number, _ in found]
+        labels = data.faces.labels[used]
+        batch.weights[rows.start : rows.stop] = data.class_weights[labels]
+        if self.uncounted is not None:
+            labels[used != numbers[rows.start : rows.stop]] = self.uncounted
+        batch.labels[rows.start : rows.stop] = labels
+        return found
+
+    def _readable(self, wanted: int) -> tuple[int, NDArray[np.uint8]]:
+        """The number and pixels of an image, or of the next that can be read."""
+        data, number = self.data, wanted
+        for _ in range(min(_MAX_BROKEN, len(self.order))):
+            try:
+                return number, self.pixels(number)
+            except (DecodeError, RecordError, OSError) as error:
+                cause = " ".join(str(error).split())
+                data.broken.causes.setdefault(data.faces.origin(number), cause)
+                number = int(self.order[(self._ranks[number] + 1) % len(self.order)])
+        origin, cause = next(iter(data.broken.causes.items()))
+        raise InputError(
+            f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
+            f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"
+        )
+
+    @functools.cached_property
+    def _ranks(self) -> NDArray[np.int64]:
+        """Where each image stands in the order."""
+        found = np.empty(len(self.data.faces), np.int64)
+        found[self.order] = np.arange(len(self.order))
+        return found
+
+
+def training_pass(data: TrainingData, epoch: int, order: NDArray[np.int64] | None = None) -> Pass:
+    """An epoch of augmented images; ``order`` are the image numbers of one that has its own, as
+    triplets have.
+    """
+    flips = epoch_flips(data, epoch)
+    return Pass(
+        data,
+        epoch_order(data, epoch) if order is None else order,
+        lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
+        flips,
+    )
+
+
+def still_pass(
+    data: TrainingData, numbers: NDArray[np.int64], *, uncounted: int | None = None
+) -> Pass:
+    """Some images, unchanged, in order."""
+    unchanged = np.zeros(len(data.faces), np.bool_)
+    return Pass(data, numbers, lambda number: _pixels(data, number), unchanged, uncounted)
 
 
 def train_batches(
@@ -150,19 +268,10 @@ def train_batches(
     """The batches of an epoch from step ``start`` up to ``stop`` (or its end), made ahead by
     threads.
 
-    ``order`` are the image numbers of an epoch that has its own, as triplets have.
-    Images that cannot be read are noted in ``data.broken`` and replaced by the next in order.
-    Raises InputError where no image around can be read.
+    ``order`` is that of `training_pass`. Raises InputError as `Pass.fill` does.
     """
-    order = epoch_order(data, epoch) if order is None else order
-    flips = _flips(data, epoch)
-    steps = range(start, -(-len(order) // data.batch) if stop is None else stop)
-    yield from _ahead(
-        data,
-        steps,
-        lambda number: _training_pixels(data, number, epoch, bool(flips[number])),
-        order,
-    )
+    through = training_pass(data, epoch, order)
+    yield from _ahead(through, range(start, through.steps if stop is None else stop))
 
 
 def validation_batches(data: TrainingData) -> Iterator[Batch]:
@@ -181,14 +290,9 @@ def validation_batches(data: TrainingData) -> Iterator[Batch]:
 def still_batches(
     data: TrainingData, numbers: NDArray[np.int64], *, uncounted: int | None = None
 ) -> Iterator[Batch]:
-    """Some images, unchanged, in order; the last batch is filled up with the first ones.
-
-    An image that cannot be read is replaced by the next, with that one's label or ``uncounted``.
-    """
-    steps = range(-(-len(numbers) // data.batch))
-    yield from _ahead(
-        data, steps, lambda number: _pixels(data, number), numbers, uncounted=uncounted
-    )
+    """The batches of `still_pass`, made ahead; the last one is filled up with the first images."""
+    through = still_pass(data, numbers, uncounted=uncounted)
+    yield from _ahead(through, range(through.steps))
 
 
 def empty_batch(data: TrainingData) -> Batch:
@@ -197,62 +301,15 @@ def empty_batch(data: TrainingData) -> Batch:
     return Batch(data.new_images(), np.empty(size, np.int32), np.empty(size, np.float32))
 
 
-def _ahead(
-    data: TrainingData,
-    steps: range,
-    pixels: Callable[[int], NDArray[np.uint8]],
-    order: NDArray[np.int64],
-    *,
-    uncounted: int | None = None,
-) -> Iterator[Batch]:
-    """A batch for each step through ``order``, which begins anew at its end; some made ahead, each
-    by several threads.
-    """
+def _ahead(through: Pass, steps: range) -> Iterator[Batch]:
+    """A batch for each step; some made ahead, each by several threads."""
     workers = max(2, os.cpu_count() or 1)
 
-    @functools.cache
-    def ranks() -> NDArray[np.int64]:
-        found = np.empty(len(data.faces), np.int64)
-        found[order] = np.arange(len(order))
-        return found
-
-    def neighbour(number: int) -> int:
-        return int(order[(ranks()[number] + 1) % len(order)])
-
-    def fill(batch: Batch, numbers: NDArray[np.int64], rows: range) -> None:
-        used = numbers[rows.start : rows.stop].tolist()
-        for at, (row, wanted) in enumerate(zip(rows, tuple(used), strict=True)):
-            number = wanted
-            for _ in range(min(_MAX_BROKEN, len(order))):
-                try:
-                    values = pixels(number)
-                    break
-                except (DecodeError, RecordError, OSError) as error:
-                    cause = " ".join(str(error).split())
-                    data.broken.causes.setdefault(data.faces.origin(number), cause)
-                    number = neighbour(number)
-            else:
-                origin, cause = next(iter(data.broken.causes.items()))
-                raise InputError(
-                    f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
-                    f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"
-                )
-            write_model_input(values, data.input, batch.images[row])
-            used[at] = number
-        labels = data.faces.labels[used]
-        batch.weights[rows.start : rows.stop] = data.class_weights[labels]
-        if uncounted is not None:
-            labels[used != numbers[rows.start : rows.stop]] = uncounted
-        batch.labels[rows.start : rows.stop] = labels
-
-    def submit(step: int) -> tuple[Batch, list[Future[None]]]:
-        size = data.batch // data.shard[1]
-        first = step * data.batch + data.shard[0] * size
-        numbers = order[np.arange(first, first + size) % len(order)]
-        batch = empty_batch(data)
-        stride = -(-size // workers)
-        parts = [range(at, min(at + stride, size)) for at in range(0, size, stride)]
-        return batch, [pool.submit(fill, batch, numbers, part) for part in parts]
+    def submit(step: int) -> tuple[Batch, list[Future[Any]]]:
+        numbers, batch = through.numbers(step), empty_batch(through.data)
+        stride = -(-len(numbers) // workers)
+        parts = [range(len(numbers))[at : at + stride] for at in range(0, len(numbers), stride)]
+        return batch, [pool.submit(through.fill, batch, numbers, part) for part in parts]
 
     pool = ThreadPoolExecutor(workers)
     try:
@@ -263,7 +320,7 @@ def _ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _finished(begun: tuple[Batch, list[Future[None]]]) -> Batch:
+def _finished(begun: tuple[Batch, list[Future[Any]]]) -> Batch:
     batch, parts = begun
     for part in parts:
         part.result()
@@ -289,19 +346,19 @@ def _training_pixels(data: TrainingData, number: int, epoch: int, flip: bool) ->
         mirror = np.ascontiguousarray(pixels).view("V3")[:, ::-1]
         pixels = np.ascontiguousarray(mirror).view(np.uint8)
     if augment.randaugment_ops or augment.crop_px or augment.cutout_px:
-        pixels = changed(pixels, augment, _generator(data.recipe.seed, _AUGMENT, epoch, number))
+        pixels = changed(pixels, augment, generator(data.recipe.seed, _AUGMENT, epoch, number))
     return pixels
 
 
-def _flips(data: TrainingData, epoch: int) -> NDArray[np.bool_]:
+def epoch_flips(data: TrainingData, epoch: int) -> NDArray[np.bool_]:
     """Whether each image of the set is mirrored in this epoch."""
     if not data.recipe.augment.flip:
         return np.zeros(len(data.faces), np.bool_)
-    drawn = _generator(data.recipe.seed, _FLIP, epoch).integers(0, 2, len(data.faces), np.uint8)
+    drawn = generator(data.recipe.seed, _FLIP, epoch).integers(0, 2, len(data.faces), np.uint8)
     return drawn.astype(np.bool_)
 
 
-def _generator(seed: int, *counter: int) -> np.random.Generator:
+def generator(seed: int, *counter: int) -> np.random.Generator:
     """The generator at a counter; counter-based, so that none depends on another's use."""
     filled = [0, *counter] + [0] * (3 - len(counter))
     return np.random.Generator(np.random.Philox(key=seed, counter=filled))

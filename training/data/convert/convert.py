@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -19,12 +20,14 @@ from evaluator.ahead import ahead
 from evaluator.errors import InputError
 from evaluator.files import file_sha256, write_whole
 from evaluator.images.image_format import BEGINNING, FORMATS, image_format
-from training.data.sources.faces import MANIFEST, FaceSet
+from training.data.sources.faces import MANIFEST, FaceSet, open_faces
 
 Progress = Callable[[int], None]
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-_CHUNK = 32  # images a worker takes at a time
+_CHUNK = 32  # images a thread takes at a time
+_STRETCH = 512  # and a process, to which sending them costs more
+_TASKS_A_JOB = 4  # how many of these are under way
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,65 @@ def in_order(
                 yield answer
 
 
+def by_processes(
+    function: Callable[[Item], Answer], items: Sequence[Item], jobs: int
+) -> Iterator[Answer]:
+    """``function`` of every item, in order, by so many processes; both are sent there.
+
+    Raises InputError where one of them is killed, and what the function raises.
+    """
+    import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    window = _TASKS_A_JOB * jobs  # what waits for a slow disk
+    with joblib.parallel_config(backend="loky"):
+        for start in range(0, len(items), window):
+            calls = [joblib.delayed(function)(each) for each in items[start : start + window]]
+            try:
+                yield from joblib.Parallel(jobs, batch_size=1)(calls)
+            except TerminatedWorkerError:
+                raise InputError(
+                    "a process was killed, perhaps for want of memory: the same command goes on "
+                    "from there, and with fewer --jobs takes less"
+                ) from None
+
+
+@functools.lru_cache(maxsize=1)
+def faces_again(source: Path, fingerprint: str) -> FaceSet:
+    """The faces of a set's ``source`` in another process. Raises InputError for other ones."""
+    faces = open_faces(source)
+    if faces.fingerprint != fingerprint:
+        raise InputError(f"{source}: was changed while it was read; run the command again")
+    return faces
+
+
+def stretches(first: int, last: int) -> list[range]:
+    """The numbers from ``first`` to before ``last`` as processes take them."""
+    return [range(at, min(at + _STRETCH, last)) for at in range(first, last, _STRETCH)]
+
+
 def checked_digest(faces: FaceSet, written: Callable[[int], bytes | memoryview]) -> str:
     """The set's ``images_digest``, after comparing both sides byte for byte.
 
     Raises InputError naming the first image whose written bytes differ from the source's.
     """
-
-    def digest(number: int) -> bytes:
-        source = faces.read(number)
-        if source != written(number):
-            raise changed(faces, number)
-        return hashlib.sha256(source).digest()
-
     digests = np.empty((len(faces), 32), dtype=np.uint8)
-    for number, one in enumerate(in_order(digest, range(len(faces)))):
+    compare = functools.partial(equal_digest, faces, written)
+    for number, one in enumerate(in_order(compare, range(len(faces)))):
         digests[number] = np.frombuffer(one, dtype=np.uint8)
         if number % 4096 == 4095:
             faces.release()
     return images_digest(digests, faces.labels)
+
+
+def equal_digest(
+    faces: FaceSet, written: Callable[[int], bytes | memoryview], number: int
+) -> bytes:
+    """The SHA-256 of an image that was written as it is. Raises InputError where it was not."""
+    source = faces.read(number)
+    if source != written(number):
+        raise changed(faces, number)
+    return hashlib.sha256(source).digest()
 
 
 def images_digest(digests: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:

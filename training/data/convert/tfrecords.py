@@ -6,14 +6,16 @@ contiguous id, from 0) and ``image/class/text`` (the person's name).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.files import whole_path
@@ -21,14 +23,18 @@ from evaluator.models.runtime import import_tensorflow
 from training.data.convert.convert import (
     Converted,
     Progress,
+    by_processes,
     changed,
     check_files,
     encoded_image,
+    faces_again,
     images_digest,
     write_manifest,
 )
 from training.data.convert.staging import finished, staged
 from training.data.sources.faces import FaceSet
+
+Answer = TypeVar("Answer")
 
 IMAGES_PER_SHARD = 16384  # about 100 MB of 112x112 JPEG
 
@@ -39,6 +45,7 @@ def pack_tfrecords(
     *,
     shards: int | None = None,
     force: bool = False,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Converted:
     """Writes ``train-00000-of-0000n.tfrecord`` and so on, and a manifest with the class count.
@@ -46,7 +53,7 @@ def pack_tfrecords(
     Image i goes to shard i modulo ``shards`` (by default as many as hold 16,384 images each), so
     that each shard is a cross-section of the people and a shuffle buffer mixes them. Whole shards
     of a run that was cut short are kept. At the end every shard is read again, its checksums
-    tested, and compared.
+    tested, and compared. ``jobs`` processes write shards, and compare them: the same bytes.
 
     Raises InputError for an image of no known format, fewer than one shard or more shards than
     images, an ``out`` that holds other files, and for what does not read back.
@@ -59,22 +66,51 @@ def pack_tfrecords(
     if done and not force:
         check_files(out, done)
         return Converted(out, done["images"], done["classes"], done["images"])
-    import_tensorflow()  # before the threads, each of which imports it
     digests = np.empty((len(faces), 32), dtype=np.uint8)
     with staged(out, plan, force=force) as stage:
         paths = [stage / f"train-{s:05d}-of-{count:05d}.tfrecord" for s in range(count)]
         kept = sum(len(range(s, len(faces), count)) for s in range(count) if paths[s].exists())
         if progress:
             progress(kept)
-        with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
-            for size in pool.map(lambda s: _write_shard(faces, paths, s), range(count)):
-                if progress:
-                    progress(size)
-            for _ in pool.map(lambda s: _check_shard(faces, paths, s, digests), range(count)):
-                faces.release()
+        for size in _each(_write_shard, faces, paths, jobs):
+            if progress:
+                progress(size)
+        for shard, found in enumerate(_each(_check_shard, faces, paths, jobs)):
+            digests[shard::count] = found
+            faces.release()
         digest = images_digest(digests, faces.labels)
         write_manifest(stage, faces, plan, "tfrecord", digest)
     return Converted(out, len(faces), len(faces.names), kept)
+
+
+def _each(
+    work: Callable[[FaceSet, list[Path], int], Answer], faces: FaceSet, paths: list[Path], jobs: int
+) -> Iterator[Answer]:
+    """``work`` of every shard, in order, by threads or by so many processes."""
+    shards = range(len(paths))
+    if jobs > 1:
+        yield from by_processes(
+            functools.partial(_apart, work, faces.source, faces.fingerprint, paths), shards, jobs
+        )
+        return
+    import_tensorflow()  # before the threads, each of which imports it
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        yield from pool.map(lambda shard: work(faces, paths, shard), shards)
+
+
+def _apart(
+    work: Callable[[FaceSet, list[Path], int], Answer],
+    source: Path,
+    fingerprint: str,
+    paths: list[Path],
+    shard: int,
+) -> Answer:
+    """In a process of its own: ``work`` of a shard."""
+    import_tensorflow()
+    faces = faces_again(source, fingerprint)
+    found = work(faces, paths, shard)
+    faces.release()
+    return found
 
 
 def examples(path: Path) -> Iterator[Any]:
@@ -126,11 +162,10 @@ def _example(faces: FaceSet, number: int) -> bytes:
     return bytes(example.SerializeToString(deterministic=True))
 
 
-def _check_shard(
-    faces: FaceSet, paths: list[Path], shard: int, digests: np.ndarray[Any, np.dtype[np.uint8]]
-) -> None:
-    """Compares a shard with the source and fills in the digest of each of its images."""
+def _check_shard(faces: FaceSet, paths: list[Path], shard: int) -> NDArray[np.uint8]:
+    """Compares a shard with the source; the digest of each of its images, (n, 32)."""
     numbers = list(range(shard, len(faces), len(paths)))
+    digests = np.empty((len(numbers), 32), dtype=np.uint8)
     found = 0
     for example in examples(paths[shard]):
         if found < len(numbers):
@@ -139,9 +174,10 @@ def _check_shard(
             label = feature["image/class/label"].int64_list.value[0]
             if (label, encoded) != (faces.labels[numbers[found]], faces.read(numbers[found])):
                 raise changed(faces, numbers[found])
-            digests[numbers[found]] = np.frombuffer(hashlib.sha256(encoded).digest(), np.uint8)
+            digests[found] = np.frombuffer(hashlib.sha256(encoded).digest(), np.uint8)
         found += 1
     if found != len(numbers):
         raise InputError(
             f"{paths[shard]}: expected {len(numbers)} records, found {found}; remove it"
         )
+    return digests

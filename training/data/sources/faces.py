@@ -43,6 +43,11 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def people(self) -> int:
+        """How many people there are."""
+        return len(self.names)
+
 
 def open_faces(path: Path) -> FaceSet:
     """The labelled images at ``path``: a ``.rec`` file, a folder that holds one, or one a person.

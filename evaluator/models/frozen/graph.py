@@ -1,0 +1,307 @@
+"""A frozen graph, parsed by TensorFlow's classes: what of it makes the embedding, and whether that
+computes and does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from evaluator.errors import ModelError, cause_of
+from evaluator.files import open_regular
+from evaluator.limits import check_memory
+from evaluator.models.protos import messages, parse
+from evaluator.models.savedmodel.graph import check_constants
+from evaluator.models.savedmodel.ops import ALLOWED
+from evaluator.models.shapes import Shape, chosen_output, fed_values
+
+# Bytes beyond which protocol buffers are not written nor read.
+_LARGEST = 2**31 - 1
+# Nodes of a network with its functions written out; the largest face networks have some thousands.
+_MOST_NODES = 1_000_000
+_INPUTS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+# What old training scripts (FaceNet's) call the images, whatever makes them: queues, in a training.
+_IMAGE = "input"
+_EMBEDDINGS = ("embedding", "embeddings")
+# Nodes that are run for what they do, not for what they give.
+_NO_OUTPUTS = ("NoOp", "Assert", "Const", *_INPUTS)
+# tensorflow.DataType.
+_BOOL = 10
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A ``GraphDef`` from ``image`` to ``output``, names of nodes; ``kind`` is the image's type by
+    TensorFlow's number, ``shape`` its sizes, None where the file does not say how many; ``fed``
+    are the boolean inputs that it gets besides.
+    """
+
+    definition: Any
+    image: str
+    output: str
+    kind: int
+    shape: Shape | None
+    notes: tuple[str, ...]
+    fed: tuple[str, ...]
+
+
+def read_graph(path: Path) -> Any:
+    """The ``GraphDef`` of a file, by TensorFlow's parser. Raises ModelError, OSError."""
+    import tensorflow as tf
+    from tensorflow.core.framework import graph_pb2
+
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise ModelError(f"{path}: {size:,} bytes; TensorFlow reads {_LARGEST:,} at most")
+        check_memory(path, "its bytes, read and parsed,", 4 * size)
+        data = file.read(size)
+    try:
+        graph = parse(graph_pb2.GraphDef, data)
+    except ValueError:
+        raise ModelError(f"{path}: damaged or truncated: TensorFlow cannot parse it") from None
+    whole = graph.ByteSize()
+    graph.DiscardUnknownFields()
+    if graph.ByteSize() != whole:
+        raise ModelError(
+            f"{path}: not loaded: it holds what TensorFlow {tf.__version__} does not read, and a "
+            "newer one might"
+        )
+    return graph
+
+
+def embedding_graph(
+    path: Path, graph: Any, output: str | None, *, trusted: bool, profile: str | None = None
+) -> FrozenGraph:
+    """The part of a graph that makes an embedding of an image. Raises ModelError.
+
+    Truth values that the network asks for beside the image (``phase_train``) are fed what the
+    profile says, else False. What is neither needed for the embedding nor behind the image is left
+    out, and need not be harmless.
+    """
+    whole = _Graph(path, graph)
+    name, notes = whole.output(output)
+    image = whole.image(name)
+    nodes = whole.needed(name, until=image)
+    flags, fed_note = fed_values(
+        [node.name for node in nodes if _is_flag(node) and node.name != image], profile
+    )
+    part = type(graph)()
+    part.versions.CopyFrom(graph.versions)
+    for node in nodes:
+        _add(part, node, image=image, flags=flags)
+    if fed_note:
+        notes = (*notes, fed_note)
+    for function in whole.used_functions(nodes):
+        part.library.function.add().CopyFrom(function)
+    if not trusted:
+        _check_operations(path, part)
+    check_constants(path, part)
+    node = whole.nodes[image]
+    kind = (node.attr["dtype"] if node.op in _INPUTS else node.attr["T"]).type
+    return FrozenGraph(part, image, name, kind, _declared_shape(node), notes, tuple(flags))
+
+
+def _add(part: Any, node: Any, *, image: str, flags: Mapping[str, bool]) -> None:
+    """Adds a node to a graph: as it is, as the place where images go in, or as a truth value."""
+    added = part.node.add()
+    if node.name == image:
+        added.name, added.op = node.name, "Placeholder"
+        # What a queue gives is images as numbers, whatever has its type.
+        kind = node.attr["dtype"] if node.op in _INPUTS else node.attr["T"]
+        added.attr["dtype"].CopyFrom(kind)
+        shape = _declared(node)
+        if shape is not None:
+            added.attr["shape"].shape.CopyFrom(shape)
+    elif node.name in flags:
+        added.name, added.op = node.name, "Const"
+        added.attr["dtype"].type = _BOOL
+        tensor = added.attr["value"].tensor
+        tensor.dtype = _BOOL
+        tensor.tensor_shape.SetInParent()
+        tensor.bool_val.append(flags[node.name])
+    else:
+        added.CopyFrom(node)
+
+
+def _is_flag(node: Any) -> bool:
+    """Whether a node is an input that takes one truth value, or does not say how many."""
+    shape = _declared(node)
+    scalar = shape is None or shape.unknown_rank or not shape.dim
+    return node.op in _INPUTS and node.attr["dtype"].type == _BOOL and scalar
+
+
+def _asked(nodes: Sequence[Any], but: str = "") -> list[str]:
+    """The inputs among nodes that take more than a truth value."""
+    inputs = [node for node in nodes if node.op in _INPUTS and node.name != but]
+    return [str(node.name) for node in inputs if not _is_flag(node)]
+
+
+def _declared(node: Any) -> Any | None:
+    """The ``TensorShapeProto`` that a node states for what it gives."""
+    if "shape" in node.attr and node.attr["shape"].HasField("shape"):
+        return node.attr["shape"].shape
+    if "_output_shapes" in node.attr and len(node.attr["_output_shapes"].list.shape):
+        return node.attr["_output_shapes"].list.shape[0]
+    return None
+
+
+def _declared_shape(node: Any) -> Shape | None:
+    shape = _declared(node)
+    # TensorFlow before 1.0 wrote no shape where it knew none; a scalar is no image either.
+    if shape is None or shape.unknown_rank or not shape.dim:
+        return None
+    return tuple(axis.size if axis.size > 0 else None for axis in shape.dim)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    path: Path
+    graph: Any
+
+    @cached_property
+    def nodes(self) -> dict[str, Any]:
+        found = {node.name: node for node in self.graph.node}
+        if not found or len(found) < len(self.graph.node):
+            what = "two nodes of one name" if found else "no nodes"
+            raise ModelError(f"{self.path}: damaged: it has {what}")
+        return found
+
+    @cached_property
+    def functions(self) -> dict[str, Any]:
+        found = {each.signature.name: each for each in self.graph.library.function}
+        if len(found) < len(self.graph.library.function):
+            raise ModelError(f"{self.path}: damaged: it has two functions of one name")
+        return found
+
+    def output(self, wanted: str | None) -> tuple[str, tuple[str, ...]]:
+        """The node that gives the embedding: of all that nothing else uses, or the one named so."""
+        used = {_node_of(source) for node in self.graph.node for source in node.input}
+        ends = [name for name, node in self.nodes.items() if name not in used]
+        found = [name for name in ends if self.nodes[name].op not in _NO_OUTPUTS]
+        named = [name for name in _EMBEDDINGS if name in self.nodes]
+        if wanted is not None and wanted.removesuffix(":0") in self.nodes:
+            return wanted.removesuffix(":0"), ()
+        if wanted is None and named:
+            beside = len([name for name in found if name != named[0]])
+            note = f"of {beside + 1} outputs, the one named {named[0]!r} is used"
+            return named[0], (note,) if beside else ()
+        if not found:
+            raise ModelError(f"{self.path}: its graph ends nowhere; name its output with --output")
+        return chosen_output(
+            self.path, {name: _declared_shape(self.nodes[name]) or () for name in found}, wanted
+        )
+
+    def image(self, output: str) -> str:
+        """The node that images go into. Raises ModelError where it cannot be told."""
+        needed = self.needed(output)
+        if output != _IMAGE and any(node.name == _IMAGE for node in needed):
+            needed = self.needed(output, until=_IMAGE)
+            names = [_IMAGE, *_asked(needed, but=_IMAGE)]
+        else:
+            names = _asked(needed)
+        if len(names) != 1:
+            shown = cause_of(", ".join(names[:5])) if names else "none"
+            raise ModelError(
+                f"{self.path}: the graph takes {len(names)} inputs ({shown}); expected one image, "
+                f"or one node named {_IMAGE!r}"
+            )
+        return names[0]
+
+    def needed(self, output: str, until: str | None = None) -> list[Any]:
+        """The nodes that an output needs, in the file's order; not what is before ``until``."""
+        found, waiting = {output}, [output]
+        while waiting:
+            name = waiting.pop()
+            if name not in self.nodes:
+                raise ModelError(
+                    f"{self.path}: damaged: it needs a node {cause_of(name)[:80]!r} and has none"
+                )
+            sources = () if name == until else self.nodes[name].input
+            for source in map(_node_of, sources):
+                if source not in found:
+                    found.add(source)
+                    waiting.append(source)
+        return [node for node in self.graph.node if node.name in found]
+
+    def used_functions(self, nodes: Sequence[Any]) -> list[Any]:
+        """The functions that nodes call, themselves or by others.
+
+        Raises ModelError for one that calls itself, or too many when they are written out.
+        """
+        calls: dict[str, list[str]] = {}
+        waiting = [name for node in nodes for name in self._called(node)]
+        while waiting:
+            name = waiting.pop()
+            if name not in calls:
+                inside = self.functions[name].node_def
+                calls[name] = [each for node in inside for each in self._called(node)]
+                waiting += calls[name]
+        try:
+            order = list(
+                TopologicalSorter({name: set(c) for name, c in calls.items()}).static_order()
+            )
+        except CycleError as error:
+            name = cause_of(str(error.args[1][0]))[:80]
+            raise ModelError(
+                f"{self.path}: not loaded: its function {name!r} calls itself"
+            ) from None
+        sizes: dict[str, int] = {}
+        for name in order:
+            inner = sum(sizes[each] for each in calls[name])
+            sizes[name] = min(_MOST_NODES + 1, len(self.functions[name].node_def) + inner)
+        written = sum(sizes[name] for node in nodes for name in self._called(node))
+        if written > _MOST_NODES:
+            raise ModelError(
+                f"{self.path}: not loaded: its functions written out are more than {_MOST_NODES:,} "
+                "nodes"
+            )
+        return [self.functions[name] for name in order]
+
+    def _called(self, node: Any) -> list[str]:
+        named = [each.name for each in messages(node, "NameAttrList") if each.name]
+        for name in named:
+            if name not in self.functions:
+                raise ModelError(
+                    f"{self.path}: not loaded: it calls the function {cause_of(name)[:80]!r} and "
+                    "does not hold it"
+                )
+        return [*named, *([node.op] if node.op in self.functions else [])]
+
+
+def _node_of(tensor: str) -> str:
+    """'save/Identity' of 'save/Identity:0' or '^save/Identity'."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _check_operations(path: Path, graph: Any) -> None:
+    """Raises ModelError, which names them, for operations that do more than compute."""
+    unsafe = list(dict.fromkeys(_unsafe(graph)))
+    if unsafe:
+        shown = cause_of(", ".join(unsafe[:5]))
+        more = f" and {len(unsafe) - 5} more" if len(unsafe) > 5 else ""
+        raise ModelError(
+            f"{path}: not loaded, because its graph could reach beyond its own numbers: "
+            f"{shown}{more}. If you know who made it, repeat with --trust"
+        )
+
+
+def _unsafe(graph: Any) -> Iterator[str]:
+    from tensorflow.python.framework import op_def_registry
+
+    functions = {each.signature.name for each in graph.library.function}
+    allowed = ALLOWED | functions
+    for node in graph.node:
+        if node.op not in allowed:
+            yield f"{node.op} in the graph's node {node.name!r}"
+    for function in graph.library.function:
+        name = function.signature.name
+        if op_def_registry.get(name) is not None:
+            yield f"a function with the name of the operation {name}"
+        for op in sorted({node.op for node in function.node_def} - allowed):
+            yield f"{op} in function {name!r}"

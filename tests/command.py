@@ -35,8 +35,8 @@ s.signal(s.SIGTERM, s.SIG_DFL)
 """
 ZOO = """
 import sys
-from zoo.cli import run
-sys.exit(run(sys.argv[1:]))
+from zoo.cli import main
+main()
 """
 
 
@@ -97,7 +97,7 @@ def started(
     """
     folders = [str(ROOT), *([str(path)] if path else [])]
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", HEED_SIGNALS + code, *map(str, arguments)],
         cwd=cwd,
         env={
             **os.environ,

@@ -99,3 +99,20 @@ def test_a_signal_ends_a_command_in_one_line(here: Path, number: signal.Signals)
         out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (128 + number, "")
     assert err == "zoo: interrupted; what was finished is kept\n"
+
+
+def test_ctrl_c_comes_again_where_python_would_drop_it(here: Path) -> None:
+    # As in what it calls after a fork: a command whose workers just start would go on.
+    code = HEED_SIGNALS + "import os, time\n"
+    code += "os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), s.SIGINT))\n"
+    code += "from zoo.terminal.streams import stop_on_signals; stop_on_signals()\n"
+    code += "try:\n    os.fork() or os._exit(0)\n    time.sleep(60)\n"
+    code += "except KeyboardInterrupt:\n    print('stopped')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")

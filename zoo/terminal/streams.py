@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import io
 import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import Any
 
 # How an old terminal's alphabet has the signs that our tables and sentences are written with.
 _PLAIN = {"±": "+-", "×": "x", "–": "-", "—": "-", "…": "...", "→": "->", "─": "-", "│": "|"}
@@ -56,6 +59,20 @@ def stop_on_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+    told = sys.unraisablehook
+
+    # Python drops what is raised where nobody could catch it, as in what it calls after a fork or
+    # as an object ends: there the command would go on. The signal comes again, a moment later.
+    def again(problem: Any) -> None:
+        if problem.exc_type is KeyboardInterrupt:
+            # Not from here, where it would be dropped as well.
+            late = threading.Timer(0.05, _thread.interrupt_main, [_stopped_by["signal"]])
+            late.daemon = True
+            late.start()
+        else:
+            told(problem)
+
+    sys.unraisablehook = again
 
 
 def _stop(number: int, _: FrameType | None) -> None:

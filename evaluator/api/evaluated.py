@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.api.frame import data_frame
-from evaluator.api.notebook import html_table
+from evaluator.api.notebook import Printed, html_table
 from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import Figures, all_figures, search_figures, to_json
 from evaluator.metrics.standing import founding_line
@@ -87,7 +87,7 @@ class BinEvaluation:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(Printed):
     """One model on one or more bins, in the order asked for; ``print`` shows it as a table.
 
     Iterate over it, or take a bin by name: ``evaluation["lfw"].figures``. With one bin,
@@ -144,14 +144,27 @@ class Evaluation:
             )
         return self.bins[0]
 
-    def __repr__(self) -> str:
-        """A line on the model, a row a bin, and the notes."""
-        return evaluation_table(self)
-
-    def _repr_html_(self) -> str:
-        """The same for notebooks."""
-        title, rows, notes = _evaluation_parts(self)
-        return html_table(title, rows, notes)
+    def _parts(self) -> tuple[str, list[list[str]], list[str]]:
+        """What is said of the model, a row a bin, shares in percent, and the notes."""
+        model = self.model
+        size = f"{model.embedding_size}-d, " if model.embedding_size else ""
+        rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
+        shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
+        for each in self.bins:
+            start = [each.name, f"{each.result.bin.pairs:,}"]
+            if each.figures is None:
+                rows.append([*start, _not_finite(each.result), "", "", "", ""])
+                continue
+            stored = to_json(each.figures)
+            kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
+            rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
+        notes = [
+            f"note: {each.name}: {each.result.failed.words}"
+            for each in self.bins
+            if each.result.failed.pairs
+        ]
+        notes += [f"note: {note}" for note in self.notes]
+        return f"{model.name} ({size}{model.format})", rows, notes
 
 
 def to_dataframe(
@@ -187,35 +200,6 @@ def verification_line(evaluation: BinEvaluation, best: float = 0.0) -> str:
     """
     unusable = int(evaluation.result.non_finite["count"])
     return founding_line(evaluation.name, evaluation.figures, best, unusable=unusable)
-
-
-def evaluation_table(evaluation: Evaluation) -> str:
-    """The evaluation as lines of text: percentages, and thresholds as the scores are."""
-    title, rows, notes = _evaluation_parts(evaluation)
-    return "\n".join([title, *columns(rows), *notes])
-
-
-def _evaluation_parts(evaluation: Evaluation) -> tuple[str, list[list[str]], list[str]]:
-    """What is said of the model, a header and a row a bin, and the notes."""
-    model = evaluation.model
-    size = f"{model.embedding_size}-d, " if model.embedding_size else ""
-    rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
-    shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
-    for each in evaluation.bins:
-        start = [each.name, f"{each.result.bin.pairs:,}"]
-        if each.figures is None:
-            rows.append([*start, _not_finite(each.result), "", "", "", ""])
-            continue
-        stored = to_json(each.figures)
-        kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
-        rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
-    notes = [
-        f"note: {each.name}: {each.result.failed.words}"
-        for each in evaluation.bins
-        if each.result.failed.pairs
-    ]
-    notes += [f"note: {note}" for note in evaluation.notes]
-    return f"{model.name} ({size}{model.format})", rows, notes
 
 
 def _not_finite(result: Result) -> str:

@@ -86,6 +86,28 @@ class BinEvaluation:
         return html_table(head, [("figure", "value"), *rows], words=2)
 
 
+def evaluated_on(
+    result: Result, figures: Figures | None, scores: Scores | None, stored_as: Path
+) -> BinEvaluation:
+    """A model on a bin by what is stored of it, ``scores`` None where nothing was scored."""
+    if scores is None:
+        return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
+    return BinEvaluation(
+        result,
+        figures,
+        scores.scores,
+        scores.genuine,
+        scores.images if result.bin.unique_images else None,
+        scores.people,
+        stored_as,
+        scores.folds,
+        scores.digests,
+        scores.norms,
+        scores.facts,
+        scores.searches,
+    )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Printed):
     """One model on one or more bins, in the order asked for; ``print`` shows it as a table.

@@ -21,8 +21,7 @@ from evaluator.measure.embed import (
     score_of_failed,
     unusable_rows,
 )
-from evaluator.metrics.all_figures import Figures, figures
-from evaluator.metrics.sharing import slots_sharing
+from evaluator.metrics.all_figures import Figures, scored_figures
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,8 @@ def _measure(
     left, right = slots[0::2], slots[1::2]
     genuine = verification_set.genuine
     failed = bad[0::2] | bad[1::2]
-    kept = np.flatnonzero(~failed | (nan == "miss"))
-    scored = nan != "fail" or not len(unusable)
     scores = None
-    if scored:
+    if nan != "fail" or not len(unusable):
         scores = np.full(len(genuine), score_of_failed(nan))
         scores[~failed] = pair_scores(embeddings, left[~failed], right[~failed])
     return Measurement(
@@ -152,15 +149,9 @@ def _measure(
         images=slots,
         digests=digests,
         scores=scores,
-        figures=None
-        if scores is None
-        else figures(
-            scores[kept],
-            genuine[kept],
-            sharing=slots_sharing(kept, images=slots),
-        ),
+        figures=None if scores is None else scored_figures(scores, genuine, images=slots),
         unusable=unusable,
-        dropped_pairs=len(genuine) - len(kept) if scored else 0,
+        dropped_pairs=int(failed.sum()) if nan == "drop" else 0,
         missed_pairs=int(failed.sum()) if nan == "miss" else 0,
         embedding_size=embeddings.shape[1],
         embedded=embedded,

@@ -16,7 +16,8 @@ from evaluator.errors import InputError, check_choice
 from evaluator.metrics.text import columns
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from evaluator.metrics.figure import Figure, Shape
     from evaluator.metrics.figures.tar_at_far import TarAtFar
@@ -158,6 +159,32 @@ def figures(
             several = isinstance(value, dict) and field in found
             found[field] = {**found[field], **value} if several else value
     return Figures(**found)
+
+
+def scored_figures(
+    scores: NDArray[np.float64],
+    genuine: NDArray[np.bool_],
+    *,
+    images: NDArray[np.integer] | None,
+    people: NDArray[np.integer] | None = None,
+    folds: NDArray[np.integer] | None = None,
+) -> Figures:
+    """`figures` of those of a bin's pairs (pairs,) that have a score, which is NaN for the others.
+
+    ``images`` and ``people`` (2 x pairs,) number what its slots show, where that is known;
+    ``folds`` (pairs,) are None where they are contiguous.
+    """
+    import numpy as np
+
+    from evaluator.metrics.sharing import slots_sharing
+
+    kept = ~np.isnan(scores)
+    return figures(
+        scores[kept],
+        genuine[kept],
+        folds=None if folds is None else folds[kept],
+        sharing=slots_sharing(kept, images=images, people=people),
+    )
 
 
 def _fold_numbers(

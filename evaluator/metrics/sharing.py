@@ -187,12 +187,15 @@ def _numbered(ends: Sequence[npt.NDArray[np.integer]]) -> tuple[IntArray, IntArr
 
 
 def slots_sharing(
-    pairs: npt.NDArray[np.intp], *, images: IntArray | None, people: IntArray | None = None
+    pairs: npt.NDArray[np.intp] | npt.NDArray[np.bool_],
+    *,
+    images: npt.NDArray[np.integer] | None,
+    people: npt.NDArray[np.integer] | None = None,
 ) -> Sharing | None:
     """How some pairs of a bin hang together: by people where they are known, else by images.
 
-    ``pairs`` (n,) are their places in the bin, ``images`` and ``people`` number what its slots
-    show, two a pair. None where nobody knows.
+    ``pairs`` are their places in the bin (n,), or say of each of its pairs whether it is one;
+    ``images`` and ``people`` number what its slots show, two a pair. None where nobody knows.
     """
     slots = images if people is None else people
     if slots is None:

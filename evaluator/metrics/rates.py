@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluator.errors import InputError
-from evaluator.metrics.sharing import Sharing, design_effect, pair_sharing
+from evaluator.metrics.sharing import Sharing, design_effect, slots_sharing
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -213,11 +213,7 @@ def sharing_of(
             "images and people must number two slots a pair; "
             f"got shape {numbers.shape} for {len(of_class):,} pairs"
         )
-    return pair_sharing(
-        numbers[0::2][of_class],
-        numbers[1::2][of_class],
-        unit="image" if people is None else "person",
-    )
+    return slots_sharing(of_class, images=numbers, people=None if people is None else numbers)
 
 
 def finite_scores(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ResultError
-from evaluator.files import read_bounded, whole_file
+from evaluator.files import read_bounded, write_whole
 from evaluator.results.record import BinRecord, SetFacts
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
 from evaluator.templates.evaluation import named_people
@@ -29,36 +29,32 @@ _BYTES_A_TEMPLATE = 20
 # What a search of one probe in one gallery takes; packing cannot make that much larger.
 _BYTES_A_SEARCH = 64
 
+_FACTS = ("templates", "genuine", "person", "probes")
 _ARRAYS = ("mated", "score", "rank", "rival", "rival_score")
 
 
 def facts_of(held: TemplateSet) -> SetFacts:
     """The facts of a set that was read."""
-    pairs = held.pairs
-    ends = np.zeros((0, 2), np.int32)
-    if pairs is not None:
-        ends = np.column_stack([pairs.left, pairs.right]).astype(np.int32)
-    person = named_people(held.person)
-    return _facts(
-        ends.ravel(),
-        np.zeros(0, np.bool_) if pairs is None else pairs.genuine,
-        person,
-        held.probes.copy(),
-    )
+    slots, genuine = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+    if held.pairs is not None:
+        slots = np.column_stack([held.pairs.left, held.pairs.right]).ravel()
+        genuine = held.pairs.genuine
+    return _facts(slots, genuine, named_people(held.person), held.probes.copy())
 
 
 def _facts(
     templates: NDArray[np.generic],
-    genuine: NDArray[np.bool_],
+    genuine: NDArray[np.generic],
     person: NDArray[np.generic],
     probes: NDArray[np.generic],
 ) -> SetFacts:
     # Half the room of 64 bits, which a list of 15 million pairs needs; they are only compared.
     numbers = [each.astype(np.int32, copy=False) for each in (templates, person, probes)]
-    for each in (*numbers, genuine):
+    labels = genuine.astype(np.bool_, copy=False)
+    for each in (*numbers, labels):
         each.flags.writeable = False
     slots, people, probe = (cast(NDArray[np.int64], each) for each in numbers)
-    return SetFacts(slots, genuine, people, probe)
+    return SetFacts(slots, labels, people, probe)
 
 
 def set_facts_path(folder: Path, sha256: str) -> Path:
@@ -73,19 +69,8 @@ def keep_set_facts(folder: Path, record: BinRecord, facts: SetFacts) -> None:
         known_set(folder, record)
     except ResultError:  # not there, or damaged, which may be replaced
         folder.mkdir(parents=True, exist_ok=True)
-        if at.is_symlink() or (at.exists() and not at.is_file()):
-            at.unlink()  # a link leads to what is not ours, and a pipe would be written to
-        with whole_file(at) as file:
-            file.write(
-                hdf5_bytes(
-                    {
-                        "templates": facts.templates,
-                        "genuine": facts.genuine.astype(np.uint8),
-                        "person": facts.person,
-                        "probes": facts.probes,
-                    }
-                )
-            )
+        arrays = {name: _small(getattr(facts, name)) for name in _FACTS}
+        write_whole(at, hdf5_bytes(arrays))
 
 
 def known_set(folder: Path, record: BinRecord) -> SetFacts:
@@ -116,12 +101,7 @@ def _read(
         raise ResultError(f"{at}: damaged facts of a set ({error.strerror}); remove it") from None
     lengths = {"templates": 2 * pairs, "genuine": pairs, "person": templates, "probes": probes}
     arrays = hdf5_arrays(at, data, Layout(lengths, (), "facts of a set", "remove it"))
-    found = _facts(
-        arrays["templates"],
-        arrays["genuine"].astype(np.bool_),
-        arrays["person"],
-        arrays["probes"],
-    )
+    found = _facts(**arrays)
     for name, numbers in (("templates", found.templates), ("probes", found.probes)):
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < templates:
             raise ResultError(f"{at}: {name!r} are not of its {templates:,} templates; remove it")

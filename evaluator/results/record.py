@@ -229,25 +229,46 @@ def make_result(
     ``parts`` are what says what it is on and what was found (``bin``, ``figures``, ``non_finite``)
     where that is no bin.
     """
+    model = ModelRecord(
+        name=name,
+        path=str(path),
+        sha256=sha256,
+        format=model_format,
+        embedding_size=measurement.embedding_size,
+        input=input_json(input_spec),
+        data_sha256=data_sha256,
+    )
+    return result_of(
+        model,
+        settings,
+        parts or _parts(cast("Measurement", measurement)),
+        seconds=measurement.seconds,
+        embedded=measurement.embedded,
+    )
+
+
+def result_of(
+    model: ModelRecord,
+    settings: Settings,
+    parts: Mapping[str, Any],
+    *,
+    seconds: float,
+    embedded: int = 0,
+) -> Result:
+    """The Result of now: ``parts`` are ``bin``, ``figures`` and ``non_finite``, found in so many
+    seconds, for which so many images were ``embedded``.
+    """
     return Result(
-        status="ok" if measurement.figures is not None else "non_finite",
-        model=ModelRecord(
-            name=name,
-            path=str(path),
-            sha256=sha256,
-            format=model_format,
-            embedding_size=measurement.embedding_size,
-            input=input_json(input_spec),
-            data_sha256=data_sha256,
-        ),
+        status="ok" if parts["figures"] is not None else "non_finite",
+        model=model,
         settings=settings,
         cost={
-            "seconds": round(measurement.seconds, 4),
-            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+            "seconds": round(seconds, 4),
+            "images_per_second": round(embedded / max(seconds, 1e-9), 2),
         },
         versions=versions(settings.engine),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        **(parts or _parts(cast("Measurement", measurement))),
+        **parts,
     )
 
 

@@ -157,7 +157,7 @@ def pair_sharing(
     left, right = _numbered(ends)
     nodes = int(max(left.max(initial=-1), right.max(initial=-1))) + 1
     uses = np.bincount(left, minlength=nodes) + np.bincount(right, minlength=nodes)
-    cluster = _components(left, right, nodes)[left]
+    cluster = components(left, right, nodes)[left]
     return Sharing(
         unit=unit,
         left=left,
@@ -204,7 +204,9 @@ def slots_sharing(
     return pair_sharing(slots[0::2][pairs], slots[1::2][pairs], unit=unit)
 
 
-def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
+def components(
+    left: npt.NDArray[np.integer], right: npt.NDArray[np.integer], nodes: int
+) -> IntArray:
     """The number of each node's connected component, from 0 in the order of their first nodes.
 
     Each round every component that touches one with a lower first node joins it, so that at least

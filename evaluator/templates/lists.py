@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import io
 import re
@@ -14,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import LONGEST_NAME
-from evaluator.bins.tables import LARGEST_LIST
-from evaluator.errors import BinError, cause_of, printable
+from evaluator.bins.tables import LARGEST_LIST, table_rows
+from evaluator.errors import BinError, printable
 from evaluator.files import read_bounded
 
 #: Pairs of the longest 1:1 list: three times IJB-C's, and 1.2 GB.
@@ -115,14 +114,8 @@ def text_lines(path: Path, data: bytes) -> list[str]:
 
 
 def csv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV that are not blank, each with the number of its line. Raises BinError."""
-    reader = csv.reader(io.StringIO("\n".join(text_lines(path, data)), newline=""))
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise BinError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None
+    """The rows of a list that is a CSV, as `table_rows`. Raises BinError."""
+    return table_rows(path, "\n".join(text_lines(path, data)))
 
 
 def integer(text: str) -> int | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evaluator.ahead import ahead
 from evaluator.errors import BinError, ForwardError, InputError
 from evaluator.images.inputs import Embedder, Forward, InputSpec, mirrored, write_model_input
-from evaluator.measure.rows import RowCountError, embedding_rows
+from evaluator.measure.rows import RowCountError, check_size, embedding_rows
 
 # Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
 # that memory stays at three batches.
@@ -173,10 +173,7 @@ class _RowwiseForward:
         embeddings = self._rows(batch, count)[:count]
         if self._width is None:
             self._width = embeddings.shape[1]
-        if embeddings.shape[1] != self._width:
-            raise ForwardError(
-                f"it gave embeddings of {embeddings.shape[1]} numbers, and of {self._width} before"
-            )
+        check_size(embeddings.shape[1], self._width)
         return embeddings
 
     def _rows(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from evaluator.bins.stored_images import distinct_of, slot_digests
 from evaluator.bins.verification_set import VerificationSet
-from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import (
     EmbedOptions,
@@ -21,6 +20,7 @@ from evaluator.measure.embed import (
     score_of_failed,
     unusable_rows,
 )
+from evaluator.measure.rows import check_size
 from evaluator.metrics.all_figures import Figures, scored_figures
 
 
@@ -113,13 +113,10 @@ def _merged(
     if found is not None and len(new) == len(known):
         return found
     rows = [row for row in known if row is not None]
-    if found is not None and found.shape[1] != len(rows[0]):
-        raise ForwardError(
-            f"it gave embeddings of {found.shape[1]} numbers, and of {len(rows[0])} before"
-        )
     embeddings = np.empty((len(known), len(rows[0])), np.float32)
     embeddings[[row is not None for row in known]] = rows
     if found is not None:
+        check_size(found.shape[1], len(rows[0]))
         embeddings[new] = found
     return embeddings
 

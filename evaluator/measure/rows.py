@@ -31,6 +31,12 @@ def embedding_rows(embeddings: Any, images: int) -> NDArray[np.float32]:
     return rows
 
 
+def check_size(size: int, before: int) -> None:
+    """Raises ForwardError for embeddings of another size than those before."""
+    if size != before:
+        raise ForwardError(f"it gave embeddings of {size} numbers, and of {before} before")
+
+
 def _described(rows: NDArray[np.float32]) -> str:
     if rows.ndim == 0:
         return "one number"

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ForwardError
 from evaluator.files import open_regular, read_bounded, whole_path, write_whole
+from evaluator.measure.rows import check_size
 
 _LARGEST_NOTE = 100_000
 _HEADER = 1 << 12
@@ -36,18 +36,13 @@ class HeldEmbeddings:
         """Adds the rows that follow those that are there. Raises ForwardError for another size."""
         if not self.rows:
             self._found = np.empty((self._images, block.shape[1]), np.float32)
-        _check_size(block, self._found.shape[1])
+        check_size(block.shape[1], self._found.shape[1])
         self._found[self.rows : self.rows + len(block)] = block
         self.rows += len(block)
 
     def array(self) -> NDArray[np.float32]:
         """All rows; those that are not there yet are anything."""
         return self._found
-
-
-def _check_size(block: NDArray[np.float32], size: int) -> None:
-    if block.shape[1] != size:
-        raise ForwardError(f"it gave embeddings of {block.shape[1]} numbers, and of {size} before")
 
 
 class KeptEmbeddings:
@@ -88,7 +83,7 @@ class KeptEmbeddings:
         """Adds the rows that follow those that are there. Raises ForwardError for another size."""
         if not self.rows:
             self._begin(block.shape[1])
-        _check_size(block, self._size)
+        check_size(block.shape[1], self._size)
         with self._path.open("r+b") as file:
             file.seek(self._start + 4 * self._size * self.rows)
             file.write(np.ascontiguousarray(block, np.float32).tobytes())

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from evaluator.bins.containers import BAD_HDF5
 from evaluator.errors import ResultError, cause_of
+from evaluator.npz import most_inflated
 
-# What zlib's format allows: 258 bytes from 2 bits, near enough 1032 times. The one filter that is
-# written; through a chain of two, a kilobyte could unfold to a gigabyte.
+# The one filter that is written; through a chain of two, a kilobyte could unfold to a gigabyte.
 _GZIP = h5py.h5z.FILTER_DEFLATE
-_MOST_UNPACKED = 1032
-_ROUNDING = 1 << 16
 
 # Below, memory is not asked after.
 _NO_QUESTION = 1 << 26
@@ -141,7 +139,7 @@ def _is_stored(stored: h5py.Dataset) -> bool:
     settings = stored.id.get_create_plist()
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     held = stored.id.get_storage_size()
-    most = held * _MOST_UNPACKED + _ROUNDING if filters else held
+    most = most_inflated(held) if filters else held
     chunk = int(np.prod(stored.chunks or (0,))) * stored.dtype.itemsize
     right = filters in ([], [_GZIP])
     return right and stored.nbytes <= most and chunk <= max(most, stored.nbytes)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from evaluator.models.identity import identity_digest
-from evaluator.results.reading_rules import READING, measured_by, what_to_do
+from evaluator.results.reading_rules import READING, problem_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -389,4 +389,4 @@ def reading_problem(result: Result) -> str | None:
     """
     if result.reading == READING or result.model.format in _READ_ELSEWHERE:
         return None
-    return f"{measured_by(result.reading)}; {what_to_do(result.reading)}"
+    return problem_of(result.reading)

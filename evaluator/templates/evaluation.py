@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.choices import Norm
 from evaluator.errors import BinError, InputError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images, score_of_failed
@@ -24,7 +25,7 @@ from evaluator.templates.image_files import image_bytes, template_image
 from evaluator.templates.kept_embeddings import HeldEmbeddings, KeptEmbeddings
 from evaluator.templates.nearest_far import NearestTar, tar_nearest_far
 from evaluator.templates.pair_scores import pair_scores
-from evaluator.templates.pooling import Embeddings, Norm, pooled
+from evaluator.templates.pooling import Embeddings, pooled
 from evaluator.templates.search import search
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import TemplateSet

@@ -7,15 +7,14 @@ numbers an image, two blocks and what comes back, never a copy of all embeddings
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, check_choice
+from evaluator.choices import Norm, check_settings
+from evaluator.errors import InputError
 from evaluator.templates.template_set import TemplateSet
 
-Norm = Literal["raw", "unit"]
 FloatArray = NDArray[np.float64]
 Embeddings = NDArray[np.float32] | NDArray[np.float64]
 
@@ -94,7 +93,7 @@ def _check(
     norm: Norm,
     detector_score: bool,
 ) -> None:
-    check_choice("norm", norm, get_args(Norm))
+    check_settings(norm=norm)
     if embeddings.ndim != 2 or len(embeddings) != len(held.images) or not embeddings.shape[1]:
         raise InputError(
             f"{held.path}: expected one embedding for each of {len(held.images):,} images; "

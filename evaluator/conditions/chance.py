@@ -15,14 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.conditions.group_measures import Tally
 from evaluator.conditions.pairs import PairSet
 from evaluator.metrics.rates import sharing_of
 from evaluator.metrics.sharing import design_effect
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 GroupNumbers = NDArray[np.int16]
 
 # Exchanges of people: enough for a p-value of a thousandth, fewer where pairs are very many.

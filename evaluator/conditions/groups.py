@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.conditions.chance import (
     Chance,
     dealt,
@@ -20,10 +20,6 @@ from evaluator.conditions.group_measures import MEASURES, Measure, Tally
 from evaluator.conditions.pairs import PairSet
 from evaluator.metrics.rates import Rates
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 _ROUNDING = 1e-9
 _PAIRED_DRAWS = 4999

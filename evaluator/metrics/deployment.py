@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import FloatArray
 from evaluator.errors import InputError
 from evaluator.metrics.rates import (
     Rates,
@@ -20,8 +21,6 @@ from evaluator.metrics.rates import (
 )
 from evaluator.metrics.sharing import Sharing
 from evaluator.metrics.sweep import below_all, threshold_above
-
-FloatArray = npt.NDArray[np.float64]
 
 _TAIL = 0.025  # beyond either end of a 95 % interval
 

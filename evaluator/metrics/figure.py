@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing, Spread, spread_of
 from evaluator.metrics.text import Digits, percent
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 Interval = tuple[float, float]
 Stored = Mapping[str, Any]  # the ``figures`` object of a result, as JSON has it
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.errors import InputError
 from evaluator.metrics.sharing import Sharing, design_effect, slots_sharing
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 
 _TAIL = 0.025  # beyond either end of a 95 % interval

@@ -25,8 +25,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evaluator.array_types import BoolArray, FloatArray, IntArray
+
 Method = Literal["pairs", "clusters", "dyads"]
 
 # Below this many clusters of equal size, drawing clusters rejects a true null too often.
@@ -71,13 +71,13 @@ class Sharing:
         return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
 
     @functools.cached_property
-    def two_ended(self) -> npt.NDArray[np.bool_]:
+    def two_ended(self) -> BoolArray:
         """Which pairs show two different images (or people), (pairs,)."""
-        found: npt.NDArray[np.bool_] = self.left != self.right
+        found: BoolArray = self.left != self.right
         return found
 
     @functools.cached_property
-    def dyads(self) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
+    def dyads(self) -> tuple[BoolArray, IntArray, IntArray]:
         """Which pairs have two ends, what each pair shows and then what these show at the right,
         and the number of the two ends of these: couples that share both were counted at either end.
         """
@@ -187,7 +187,7 @@ def _numbered(ends: Sequence[npt.NDArray[np.integer]]) -> tuple[IntArray, IntArr
 
 
 def slots_sharing(
-    pairs: npt.NDArray[np.intp] | npt.NDArray[np.bool_],
+    pairs: npt.NDArray[np.intp] | BoolArray,
     *,
     images: npt.NDArray[np.integer] | None,
     people: npt.NDArray[np.integer] | None = None,
@@ -246,9 +246,7 @@ def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> floa
     return _effect(float(errors @ errors), sharing.sums(errors), sharing)
 
 
-def spread_of(
-    contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing
-) -> Spread:
+def spread_of(contributions: FloatArray, genuine: BoolArray, sharing: Sharing) -> Spread:
     """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
     if sharing.method == "pairs":
         independent = float(contributions @ contributions)
@@ -281,5 +279,5 @@ def _totals(group: IntArray, errors: FloatArray, groups: int = 0) -> FloatArray:
     return np.asarray(np.bincount(group, weights=errors, minlength=groups), dtype=np.float64)
 
 
-def _effective_count(sizes: npt.NDArray[np.int64]) -> float:
+def _effective_count(sizes: IntArray) -> float:
     return float(sizes.sum()) ** 2 / float(sizes.astype(np.float64) @ sizes) if len(sizes) else 0.0

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, IntArray
 from evaluator.bins.pairs_file import NAMED
 from evaluator.results.record import Scores
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 Ends = tuple[IntArray, IntArray]
 
 # Of couples of bins that share something, so many are named in a line.
@@ -124,7 +123,7 @@ def _people(scores: Sequence[Scores]) -> list[IntArray] | None:
     return found
 
 
-def _alike(slots: Sequence[IntArray], known: Sequence[npt.NDArray[np.bool_]]) -> list[IntArray]:
+def _alike(slots: Sequence[IntArray], known: Sequence[BoolArray]) -> list[IntArray]:
     """Slots of several bins with one number for what is ``known`` to be the same on all; the other
     numbers are of a bin alone.
     """

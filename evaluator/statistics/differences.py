@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.protocols import seed, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing
@@ -27,9 +28,6 @@ from evaluator.statistics.discordance import MANY, discordance_interval, discord
 from evaluator.statistics.tails import reach
 from evaluator.statistics.threshold_luck import best_threshold_luck
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 Ends = tuple[npt.ArrayLike, npt.ArrayLike]
 Couples = tuple[npt.NDArray[np.intp], ...]  # rows and columns, as `np.ix_` gives them
 
@@ -390,7 +388,7 @@ def _shared_products(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     return _products(by_end, by_end) - _products(twice, twice)
 
 
-def _sums(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
+def _sums(matrix: FloatArray, group: IntArray) -> FloatArray:
     return np.stack([np.bincount(group, weights=row) for row in matrix])
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, IntArray
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.figures.search import NOT_FIRST
@@ -21,9 +22,6 @@ from evaluator.metrics.protocols import SortedPairs, sorted_pairs
 from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.record import Result, Scores
 from evaluator.statistics.differences import Differences, differences_on_bin
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 
 # Thresholds fall between this many groups of equally ranked pairs at most, and a call exchanges
 # about this many pairs at most, so that a million pairs cost megabytes and seconds.

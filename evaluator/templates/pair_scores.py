@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import FloatArray
 from evaluator.templates.template_set import TemplatePairs
 
-FloatArray = NDArray[np.float64]
-Vectors = NDArray[np.float32] | NDArray[np.float64]
+Vectors = NDArray[np.float32] | FloatArray
 
 # Cosines in a block of left x right, 64 MB; numbers in a block of picked vectors, 16 MB a side.
 _PRODUCTS = 1 << 23

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.choices import Norm, check_settings
 from evaluator.errors import InputError
 from evaluator.templates.template_set import TemplateSet
 
-FloatArray = NDArray[np.float64]
-Embeddings = NDArray[np.float32] | NDArray[np.float64]
+Embeddings = NDArray[np.float32] | FloatArray
 
 # Numbers in a block of embeddings: 32 MB as float64.
 _BLOCK = 1 << 22
@@ -118,7 +118,7 @@ def _rows(
     return rows if mirrored is None else np.add(rows, mirrored[block], out=rows)
 
 
-def _weights(held: TemplateSet, order: NDArray[np.intp], works: NDArray[np.bool_]) -> FloatArray:
+def _weights(held: TemplateSet, order: NDArray[np.intp], works: BoolArray) -> FloatArray:
     """1 over how many images of its medium work, for each image (n,); 0 for one that does not."""
     template, media = held.template[order], held.media[order]
     new = np.ones(len(order), dtype=np.bool_)

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.metrics.figure import (
     COUNT,
     INTERVAL,
     MAYBE,
     SHARE,
     TEXT,
-    BoolArray,
     Each,
     Figure,
-    FloatArray,
     Influence,
     Listed,
     Shape,

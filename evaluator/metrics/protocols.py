@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -356,9 +356,3 @@ def _grid_tar(
         for part in (genuine, impostor)
     )
     return FoldedTar(float(np.mean(tars)), float(np.std(tars)), float(np.mean(fars)))
-
-
-PROTOCOLS: dict[
-    str,
-    Callable[[ArrayLike, ArrayLike], BestAccuracy | KFoldAccuracy | InsightfaceAccuracy | None],
-] = {"seed": seed, "seed300": seed300, "kfold": kfold, "insightface": insightface}

@@ -11,11 +11,8 @@ from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
 from evaluator.metrics.protocols import (
-    PROTOCOLS,
-    BestAccuracy,
     FoldedTar,
     InsightfaceAccuracy,
-    KFoldAccuracy,
     insightface,
     kfold,
     seed,
@@ -395,14 +392,3 @@ def test_insightface_is_undefined_without_both_classes_or_ten_pairs(labels: list
 def test_insightface_is_defined_for_ten_pairs() -> None:
     found = insightface(np.tile([0.9, 0.1], 5), np.tile([True, False], 5))
     assert found == InsightfaceAccuracy(1.0, 0.0, None)  # a pair a fold lacks the other class
-
-
-def test_every_protocol_is_found_by_its_name() -> None:
-    scores, genuine = random_scores(1, 200)
-    found = {name: protocol(scores, genuine) for name, protocol in PROTOCOLS.items()}
-    assert {name: type(value) for name, value in found.items()} == {
-        "seed": BestAccuracy,
-        "seed300": BestAccuracy,
-        "kfold": KFoldAccuracy,
-        "insightface": InsightfaceAccuracy,
-    }

@@ -183,14 +183,18 @@ def _interval(errors: int, count: int, hangs: Dependence) -> Interval:
         return chance_of_at_most(errors, count, hangs.effect(rate), rate) < _TAIL
 
     seen = errors / count
-    low = _nearest(too_low, seen, 0.0) if errors else 0.0
-    high = _nearest(too_high, seen, 1.0) if errors < count else 1.0
+    low = halved(too_low, seen, 0.0) if errors else 0.0
+    high = halved(too_high, seen, 1.0) if errors < count else 1.0
     return low, high
 
 
-def _nearest(ruled_out: Callable[[float], bool], inside: float, outside: float) -> float:
-    """The rate next to ``inside`` that is ruled out, by halving."""
-    for _ in range(80):
+def halved(
+    ruled_out: Callable[[float], bool], inside: float, outside: float, *, times: int = 80
+) -> float:
+    """The number next to ``inside`` that is ruled out as ``outside`` is, by halving what is between
+    so many times.
+    """
+    for _ in range(times):
         middle = (inside + outside) / 2
         if ruled_out(middle):
             outside = middle

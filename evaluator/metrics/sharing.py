@@ -76,14 +76,6 @@ class Sharing:
         found: BoolArray = self.left != self.right
         return found
 
-    @functools.cached_property
-    def dyads(self) -> tuple[BoolArray, IntArray, IntArray]:
-        """Which pairs have two ends, what each pair shows and then what these show at the right,
-        and the number of the two ends of these: couples that share both were counted at either end.
-        """
-        ends = np.concatenate([self.left, self.right[self.two_ended]])
-        return self.two_ended, ends, self.dyad[self.two_ended]
-
     def sums(
         self, errors: FloatArray, pairs: slice | npt.NDArray[np.intp] = slice(None)
     ) -> tuple[FloatArray, FloatArray]:

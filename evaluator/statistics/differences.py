@@ -285,9 +285,7 @@ def _drawn_together(
     ) / len(bins)
     dependent = _squared_differences(_shared_products(errors, sharing)) * sharing.correction
     # Few images may hide what they share; that the same two stand in two bins, nothing can.
-    low, high = np.sort([sharing.left, sharing.right], axis=0)
-    same = np.unique(low * sharing.nodes + high, return_inverse=True)[1]
-    sums = _sums(errors, same)
+    sums = np.array([np.bincount(sharing.dyad, weights=row) for row in errors], np.float64)
     dependent = np.maximum(dependent, _squared_differences(_products(sums, sums)))
     # Errors are those of fixed thresholds: so is what they are compared with.
     made_up_for = [(1 - np.minimum(each.luck, 1.0)) / each.effect for each in bins]
@@ -379,17 +377,8 @@ def _squared_differences(products: FloatArray) -> FloatArray:
 
 def _shared_products(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     """Products of rows over all couples of pairs that hang together, as `design_effect` sums."""
-    if sharing.method == "clusters":
-        sums = _sums(matrix, sharing.cluster)
-        return _products(sums, sums)
-    two, ends, dyad = sharing.dyads
-    by_end = _sums(np.concatenate([matrix, matrix[:, two]], axis=1), ends)
-    twice = _sums(matrix[:, two], dyad)
-    return _products(by_end, by_end) - _products(twice, twice)
-
-
-def _sums(matrix: FloatArray, group: IntArray) -> FloatArray:
-    return np.stack([np.bincount(group, weights=row) for row in matrix])
+    sums, twice = (np.stack(each) for each in zip(*map(sharing.sums, matrix), strict=True))
+    return _products(sums, sums) - _products(twice, twice)
 
 
 def _products(one: FloatArray, other: FloatArray) -> FloatArray:

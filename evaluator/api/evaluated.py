@@ -15,7 +15,7 @@ from evaluator.api.notebook import Printed, html_table
 from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import Figures, all_figures, search_figures, to_json
 from evaluator.metrics.standing import founding_line
-from evaluator.metrics.text import columns, cosine
+from evaluator.metrics.text import columns, cosine, counted
 from evaluator.results.record import ModelRecord, Result, Scores, SetFacts
 from evaluator.results.store import save_result
 from evaluator.templates.searches import Searches
@@ -225,8 +225,7 @@ def verification_line(evaluation: BinEvaluation, best: float = 0.0) -> str:
 
 
 def _not_finite(result: Result) -> str:
-    count = int(result.non_finite["count"])
-    return f"{count:,} image{'' if count == 1 else 's'} without a usable embedding"
+    return f"{counted(int(result.non_finite['count']), 'image')} without a usable embedding"
 
 
 def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tuple[Path, ...]:

@@ -11,6 +11,7 @@ from evaluator.api.evaluated import BinEvaluation, Evaluation, evaluated_on, to_
 from evaluator.api.notebook import html_table
 from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import scored_figures
+from evaluator.metrics.text import counted
 from evaluator.results.choice import Contestant, Wanted, contestants, labelled, picked, variant_of
 from evaluator.results.names import meant, model_named
 from evaluator.results.store import load_scores
@@ -65,7 +66,7 @@ class Results:
     def _repr_html_(self) -> str:
         """The same for notebooks."""
         notes = [f"note: {note}" for note in self.notes]
-        title = f"{len(self.models):,} model{'s' * (len(self.models) != 1)}"
+        title = counted(len(self.models), "model")
         return html_table(title, [("model", "bins"), *self._rows()], notes, words=2)
 
     def _rows(self) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from evaluator.array_types import BoolArray, IntArray
 from evaluator.bins.pairs_file import NAMED
+from evaluator.metrics.text import counted
 from evaluator.results.record import Scores
 
 Ends = tuple[IntArray, IntArray]
@@ -36,8 +37,8 @@ class Common:
     @property
     def words(self) -> str:
         """The most telling of these counts, as "6,000 pairs"; empty where all are 0."""
-        counts = {"pairs": self.pairs, "images": self.images, "people": self.people}
-        return next((_counted(count, what) for what, count in counts.items() if count), "")
+        counts = (self.pairs, "pair"), (self.images, "image"), (self.people, "person", "people")
+        return next((counted(*each) for each in counts if each[0]), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +139,3 @@ def _alike(slots: Sequence[IntArray], known: Sequence[BoolArray]) -> list[IntArr
         count += len(alone)
         found.append(numbers.astype(np.int64))
     return found
-
-
-def _counted(count: int, what: str) -> str:
-    one = {"pairs": "pair", "images": "image", "people": "person"}[what]
-    return f"{count:,} {one if count == 1 else what}"

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from evaluator.metrics.text import counted
 from evaluator.models.identity import identity_digest
 from evaluator.results.reading_rules import READING, problem_of
 
@@ -111,7 +112,7 @@ class Failed(NamedTuple):
     @property
     def words(self) -> str:
         """As "5 pairs missed"; empty where none failed."""
-        return f"{self.pairs:,} pair{'s' * (self.pairs != 1)} {self.how}" if self.pairs else ""
+        return f"{counted(self.pairs, 'pair')} {self.how}" if self.pairs else ""
 
     @property
     def mark(self) -> str:

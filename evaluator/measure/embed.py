@@ -7,7 +7,6 @@ import functools
 import itertools
 import math
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -209,9 +208,6 @@ def _takes(forward: Forward, batch: NDArray[np.float32], size: int) -> bool:
     return True
 
 
-_Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
-
-
 def _prepared_batches(
     embedder: Embedder,
     images: int,
@@ -238,7 +234,7 @@ def _prepared_batches(
                 raise BinError(f"{describe(i)}: {error}") from None
         return sizes
 
-    def submit(start: int) -> _Pending:
+    def submit(start: int) -> tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]:
         stop = min(start + size, images)
         # A model of fixed batch size gets zeros after the last image.
         length = size if embedder.fixed_batch else stop - start
@@ -252,15 +248,9 @@ def _prepared_batches(
 
     workers = min(8, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(workers)
-    pending: deque[_Pending] = deque()
     try:
-        for start in range(0, images, size):
-            pending.append(submit(start))
-            if len(pending) <= _AHEAD:
-                continue
-            yield _finished(pending.popleft())
-        while pending:
-            yield _finished(pending.popleft())
+        for batch, count, parts in ahead(map(submit, range(0, images, size)), _AHEAD + 1):
+            yield batch, count, set().union(*(part.result() for part in parts))
     finally:
         # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
         pool.shutdown(cancel_futures=True)
@@ -270,11 +260,6 @@ def _decoding(images: Sequence[bytes], decoder: str) -> Callable[[int], NDArray[
     from evaluator.images.decode import decode_image
 
     return lambda i: decode_image(images[i], decoder=decoder)
-
-
-def _finished(item: _Pending) -> _Batch:
-    batch, count, parts = item
-    return batch, count, set().union(*(part.result() for part in parts))
 
 
 def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -88,11 +88,6 @@ def inequity_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray
     return found
 
 
-def skewed_error_ratio(wrong: FloatArray) -> FloatArray:
-    """1 is fair: the highest of the groups' errors of accuracy over the lowest."""
-    return max_over_min(wrong)
-
-
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(bottom > 0, top / bottom, np.where(top > 0, np.inf, 1.0))
@@ -150,5 +145,5 @@ MEASURES = (
     Measure("fdr", "FDR", _BOTH, 1, fairness_discrepancy_rate, turned=-1),
     Measure("ir", "IR", _BOTH, 1, inequity_rate, ratio=True),
     Measure("accuracy_sd", "accuracy SD (ddof 0)", ("wrong",), 0, standard_deviation),
-    Measure("ser", "SER", ("wrong",), 1, skewed_error_ratio, ratio=True),
+    Measure("ser", "SER", ("wrong",), 1, max_over_min, ratio=True),
 )

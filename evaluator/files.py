@@ -100,10 +100,9 @@ def kind_of(mode: int) -> str:
 
 
 def _check_regular(path: Path, mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise NotRegularError(errno.EISDIR, "a folder, not a file", str(path))
     if not stat.S_ISREG(mode):
-        raise NotRegularError(errno.EINVAL, f"{kind_of(mode)}, not a file", str(path))
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise NotRegularError(number, f"{kind_of(mode)}, not a file", str(path))
 
 
 #: What the temporary files of this module are called, in a folder where all are ours.

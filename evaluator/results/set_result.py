@@ -12,7 +12,7 @@ import numpy as np
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import Figures, to_json
 from evaluator.metrics.figure import as_json
-from evaluator.metrics.figures.search import SIZES_SHAPE
+from evaluator.metrics.figures.search import SHAPE, SIZES_SHAPE
 from evaluator.models.options import LoadOptions
 from evaluator.results.external import external_model
 from evaluator.results.measured import Measured
@@ -28,7 +28,6 @@ from evaluator.results.record import (
 from evaluator.results.set_facts import facts_of
 from evaluator.templates.evaluation import SetMeasurement
 from evaluator.templates.identification import Identification
-from evaluator.templates.identification import to_json as identified_json
 from evaluator.templates.nearest_far import NearestTar
 from evaluator.templates.template_set import TemplateSet
 
@@ -112,7 +111,7 @@ def set_figures(
             key: {"tar": each.tar, "far": each.far} for key, each in nearest.items()
         }
     if found is not None:
-        figures["identification"] = identified_json(found)
+        figures["identification"] = as_json(found, SHAPE["identification"])
     return figures
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.choices import Norm
-from evaluator.errors import BinError, InputError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images, score_of_failed
 from evaluator.metrics.all_figures import Figures, figures
@@ -114,7 +113,7 @@ def embed_set(
             embedder,
             [data[i] for i in new],
             options=options,
-            pixels=_reader(held, begin, data, new, options.decoder),
+            pixels=functools.partial(_pixels, held, begin, data, new, options.decoder),
             describe=functools.partial(_described, held, begin, new),
             on_resize=on_resize,
             on_single=on_single,
@@ -158,17 +157,10 @@ def _key(held: TemplateSet, image: int, data: bytes) -> bytes:
     return digest.digest()
 
 
-def _reader(
-    held: TemplateSet, begin: int, data: Sequence[bytes], new: Sequence[int], decoder: str
-) -> Callable[[int], NDArray[np.uint8]]:
-    def read(i: int) -> NDArray[np.uint8]:
-        place = new[i]
-        try:
-            return template_image(held, begin + place, data[place], decoder=decoder)
-        except InputError as error:
-            raise BinError(str(error)) from None
-
-    return read
+def _pixels(
+    held: TemplateSet, begin: int, data: Sequence[bytes], new: Sequence[int], decoder: str, i: int
+) -> NDArray[np.uint8]:
+    return template_image(held, begin + new[i], data[new[i]], decoder=decoder)
 
 
 def evaluate_set(

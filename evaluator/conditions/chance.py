@@ -210,10 +210,9 @@ def dealt(
     """
 
     def once() -> IntArray:
-        found: IntArray = generator.multivariate_hypergeometric(
+        return generator.multivariate_hypergeometric(
             sizes.astype(np.int64), chosen, size=draws, method="marginals"
         )
-        return found
 
     found, left = once(), (effect - 1) / 2
     while left > 0:  # the difference of two deals has twice the variance of one, and adds up to 0

@@ -96,8 +96,7 @@ class _Order:
         """Which pairs stay with that share of the units gone."""
         gone = int(np.floor(share * len(self.place) + 1e-9))
         left, right = (self.place[side] >= gone for side in self.sides)
-        kept: BoolArray = left & right
-        return kept
+        return left & right
 
 
 def _by_pair(quality: FloatArray) -> _Order:

@@ -72,8 +72,7 @@ def standard_deviation(rates: FloatArray) -> FloatArray:
 
 def garbe(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
     """0 is fair, 1 worst: the Gini coefficients of both rates, FMR's weighted by alpha."""
-    found: FloatArray = alpha * gini(fmr) + (1 - alpha) * gini(fnmr)
-    return found
+    return alpha * gini(fmr) + (1 - alpha) * gini(fnmr)
 
 
 def fairness_discrepancy_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
@@ -84,8 +83,7 @@ def fairness_discrepancy_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -
 
 def inequity_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
     """1 is fair; inf where a group makes no error of a kind and another does."""
-    found: FloatArray = max_over_min(fmr) ** alpha * max_over_min(fnmr) ** (1 - alpha)
-    return found
+    return max_over_min(fmr) ** alpha * max_over_min(fnmr) ** (1 - alpha)
 
 
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:

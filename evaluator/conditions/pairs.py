@@ -62,8 +62,7 @@ class PairSet:
         unit = np.arange(int(node.max(initial=-1)) + 1) + joined.clusters
         for end in ends:
             unit[end] = joined.cluster
-        found: IntArray = unit[node].astype(np.int64)
-        return found
+        return unit[node].astype(np.int64)
 
 
 def threshold_at_far(pairs: PairSet, far: float) -> float:

@@ -105,8 +105,7 @@ def _dealt(groups: IntArray, ranks: IntArray, genuine: BoolArray) -> NDArray[np.
             fold = int(np.argmin((more / shares[:, None] ** 2).sum(axis=0)))
             fold_of[group] = fold
             there[:, fold] += size
-    found: NDArray[np.uint8] = fold_of[groups]
-    return found
+    return fold_of[groups]
 
 
 def _alike(

@@ -103,8 +103,7 @@ def _common(names: tuple[str, str], one: Scores, other: Scores) -> Common:
 def _pair_keys(digests: IntArray) -> npt.NDArray[np.uint64]:
     """A number of each pair, whichever of its images is at the left."""
     ends = np.sort(digests.reshape(-1, 2), axis=1).astype(np.uint64)
-    keys: npt.NDArray[np.uint64] = ends[:, 0] * _ODD + ends[:, 1]
-    return keys
+    return ends[:, 0] * _ODD + ends[:, 1]
 
 
 def _people(scores: Sequence[Scores]) -> list[IntArray] | None:

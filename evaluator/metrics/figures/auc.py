@@ -121,8 +121,7 @@ def _worst(pairs: SortedPairs) -> float:
 def _placements(own: FloatArray, other: FloatArray) -> FloatArray:
     """Share of the other class that each score beats, ties half; both ascending."""
     low, high = (ranks_among(own, other, side) for side in ("left", "right"))
-    found: FloatArray = (low + high) / (2 * len(other))
-    return found
+    return (low + high) / (2 * len(other))
 
 
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:

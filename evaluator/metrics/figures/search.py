@@ -111,8 +111,7 @@ def tpir_at(fpir: float, key: str | None = None) -> Figure:
 
 
 def _found(scores: FloatArray, *, rank: int) -> BoolArray:
-    found: BoolArray = scores >= -rank
-    return found
+    return scores >= -rank
 
 
 def _share(pairs: SortedPairs, *, rank: int) -> float | None:

@@ -25,17 +25,12 @@ from evaluator.bins.pairs_file import check_labels, numbered_people, read_pairs_
 from evaluator.errors import BinError, ResultError
 from evaluator.files import (
     file_sha256,
-    read_bounded,
     remove_leftovers,
     temporaries_of,
     write_whole,
 )
 from evaluator.results.record import BinRecord
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
-
-# Of a slot, 16 bytes are stored, which packing cannot make more than a few per cent larger.
-_BYTES_A_SLOT = 20
-_BYTES = 1 << 20
 
 # A path has 4,096 bytes at most; the rest is zeros.
 _PATH_BYTES = 4096
@@ -226,11 +221,7 @@ def _read(at: Path, stamp: _Stamp | None, pairs: int) -> _Facts:
     # The stamp is in the key: 10,000 results on 12 bins ask 10,000 times, and 12 files are read.
     if stamp is None:
         return _Facts()
-    try:
-        data = read_bounded(at, 2 * pairs * _BYTES_A_SLOT + _BYTES)
-    except OSError as error:
-        raise ResultError(f"{at}: damaged facts of a bin ({error.strerror}); remove it") from None
-    arrays = hdf5_arrays(at, data, _layout(pairs))
+    arrays = hdf5_arrays(at, _layout(pairs))
     people, images = (_read_only(arrays.get(name)) for name in ("people", "images"))
     return _Facts(people, images, _source(arrays))
 

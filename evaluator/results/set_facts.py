@@ -16,18 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ResultError
-from evaluator.files import read_bounded, write_whole
+from evaluator.files import write_whole
 from evaluator.results.record import BinRecord, SetFacts
-from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
+from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes, layout_of_scores
 from evaluator.templates.evaluation import named_people
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import TemplateSet
-
-_BYTES = 1 << 20
-_BYTES_A_PAIR = 20
-_BYTES_A_TEMPLATE = 20
-# What a search of one probe in one gallery takes; packing cannot make that much larger.
-_BYTES_A_SEARCH = 64
 
 _FACTS = ("templates", "genuine", "person", "probes")
 _ARRAYS = ("mated", "score", "rank", "rival", "rival_score")
@@ -94,13 +88,8 @@ def _read(
     # The stamp is in the key: every result on the set asks, and the file is read once.
     del stamp
     pairs, templates, probes = counts
-    try:
-        limit = pairs * _BYTES_A_PAIR + (templates + probes) * _BYTES_A_TEMPLATE + _BYTES
-        data = read_bounded(at, limit)
-    except OSError as error:
-        raise ResultError(f"{at}: damaged facts of a set ({error.strerror}); remove it") from None
     lengths = {"templates": 2 * pairs, "genuine": pairs, "person": templates, "probes": probes}
-    arrays = hdf5_arrays(at, data, Layout(lengths, (), "facts of a set", "remove it"))
+    arrays = hdf5_arrays(at, Layout(lengths, (), "facts of a set", "remove it"))
     found = _facts(**arrays)
     for name, numbers in (("templates", found.templates), ("probes", found.probes)):
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < templates:
@@ -136,12 +125,7 @@ def set_layout(record: BinRecord) -> Layout:
         for number in range(record.galleries or 0)
         for name in _ARRAYS
     }
-    return Layout({"scores": record.pairs, **searched}, (), "scores", "use --fresh")
-
-
-def set_scores_bytes(record: BinRecord) -> int:
-    """Bytes that searches can have in a scores file, besides those of pairs."""
-    return (record.probes or 0) * (record.galleries or 0) * _BYTES_A_SEARCH
+    return layout_of_scores({"scores": record.pairs, **searched})
 
 
 def searches_in(

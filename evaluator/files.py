@@ -226,12 +226,10 @@ def remove_own(path: Path, pattern: re.Pattern[str]) -> bool:
     The name may come from a file that anyone wrote: a link, a folder or another name stays, and so
     does what cannot be removed.
     """
-    if pattern.fullmatch(path.name) is None:
-        return False
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        path.unlink()
+        is_own = pattern.fullmatch(path.name) is not None and stat.S_ISREG(path.lstat().st_mode)
+        if is_own:
+            path.unlink()
     except OSError:
         return False
-    return True
+    return is_own

@@ -72,13 +72,15 @@ def embed_images(
     Raises BinError for an image that does not decode, and ForwardError, which names the batch,
     where the model fails on it or does not give one embedding an image.
     """
+    from evaluator.images.decode import decode_image  # what is stored is answered without Pillow
+
     size = embedder.fixed_batch or _fitting(options.batch_size, embedder.input)
     check_batch(size, embedder)
     found = np.zeros((0, 0), np.float32)
     done = 0
     forward = _RowwiseForward(embedder, on_single)
     met = {(embedder.input.height, embedder.input.width)}
-    read = pixels or _decoding(images, options.decoder)
+    read = pixels or (lambda i: decode_image(images[i], decoder=options.decoder))
 
     def embedded(batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         embeddings = forward(batch, count)
@@ -216,7 +218,6 @@ def _prepared_batches(
     describe: Callable[[int], str],
 ) -> Generator[_Batch, None, None]:
     """Batches of so many images in order, read by threads ahead of their use."""
-    # Here, because what is stored is answered without Pillow.
     from evaluator.images.decode import DecodeError
 
     spec = embedder.input
@@ -254,12 +255,6 @@ def _prepared_batches(
     finally:
         # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
         pool.shutdown(cancel_futures=True)
-
-
-def _decoding(images: Sequence[bytes], decoder: str) -> Callable[[int], NDArray[np.uint8]]:
-    from evaluator.images.decode import decode_image
-
-    return lambda i: decode_image(images[i], decoder=decoder)
 
 
 def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -73,8 +73,11 @@ class Figures:
     min_cllr: float | None
 
     def __repr__(self) -> str:
-        """A line a figure, for people."""
-        return figures_text(self)
+        """A line a figure, percentages and scores; ``-`` is undefined."""
+        stored = to_json(self)
+        return "\n".join(
+            columns([(each.label, each.line_of(stored)) for each in all_figures().values()])
+        )
 
 
 @functools.cache
@@ -221,11 +224,3 @@ def to_json(block: Figures) -> dict[str, Any]:
 
     fields = [field.name for field in dataclasses.fields(block)]
     return {field: as_json(getattr(block, field), shapes()[field]) for field in fields}
-
-
-def figures_text(block: Figures) -> str:
-    """One line a figure, percentages and scores; ``-`` is undefined."""
-    stored = to_json(block)
-    return "\n".join(
-        columns([(each.label, each.line_of(stored)) for each in all_figures().values()])
-    )

@@ -360,9 +360,8 @@ def to_dict(result: Result) -> dict[str, Any]:
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
     for part, names in _ONLY_WHERE_STATED.items():
-        for name in names:
-            if parts[part][name] is None:
-                del parts[part][name]
+        stated = {k: each for k, each in parts[part].items() if each is not None or k not in names}
+        parts[part] = stated
     return {"schema": parts.pop("schema"), **parts}
 
 

@@ -26,8 +26,8 @@ _AHEAD = 2
 # Sizes of batch that are tried where the one asked for does not give a row for each image.
 _TRIED_SIZES = (64, 32, 16, 8, 4, 2)
 
-# Rows of embeddings turned to float64 at once when scoring.
-_SCORE_ROWS = 65_536
+# Numbers in a block of vectors that are multiplied at once, 16 MB a side.
+_PICKED = 1 << 21
 
 # Bytes of one batch, of which there are three or four: 7,000 images of 112x112.
 _LARGEST_BATCH = 2**30
@@ -277,19 +277,31 @@ def pair_scores(
     embeddings: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Cosine of embeddings[left[i]] and embeddings[right[i]], computed in float64, in [-1, 1]."""
-    scores = np.empty(len(left), np.float64)
-    for start in range(0, len(left), _SCORE_ROWS):
-        rows = slice(start, start + _SCORE_ROWS)
-        a = _unit(embeddings[left[rows]])
-        b = _unit(embeddings[right[rows]])
-        scores[rows] = np.einsum("ij,ij->i", a, b)
-    return np.clip(scores, -1.0, 1.0, out=scores)
+    return np.clip(cosines(embeddings, left, right, unit=False), -1.0, 1.0)
 
 
-def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = embeddings.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    return wide
+def cosines(
+    vectors: NDArray[np.float32] | NDArray[np.float64],
+    left: NDArray[np.integer],
+    right: NDArray[np.integer],
+    *,
+    unit: bool = True,
+) -> NDArray[np.float64]:
+    """The cosine (p,) of rows ``left`` and ``right``, in float64; ``unit`` says that these are of
+    length 1 already.
+
+    The same two rows give the same bits, wherever they stand and whichever is left.
+    """
+    found = np.empty(len(left))
+    step = max(1, _PICKED // max(1, vectors.shape[1]))
+    for start in range(0, len(left), step):
+        part = slice(start, start + step)
+        rows = [vectors[side[part]].astype(np.float64) for side in (left, right)]
+        if not unit:
+            for each in rows:
+                each /= np.linalg.norm(each, axis=1, keepdims=True)
+        found[part] = np.einsum("ij,ij->i", *rows)
+    return found
 
 
 def score_of_failed(nan: str) -> float:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.array_types import BoolArray, FloatArray, IntArray
-from evaluator.templates.pair_scores import Vectors, cosines
+from evaluator.measure.embed import cosines
+from evaluator.templates.pair_scores import Vectors
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import NOBODY, Gallery
 

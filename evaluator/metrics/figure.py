@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -90,13 +89,8 @@ class Influence:
             genuine, impostor = (
                 part if self.ascending else np.sort(part) for part in (self.genuine, self.impostor)
             )
-            return independent(float(genuine @ genuine + impostor @ impostor))
+            return Spread(float(genuine @ genuine + impostor @ impostor))
         return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
-
-
-def independent(variance: float) -> Spread:
-    """The spread of a figure of pairs that share nothing."""
-    return Spread(variance, 1.0, 1.0, 1.0, math.inf)
 
 
 def spread_by(
@@ -110,7 +104,7 @@ def spread_by(
     takes longer than all figures.
     """
     if sharing is None or sharing.method == "pairs":
-        return independent(variance())
+        return Spread(variance())
     return influence(pairs).spread(pairs, sharing)
 
 

@@ -109,17 +109,16 @@ class Sharing:
 class Spread:
     """How much a figure moves by chance, with what its pairs share.
 
-    ``variance`` is that of the figure. ``effect`` is how many times sharing multiplies the variance
-    of independent pairs, ``genuine`` and ``impostor`` the same of one class; all at least 1.
+    ``variance`` is that of the figure. ``genuine`` and ``impostor`` are how many times sharing
+    multiplies the variance of independent pairs of one class, at least 1.
     ``freedom`` are the degrees of freedom of its t distribution, inf the normal one; ``largest`` is
     what the pairs of one cluster, image or person add to the figure's error, at most.
     """
 
     variance: float
-    effect: float
-    genuine: float
-    impostor: float
-    freedom: float
+    genuine: float = 1.0
+    impostor: float = 1.0
+    freedom: float = math.inf
     largest: float = 0.0
 
     def reach(self, confidence: float = 0.95) -> float:
@@ -242,8 +241,7 @@ def spread_of(contributions: FloatArray, genuine: BoolArray, sharing: Sharing) -
     """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
     if sharing.method == "pairs":
         independent = float(contributions @ contributions)
-        largest = float(np.abs(contributions).max(initial=0.0))
-        return Spread(independent, 1.0, 1.0, 1.0, math.inf, largest)
+        return Spread(independent, largest=float(np.abs(contributions).max(initial=0.0)))
     squares, sums = [], []
     for held in (genuine, ~genuine):
         # Picking out a class pays where it is small.
@@ -256,7 +254,7 @@ def spread_of(contributions: FloatArray, genuine: BoolArray, sharing: Sharing) -
     whole = _effect(sum(squares), both, sharing)
     own, others = (_effect(*each, sharing) for each in zip(squares, sums, strict=True))
     largest = float(np.abs(both[0]).max(initial=0.0))
-    return Spread(sum(squares) * whole, whole, own, others, sharing.freedom, largest)
+    return Spread(sum(squares) * whole, own, others, sharing.freedom, largest)
 
 
 def _effect(independent: float, sums: tuple[FloatArray, FloatArray], sharing: Sharing) -> float:

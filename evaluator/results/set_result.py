@@ -117,10 +117,9 @@ def set_figures(
 
 def _lost(measurement: SetMeasurement) -> dict[str, int]:
     pairs, probes = measurement.failed_pairs, measurement.failed_probes
-    if measurement.nan != "miss":
+    if measurement.nan != "miss" or not (pairs or probes):
         return {"dropped_pairs": pairs, "dropped_probes": probes}
-    found = {"dropped_pairs": 0, "missed_pairs": pairs, "missed_probes": probes}
-    return found if pairs or probes else {"dropped_pairs": 0, "dropped_probes": 0}
+    return {"dropped_pairs": 0, "missed_pairs": pairs, "missed_probes": probes}
 
 
 def external_set_result(

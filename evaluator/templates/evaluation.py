@@ -213,10 +213,10 @@ def evaluate_set(
         searches = tuple(_without(each, left_out) for each in whole)
         if sizes:
             searched = held.probes[~left_out]
-            each_size = [
+            each_size = (
                 gallery_sizes(templates.vectors, held.person, gallery, searched, own)
                 for gallery, own in zip(held.galleries, found.galleries, strict=True)
-            ]
+            )
             smaller = [each for each in each_size if each is not None]
     block, nearest = figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None
     if scores is not None and held.pairs is not None:

@@ -139,7 +139,7 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
     ]
     # The TAR's own part, for genuine pairs alone.
     share = share_variance(found.tar, genuines) * spread.genuine
-    own = Spread(share, spread.genuine, spread.genuine, spread.impostor, spread.freedom)
+    own = Spread(share, spread.genuine, spread.impostor, spread.freedom)
     ends = accuracy_interval(found.tar, own, 1 / genuines)
     if ends is None:
         return None

@@ -75,7 +75,6 @@ def evaluate_bins(
     for number, (verification_set, (images, slots)) in enumerate(zip(sets, bins, strict=True)):
         start = time.perf_counter()
         new = [i for i, key in enumerate(images.keys) if key not in known]
-        found = None
         if new:
             found = embed_images(
                 embedder,
@@ -86,13 +85,17 @@ def evaluate_bins(
                 on_resize=on_resize,
                 on_single=on_single,
             )
-        embeddings = _merged(found, new, [known.get(key) for key in images.keys])
+            if known:
+                check_size(found.shape[1], len(next(iter(known.values()))))
+            known |= zip((images.keys[i] for i in new), found, strict=True)
+        all_new = len(new) == len(images)
+        embeddings = found if all_new else np.stack([known[key] for key in images.keys])
         # Of a finished bin only what a later one shows again is kept.
-        for key, embedding in zip(images.keys, embeddings, strict=True):
+        for key in images.keys:
             if last_use[key] > number:
-                known[key] = embedding.copy()
+                known[key] = known[key].copy()
             else:
-                known.pop(key, None)
+                del known[key]
         seconds = time.perf_counter() - start
         yield _measure(
             verification_set,
@@ -102,23 +105,6 @@ def evaluate_bins(
             embedded=len(new),
             seconds=seconds,
         )
-
-
-def _merged(
-    found: NDArray[np.float32] | None,
-    new: Sequence[int],
-    known: Sequence[NDArray[np.float32] | None],
-) -> NDArray[np.float32]:
-    """All embeddings of a bin: those found just now, and those known from bins before."""
-    if found is not None and len(new) == len(known):
-        return found
-    rows = [row for row in known if row is not None]
-    embeddings = np.empty((len(known), len(rows[0])), np.float32)
-    embeddings[[row is not None for row in known]] = rows
-    if found is not None:
-        check_size(found.shape[1], len(rows[0]))
-        embeddings[new] = found
-    return embeddings
 
 
 def _measure(

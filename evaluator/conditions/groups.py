@@ -268,12 +268,7 @@ def compare_fairness(
     both, _ = _usable(tallies[0], {k: min(each[k] for each in rates) for k in rates[0]}, names)
     drawn = [_swapped(pairs, within, wrong, genuine, len(names), generator) for genuine in (0, 1)]
     swapped = [
-        Tally(
-            drawn[0][side],
-            np.broadcast_to(tallies[0].impostors, drawn[0][side].shape),
-            drawn[1][side],
-            np.broadcast_to(tallies[0].genuine, drawn[1][side].shape),
-        )
+        Tally(drawn[0][side], tallies[0].impostors, drawn[1][side], tallies[0].genuine)
         for side in (0, 1)
     ]
     found = []

@@ -70,12 +70,6 @@ class Sharing:
         few = self.nodes**2 <= 4 * len(key)
         return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
 
-    @functools.cached_property
-    def two_ended(self) -> BoolArray:
-        """Which pairs show two different images (or people), (pairs,)."""
-        found: BoolArray = self.left != self.right
-        return found
-
     def sums(
         self, errors: FloatArray, pairs: slice | npt.NDArray[np.intp] = slice(None)
     ) -> tuple[FloatArray, FloatArray]:
@@ -84,9 +78,10 @@ class Sharing:
         """
         if self.method == "clusters":
             return _totals(self.cluster[pairs], errors, self.clusters), np.zeros(0)
-        by_end = _totals(self.left[pairs], errors, self.nodes)
-        twice = np.where(self.two_ended[pairs], errors, 0.0)
-        by_end += _totals(self.right[pairs], twice, self.nodes)
+        left, right = self.left[pairs], self.right[pairs]
+        by_end = _totals(left, errors, self.nodes)
+        twice = np.where(left != right, errors, 0.0)
+        by_end += _totals(right, twice, self.nodes)
         return by_end, _totals(self.dyad[pairs], twice, int(self.dyad.max(initial=-1)) + 1)
 
     @property

@@ -135,14 +135,9 @@ def _with_repeated(
     """The rows of a block, of which ``new`` were found just now and others stood before."""
     if len(new) == len(places):
         return found
-    before = store.array() if any(place < begin for place in places) else found
-    rows = np.empty((len(places), before.shape[1]), np.float32)
-    if new:
-        rows[new] = found
-    for i, place in enumerate(places):
-        if place != begin + i:
-            rows[i] = rows[place - begin] if place >= begin else before[place]
-    return rows
+    own = dict(zip((begin + i for i in new), found, strict=True))
+    before = store.array() if begin else found  # of the first block all stand in it
+    return np.stack([own[place] if place in own else before[place] for place in places])
 
 
 def _described(held: TemplateSet, begin: int, new: Sequence[int], i: int) -> str:

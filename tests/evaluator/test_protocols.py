@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
+from evaluator.metrics import protocols
 from evaluator.metrics.protocols import (
     FoldedTar,
     InsightfaceAccuracy,
-    insightface,
     kfold,
     seed,
     seed300,
+    sorted_pairs,
 )
 
 Scores = NDArray[np.float64]
@@ -30,6 +31,10 @@ def random_scores(
     genuine = rng.random(pairs) < 0.5
     scores = np.round(rng.normal(np.where(genuine, separation, 0.0), 0.2), decimals)
     return scores.clip(-1, 1), genuine
+
+
+def insightface(scores: Scores, genuine: Labels) -> InsightfaceAccuracy | None:
+    return protocols.insightface(sorted_pairs(scores, genuine).folds)
 
 
 def seed_loop(scores: Scores, genuine: Labels) -> tuple[float, float]:

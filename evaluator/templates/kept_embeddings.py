@@ -54,16 +54,14 @@ class KeptEmbeddings:
     def __init__(self, path: Path, key: Mapping[str, Any], images: int) -> None:
         """What lies at the path counts if it is of this key and whole."""
         self._path, self._key, self._images = path, dict(key), images
+        self._note = path.with_suffix(".rows")
         self._start, self._size = 0, 0
         self.rows = self._found()
-
-    def _note(self) -> Path:
-        return self._path.with_suffix(".rows")
 
     def _found(self) -> int:
         """How many rows are there."""
         try:
-            note = json.loads(read_bounded(self._note(), _LARGEST_NOTE))
+            note = json.loads(read_bounded(self._note, _LARGEST_NOTE))
             rows = note.pop("rows")
             if note != self._key or type(rows) is not int or not 0 < rows <= self._images:
                 return 0
@@ -90,11 +88,11 @@ class KeptEmbeddings:
             file.flush()
             os.fsync(file.fileno())
         self.rows += len(block)
-        write_whole(self._note(), json.dumps({**self._key, "rows": self.rows}) + "\n")
+        write_whole(self._note, json.dumps({**self._key, "rows": self.rows}) + "\n")
 
     def _begin(self, size: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._note().unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         with whole_path(self._path) as temporary, temporary.open("xb") as file:
             np.lib.format.write_array_header_1_0(
                 file,

@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import LONGEST_NAME
-from evaluator.bins.tables import LARGEST_LIST, table_rows
+from evaluator.bins.tables import LARGEST_LIST
 from evaluator.errors import BinError, printable
 from evaluator.files import read_bounded
 
@@ -111,11 +110,6 @@ def text_lines(path: Path, data: bytes) -> list[str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise BinError(f"{path}, line {line}: expected UTF-8, found other bytes") from None
     return text.rstrip().replace("\r\n", "\n").split("\n") if text.strip() else []
-
-
-def csv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a list that is a CSV, as `table_rows`. Raises BinError."""
-    return table_rows(path, "\n".join(text_lines(path, data)))
 
 
 def integer(text: str) -> int | None:

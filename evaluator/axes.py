@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from evaluator.array_types import FloatArray
 
 # Below this, powers of ten lose their digits.
 _LEAST = 1e-100

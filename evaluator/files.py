@@ -100,10 +100,9 @@ def kind_of(mode: int) -> str:
 
 
 def _check_regular(path: Path, mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise NotRegularError(errno.EISDIR, "a folder, not a file", str(path))
     if not stat.S_ISREG(mode):
-        raise NotRegularError(errno.EINVAL, f"{kind_of(mode)}, not a file", str(path))
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise NotRegularError(number, f"{kind_of(mode)}, not a file", str(path))
 
 
 #: What the temporary files of this module are called, in a folder where all are ours.
@@ -227,12 +226,10 @@ def remove_own(path: Path, pattern: re.Pattern[str]) -> bool:
     The name may come from a file that anyone wrote: a link, a folder or another name stays, and so
     does what cannot be removed.
     """
-    if pattern.fullmatch(path.name) is None:
-        return False
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return False
-        path.unlink()
+        is_own = pattern.fullmatch(path.name) is not None and stat.S_ISREG(path.lstat().st_mode)
+        if is_own:
+            path.unlink()
     except OSError:
         return False
-    return True
+    return is_own

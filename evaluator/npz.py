@@ -54,9 +54,6 @@ _BAD_HEADER = (
 
 # A header of numbers has 128 bytes; one that names many fields some kilobytes.
 _LARGEST_HEADER = 1 << 16
-# What deflate's format allows: 258 bytes from 2 bits, near enough 1032 times.
-_MOST_UNPACKED = 1032
-_ROUNDING = 1 << 16
 _BLOCK = 1 << 20
 # Below, memory is not asked after.
 _NO_QUESTION = 1 << 26
@@ -192,6 +189,11 @@ def check_memory(needed: int) -> None:
         )
 
 
+def most_inflated(packed: int) -> int:
+    """Bytes that so many can unpack to: deflate's format gives 258 for 2 bits, 1032 times."""
+    return packed * 1032 + (1 << 16)
+
+
 def _header(head: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     major, _ = np.lib.format.read_magic(head)
     first = major == 1
@@ -210,7 +212,7 @@ def _check_packing(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     if info.compress_type == zipfile.ZIP_STORED:
         most = info.compress_size
     elif info.compress_type == zipfile.ZIP_DEFLATED:
-        most = info.compress_size * _MOST_UNPACKED + _ROUNDING
+        most = most_inflated(info.compress_size)
     else:
         raise NpzError("is packed otherwise than numpy.savez_compressed packs")
     if info.file_size > most:

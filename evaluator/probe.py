@@ -21,12 +21,11 @@ from evaluator.images.inputs import Embedder, mirrored
 from evaluator.measure.collapse import looks_collapsed
 from evaluator.measure.embed import EmbedOptions, embed_images, pair_scores, unusable_rows
 from evaluator.metrics.figures.auc import auc_and_error as of_sweep
-from evaluator.metrics.sharing import Sharing
+from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.metrics.sweep import sweep
 from evaluator.profiles import PROFILES, profile_of
 from evaluator.statistics.comparison import compare_pairs
 from evaluator.statistics.pair_tests import SIGNIFICANCE
-from evaluator.statistics.shared_pairs import pairs_sharing
 
 # These two differ by 0.4 % of the scale and nothing else: no bin will ever tell them apart.
 _TWINS = ("symmetric", "insightface")
@@ -201,7 +200,9 @@ def probe_inputs(
         finding = find_winner(
             list(known.values()),
             sample.genuine,
-            sharing=_sharing(slots, None if people is None else people[ends]),
+            sharing=slots_sharing(
+                np.arange(number), images=slots, people=None if people is None else people[ends]
+            ),
             looks=len(rounds),
         )
         finding = replace(finding, all_pairs=number == len(whole.genuine))
@@ -217,11 +218,6 @@ def _rounds(first: int, last: int) -> Iterator[int]:
         yield first
         first *= 2
     yield last
-
-
-def _sharing(slots: NDArray[np.intp], people: NDArray[np.int64] | None) -> Sharing | None:
-    shown = None if people is None else (people[0::2], people[1::2])
-    return pairs_sharing((slots[0::2], slots[1::2]), shown)
 
 
 def _tried(embedder: Embedder, batch_size: int) -> Iterator[_Tried]:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.bins.containers import container_kind
 from evaluator.bins.pairs_file import read_pairs_csv, write_sidecar
-from evaluator.bins.verification_set import is_bin, read_bin, read_stored, write_bin
+from evaluator.bins.verification_set import is_pickle, read_bin, read_stored, write_bin
 from evaluator.errors import BinError, InputError, ModelError, ResultError
 from evaluator.images.decode import MAX_PIXELS, DecodeError, decode_image
 from evaluator.images.image_format import image_format
@@ -97,9 +98,9 @@ def must(condition: bool, claim: str) -> None:
 
 
 def _read_bin(path: Path) -> None:
-    known = is_bin(path)
+    known = is_pickle(path) or container_kind(path) is not None
     stored = read_stored(path)
-    must(known, "a bin that is_bin does not know")
+    must(known, "a bin that is not known by how it begins")
     must(len(stored.images) == 2 * len(stored.genuine) > 0, "images and labels do not fit")
     must(all(type(image) is bytes for image in stored.images), "an image is not bytes")
     found = read_bin(path)  # raises for the first of stored.faults

@@ -80,7 +80,7 @@ ARROWS = {
     "evaluator.templates": "bins images measure metrics",
     "evaluator.results": "bins images measure metrics models templates",
     "evaluator.statistics": "metrics results",
-    "evaluator.conditions": "bins metrics",
+    "evaluator.conditions": "bins metrics statistics",
     "evaluator.api": "bins images isolation measure metrics models results statistics templates",
     "training": "",
     "training.data": "",

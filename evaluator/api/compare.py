@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import overload
 
 from evaluator.api.evaluated import Evaluation, stored_scores
-from evaluator.api.notebook import html_table
+from evaluator.api.notebook import Printed
 from evaluator.errors import InputError, ResultError, UnknownNameError
-from evaluator.metrics.text import columns
 from evaluator.results.choice import variant_of, variant_words
 from evaluator.results.names import Shown, model_labels
 from evaluator.results.record import Scores
@@ -20,7 +19,7 @@ from evaluator.statistics.verdicts import MarginVerdict, p_text, signed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PairedComparison:
+class PairedComparison(Printed):
     """Model A against model B on every bin that both were evaluated on; ``print`` shows it.
 
     ``bins`` are the comparisons by the bin's name, with indices of that bin's pairs; ``overall``
@@ -41,14 +40,23 @@ class PairedComparison:
     margin: MarginVerdict | None = None
     margin_words: str = ""
 
-    def __repr__(self) -> str:
-        """A row a bin, and the verdicts."""
-        return comparison_table(self)
-
-    def _repr_html_(self) -> str:
-        """The same for notebooks."""
-        title, rows, lines = _comparison_parts(self)
-        return html_table(title, rows, lines)
+    def _parts(self) -> tuple[str, list[list[str]], list[str]]:
+        """Who A and B are, a row a bin with shares in percent, and the verdicts with the notes."""
+        figure = tested_figure(self.metric)
+        rows = [["bin", "pairs", "A", "B", "A-B", "95 %", "p"]]
+        rows[0] += ["only A", "only B"] if figure.fits_threshold else []
+        for name, each in self.bins.items():
+            low, high = (signed(end, figure) for end in each.interval)
+            values = [figure.digits(value) for value in (each.value_a, each.value_b)]
+            difference = [signed(each.difference, figure), f"[{low}, {high}]"]
+            rows.append(
+                [name, f"{each.pairs:,}", *values, *difference, p_text(self.p_values[name])]
+            )
+            if figure.fits_threshold:  # what these count is no part of another figure
+                rows[-1] += [str(len(only)) for only in (each.only_a, each.only_b)]
+        lines = [self.verdict, *([self.margin_words] if self.margin_words else [])]
+        lines += [f"note: {note}" for note in self.notes]
+        return f"A = {self.name_a}, B = {self.name_b}", rows, lines
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,11 +90,11 @@ class ManyComparisons:
 
     def __repr__(self) -> str:
         """The tables, one after another."""
-        return "\n\n".join(map(comparison_table, self.comparisons))
+        return "\n\n".join(map(repr, self.comparisons))
 
     def _repr_html_(self) -> str:
         """The same for notebooks."""
-        return "".join(html_table(*_comparison_parts(each)) for each in self.comparisons)
+        return "".join(each._repr_html_() for each in self.comparisons)
 
 
 @overload
@@ -190,27 +198,3 @@ def _side(evaluation: Evaluation, key: Key, label: str) -> Side:
         return found
 
     return Side(key, label, {sha: each.result for sha, each in of_bins.items()}, scores)
-
-
-def comparison_table(found: PairedComparison) -> str:
-    """The comparison as lines of text, shares in percentages and percentage points."""
-    title, rows, lines = _comparison_parts(found)
-    return "\n".join([title, *columns(rows), *lines])
-
-
-def _comparison_parts(found: PairedComparison) -> tuple[str, list[list[str]], list[str]]:
-    """Who A and B are, a header and a row a bin, and the verdicts with the notes."""
-    figure = tested_figure(found.metric)
-    rows = [["bin", "pairs", "A", "B", "A-B", "95 %", "p"]]
-    rows[0] += ["only A", "only B"] if figure.fits_threshold else []
-    for name, each in found.bins.items():
-        low, high = (signed(end, figure) for end in each.interval)
-        p = found.p_values[name]
-        values = [figure.digits(value) for value in (each.value_a, each.value_b)]
-        difference = [signed(each.difference, figure), f"[{low}, {high}]", p_text(p)]
-        rows.append([name, f"{each.pairs:,}", *values, *difference])
-        if figure.fits_threshold:  # what these count is no part of another figure
-            rows[-1] += [str(len(only)) for only in (each.only_a, each.only_b)]
-    lines = [found.verdict, *([found.margin_words] if found.margin_words else [])]
-    lines += [f"note: {note}" for note in found.notes]
-    return f"A = {found.name_a}, B = {found.name_b}", rows, lines

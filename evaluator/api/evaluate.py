@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.api.evaluated import BinEvaluation, Evaluation
+from evaluator.api.evaluated import BinEvaluation, Evaluation, evaluated_on
 from evaluator.api.sources import Source, source_of
 from evaluator.bins.named import bin_path
 from evaluator.bins.pairs_file import slot_people
@@ -27,7 +27,7 @@ from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.models.options import LoadOptions
 from evaluator.profiles import Profile, profile_text
 from evaluator.results.measured import Measured
-from evaluator.results.record import Result, Settings, make_result
+from evaluator.results.record import Settings, make_result
 from evaluator.results.set_result import set_parts, set_scores, set_settings
 from evaluator.templates.evaluation import SetMeasurement, embed_set, evaluate_set
 from evaluator.templates.layouts import read_template_set
@@ -281,8 +281,9 @@ def _evaluated(
         output=source.options.output,
         size=source.options.size,
     )
+    stored_as = measured.path_in(Path())
     if isinstance(measurement, SetMeasurement):
-        return _of_set(measurement, result, measured.path_in(Path()))
+        return evaluated_on(result, measurement.figures, set_scores(measurement), stored_as)
     return BinEvaluation(
         result=result,
         figures=measurement.figures,
@@ -290,28 +291,9 @@ def _evaluated(
         genuine=measurement.genuine,
         images=measurement.images.astype(np.int64),
         people=people,
-        stored_as=measured.path_in(Path()),
+        stored_as=stored_as,
         digests=measurement.digests,
         norms=measurement.norms,
-    )
-
-
-def _of_set(measurement: SetMeasurement, result: Result, stored_as: Path) -> BinEvaluation:
-    scores = set_scores(measurement)
-    if scores is None:
-        none = np.zeros(0, np.bool_)
-        return BinEvaluation(result, None, None, none, None, None, stored_as)
-    return BinEvaluation(
-        result=result,
-        figures=measurement.figures,
-        scores=scores.scores,
-        genuine=scores.genuine,
-        images=scores.images,
-        people=scores.people,
-        stored_as=stored_as,
-        folds=scores.folds,
-        facts=scores.facts,
-        searches=scores.searches,
     )
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.api.frame import data_frame
-from evaluator.api.notebook import html_table
+from evaluator.api.notebook import Printed, html_table
 from evaluator.errors import InputError, UnknownNameError
 from evaluator.metrics.all_figures import Figures, all_figures, search_figures, to_json
 from evaluator.metrics.standing import founding_line
-from evaluator.metrics.text import columns, cosine
+from evaluator.metrics.text import columns, cosine, counted
 from evaluator.results.record import ModelRecord, Result, Scores, SetFacts
 from evaluator.results.store import save_result
 from evaluator.templates.searches import Searches
@@ -86,8 +86,30 @@ class BinEvaluation:
         return html_table(head, [("figure", "value"), *rows], words=2)
 
 
+def evaluated_on(
+    result: Result, figures: Figures | None, scores: Scores | None, stored_as: Path
+) -> BinEvaluation:
+    """A model on a bin by what is stored of it, ``scores`` None where nothing was scored."""
+    if scores is None:
+        return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
+    return BinEvaluation(
+        result,
+        figures,
+        scores.scores,
+        scores.genuine,
+        scores.images if result.bin.unique_images else None,
+        scores.people,
+        stored_as,
+        scores.folds,
+        scores.digests,
+        scores.norms,
+        scores.facts,
+        scores.searches,
+    )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(Printed):
     """One model on one or more bins, in the order asked for; ``print`` shows it as a table.
 
     Iterate over it, or take a bin by name: ``evaluation["lfw"].figures``. With one bin,
@@ -144,14 +166,27 @@ class Evaluation:
             )
         return self.bins[0]
 
-    def __repr__(self) -> str:
-        """A line on the model, a row a bin, and the notes."""
-        return evaluation_table(self)
-
-    def _repr_html_(self) -> str:
-        """The same for notebooks."""
-        title, rows, notes = _evaluation_parts(self)
-        return html_table(title, rows, notes)
+    def _parts(self) -> tuple[str, list[list[str]], list[str]]:
+        """What is said of the model, a row a bin, shares in percent, and the notes."""
+        model = self.model
+        size = f"{model.embedding_size}-d, " if model.embedding_size else ""
+        rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
+        shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
+        for each in self.bins:
+            start = [each.name, f"{each.result.bin.pairs:,}"]
+            if each.figures is None:
+                rows.append([*start, _not_finite(each.result), "", "", "", ""])
+                continue
+            stored = to_json(each.figures)
+            kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
+            rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
+        notes = [
+            f"note: {each.name}: {each.result.failed.words}"
+            for each in self.bins
+            if each.result.failed.pairs
+        ]
+        notes += [f"note: {note}" for note in self.notes]
+        return f"{model.name} ({size}{model.format})", rows, notes
 
 
 def to_dataframe(
@@ -189,38 +224,8 @@ def verification_line(evaluation: BinEvaluation, best: float = 0.0) -> str:
     return founding_line(evaluation.name, evaluation.figures, best, unusable=unusable)
 
 
-def evaluation_table(evaluation: Evaluation) -> str:
-    """The evaluation as lines of text: percentages, and thresholds as the scores are."""
-    title, rows, notes = _evaluation_parts(evaluation)
-    return "\n".join([title, *columns(rows), *notes])
-
-
-def _evaluation_parts(evaluation: Evaluation) -> tuple[str, list[list[str]], list[str]]:
-    """What is said of the model, a header and a row a bin, and the notes."""
-    model = evaluation.model
-    size = f"{model.embedding_size}-d, " if model.embedding_size else ""
-    rows = [["bin", "pairs", "10-fold", "best", "threshold", "AUC", "TAR@FAR 1e-3"]]
-    shown = [all_figures()[name] for name in ("kfold", "accuracy", "auc", "tar@1e-3")]
-    for each in evaluation.bins:
-        start = [each.name, f"{each.result.bin.pairs:,}"]
-        if each.figures is None:
-            rows.append([*start, _not_finite(each.result), "", "", "", ""])
-            continue
-        stored = to_json(each.figures)
-        kfold, best, auc, tar = (figure.cell_of(stored) for figure in shown)
-        rows.append([*start, kfold, best, cosine(each.figures.threshold), auc, tar])
-    notes = [
-        f"note: {each.name}: {each.result.failed.words}"
-        for each in evaluation.bins
-        if each.result.failed.pairs
-    ]
-    notes += [f"note: {note}" for note in evaluation.notes]
-    return f"{model.name} ({size}{model.format})", rows, notes
-
-
 def _not_finite(result: Result) -> str:
-    count = int(result.non_finite["count"])
-    return f"{count:,} image{'' if count == 1 else 's'} without a usable embedding"
+    return f"{counted(int(result.non_finite['count']), 'image')} without a usable embedding"
 
 
 def save_results(evaluation: Evaluation, folder: str | Path = "results") -> tuple[Path, ...]:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evaluator.api.evaluated import BinEvaluation, Evaluation, to_dataframe
+from evaluator.api.evaluated import BinEvaluation, Evaluation, evaluated_on, to_dataframe
 from evaluator.api.notebook import html_table
 from evaluator.errors import InputError, UnknownNameError
-from evaluator.metrics.all_figures import figures
-from evaluator.metrics.sharing import slots_sharing
+from evaluator.metrics.all_figures import scored_figures
+from evaluator.metrics.text import counted
 from evaluator.results.choice import Contestant, Wanted, contestants, labelled, picked, variant_of
 from evaluator.results.names import meant, model_named
 from evaluator.results.store import load_scores
@@ -68,7 +66,7 @@ class Results:
     def _repr_html_(self) -> str:
         """The same for notebooks."""
         notes = [f"note: {note}" for note in self.notes]
-        title = f"{len(self.models):,} model{'s' * (len(self.models) != 1)}"
+        title = counted(len(self.models), "model")
         return html_table(title, [("model", "bins"), *self._rows()], notes, words=2)
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -141,27 +139,13 @@ def _on_bin(stored: Stored) -> BinEvaluation:
     result = stored.result
     stored_as = Path(stored.path.parent.name) / stored.path.name
     if result.status != "ok":
-        return BinEvaluation(result, None, None, np.zeros(0, np.bool_), None, None, stored_as)
+        return evaluated_on(result, None, None, stored_as)
     scores = load_scores(stored.path, result)
-    kept = np.flatnonzero(scores.counted)
-    images = scores.images if result.bin.unique_images else None
-    sharing = slots_sharing(kept, images=images, people=scores.people)
-    return BinEvaluation(
-        result,
-        figures(
-            scores.scores[kept],
-            scores.genuine[kept],
-            folds=scores.folds_of(kept),
-            sharing=sharing,
-        ),
+    block = scored_figures(
         scores.scores,
         scores.genuine,
-        images,
-        scores.people,
-        stored_as,
-        scores.folds,
-        scores.digests,
-        norms=scores.norms,
-        facts=scores.facts,
-        searches=scores.searches,
+        images=scores.images if result.bin.unique_images else None,
+        people=scores.people,
+        folds=scores.folds,
     )
+    return evaluated_on(result, block, scores, stored_as)

@@ -1,9 +1,29 @@
-"""How notebooks show results: small tables, every text escaped, no scripts and no styles' sheet."""
+"""How Python and notebooks show results: small tables, every text escaped, no scripts and no
+styles' sheet.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
+
+from evaluator.metrics.text import columns
+
+
+class Printed(ABC):
+    """What `print` and notebooks show as a table."""
+
+    @abstractmethod
+    def _parts(self) -> tuple[str, list[list[str]], list[str]]:
+        """What stands above it, a header and rows, and lines below."""
+
+    def __repr__(self) -> str:
+        title, rows, lines = self._parts()
+        return "\n".join([title, *columns(rows), *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._parts())
 
 
 def html_table(

@@ -146,10 +146,9 @@ def _ready(
     )
     _refuse_loading("an Embedder", options)
     spec = embedder.input
-    known = replace(options, profile=spec.profile, channels=spec.channels)
-    called, named = _function_name(embedder.forward, name)
-    ready = replace(embedder, forward=_checked(embedder.forward, called))
-    return Source(called, "", name_sha256(called), known, lambda: nullcontext(ready), named)
+    return _called(
+        embedder, replace(options, profile=spec.profile, channels=spec.channels), name=name
+    )
 
 
 def _function(
@@ -167,15 +166,22 @@ def _function(
     if options.size is None:
         notes.append(f"no size= given: the function gets images of {size[0]}x{size[1]}")
     spec = InputSpec(*size, options.profile or "unit", options.channels, layout or "NHWC")
-    called, named = _function_name(function, name)
-    embedder = Embedder(_checked(function, called), spec, notes=tuple(notes))
-    return Source(called, "", name_sha256(called), options, lambda: nullcontext(embedder), named)
+    return _called(Embedder(function, spec, notes=tuple(notes)), options, name=name)
 
 
-def _function_name(function: Any, name: str | None) -> tuple[str, bool]:
-    """What a function is called, and whether that is a name of its own."""
-    own = getattr(function, "__name__", type(function).__name__)
-    return name or ("function" if own == "<lambda>" else own), bool(name) or own not in _NAMELESS
+def _called(embedder: Embedder, options: LoadOptions, *, name: str | None) -> Source:
+    """The Source of an Embedder, by the name given or else its function's own."""
+    own = getattr(embedder.forward, "__name__", type(embedder.forward).__name__)
+    called = name or ("function" if own == "<lambda>" else own)
+    ready = replace(embedder, forward=_checked(embedder.forward, called))
+    return Source(
+        called,
+        "",
+        name_sha256(called),
+        options,
+        lambda: nullcontext(ready),
+        named=bool(name) or own not in _NAMELESS,
+    )
 
 
 def _checked(

@@ -8,7 +8,6 @@ hold the same without pickle and are read alike.
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 import re
 from collections.abc import Sequence
@@ -100,11 +99,6 @@ class StoredBin:
     images: tuple[bytes, ...]
     genuine: NDArray[np.bool_]
     faults: dict[int, str]
-
-
-def is_bin(path: Path) -> bool:
-    """Whether a file begins as a bin or is a container of one; OSError as `is_pickle`."""
-    return is_pickle(path) or container_kind(path) is not None
 
 
 def is_pickle(path: Path) -> bool:
@@ -217,7 +211,7 @@ def check_not_hdf5(path: Path) -> None:
 
 def _png(path: Path, slot: int, pixels: NDArray[np.uint8]) -> bytes:
     """Pixels as a PNG, which keeps every one of them. Raises `BinError` for another array."""
-    from PIL import Image
+    from evaluator.images.png import png_bytes
 
     color = pixels.ndim == 3 and pixels.shape[2] == 3
     if pixels.dtype != np.uint8 or not (color or pixels.ndim == 2) or not pixels.size:
@@ -225,9 +219,7 @@ def _png(path: Path, slot: int, pixels: NDArray[np.uint8]) -> bytes:
             f"{path}: image {slot} (pair {slot // 2}) is an array of {pixels.dtype} and shape"
             f" {pixels.shape}; expected uint8 of shape (height, width, 3) or (height, width)"
         )
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_bytes(pixels)
 
 
 def distinct_images(images: Sequence[bytes]) -> tuple[list[bytes], NDArray[np.intp]]:

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.conditions.group_measures import Tally
 from evaluator.conditions.pairs import PairSet
 from evaluator.metrics.rates import sharing_of
 from evaluator.metrics.sharing import design_effect
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 GroupNumbers = NDArray[np.int16]
 
 # Exchanges of people: enough for a p-value of a thousandth, fewer where pairs are very many.
@@ -212,10 +210,9 @@ def dealt(
     """
 
     def once() -> IntArray:
-        found: IntArray = generator.multivariate_hypergeometric(
+        return generator.multivariate_hypergeometric(
             sizes.astype(np.int64), chosen, size=draws, method="marginals"
         )
-        return found
 
     found, left = once(), (effect - 1) / 2
     while left > 0:  # the difference of two deals has twice the variance of one, and adds up to 0

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.conditions.pairs import PairSet
 from evaluator.errors import InputError
 from evaluator.metrics.rates import Rates
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 #: Shares that are discarded where nobody says: from none to 95 %, by 5 %.
 SHARES = tuple(round(0.05 * i, 2) for i in range(20))
@@ -92,15 +89,14 @@ def discard_curve(
 class _Order:
     """The order in which units go, and the unit of either side of each pair."""
 
-    place: NDArray[np.int64]
-    sides: tuple[NDArray[np.int64], NDArray[np.int64]]
+    place: IntArray
+    sides: tuple[IntArray, IntArray]
 
     def kept(self, share: float) -> BoolArray:
         """Which pairs stay with that share of the units gone."""
         gone = int(np.floor(share * len(self.place) + 1e-9))
         left, right = (self.place[side] >= gone for side in self.sides)
-        kept: BoolArray = left & right
-        return kept
+        return left & right
 
 
 def _by_pair(quality: FloatArray) -> _Order:
@@ -121,7 +117,7 @@ def _by_image(pairs: PairSet, quality: FloatArray) -> _Order:
     return _Order(_places(quality[np.sort(first)]), (slots[0::2], slots[1::2]))
 
 
-def _places(quality: FloatArray) -> NDArray[np.int64]:
+def _places(quality: FloatArray) -> IntArray:
     """The place of each in the order of going."""
     place = np.empty(len(quality), np.int64)
     place[np.argsort(quality, kind="stable")] = np.arange(len(quality))

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from evaluator.array_types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +72,7 @@ def standard_deviation(rates: FloatArray) -> FloatArray:
 
 def garbe(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
     """0 is fair, 1 worst: the Gini coefficients of both rates, FMR's weighted by alpha."""
-    found: FloatArray = alpha * gini(fmr) + (1 - alpha) * gini(fnmr)
-    return found
+    return alpha * gini(fmr) + (1 - alpha) * gini(fnmr)
 
 
 def fairness_discrepancy_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
@@ -86,13 +83,7 @@ def fairness_discrepancy_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -
 
 def inequity_rate(fmr: FloatArray, fnmr: FloatArray, alpha: float) -> FloatArray:
     """1 is fair; inf where a group makes no error of a kind and another does."""
-    found: FloatArray = max_over_min(fmr) ** alpha * max_over_min(fnmr) ** (1 - alpha)
-    return found
-
-
-def skewed_error_ratio(wrong: FloatArray) -> FloatArray:
-    """1 is fair: the highest of the groups' errors of accuracy over the lowest."""
-    return max_over_min(wrong)
+    return max_over_min(fmr) ** alpha * max_over_min(fnmr) ** (1 - alpha)
 
 
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -152,5 +143,5 @@ MEASURES = (
     Measure("fdr", "FDR", _BOTH, 1, fairness_discrepancy_rate, turned=-1),
     Measure("ir", "IR", _BOTH, 1, inequity_rate, ratio=True),
     Measure("accuracy_sd", "accuracy SD (ddof 0)", ("wrong",), 0, standard_deviation),
-    Measure("ser", "SER", ("wrong",), 1, skewed_error_ratio, ratio=True),
+    Measure("ser", "SER", ("wrong",), 1, max_over_min, ratio=True),
 )

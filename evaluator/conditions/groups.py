@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.conditions.chance import (
     Chance,
     dealt,
@@ -19,13 +19,8 @@ from evaluator.conditions.chance import (
 from evaluator.conditions.group_measures import MEASURES, Measure, Tally
 from evaluator.conditions.pairs import PairSet
 from evaluator.metrics.rates import Rates
+from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-
-#: What a p-value must be below to say that a difference is no chance.
-SIGNIFICANCE = 0.05
 _ROUNDING = 1e-9
 _PAIRED_DRAWS = 4999
 
@@ -205,10 +200,7 @@ def differences(tally: Tally, chance: Chance, usable: dict[str, BoolArray]) -> T
             for each in (tally, chance.tally)
         )
         found[name] = _share_as_extreme(drawn, float(own))
-    corrected, highest = {}, 0.0
-    for place, (name, p_value) in enumerate(sorted(found.items(), key=lambda each: each[1])):
-        highest = min(1.0, max(highest, p_value * (len(found) - place)))
-        corrected[name] = highest
+    corrected = dict(zip(found, holm_p_values(list(found.values())), strict=True))
     return Tested(corrected.get("fmr"), corrected.get("fnmr"))
 
 
@@ -276,12 +268,7 @@ def compare_fairness(
     both, _ = _usable(tallies[0], {k: min(each[k] for each in rates) for k in rates[0]}, names)
     drawn = [_swapped(pairs, within, wrong, genuine, len(names), generator) for genuine in (0, 1)]
     swapped = [
-        Tally(
-            drawn[0][side],
-            np.broadcast_to(tallies[0].impostors, drawn[0][side].shape),
-            drawn[1][side],
-            np.broadcast_to(tallies[0].genuine, drawn[1][side].shape),
-        )
+        Tally(drawn[0][side], tallies[0].impostors, drawn[1][side], tallies[0].genuine)
         for side in (0, 1)
     ]
     found = []

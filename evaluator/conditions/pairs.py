@@ -6,17 +6,13 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.errors import InputError
 from evaluator.metrics.figures.tar_at_far import tar_at_far
 from evaluator.metrics.rates import Rates, rates_at_threshold
 from evaluator.metrics.sharing import pair_sharing
 from evaluator.metrics.sweep import sweep
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +62,7 @@ class PairSet:
         unit = np.arange(int(node.max(initial=-1)) + 1) + joined.clusters
         for end in ends:
             unit[end] = joined.cluster
-        found: IntArray = unit[node].astype(np.int64)
-        return found
+        return unit[node].astype(np.int64)
 
 
 def threshold_at_far(pairs: PairSet, far: float) -> float:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import IntArray
 from evaluator.bins.tables import list_text, table_rows
 from evaluator.errors import InputError, printable
 
-IntArray = NDArray[np.int64]
 Cells = list[str]
 
 # What the first column may be called, and what its rows then are of.

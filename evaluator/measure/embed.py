@@ -7,7 +7,6 @@ import functools
 import itertools
 import math
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from evaluator.ahead import ahead
 from evaluator.errors import BinError, ForwardError, InputError
 from evaluator.images.inputs import Embedder, Forward, InputSpec, mirrored, write_model_input
-from evaluator.measure.rows import RowCountError, embedding_rows
+from evaluator.measure.rows import RowCountError, check_size, embedding_rows
 
 # Batches decoded ahead of the one in the forward pass: enough to hide a slow image, few enough
 # that memory stays at three batches.
@@ -27,8 +26,8 @@ _AHEAD = 2
 # Sizes of batch that are tried where the one asked for does not give a row for each image.
 _TRIED_SIZES = (64, 32, 16, 8, 4, 2)
 
-# Rows of embeddings turned to float64 at once when scoring.
-_SCORE_ROWS = 65_536
+# Numbers in a block of vectors that are multiplied at once, 16 MB a side.
+_PICKED = 1 << 21
 
 # Bytes of one batch, of which there are three or four: 7,000 images of 112x112.
 _LARGEST_BATCH = 2**30
@@ -73,13 +72,15 @@ def embed_images(
     Raises BinError for an image that does not decode, and ForwardError, which names the batch,
     where the model fails on it or does not give one embedding an image.
     """
+    from evaluator.images.decode import decode_image  # what is stored is answered without Pillow
+
     size = embedder.fixed_batch or _fitting(options.batch_size, embedder.input)
     check_batch(size, embedder)
     found = np.zeros((0, 0), np.float32)
     done = 0
     forward = _RowwiseForward(embedder, on_single)
     met = {(embedder.input.height, embedder.input.width)}
-    read = pixels or _decoding(images, options.decoder)
+    read = pixels or (lambda i: decode_image(images[i], decoder=options.decoder))
 
     def embedded(batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         embeddings = forward(batch, count)
@@ -173,10 +174,7 @@ class _RowwiseForward:
         embeddings = self._rows(batch, count)[:count]
         if self._width is None:
             self._width = embeddings.shape[1]
-        if embeddings.shape[1] != self._width:
-            raise ForwardError(
-                f"it gave embeddings of {embeddings.shape[1]} numbers, and of {self._width} before"
-            )
+        check_size(embeddings.shape[1], self._width)
         return embeddings
 
     def _rows(self, batch: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -212,9 +210,6 @@ def _takes(forward: Forward, batch: NDArray[np.float32], size: int) -> bool:
     return True
 
 
-_Pending = tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]
-
-
 def _prepared_batches(
     embedder: Embedder,
     images: int,
@@ -223,7 +218,6 @@ def _prepared_batches(
     describe: Callable[[int], str],
 ) -> Generator[_Batch, None, None]:
     """Batches of so many images in order, read by threads ahead of their use."""
-    # Here, because what is stored is answered without Pillow.
     from evaluator.images.decode import DecodeError
 
     spec = embedder.input
@@ -241,7 +235,7 @@ def _prepared_batches(
                 raise BinError(f"{describe(i)}: {error}") from None
         return sizes
 
-    def submit(start: int) -> _Pending:
+    def submit(start: int) -> tuple[NDArray[np.float32], int, list[Future[set[tuple[int, int]]]]]:
         stop = min(start + size, images)
         # A model of fixed batch size gets zeros after the last image.
         length = size if embedder.fixed_batch else stop - start
@@ -255,29 +249,12 @@ def _prepared_batches(
 
     workers = min(8, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(workers)
-    pending: deque[_Pending] = deque()
     try:
-        for start in range(0, images, size):
-            pending.append(submit(start))
-            if len(pending) <= _AHEAD:
-                continue
-            yield _finished(pending.popleft())
-        while pending:
-            yield _finished(pending.popleft())
+        for batch, count, parts in ahead(map(submit, range(0, images, size)), _AHEAD + 1):
+            yield batch, count, set().union(*(part.result() for part in parts))
     finally:
         # Of what is left nobody wants the outcome any more: an error, or Ctrl-C.
         pool.shutdown(cancel_futures=True)
-
-
-def _decoding(images: Sequence[bytes], decoder: str) -> Callable[[int], NDArray[np.uint8]]:
-    from evaluator.images.decode import decode_image
-
-    return lambda i: decode_image(images[i], decoder=decoder)
-
-
-def _finished(item: _Pending) -> _Batch:
-    batch, count, parts = item
-    return batch, count, set().union(*(part.result() for part in parts))
 
 
 def unusable_rows(embeddings: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -300,19 +277,31 @@ def pair_scores(
     embeddings: NDArray[np.float32], left: NDArray[np.intp], right: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Cosine of embeddings[left[i]] and embeddings[right[i]], computed in float64, in [-1, 1]."""
-    scores = np.empty(len(left), np.float64)
-    for start in range(0, len(left), _SCORE_ROWS):
-        rows = slice(start, start + _SCORE_ROWS)
-        a = _unit(embeddings[left[rows]])
-        b = _unit(embeddings[right[rows]])
-        scores[rows] = np.einsum("ij,ij->i", a, b)
-    return np.clip(scores, -1.0, 1.0, out=scores)
+    return np.clip(cosines(embeddings, left, right, unit=False), -1.0, 1.0)
 
 
-def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = embeddings.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    return wide
+def cosines(
+    vectors: NDArray[np.float32] | NDArray[np.float64],
+    left: NDArray[np.integer],
+    right: NDArray[np.integer],
+    *,
+    unit: bool = True,
+) -> NDArray[np.float64]:
+    """The cosine (p,) of rows ``left`` and ``right``, in float64; ``unit`` says that these are of
+    length 1 already.
+
+    The same two rows give the same bits, wherever they stand and whichever is left.
+    """
+    found = np.empty(len(left))
+    step = max(1, _PICKED // max(1, vectors.shape[1]))
+    for start in range(0, len(left), step):
+        part = slice(start, start + step)
+        rows = [vectors[side[part]].astype(np.float64) for side in (left, right)]
+        if not unit:
+            for each in rows:
+                each /= np.linalg.norm(each, axis=1, keepdims=True)
+        found[part] = np.einsum("ij,ij->i", *rows)
+    return found
 
 
 def score_of_failed(nan: str) -> float:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from evaluator.bins.stored_images import distinct_of, slot_digests
 from evaluator.bins.verification_set import VerificationSet
-from evaluator.errors import ForwardError
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import (
     EmbedOptions,
@@ -21,8 +20,8 @@ from evaluator.measure.embed import (
     score_of_failed,
     unusable_rows,
 )
-from evaluator.metrics.all_figures import Figures, figures
-from evaluator.metrics.sharing import slots_sharing
+from evaluator.measure.rows import check_size
+from evaluator.metrics.all_figures import Figures, scored_figures
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ def evaluate_bins(
     for number, (verification_set, (images, slots)) in enumerate(zip(sets, bins, strict=True)):
         start = time.perf_counter()
         new = [i for i, key in enumerate(images.keys) if key not in known]
-        found = None
         if new:
             found = embed_images(
                 embedder,
@@ -87,13 +85,17 @@ def evaluate_bins(
                 on_resize=on_resize,
                 on_single=on_single,
             )
-        embeddings = _merged(found, new, [known.get(key) for key in images.keys])
+            if known:
+                check_size(found.shape[1], len(next(iter(known.values()))))
+            known |= zip((images.keys[i] for i in new), found, strict=True)
+        all_new = len(new) == len(images)
+        embeddings = found if all_new else np.stack([known[key] for key in images.keys])
         # Of a finished bin only what a later one shows again is kept.
-        for key, embedding in zip(images.keys, embeddings, strict=True):
+        for key in images.keys:
             if last_use[key] > number:
-                known[key] = embedding.copy()
+                known[key] = known[key].copy()
             else:
-                known.pop(key, None)
+                del known[key]
         seconds = time.perf_counter() - start
         yield _measure(
             verification_set,
@@ -103,26 +105,6 @@ def evaluate_bins(
             embedded=len(new),
             seconds=seconds,
         )
-
-
-def _merged(
-    found: NDArray[np.float32] | None,
-    new: Sequence[int],
-    known: Sequence[NDArray[np.float32] | None],
-) -> NDArray[np.float32]:
-    """All embeddings of a bin: those found just now, and those known from bins before."""
-    if found is not None and len(new) == len(known):
-        return found
-    rows = [row for row in known if row is not None]
-    if found is not None and found.shape[1] != len(rows[0]):
-        raise ForwardError(
-            f"it gave embeddings of {found.shape[1]} numbers, and of {len(rows[0])} before"
-        )
-    embeddings = np.empty((len(known), len(rows[0])), np.float32)
-    embeddings[[row is not None for row in known]] = rows
-    if found is not None:
-        embeddings[new] = found
-    return embeddings
 
 
 def _measure(
@@ -140,10 +122,8 @@ def _measure(
     left, right = slots[0::2], slots[1::2]
     genuine = verification_set.genuine
     failed = bad[0::2] | bad[1::2]
-    kept = np.flatnonzero(~failed | (nan == "miss"))
-    scored = nan != "fail" or not len(unusable)
     scores = None
-    if scored:
+    if nan != "fail" or not len(unusable):
         scores = np.full(len(genuine), score_of_failed(nan))
         scores[~failed] = pair_scores(embeddings, left[~failed], right[~failed])
     return Measurement(
@@ -152,15 +132,9 @@ def _measure(
         images=slots,
         digests=digests,
         scores=scores,
-        figures=None
-        if scores is None
-        else figures(
-            scores[kept],
-            genuine[kept],
-            sharing=slots_sharing(kept, images=slots),
-        ),
+        figures=None if scores is None else scored_figures(scores, genuine, images=slots),
         unusable=unusable,
-        dropped_pairs=len(genuine) - len(kept) if scored else 0,
+        dropped_pairs=int(failed.sum()) if nan == "drop" else 0,
         missed_pairs=int(failed.sum()) if nan == "miss" else 0,
         embedding_size=embeddings.shape[1],
         embedded=embedded,

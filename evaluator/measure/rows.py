@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError
+from evaluator.metrics.text import counted
 
 
 class RowCountError(ForwardError):
@@ -25,19 +26,21 @@ def embedding_rows(embeddings: Any, images: int) -> NDArray[np.float32]:
     if rows.ndim > 2 and sum(size != 1 for size in rows.shape[1:]) <= 1:
         rows = rows.reshape(len(rows), -1)
     if rows.ndim < 2 or len(rows) != images:
-        raise RowCountError(f"it gave {_described(rows)} for {_counted(images, 'image')}")
+        raise RowCountError(f"it gave {_described(rows)} for {counted(images, 'image')}")
     if rows.ndim > 2:
         raise ForwardError(f"its output has shape {rows.shape}; expected one embedding an image")
     return rows
+
+
+def check_size(size: int, before: int) -> None:
+    """Raises ForwardError for embeddings of another size than those before."""
+    if size != before:
+        raise ForwardError(f"it gave embeddings of {size} numbers, and of {before} before")
 
 
 def _described(rows: NDArray[np.float32]) -> str:
     if rows.ndim == 0:
         return "one number"
     if rows.ndim == 1:
-        return f"one list of {_counted(len(rows), 'number')}"
-    return _counted(len(rows), "row")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+        return f"one list of {counted(len(rows), 'number')}"
+    return counted(len(rows), "row")

@@ -16,7 +16,8 @@ from evaluator.errors import InputError, check_choice
 from evaluator.metrics.text import columns
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
     from evaluator.metrics.figure import Figure, Shape
     from evaluator.metrics.figures.tar_at_far import TarAtFar
@@ -72,8 +73,11 @@ class Figures:
     min_cllr: float | None
 
     def __repr__(self) -> str:
-        """A line a figure, for people."""
-        return figures_text(self)
+        """A line a figure, percentages and scores; ``-`` is undefined."""
+        stored = to_json(self)
+        return "\n".join(
+            columns([(each.label, each.line_of(stored)) for each in all_figures().values()])
+        )
 
 
 @functools.cache
@@ -160,6 +164,32 @@ def figures(
     return Figures(**found)
 
 
+def scored_figures(
+    scores: NDArray[np.float64],
+    genuine: NDArray[np.bool_],
+    *,
+    images: NDArray[np.integer] | None,
+    people: NDArray[np.integer] | None = None,
+    folds: NDArray[np.integer] | None = None,
+) -> Figures:
+    """`figures` of those of a bin's pairs (pairs,) that have a score, which is NaN for the others.
+
+    ``images`` and ``people`` (2 x pairs,) number what its slots show, where that is known;
+    ``folds`` (pairs,) are None where they are contiguous.
+    """
+    import numpy as np
+
+    from evaluator.metrics.sharing import slots_sharing
+
+    kept = ~np.isnan(scores)
+    return figures(
+        scores[kept],
+        genuine[kept],
+        folds=None if folds is None else folds[kept],
+        sharing=slots_sharing(kept, images=images, people=people),
+    )
+
+
 def _fold_numbers(
     scores: ArrayLike, genuine: ArrayLike, folds: str | ArrayLike | None
 ) -> ArrayLike | None:
@@ -194,11 +224,3 @@ def to_json(block: Figures) -> dict[str, Any]:
 
     fields = [field.name for field in dataclasses.fields(block)]
     return {field: as_json(getattr(block, field), shapes()[field]) for field in fields}
-
-
-def figures_text(block: Figures) -> str:
-    """One line a figure, percentages and scores; ``-`` is undefined."""
-    stored = to_json(block)
-    return "\n".join(
-        columns([(each.label, each.line_of(stored)) for each in all_figures().values()])
-    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import FloatArray
 from evaluator.errors import InputError
 from evaluator.metrics.rates import (
     Rates,
@@ -20,8 +21,6 @@ from evaluator.metrics.rates import (
 )
 from evaluator.metrics.sharing import Sharing
 from evaluator.metrics.sweep import below_all, threshold_above
-
-FloatArray = npt.NDArray[np.float64]
 
 _TAIL = 0.025  # beyond either end of a 95 % interval
 
@@ -131,7 +130,8 @@ def deployment_threshold(
     descending = np.maximum(classes[0][::-1], below_all(classes))
     thresholds = (
         _short_decimal(float(descending[allowed]), classes),
-        float(descending[_within(far, count)]),
+        # 1e-3 of 3,000 is 3, also where the product is rounded to just below.
+        float(descending[min(count - 1, math.floor(far * count + 1e-9))]),
     )
     chosen, empirical = (rates_of(impostors, checked[labels], each, sharing) for each in thresholds)
     return DeploymentThreshold(
@@ -170,18 +170,17 @@ def _most_errors(impostors: int, effect: float, far: float, certainty: float) ->
     return int(bisect_left(range(impostors), True, key=doubtful)) - 1
 
 
-def _within(far: float, impostors: int) -> int:
-    # 1e-3 of 3,000 is 3, also where the product is rounded to just below.
-    return min(impostors - 1, math.floor(far * impostors + 1e-9))
-
-
 def _least_rate(
     impostors: FloatArray, sharing: Sharing | None, far: float, confidence: float
 ) -> float | None:
     """The lowest rate of two digits above ``far`` that these impostors can keep, if any."""
     first = math.floor(math.log10(far)) - 1
-    rates = [float(f"{digits}e{power}") for power in range(first, -1) for digits in range(10, 100)]
-    higher: list[float] = [rate for rate in rates if rate > far]
+    higher: list[float] = [
+        rate
+        for power in range(first, -1)
+        for digits in range(10, 100)
+        if (rate := float(f"{digits}e{power}")) > far
+    ]
 
     def kept(rate: float) -> bool:
         effect = _effect(impostors, sharing, rate, confidence)

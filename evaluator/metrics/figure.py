@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sharing import Sharing, Spread, spread_of
 from evaluator.metrics.text import Digits, percent
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 Interval = tuple[float, float]
 Stored = Mapping[str, Any]  # the ``figures`` object of a result, as JSON has it
 
@@ -92,13 +89,8 @@ class Influence:
             genuine, impostor = (
                 part if self.ascending else np.sort(part) for part in (self.genuine, self.impostor)
             )
-            return independent(float(genuine @ genuine + impostor @ impostor))
+            return Spread(float(genuine @ genuine + impostor @ impostor))
         return spread_of(self.contributions(pairs), pairs.pairs.is_genuine, sharing)
-
-
-def independent(variance: float) -> Spread:
-    """The spread of a figure of pairs that share nothing."""
-    return Spread(variance, 1.0, 1.0, 1.0, math.inf)
 
 
 def spread_by(
@@ -112,7 +104,7 @@ def spread_by(
     takes longer than all figures.
     """
     if sharing is None or sharing.method == "pairs":
-        return independent(variance())
+        return Spread(variance())
     return influence(pairs).spread(pairs, sharing)
 
 

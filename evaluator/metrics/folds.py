@@ -13,11 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.metrics.protocols import INSIGHTFACE_FOLDS
 from evaluator.metrics.sharing import pair_sharing
-
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
 
 # A fold may have a tenth more or less of a class than its share, or one pair.
 _TOLERANCE = 0.1
@@ -35,7 +33,7 @@ class RuledFolds:
 
 
 def folds_by_rule(
-    scores: NDArray[np.float64],
+    scores: FloatArray,
     genuine: BoolArray,
     *,
     places: IntArray | None = None,
@@ -107,8 +105,7 @@ def _dealt(groups: IntArray, ranks: IntArray, genuine: BoolArray) -> NDArray[np.
             fold = int(np.argmin((more / shares[:, None] ** 2).sum(axis=0)))
             fold_of[group] = fold
             there[:, fold] += size
-    found: NDArray[np.uint8] = fold_of[groups]
-    return found
+    return fold_of[groups]
 
 
 def _alike(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -273,8 +273,9 @@ def _threshold_at_cut(s: Sweep, cut: int, others: Sequence[Fold]) -> float:
     return threshold_above(candidate, [x for fold in others for x in (fold.genuine, fold.impostor)])
 
 
-def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | None:
-    """What insightface's ``evaluate`` (arcface_torch, commit 7fadd42) gives for these cosines.
+def insightface(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
+    """What insightface's ``evaluate`` (arcface_torch, commit 7fadd42) gives for the cosines of ten
+    contiguous folds.
 
     Distance is 2 - 2 cos, the squared L2 distance of unit embeddings; a pair is accepted below the
     threshold. Accuracy: grid 0, 0.01 .. 3.99, the first best threshold of nine contiguous folds
@@ -286,11 +287,6 @@ def insightface(scores: ArrayLike, genuine: ArrayLike) -> InsightfaceAccuracy | 
     by more than rounding). The TAR alone is None where a fold lacks a class: insightface divides
     by zero there.
     """
-    return insightface_of(split_folds(scored_pairs(scores, genuine), INSIGHTFACE_FOLDS))
-
-
-def insightface_of(folds: Sequence[Fold]) -> InsightfaceAccuracy | None:
-    """``insightface`` of scores that are sorted already, fold by fold."""
     classes = [x for fold in folds for x in (fold.genuine, fold.impostor)]
     if not any(len(x.genuine) for x in folds) or not any(len(x.impostor) for x in folds):
         return None
@@ -356,9 +352,3 @@ def _grid_tar(
         for part in (genuine, impostor)
     )
     return FoldedTar(float(np.mean(tars)), float(np.std(tars)), float(np.mean(fars)))
-
-
-PROTOCOLS: dict[
-    str,
-    Callable[[ArrayLike, ArrayLike], BestAccuracy | KFoldAccuracy | InsightfaceAccuracy | None],
-] = {"seed": seed, "seed300": seed300, "kfold": kfold, "insightface": insightface}

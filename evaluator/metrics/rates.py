@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.errors import InputError
-from evaluator.metrics.sharing import Sharing, design_effect, pair_sharing
+from evaluator.metrics.sharing import Sharing, design_effect, slots_sharing
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 
 _TAIL = 0.025  # beyond either end of a 95 % interval
@@ -184,14 +183,18 @@ def _interval(errors: int, count: int, hangs: Dependence) -> Interval:
         return chance_of_at_most(errors, count, hangs.effect(rate), rate) < _TAIL
 
     seen = errors / count
-    low = _nearest(too_low, seen, 0.0) if errors else 0.0
-    high = _nearest(too_high, seen, 1.0) if errors < count else 1.0
+    low = halved(too_low, seen, 0.0) if errors else 0.0
+    high = halved(too_high, seen, 1.0) if errors < count else 1.0
     return low, high
 
 
-def _nearest(ruled_out: Callable[[float], bool], inside: float, outside: float) -> float:
-    """The rate next to ``inside`` that is ruled out, by halving."""
-    for _ in range(80):
+def halved(
+    ruled_out: Callable[[float], bool], inside: float, outside: float, *, times: int = 80
+) -> float:
+    """The number next to ``inside`` that is ruled out as ``outside`` is, by halving what is between
+    so many times.
+    """
+    for _ in range(times):
         middle = (inside + outside) / 2
         if ruled_out(middle):
             outside = middle
@@ -213,11 +216,7 @@ def sharing_of(
             "images and people must number two slots a pair; "
             f"got shape {numbers.shape} for {len(of_class):,} pairs"
         )
-    return pair_sharing(
-        numbers[0::2][of_class],
-        numbers[1::2][of_class],
-        unit="image" if people is None else "person",
-    )
+    return slots_sharing(of_class, images=numbers, people=None if people is None else numbers)
 
 
 def finite_scores(scores: npt.ArrayLike, genuine: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:

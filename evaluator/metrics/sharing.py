@@ -25,8 +25,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evaluator.array_types import BoolArray, FloatArray, IntArray
+
 Method = Literal["pairs", "clusters", "dyads"]
 
 # Below this many clusters of equal size, drawing clusters rejects a true null too often.
@@ -70,20 +70,6 @@ class Sharing:
         few = self.nodes**2 <= 4 * len(key)
         return key if few else np.unique(key, return_inverse=True)[1].astype(np.int64)
 
-    @functools.cached_property
-    def two_ended(self) -> npt.NDArray[np.bool_]:
-        """Which pairs show two different images (or people), (pairs,)."""
-        found: npt.NDArray[np.bool_] = self.left != self.right
-        return found
-
-    @functools.cached_property
-    def dyads(self) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray]:
-        """Which pairs have two ends, what each pair shows and then what these show at the right,
-        and the number of the two ends of these: couples that share both were counted at either end.
-        """
-        ends = np.concatenate([self.left, self.right[self.two_ended]])
-        return self.two_ended, ends, self.dyad[self.two_ended]
-
     def sums(
         self, errors: FloatArray, pairs: slice | npt.NDArray[np.intp] = slice(None)
     ) -> tuple[FloatArray, FloatArray]:
@@ -92,9 +78,10 @@ class Sharing:
         """
         if self.method == "clusters":
             return _totals(self.cluster[pairs], errors, self.clusters), np.zeros(0)
-        by_end = _totals(self.left[pairs], errors, self.nodes)
-        twice = np.where(self.two_ended[pairs], errors, 0.0)
-        by_end += _totals(self.right[pairs], twice, self.nodes)
+        left, right = self.left[pairs], self.right[pairs]
+        by_end = _totals(left, errors, self.nodes)
+        twice = np.where(left != right, errors, 0.0)
+        by_end += _totals(right, twice, self.nodes)
         return by_end, _totals(self.dyad[pairs], twice, int(self.dyad.max(initial=-1)) + 1)
 
     @property
@@ -117,17 +104,16 @@ class Sharing:
 class Spread:
     """How much a figure moves by chance, with what its pairs share.
 
-    ``variance`` is that of the figure. ``effect`` is how many times sharing multiplies the variance
-    of independent pairs, ``genuine`` and ``impostor`` the same of one class; all at least 1.
+    ``variance`` is that of the figure. ``genuine`` and ``impostor`` are how many times sharing
+    multiplies the variance of independent pairs of one class, at least 1.
     ``freedom`` are the degrees of freedom of its t distribution, inf the normal one; ``largest`` is
     what the pairs of one cluster, image or person add to the figure's error, at most.
     """
 
     variance: float
-    effect: float
-    genuine: float
-    impostor: float
-    freedom: float
+    genuine: float = 1.0
+    impostor: float = 1.0
+    freedom: float = math.inf
     largest: float = 0.0
 
     def reach(self, confidence: float = 0.95) -> float:
@@ -157,7 +143,7 @@ def pair_sharing(
     left, right = _numbered(ends)
     nodes = int(max(left.max(initial=-1), right.max(initial=-1))) + 1
     uses = np.bincount(left, minlength=nodes) + np.bincount(right, minlength=nodes)
-    cluster = _components(left, right, nodes)[left]
+    cluster = components(left, right, nodes)[left]
     return Sharing(
         unit=unit,
         left=left,
@@ -187,12 +173,15 @@ def _numbered(ends: Sequence[npt.NDArray[np.integer]]) -> tuple[IntArray, IntArr
 
 
 def slots_sharing(
-    pairs: npt.NDArray[np.intp], *, images: IntArray | None, people: IntArray | None = None
+    pairs: npt.NDArray[np.intp] | BoolArray,
+    *,
+    images: npt.NDArray[np.integer] | None,
+    people: npt.NDArray[np.integer] | None = None,
 ) -> Sharing | None:
     """How some pairs of a bin hang together: by people where they are known, else by images.
 
-    ``pairs`` (n,) are their places in the bin, ``images`` and ``people`` number what its slots
-    show, two a pair. None where nobody knows.
+    ``pairs`` are their places in the bin (n,), or say of each of its pairs whether it is one;
+    ``images`` and ``people`` number what its slots show, two a pair. None where nobody knows.
     """
     slots = images if people is None else people
     if slots is None:
@@ -201,7 +190,9 @@ def slots_sharing(
     return pair_sharing(slots[0::2][pairs], slots[1::2][pairs], unit=unit)
 
 
-def _components(left: IntArray, right: IntArray, nodes: int) -> IntArray:
+def components(
+    left: npt.NDArray[np.integer], right: npt.NDArray[np.integer], nodes: int
+) -> IntArray:
     """The number of each node's connected component, from 0 in the order of their first nodes.
 
     Each round every component that touches one with a lower first node joins it, so that at least
@@ -241,14 +232,11 @@ def design_effect(contributions: npt.ArrayLike, sharing: Sharing | None) -> floa
     return _effect(float(errors @ errors), sharing.sums(errors), sharing)
 
 
-def spread_of(
-    contributions: FloatArray, genuine: npt.NDArray[np.bool_], sharing: Sharing
-) -> Spread:
+def spread_of(contributions: FloatArray, genuine: BoolArray, sharing: Sharing) -> Spread:
     """The spread of a figure from what each pair adds to its error, which sums to 0 in a class."""
     if sharing.method == "pairs":
         independent = float(contributions @ contributions)
-        largest = float(np.abs(contributions).max(initial=0.0))
-        return Spread(independent, 1.0, 1.0, 1.0, math.inf, largest)
+        return Spread(independent, largest=float(np.abs(contributions).max(initial=0.0)))
     squares, sums = [], []
     for held in (genuine, ~genuine):
         # Picking out a class pays where it is small.
@@ -261,7 +249,7 @@ def spread_of(
     whole = _effect(sum(squares), both, sharing)
     own, others = (_effect(*each, sharing) for each in zip(squares, sums, strict=True))
     largest = float(np.abs(both[0]).max(initial=0.0))
-    return Spread(sum(squares) * whole, whole, own, others, sharing.freedom, largest)
+    return Spread(sum(squares) * whole, own, others, sharing.freedom, largest)
 
 
 def _effect(independent: float, sums: tuple[FloatArray, FloatArray], sharing: Sharing) -> float:
@@ -276,5 +264,5 @@ def _totals(group: IntArray, errors: FloatArray, groups: int = 0) -> FloatArray:
     return np.asarray(np.bincount(group, weights=errors, minlength=groups), dtype=np.float64)
 
 
-def _effective_count(sizes: npt.NDArray[np.int64]) -> float:
+def _effective_count(sizes: IntArray) -> float:
     return float(sizes.sum()) ** 2 / float(sizes.astype(np.float64) @ sizes) if len(sizes) else 0.0

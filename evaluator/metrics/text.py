@@ -33,6 +33,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """So many of what is called so, "1 image" or "2,000 images"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def spread(mean: float, std: float) -> str:
     """Mean and standard deviation, as percentages."""
     return f"{percent(mean)} ± {percent(std)}"

@@ -14,33 +14,32 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import check_labels, numbered_people, read_pairs_csv, sidecar_path
 from evaluator.errors import BinError, ResultError
-from evaluator.files import file_sha256, read_bounded, remove_leftovers, whole_file
+from evaluator.files import (
+    file_sha256,
+    remove_leftovers,
+    temporaries_of,
+    write_whole,
+)
 from evaluator.results.record import BinRecord
 from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
-
-# Of a slot, 16 bytes are stored, which packing cannot make more than a few per cent larger.
-_BYTES_A_SLOT = 20
-_BYTES = 1 << 20
 
 # A path has 4,096 bytes at most; the rest is zeros.
 _PATH_BYTES = 4096
 
 
-# Size, time and inode of a file: what tells that it is another than before, without reading it.
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int]  # size, time and inode of a file
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     """The state of a pairs file when the people were taken from it."""
 
     path: str
@@ -48,13 +47,16 @@ class _Source:
     modified_ns: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Facts:
+class _Facts(NamedTuple):
     """(2 x pairs,) numbers of people and of images, read-only; None for what nobody noted."""
 
-    people: NDArray[np.int64] | None
-    images: NDArray[np.int64] | None
-    source: _Source | None
+    people: NDArray[np.int64] | None = None
+    images: NDArray[np.int64] | None = None
+    source: _Source | None = None
+
+
+# What was to be noted already: once in a process, be the folder one to read alone.
+_TRIED: set[tuple[Path, _Stamp | None, _Source]] = set()
 
 
 def facts_path(folder: Path, sha256: str) -> Path:
@@ -78,15 +80,13 @@ def known_people(
     try:
         facts = _read(at, _stamp(at), record.pairs)
     except ResultError as error:
-        facts, damage = None, error
+        facts, damage = _Facts(), error
     people = _newer_people(at, record, genuine, facts)
     if people is not None:
         return people
     if damage is not None:
         raise damage
-    if facts is None or facts.people is None:
-        return None
-    if not np.array_equal(_labels(facts.people), genuine):
+    if facts.people is not None and not np.array_equal(_labels(facts.people), genuine):
         raise ResultError(
             f"{at}: its people do not go with the labels of the result on {record.name}; remove it"
         )
@@ -97,9 +97,7 @@ def known_images(folder: Path, record: BinRecord) -> NDArray[np.int64] | None:
     """The number of the bytes in each slot of a bin, (2 x pairs,), read-only and the same in all
     bins; None where nobody noted them.
     """
-    at = facts_path(folder, record.sha256)
-    facts = _whole(at, record.pairs)
-    return None if facts is None else facts.images
+    return _whole(facts_path(folder, record.sha256), record.pairs).images
 
 
 def keep_facts(
@@ -113,28 +111,27 @@ def keep_facts(
     leaves what is known. Raises OSError.
     """
     at = facts_path(folder, record.sha256)
-    facts = _whole(at, record.pairs) or _Facts(None, None, None)
-    same_people = people is None or np.array_equal(people, _or_none(facts.people))
-    same_images = images is None or np.array_equal(images, _or_none(facts.images))
-    if same_people and same_images:
-        return
-    _write(
-        at,
-        facts.people if same_people else people,
-        facts.images if same_images else images,
-        facts.source if same_people else None,
-    )
+    facts = _whole(at, record.pairs)
+    people, images = _newer(people, facts.people), _newer(images, facts.images)
+    same_people = people is facts.people
+    if not same_people or images is not facts.images:
+        _write(at, _Facts(people, images, facts.source if same_people else None))
 
 
-def _or_none(values: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    return np.zeros(0, np.int64) if values is None else values
+def _newer(
+    given: NDArray[np.int64] | None, known: NDArray[np.int64] | None
+) -> NDArray[np.int64] | None:
+    """What is given, or the known itself where that is no other."""
+    if given is None or (known is not None and np.array_equal(given, known)):
+        return known
+    return given
 
 
-def _whole(at: Path, pairs: int) -> _Facts | None:
-    """The facts at a path; None where there are none, or damaged ones, which may be replaced."""
+def _whole(at: Path, pairs: int) -> _Facts:
+    """The facts at a path; none where they are damaged, and may be replaced."""
     with suppress(ResultError):
         return _read(at, _stamp(at), pairs)
-    return None
+    return _Facts()
 
 
 def _labels(people: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -147,7 +144,7 @@ def _labels(people: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _newer_people(
-    at: Path, record: BinRecord, genuine: NDArray[np.bool_], facts: _Facts | None
+    at: Path, record: BinRecord, genuine: NDArray[np.bool_], facts: _Facts
 ) -> NDArray[np.int64] | None:
     """The people by the pairs file beside the bin, where it says more than the facts do."""
     bin_path = Path(record.path).absolute()
@@ -157,8 +154,8 @@ def _newer_people(
     stamp, bin_stamp = _stamp(beside), _stamp(bin_path)
     if stamp is None or bin_stamp is None:
         return None
-    source = _source_of(beside, stamp)
-    if facts is not None and facts.source is not None and not _follows(source, facts.source):
+    source = _Source(str(beside), *stamp[:2])
+    if facts.source is not None and not _follows(source, facts.source):
         return None
     try:
         people = _people_beside(bin_path, bin_stamp, stamp, record.sha256)
@@ -169,12 +166,12 @@ def _newer_people(
         raise ResultError(str(error)) from None
     except OSError as error:
         raise ResultError(f"{beside}: no pairs file ({error.strerror}); remove it") from None
-    _keep_once(at, _stamp(at), bin_path, bin_stamp, stamp, (record.sha256, record.pairs))
+    tried = at, _stamp(at), source
+    if tried not in _TRIED:
+        _TRIED.add(tried)
+        with suppress(OSError):
+            _write(at, _Facts(people, _whole(at, record.pairs).images, source))
     return people
-
-
-def _source_of(beside: Path, stamp: _Stamp) -> _Source:
-    return _Source(str(beside), *stamp[:2])
 
 
 def _follows(source: _Source, noted: _Source) -> bool:
@@ -200,27 +197,8 @@ def _people_beside(
     return people
 
 
-@lru_cache(maxsize=64)
-def _keep_once(
-    at: Path,
-    at_stamp: _Stamp | None,
-    bin_path: Path,
-    bin_stamp: _Stamp,
-    stamp: _Stamp,
-    record: tuple[str, int],
-) -> None:
-    """Notes people; once in a process for what stands there, be the folder one to read alone."""
-    del at_stamp
-    sha256, pairs = record
-    people = _people_beside(bin_path, bin_stamp, stamp, sha256)
-    if people is not None:
-        known = _whole(at, pairs)
-        images = None if known is None else known.images
-        with suppress(OSError):
-            _write(at, people, images, _source_of(sidecar_path(bin_path), stamp))
-
-
 def _stamp(path: Path) -> _Stamp | None:
+    """What tells that a file is another than before, without reading it; None without a file."""
     try:
         status = path.stat()
     except (OSError, ValueError):  # a path that no file can have, too
@@ -238,16 +216,12 @@ def _layout(pairs: int) -> Layout:
 
 
 @lru_cache(maxsize=64)
-def _read(at: Path, stamp: _Stamp | None, pairs: int) -> _Facts | None:
-    """The facts at a path; None where there are none. Raises ResultError."""
+def _read(at: Path, stamp: _Stamp | None, pairs: int) -> _Facts:
+    """The facts at a path, or none. Raises ResultError."""
     # The stamp is in the key: 10,000 results on 12 bins ask 10,000 times, and 12 files are read.
     if stamp is None:
-        return None
-    try:
-        data = read_bounded(at, 2 * pairs * _BYTES_A_SLOT + _BYTES)
-    except OSError as error:
-        raise ResultError(f"{at}: damaged facts of a bin ({error.strerror}); remove it") from None
-    arrays = hdf5_arrays(at, data, _layout(pairs))
+        return _Facts()
+    arrays = hdf5_arrays(at, _layout(pairs))
     people, images = (_read_only(arrays.get(name)) for name in ("people", "images"))
     return _Facts(people, images, _source(arrays))
 
@@ -267,24 +241,16 @@ def _source(arrays: Mapping[str, NDArray[np.generic]]) -> _Source | None:
     return _Source(path, *map(int, arrays["pairs_file_state"]))
 
 
-def _write(
-    at: Path,
-    people: NDArray[np.int64] | None,
-    images: NDArray[np.int64] | None,
-    source: _Source | None,
-) -> None:
-    known = {"people": people, "images": images}
+def _write(at: Path, facts: _Facts) -> None:
+    known = {"people": facts.people, "images": facts.images}
     arrays: dict[str, NDArray[np.generic]] = {
         name: values.astype(np.int64) for name, values in known.items() if values is not None
     }
-    if source is not None:
-        path = os.fsencode(source.path)[:_PATH_BYTES].ljust(_PATH_BYTES, b"\0")
+    if facts.source is not None:
+        path = os.fsencode(facts.source.path)[:_PATH_BYTES].ljust(_PATH_BYTES, b"\0")
         arrays["pairs_file"] = np.frombuffer(path, np.uint8)
-        arrays["pairs_file_state"] = np.array([source.size, source.modified_ns], np.int64)
-    if at.is_symlink() or (at.exists() and not at.is_file()):
-        at.unlink()  # a link leads to what is not ours, and a pipe would be written to
+        arrays["pairs_file_state"] = np.array(facts.source[1:], np.int64)
     at.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(at) as file:
-        file.write(hdf5_bytes(arrays))
-    own = re.compile(rf"\.{re.escape(at.name[:80])}\.[0-9a-f]{{8}}\.part")
+    write_whole(at, hdf5_bytes(arrays))
+    own = re.compile(temporaries_of(re.escape(at.name[:80])))
     remove_leftovers(at.parent, own, now=at.stat().st_mtime)

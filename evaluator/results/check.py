@@ -33,7 +33,7 @@ from evaluator.metrics.figure import (
 )
 from evaluator.metrics.figures.search import SHAPE as SEARCHED
 from evaluator.metrics.figures.search import SIZES_SHAPE
-from evaluator.results.reading_rules import READING, measured_by, what_to_do
+from evaluator.results.reading_rules import READING, problem_of
 from evaluator.results.record import SCHEMA, BinRecord, ModelRecord, Result, Settings
 
 # An honest one has 4 kB.
@@ -118,7 +118,7 @@ def _why_not(data: bytes, error: Exception) -> str:
 
 def _hint(reading: object) -> str:
     if type(reading) is int and READING < reading < 2**31:
-        return f"{measured_by(reading)}; {what_to_do(reading)}"
+        return problem_of(reading)
     return "remove it"
 
 

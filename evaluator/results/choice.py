@@ -193,15 +193,17 @@ class Variant:
         """What is not the default, as "flip sum, bfloat16"; "" where everything is."""
         if self.flip == UNKNOWN:
             return ""
-        named = [f"flip {self.flip}"] if self.flip != "none" else []
-        named += [f"input {self.range}"] if self.range != "unit" else []
-        named += [self.channels] if self.channels not in ("rgb", "gray") else []
-        named += [f"decoder {self.decoder}"] if self.decoder != "accurate" else []
-        named += [self.precision] if self.precision != "float32" else []
-        named += [self.engine] if self.engine != "native" else []
-        named += [f"norm {self.norm}"] if self.norm != NORM else []
-        named += ["no detector score"] if self.detector_score != DETECTOR_SCORE else []
-        return ", ".join(named)
+        words = (
+            (self.flip != "none", f"flip {self.flip}"),
+            (self.range != "unit", f"input {self.range}"),
+            (self.channels not in ("rgb", "gray"), self.channels),
+            (self.decoder != "accurate", f"decoder {self.decoder}"),
+            (self.precision != "float32", self.precision),
+            (self.engine != "native", self.engine),
+            (self.norm != NORM, f"norm {self.norm}"),
+            (self.detector_score != DETECTOR_SCORE, "no detector score"),
+        )
+        return ", ".join(each for is_said, each in words if is_said)
 
 
 def variant_of(result: Result) -> Variant:
@@ -237,16 +239,8 @@ class Wanted:
 
     def check(self, before: str = "--") -> None:
         """Refuses values that no option takes, with InputError; ``before`` stands before names."""
-        given = {
-            "flip": self.flip,
-            "decoder": self.decoder,
-            "precision": self.precision,
-            "engine": self.engine,
-            "input": self.profile,
-            "channels": self.channels,
-            "norm": self.norm,
-            "detector-score": self.detector_score,
-        }
+        named = {"profile": "input", "detector_score": "detector-score"}
+        given = {named.get(name, name): value for name, value in vars(self).items()}
         check_settings(before, **{name: each for name, each in given.items() if each is not None})
 
     def admits(self, variant: Variant) -> bool:

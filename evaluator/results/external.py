@@ -12,16 +12,14 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import Pair, numbered_people
 from evaluator.measure.embed import pair_scores, score_of_failed, unusable_rows
-from evaluator.metrics.all_figures import Figures, figures, to_json
+from evaluator.metrics.all_figures import Figures, scored_figures, to_json
 from evaluator.metrics.folds import RuledFolds, folds_by_rule
-from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.measured import Measured
 from evaluator.results.record import (
     BinRecord,
@@ -30,7 +28,7 @@ from evaluator.results.record import (
     Settings,
     failures,
     list_sha256,
-    versions,
+    result_of,
 )
 from evaluator.results.stored import UNKNOWN
 
@@ -168,6 +166,21 @@ def name_sha256(name: str) -> str:
     return hashlib.sha256(f"external {name}".encode()).hexdigest()
 
 
+def external_model(
+    name: str, format: str, *, embedding_size: int, path: str, file_sha256: str | None
+) -> ModelRecord:
+    """The record of a system of that name, which came in the file of that path and SHA-256."""
+    input = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
+    return ModelRecord(
+        name=name,
+        path=path,
+        sha256=name_sha256(name),
+        format=format,
+        embedding_size=embedding_size,
+        input=input if file_sha256 is None else {**input, "file_sha256": file_sha256},
+    )
+
+
 def external_result(
     pairs: ExternalPairs,
     *,
@@ -186,45 +199,36 @@ def external_result(
     start = time.perf_counter()
     scored = ~np.isnan(pairs.scores)
     usable = nan == "drop" or bool(scored.all())
-    sharing = slots_sharing(np.flatnonzero(scored), images=pairs.images)
-    folds = None if pairs.folds is None else pairs.folds.numbers[scored]
+    folds = None if pairs.folds is None else pairs.folds.numbers
     block = (
-        figures(pairs.scores[scored], pairs.genuine[scored], folds=folds, sharing=sharing)
+        scored_figures(pairs.scores, pairs.genuine, images=pairs.images, folds=folds)
         if usable
         else None
     )
-    input = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
-    result = Result(
-        status="non_finite" if block is None else "ok",
-        model=ModelRecord(
-            name=name,
-            path=path,
-            sha256=name_sha256(name),
-            format=pairs.format,
-            embedding_size=pairs.embedding_size,
-            input=input if file_sha256 is None else {**input, "file_sha256": file_sha256},
-        ),
-        bin=BinRecord(
-            name=bin[0],
-            path=bin[1],
-            sha256=bin[2],
-            pairs=len(pairs.genuine),
-            genuine=int(pairs.genuine.sum()),
-            impostor=int((~pairs.genuine).sum()),
-            images=2 * len(pairs.genuine),
-            unique_images=0 if pairs.images is None else int(pairs.images.max()) + 1,
-            folds=None if pairs.folds is None else _RULE[pairs.folds.together],
-        ),
-        settings=Settings(flip=UNKNOWN, decoder=UNKNOWN, precision=UNKNOWN, nan=nan),
-        figures=None if block is None else to_json(block),
-        non_finite=failures(
+    record = BinRecord(
+        name=bin[0],
+        path=bin[1],
+        sha256=bin[2],
+        pairs=len(pairs.genuine),
+        genuine=int(pairs.genuine.sum()),
+        impostor=int((~pairs.genuine).sum()),
+        images=2 * len(pairs.genuine),
+        unique_images=0 if pairs.images is None else int(pairs.images.max()) + 1,
+        folds=None if pairs.folds is None else _RULE[pairs.folds.together],
+    )
+    parts = {
+        "bin": record,
+        "figures": None if block is None else to_json(block),
+        "non_finite": failures(
             pairs.unusable,
             int((~scored).sum()) if usable else 0,
             int(np.isneginf(pairs.scores).sum()),
         ),
-        cost={"seconds": round(time.perf_counter() - start, 4), "images_per_second": 0.0},
-        versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+    }
+    model = external_model(
+        name, pairs.format, embedding_size=pairs.embedding_size, path=path, file_sha256=file_sha256
     )
-    measured = Measured((name, result.model.sha256), (bin[0], bin[2]), Settings(nan=nan))
+    settings = Settings(flip=UNKNOWN, decoder=UNKNOWN, precision=UNKNOWN, nan=nan)
+    result = result_of(model, settings, parts, seconds=time.perf_counter() - start)
+    measured = Measured((name, model.sha256), (bin[0], bin[2]), Settings(nan=nan))
     return result, block, measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,9 +21,8 @@ def located(record: BinRecord, folders: Sequence[Path]) -> Path | None:
     places = [Path(record.path), *_of_its_name(record, folders)] if record.path else []
     if record.kind is not None:
         return next((path for path in places if _is_set(path, record.sha256)), None)
-    if found := next((path for path in places if _is_bin(path, record)), None):
-        return found
-    return next((path for path in _others(record, folders) if _is_bin(path, record)), None)
+    looked_at = itertools.chain(places, _others(record, folders))
+    return next((path for path in looked_at if _is_bin(path, record)), None)
 
 
 def _of_its_name(record: BinRecord, folders: Sequence[Path]) -> Iterator[Path]:

@@ -36,24 +36,20 @@ class Measured:
         ``.json``: two settings of one model and bin are two results.
         """
         settings = self.settings
-        named = [_input_name(self.profile)] if self.profile != "unit" else []
-        named += ["bgr"] if self.channels == "bgr" else []
-        named += [f"size-{self.size[0]}x{self.size[1]}"] if self.size is not None else []
-        named += [f"output-{_file_name(self.output)}"] if self.output is not None else []
-        named += [f"flip-{settings.flip}"] if settings.flip != _USUAL.flip else []
-        named += [
-            value
-            for value, usual in (
-                (settings.decoder, _USUAL.decoder),
-                (settings.precision, _USUAL.precision),
-                (settings.engine, _USUAL.engine),
-            )
-            if value != usual
-        ]
-        named += ["norm-unit"] if settings.norm == "unit" else []
-        named += ["no-detector-score"] if settings.detector_score == "no" else []
-        named += [f"nan-{settings.nan}"] if settings.nan != _USUAL.nan else []
-        stem = ".".join([_short(self.bin), *named])
+        words = (
+            (self.profile != "unit", _input_name(self.profile)),
+            (self.channels == "bgr", "bgr"),
+            (self.size is not None, f"size-{'x'.join(map(str, self.size or ()))}"),
+            (self.output is not None, f"output-{_file_name(self.output or '')}"),
+            (settings.flip != _USUAL.flip, f"flip-{settings.flip}"),
+            (settings.decoder != _USUAL.decoder, settings.decoder),
+            (settings.precision != _USUAL.precision, settings.precision),
+            (settings.engine != _USUAL.engine, settings.engine),
+            (settings.norm == "unit", "norm-unit"),
+            (settings.detector_score == "no", "no-detector-score"),
+            (settings.nan != _USUAL.nan, f"nan-{settings.nan}"),
+        )
+        stem = ".".join([_short(self.bin), *(each for is_said, each in words if is_said)])
         return model_folder(folder, self.model) / f"{stem}.json"
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, IntArray
 from evaluator.bins.pairs_file import NAMED
+from evaluator.metrics.text import counted
 from evaluator.results.record import Scores
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 Ends = tuple[IntArray, IntArray]
 
 # Of couples of bins that share something, so many are named in a line.
@@ -37,8 +37,8 @@ class Common:
     @property
     def words(self) -> str:
         """The most telling of these counts, as "6,000 pairs"; empty where all are 0."""
-        counts = {"pairs": self.pairs, "images": self.images, "people": self.people}
-        return next((_counted(count, what) for what, count in counts.items() if count), "")
+        counts = (self.pairs, "pair"), (self.images, "image"), (self.people, "person", "people")
+        return next((counted(*each) for each in counts if each[0]), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +103,7 @@ def _common(names: tuple[str, str], one: Scores, other: Scores) -> Common:
 def _pair_keys(digests: IntArray) -> npt.NDArray[np.uint64]:
     """A number of each pair, whichever of its images is at the left."""
     ends = np.sort(digests.reshape(-1, 2), axis=1).astype(np.uint64)
-    keys: npt.NDArray[np.uint64] = ends[:, 0] * _ODD + ends[:, 1]
-    return keys
+    return ends[:, 0] * _ODD + ends[:, 1]
 
 
 def _people(scores: Sequence[Scores]) -> list[IntArray] | None:
@@ -124,7 +123,7 @@ def _people(scores: Sequence[Scores]) -> list[IntArray] | None:
     return found
 
 
-def _alike(slots: Sequence[IntArray], known: Sequence[npt.NDArray[np.bool_]]) -> list[IntArray]:
+def _alike(slots: Sequence[IntArray], known: Sequence[BoolArray]) -> list[IntArray]:
     """Slots of several bins with one number for what is ``known`` to be the same on all; the other
     numbers are of a bin alone.
     """
@@ -139,8 +138,3 @@ def _alike(slots: Sequence[IntArray], known: Sequence[npt.NDArray[np.bool_]]) ->
         count += len(alone)
         found.append(numbers.astype(np.int64))
     return found
-
-
-def _counted(count: int, what: str) -> str:
-    one = {"pairs": "pair", "images": "image", "people": "person"}[what]
-    return f"{count:,} {one if count == 1 else what}"

@@ -21,8 +21,8 @@ def measured_by(reading: int) -> str:
     )
 
 
-def what_to_do(reading: int) -> str:
-    """What a user does about such a result."""
-    if reading < READING:
-        return "zoo eval measures it again"
-    return "update face-zoo, or let zoo eval measure it again"
+def problem_of(reading: int) -> str:
+    """The same, and what a user does about it."""
+    update = "update face-zoo, or let zoo eval measure it again"
+    cure = "zoo eval measures it again" if reading < READING else update
+    return f"{measured_by(reading)}; {cure}"

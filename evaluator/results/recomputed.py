@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.metrics.all_figures import figures, to_json
+from evaluator.metrics.all_figures import scored_figures, to_json
 from evaluator.metrics.figure import MAY_LACK
-from evaluator.metrics.sharing import slots_sharing
 from evaluator.results.check import shown
 from evaluator.results.record import Result, Scores, SetFacts
 from evaluator.results.set_result import set_figures
@@ -29,12 +28,8 @@ def recomputed(result: Result, scores: Scores) -> dict[str, Any]:
     """
     if scores.facts is not None:
         return _of_set(scores, scores.facts)
-    kept = np.flatnonzero(scores.counted)
-    sharing = slots_sharing(kept, images=scores.images if result.bin.unique_images else None)
-    block = figures(
-        scores.scores[kept], scores.genuine[kept], folds=scores.folds_of(kept), sharing=sharing
-    )
-    return to_json(block)
+    images = scores.images if result.bin.unique_images else None
+    return to_json(scored_figures(scores.scores, scores.genuine, images=images, folds=scores.folds))
 
 
 def _of_set(scores: Scores, facts: SetFacts) -> dict[str, Any]:

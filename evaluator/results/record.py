@@ -10,8 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from evaluator.metrics.text import counted
 from evaluator.models.identity import identity_digest
-from evaluator.results.reading_rules import READING, measured_by, what_to_do
+from evaluator.results.reading_rules import READING, problem_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,7 +112,7 @@ class Failed(NamedTuple):
     @property
     def words(self) -> str:
         """As "5 pairs missed"; empty where none failed."""
-        return f"{self.pairs:,} pair{'s' * (self.pairs != 1)} {self.how}" if self.pairs else ""
+        return f"{counted(self.pairs, 'pair')} {self.how}" if self.pairs else ""
 
     @property
     def mark(self) -> str:
@@ -229,25 +230,46 @@ def make_result(
     ``parts`` are what says what it is on and what was found (``bin``, ``figures``, ``non_finite``)
     where that is no bin.
     """
+    model = ModelRecord(
+        name=name,
+        path=str(path),
+        sha256=sha256,
+        format=model_format,
+        embedding_size=measurement.embedding_size,
+        input=input_json(input_spec),
+        data_sha256=data_sha256,
+    )
+    return result_of(
+        model,
+        settings,
+        parts or _parts(cast("Measurement", measurement)),
+        seconds=measurement.seconds,
+        embedded=measurement.embedded,
+    )
+
+
+def result_of(
+    model: ModelRecord,
+    settings: Settings,
+    parts: Mapping[str, Any],
+    *,
+    seconds: float,
+    embedded: int = 0,
+) -> Result:
+    """The Result of now: ``parts`` are ``bin``, ``figures`` and ``non_finite``, found in so many
+    seconds, for which so many images were ``embedded``.
+    """
     return Result(
-        status="ok" if measurement.figures is not None else "non_finite",
-        model=ModelRecord(
-            name=name,
-            path=str(path),
-            sha256=sha256,
-            format=model_format,
-            embedding_size=measurement.embedding_size,
-            input=input_json(input_spec),
-            data_sha256=data_sha256,
-        ),
+        status="ok" if parts["figures"] is not None else "non_finite",
+        model=model,
         settings=settings,
         cost={
-            "seconds": round(measurement.seconds, 4),
-            "images_per_second": round(measurement.embedded / max(measurement.seconds, 1e-9), 2),
+            "seconds": round(seconds, 4),
+            "images_per_second": round(embedded / max(seconds, 1e-9), 2),
         },
         versions=versions(settings.engine),
         created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        **(parts or _parts(cast("Measurement", measurement))),
+        **parts,
     )
 
 
@@ -338,9 +360,8 @@ def to_dict(result: Result) -> dict[str, Any]:
     if result.settings.engine == Settings().engine:
         del parts["settings"]["engine"]
     for part, names in _ONLY_WHERE_STATED.items():
-        for name in names:
-            if parts[part][name] is None:
-                del parts[part][name]
+        stated = {k: each for k, each in parts[part].items() if each is not None or k not in names}
+        parts[part] = stated
     return {"schema": parts.pop("schema"), **parts}
 
 
@@ -368,4 +389,4 @@ def reading_problem(result: Result) -> str | None:
     """
     if result.reading == READING or result.model.format in _READ_ELSEWHERE:
         return None
-    return f"{measured_by(result.reading)}; {what_to_do(result.reading)}"
+    return problem_of(result.reading)

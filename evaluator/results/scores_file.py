@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 
 from evaluator.bins.containers import BAD_HDF5
 from evaluator.errors import ResultError, cause_of
+from evaluator.files import read_bounded
+from evaluator.npz import most_inflated
 
-# What zlib's format allows: 258 bytes from 2 bits, near enough 1032 times. The one filter that is
-# written; through a chain of two, a kilobyte could unfold to a gigabyte.
+# The one filter that is written; through a chain of two, a kilobyte could unfold to a gigabyte.
 _GZIP = h5py.h5z.FILTER_DEFLATE
-_MOST_UNPACKED = 1032
-_ROUNDING = 1 << 16
 
 # Below, memory is not asked after.
 _NO_QUESTION = 1 << 26
 
+# Of a value 8 bytes are stored at most, which packing cannot make more than a few per cent larger.
+_BYTES_A_VALUE = 9
+_BYTES = 1 << 20
 # What is squared and added up must not overflow; scores from elsewhere have any scale.
 LARGEST_SCORE = 1e100
 
@@ -38,13 +40,14 @@ _KINDS = {"scores": "f", "score": "f", "norms": "f", "genuine": "biu"}
 @dataclass(frozen=True)
 class Layout:
     """How many values each dataset of a kind of file has, and which may be missing; ``what`` the
-    file is in messages, and what to do where it is damaged.
+    file is in messages, and what to do where it is damaged, or ``gone`` where that says more.
     """
 
     lengths: Mapping[str, int]
     optional: Collection[str]
     what: str
     cure: str
+    gone: str = ""
 
 
 def hdf5_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
@@ -85,15 +88,28 @@ def scores_layout(pairs: int) -> Layout:
     """
     lengths = {"scores": pairs, "genuine": pairs, "images": 2 * pairs, "people": 2 * pairs}
     lengths |= {"folds": pairs, "norms": 2 * pairs}
-    return Layout(lengths, {"people", "folds", "norms"}, "scores", "use --fresh")
+    return layout_of_scores(lengths, {"people", "folds", "norms"})
 
 
-def hdf5_arrays(path: Path, data: bytes, layout: Layout) -> dict[str, NDArray[np.generic]]:
-    """The datasets of a layout, without optional ones that are not there.
+def layout_of_scores(lengths: Mapping[str, int], optional: Collection[str] = ()) -> Layout:
+    """The layout of a scores file with these datasets."""
+    gone = "the scores of a result are gone; if it was not just measured again elsewhere, "
+    return Layout(lengths, optional, "scores", "use --fresh", f"{gone}use --fresh")
 
-    ``data`` are the bytes of the file at ``path``, which messages name. Raises ResultError for
-    datasets that are missing, damaged, of another shape, or not wholly in the file.
+
+def hdf5_arrays(path: Path, layout: Layout) -> dict[str, NDArray[np.generic]]:
+    """The datasets of a layout in the file at a path, without optional ones that are not there.
+
+    Raises ResultError for a file that is missing or larger than these can be, and for datasets that
+    are missing, damaged, of another shape, or not wholly in the file.
     """
+    try:
+        # Read at once: another writer may replace the file while this one is looked at.
+        data = read_bounded(path, _BYTES_A_VALUE * sum(layout.lengths.values()) + _BYTES)
+    except OSError as error:
+        if layout.gone and isinstance(error, FileNotFoundError):
+            raise ResultError(f"{path}: {layout.gone}") from None
+        raise _damaged(path, layout, str(error.strerror)) from None
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             names = [
@@ -141,7 +157,7 @@ def _is_stored(stored: h5py.Dataset) -> bool:
     settings = stored.id.get_create_plist()
     filters = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
     held = stored.id.get_storage_size()
-    most = held * _MOST_UNPACKED + _ROUNDING if filters else held
+    most = most_inflated(held) if filters else held
     chunk = int(np.prod(stored.chunks or (0,))) * stored.dtype.itemsize
     right = filters in ([], [_GZIP])
     return right and stored.nbytes <= most and chunk <= max(most, stored.nbytes)

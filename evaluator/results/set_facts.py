@@ -16,49 +16,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ResultError
-from evaluator.files import read_bounded, whole_file
+from evaluator.files import write_whole
 from evaluator.results.record import BinRecord, SetFacts
-from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes
+from evaluator.results.scores_file import Layout, hdf5_arrays, hdf5_bytes, layout_of_scores
 from evaluator.templates.evaluation import named_people
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import TemplateSet
 
-_BYTES = 1 << 20
-_BYTES_A_PAIR = 20
-_BYTES_A_TEMPLATE = 20
-# What a search of one probe in one gallery takes; packing cannot make that much larger.
-_BYTES_A_SEARCH = 64
-
+_FACTS = ("templates", "genuine", "person", "probes")
 _ARRAYS = ("mated", "score", "rank", "rival", "rival_score")
 
 
 def facts_of(held: TemplateSet) -> SetFacts:
     """The facts of a set that was read."""
-    pairs = held.pairs
-    ends = np.zeros((0, 2), np.int32)
-    if pairs is not None:
-        ends = np.column_stack([pairs.left, pairs.right]).astype(np.int32)
-    person = named_people(held.person)
-    return _facts(
-        ends.ravel(),
-        np.zeros(0, np.bool_) if pairs is None else pairs.genuine,
-        person,
-        held.probes.copy(),
-    )
+    slots, genuine = np.zeros(0, np.int32), np.zeros(0, np.bool_)
+    if held.pairs is not None:
+        slots = np.column_stack([held.pairs.left, held.pairs.right]).ravel()
+        genuine = held.pairs.genuine
+    return _facts(slots, genuine, named_people(held.person), held.probes.copy())
 
 
 def _facts(
     templates: NDArray[np.generic],
-    genuine: NDArray[np.bool_],
+    genuine: NDArray[np.generic],
     person: NDArray[np.generic],
     probes: NDArray[np.generic],
 ) -> SetFacts:
     # Half the room of 64 bits, which a list of 15 million pairs needs; they are only compared.
     numbers = [each.astype(np.int32, copy=False) for each in (templates, person, probes)]
-    for each in (*numbers, genuine):
+    labels = genuine.astype(np.bool_, copy=False)
+    for each in (*numbers, labels):
         each.flags.writeable = False
     slots, people, probe = (cast(NDArray[np.int64], each) for each in numbers)
-    return SetFacts(slots, genuine, people, probe)
+    return SetFacts(slots, labels, people, probe)
 
 
 def set_facts_path(folder: Path, sha256: str) -> Path:
@@ -73,19 +63,8 @@ def keep_set_facts(folder: Path, record: BinRecord, facts: SetFacts) -> None:
         known_set(folder, record)
     except ResultError:  # not there, or damaged, which may be replaced
         folder.mkdir(parents=True, exist_ok=True)
-        if at.is_symlink() or (at.exists() and not at.is_file()):
-            at.unlink()  # a link leads to what is not ours, and a pipe would be written to
-        with whole_file(at) as file:
-            file.write(
-                hdf5_bytes(
-                    {
-                        "templates": facts.templates,
-                        "genuine": facts.genuine.astype(np.uint8),
-                        "person": facts.person,
-                        "probes": facts.probes,
-                    }
-                )
-            )
+        arrays = {name: _small(getattr(facts, name)) for name in _FACTS}
+        write_whole(at, hdf5_bytes(arrays))
 
 
 def known_set(folder: Path, record: BinRecord) -> SetFacts:
@@ -109,19 +88,9 @@ def _read(
     # The stamp is in the key: every result on the set asks, and the file is read once.
     del stamp
     pairs, templates, probes = counts
-    try:
-        limit = pairs * _BYTES_A_PAIR + (templates + probes) * _BYTES_A_TEMPLATE + _BYTES
-        data = read_bounded(at, limit)
-    except OSError as error:
-        raise ResultError(f"{at}: damaged facts of a set ({error.strerror}); remove it") from None
     lengths = {"templates": 2 * pairs, "genuine": pairs, "person": templates, "probes": probes}
-    arrays = hdf5_arrays(at, data, Layout(lengths, (), "facts of a set", "remove it"))
-    found = _facts(
-        arrays["templates"],
-        arrays["genuine"].astype(np.bool_),
-        arrays["person"],
-        arrays["probes"],
-    )
+    arrays = hdf5_arrays(at, Layout(lengths, (), "facts of a set", "remove it"))
+    found = _facts(**arrays)
     for name, numbers in (("templates", found.templates), ("probes", found.probes)):
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < templates:
             raise ResultError(f"{at}: {name!r} are not of its {templates:,} templates; remove it")
@@ -156,12 +125,7 @@ def set_layout(record: BinRecord) -> Layout:
         for number in range(record.galleries or 0)
         for name in _ARRAYS
     }
-    return Layout({"scores": record.pairs, **searched}, (), "scores", "use --fresh")
-
-
-def set_scores_bytes(record: BinRecord) -> int:
-    """Bytes that searches can have in a scores file, besides those of pairs."""
-    return (record.probes or 0) * (record.galleries or 0) * _BYTES_A_SEARCH
+    return layout_of_scores({"scores": record.pairs, **searched})
 
 
 def searches_in(

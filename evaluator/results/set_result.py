@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,22 @@ import numpy as np
 from evaluator.errors import InputError
 from evaluator.metrics.all_figures import Figures, to_json
 from evaluator.metrics.figure import as_json
-from evaluator.metrics.figures.search import SIZES_SHAPE
+from evaluator.metrics.figures.search import SHAPE, SIZES_SHAPE
 from evaluator.models.options import LoadOptions
-from evaluator.results.external import name_sha256
+from evaluator.results.external import external_model
 from evaluator.results.measured import Measured
 from evaluator.results.reading_rules import READING
 from evaluator.results.record import (
     NAMED_IMAGES,
     BinRecord,
-    ModelRecord,
     Result,
     Scores,
     Settings,
-    versions,
+    result_of,
 )
 from evaluator.results.set_facts import facts_of
-from evaluator.results.stored import UNKNOWN
 from evaluator.templates.evaluation import SetMeasurement
 from evaluator.templates.identification import Identification
-from evaluator.templates.identification import to_json as identified_json
 from evaluator.templates.nearest_far import NearestTar
 from evaluator.templates.template_set import TemplateSet
 
@@ -115,39 +111,26 @@ def set_figures(
             key: {"tar": each.tar, "far": each.far} for key, each in nearest.items()
         }
     if found is not None:
-        figures["identification"] = identified_json(found)
+        figures["identification"] = as_json(found, SHAPE["identification"])
     return figures
 
 
 def _lost(measurement: SetMeasurement) -> dict[str, int]:
     pairs, probes = measurement.failed_pairs, measurement.failed_probes
-    if measurement.nan != "miss":
+    if measurement.nan != "miss" or not (pairs or probes):
         return {"dropped_pairs": pairs, "dropped_probes": probes}
-    found = {"dropped_pairs": 0, "missed_pairs": pairs, "missed_probes": probes}
-    return found if pairs or probes else {"dropped_pairs": 0, "dropped_probes": 0}
+    return {"dropped_pairs": 0, "missed_pairs": pairs, "missed_probes": probes}
 
 
 def external_set_result(
     measurement: SetMeasurement, *, name: str, path: str, file_sha256: str, settings: Settings
 ) -> Result:
     """The result of a system of that name, whose embeddings came in a file, on a template set."""
-    unknown = {"size": [], "range": UNKNOWN, "channels": UNKNOWN, "layout": UNKNOWN}
-    return Result(
-        status="ok" if measurement.figures is not None else "non_finite",
-        model=ModelRecord(
-            name=name,
-            path=path,
-            sha256=name_sha256(name),
-            format="embeddings",
-            embedding_size=measurement.embedding_size,
-            input={**unknown, "file_sha256": file_sha256},
-        ),
-        settings=settings,
-        cost={"seconds": round(measurement.seconds, 4), "images_per_second": 0.0},
-        versions=versions(),
-        created=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        **set_parts(measurement),
+    size = measurement.embedding_size
+    model = external_model(
+        name, "embeddings", embedding_size=size, path=path, file_sha256=file_sha256
     )
+    return result_of(model, settings, set_parts(measurement), seconds=measurement.seconds)
 
 
 def set_scores(measurement: SetMeasurement) -> Scores | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from evaluator.errors import ResultError
 from evaluator.files import (
     alone_in,
-    read_bounded,
     remove_leftovers,
     remove_own,
     temporaries_of,
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ends = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-# Of a pair, 50 bytes are stored, which packing cannot make more than a few per cent larger.
-_SCORES_BYTES_A_PAIR = 64
-_SCORES_BYTES = 1 << 20
 
 
 def check_writable(folder: Path) -> None:
@@ -153,19 +147,9 @@ def load_scores(path: Path, result: Result) -> Scores:
     if name is None or own_scores(path).fullmatch(name) is None:
         raise ResultError(f"{path}: this result has no stored scores; evaluate it with --fresh")
     file_path = path.with_name(name)
-    try:
-        # Read at once: another writer may replace the result while this one is looked at.
-        data = read_bounded(file_path, scores_limit(result))
-    except FileNotFoundError:
-        raise ResultError(
-            f"{file_path}: the scores of a result are gone; if it was not just measured again "
-            "elsewhere, use --fresh"
-        ) from None
-    except OSError as error:
-        raise ResultError(f"{file_path}: damaged scores ({error.strerror}); use --fresh") from None
     if result.bin.kind is not None:
-        return _set_scores(path, file_path, data, result)
-    arrays = hdf5_arrays(file_path, data, scores_layout(result.bin.pairs))
+        return _set_scores(path, file_path, result)
+    arrays = hdf5_arrays(file_path, scores_layout(result.bin.pairs))
     check_values(
         file_path,
         arrays["scores"],
@@ -188,14 +172,14 @@ def load_scores(path: Path, result: Result) -> Scores:
     )
 
 
-def _set_scores(path: Path, file_path: Path, data: bytes, result: Result) -> Scores:
+def _set_scores(path: Path, file_path: Path, result: Result) -> Scores:
     """The scores of a result on a template set, and its searches."""
     import numpy as np
 
     from evaluator.results.scores_file import check_values, hdf5_arrays
     from evaluator.results.set_facts import known_set, searches_in, set_layout
 
-    arrays = hdf5_arrays(file_path, data, set_layout(result.bin))
+    arrays = hdf5_arrays(file_path, set_layout(result.bin))
     facts = known_set(path.parent.parent, result.bin)
     check_values(
         file_path,
@@ -217,16 +201,6 @@ def _set_scores(path: Path, file_path: Path, data: bytes, result: Result) -> Sco
         facts=facts,
         searches=searches,
     )
-
-
-def scores_limit(result: Result) -> int:
-    """Bytes that the scores file of a result can have."""
-    extra = 0
-    if result.bin.kind is not None:
-        from evaluator.results.set_facts import set_scores_bytes
-
-        extra = set_scores_bytes(result.bin)
-    return result.bin.pairs * _SCORES_BYTES_A_PAIR + extra + _SCORES_BYTES
 
 
 def stored_results(folder: Path) -> Iterator[Path]:

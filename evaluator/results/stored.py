@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from evaluator import files
 from evaluator.errors import ResultError
 from evaluator.files import natural
 from evaluator.results.measured import folders_of_name
@@ -133,11 +133,7 @@ def file_sha256(path: Path) -> str:
 def _sha256(path: Path, size: int, modified: int) -> str:
     # Size and time are in the key: a bin is asked for once for each stored result.
     del size, modified
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return files.file_sha256(path)
 
 
 def _folders(stores: Sequence[Path]) -> list[Path]:

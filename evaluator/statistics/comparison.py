@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.metrics.all_figures import all_figures, figure_named
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.protocols import kfold
@@ -36,10 +37,6 @@ POWER_MARGIN = 0.8416212335729143
 
 # What `--metric` takes besides the figures: 10-fold accuracy, tested by its own decisions.
 KFOLD_DECISIONS = "kfold-decisions"
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

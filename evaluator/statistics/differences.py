@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.protocols import seed, sorted_pairs
 from evaluator.metrics.sharing import Sharing, pair_sharing
@@ -27,9 +28,6 @@ from evaluator.statistics.discordance import MANY, discordance_interval, discord
 from evaluator.statistics.tails import reach
 from evaluator.statistics.threshold_luck import best_threshold_luck
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 Ends = tuple[npt.ArrayLike, npt.ArrayLike]
 Couples = tuple[npt.NDArray[np.intp], ...]  # rows and columns, as `np.ix_` gives them
 
@@ -287,9 +285,7 @@ def _drawn_together(
     ) / len(bins)
     dependent = _squared_differences(_shared_products(errors, sharing)) * sharing.correction
     # Few images may hide what they share; that the same two stand in two bins, nothing can.
-    low, high = np.sort([sharing.left, sharing.right], axis=0)
-    same = np.unique(low * sharing.nodes + high, return_inverse=True)[1]
-    sums = _sums(errors, same)
+    sums = np.array([np.bincount(sharing.dyad, weights=row) for row in errors], np.float64)
     dependent = np.maximum(dependent, _squared_differences(_products(sums, sums)))
     # Errors are those of fixed thresholds: so is what they are compared with.
     made_up_for = [(1 - np.minimum(each.luck, 1.0)) / each.effect for each in bins]
@@ -381,17 +377,8 @@ def _squared_differences(products: FloatArray) -> FloatArray:
 
 def _shared_products(matrix: FloatArray, sharing: Sharing) -> FloatArray:
     """Products of rows over all couples of pairs that hang together, as `design_effect` sums."""
-    if sharing.method == "clusters":
-        sums = _sums(matrix, sharing.cluster)
-        return _products(sums, sums)
-    two, ends, dyad = sharing.dyads
-    by_end = _sums(np.concatenate([matrix, matrix[:, two]], axis=1), ends)
-    twice = _sums(matrix[:, two], dyad)
-    return _products(by_end, by_end) - _products(twice, twice)
-
-
-def _sums(matrix: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
-    return np.stack([np.bincount(group, weights=row) for row in matrix])
+    sums, twice = (np.stack(each) for each in zip(*map(sharing.sums, matrix), strict=True))
+    return _products(sums, sums) - _products(twice, twice)
 
 
 def _products(one: FloatArray, other: FloatArray) -> FloatArray:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
+from evaluator.metrics.rates import halved
 from evaluator.statistics.tails import (
-    crossing,
     incomplete_beta,
     reach,
     student_deviate,
@@ -83,7 +83,7 @@ def _lowest_chance(heads: float, coins: float, width: float) -> float:
     if heads <= 0:
         return 0.0
     tail = student_tail(width)
-    return crossing(lambda chance: _at_least(heads, coins, chance) - tail)
+    return halved(lambda chance: _at_least(heads, coins, chance) > tail, 0.0, 1.0, times=54)
 
 
 def _at_least(heads: float, coins: float, chance: float) -> float:

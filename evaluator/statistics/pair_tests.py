@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from evaluator.array_types import FloatArray
 from evaluator.statistics.tails import incomplete_beta
-
-FloatArray = npt.NDArray[np.float64]
 
 # What counts as shown: the level of every test, two-sided.
 SIGNIFICANCE = 0.05

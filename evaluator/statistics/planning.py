@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from evaluator.errors import InputError
+from evaluator.metrics.deployment import impostors_to_bound
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 
 _NORMAL = NormalDist()
@@ -132,13 +133,13 @@ def discordant_share(share_a: float, share_b: float, correlation: float) -> floa
     return share_a + share_b - 2 * _both_below(a, b, correlation)
 
 
-def pairs_to_bound(rate: float, confidence: float = 0.95) -> int:
-    """Pairs without one error that show an error rate (a FAR) to be below ``rate``, so confident.
+def pairs_to_bound(rate: float) -> int:
+    """Pairs without one error that show an error rate (a FAR) to be below ``rate``, at 95 %.
 
     About 3 / rate: the rule of three. InputError for a rate outside (0, 1).
     """
     _check_rate(rate)
-    return math.ceil(math.log1p(-confidence) / math.log1p(-rate))
+    return impostors_to_bound(rate)
 
 
 def pairs_to_measure(rate: float, factor: float) -> int:

@@ -19,11 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 from evaluator.statistics.pair_tests import SIGNIFICANCE, holm_p_values
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +32,10 @@ class Ranks:
     and ``beats`` (models, models) says whether the row is shown to be better than the column.
     """
 
-    best: npt.NDArray[np.int64]
-    worst: npt.NDArray[np.int64]
+    best: IntArray
+    worst: IntArray
     p_values: FloatArray
-    beats: npt.NDArray[np.bool_]
+    beats: BoolArray
 
 
 def rank_intervals(p_values: FloatArray, lead: FloatArray) -> Ranks:

@@ -14,17 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from evaluator.array_types import BoolArray, IntArray
 from evaluator.errors import ResultError
 from evaluator.metrics.figure import Figure
 from evaluator.metrics.figures.search import NOT_FIRST
 from evaluator.metrics.protocols import SortedPairs, sorted_pairs
-from evaluator.metrics.sharing import Sharing, pair_sharing, slots_sharing
+from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.record import Result, Scores
 from evaluator.statistics.differences import Differences, differences_on_bin
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-Ends = tuple[IntArray, IntArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +51,13 @@ class Scored:
     @functools.cached_property
     def sorted(self) -> SortedPairs:
         """The pairs that figures are of, sorted for all figures."""
-        kept, stored = np.flatnonzero(self.scores.counted), self.scores
+        kept, stored = self.scores.counted, self.scores
         return sorted_pairs(stored.scores[kept], stored.genuine[kept], stored.folds_of(kept))
 
     @functools.cached_property
     def sharing(self) -> Sharing | None:
         """How these pairs hang together, by what is known of images and people by now."""
-        kept = np.flatnonzero(self.scores.counted)
-        return slots_sharing(kept, images=self.images, people=self.scores.people)
+        return slots_sharing(self.scores.counted, images=self.images, people=self.scores.people)
 
     def interval_of(self, figure: Figure) -> tuple[float, float] | None:
         """The figure's 95 % interval, with what is known of images and people by now."""
@@ -103,21 +99,21 @@ def _searched(known: Scores, figure: Figure) -> Scores:
 class SharedPairs:
     """The pairs of a bin that two models both scored.
 
-    ``pairs`` (n,) are their places in the bin, ascending, ``genuine`` (n,) their labels, and
-    ``images`` and ``people`` number what is on either side, each (n,); None where neither knows.
+    ``pairs`` (n,) are their places in the bin, ascending, ``genuine`` (n,) their labels;
+    ``images`` and ``people`` number what is in each slot of the bin, None where neither knows.
     ``lists`` (n,) are those of `Scores`.
     """
 
     pairs: npt.NDArray[np.intp]
     genuine: BoolArray
-    images: Ends | None
-    people: Ends | None
+    images: IntArray | None
+    people: IntArray | None
     lists: IntArray | None = None
 
     @property
     def sharing(self) -> Sharing | None:
         """How these pairs hang together; None where nobody knows."""
-        return pairs_sharing(self.images, self.people)
+        return slots_sharing(self.pairs, images=self.images, people=self.people)
 
 
 def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
@@ -134,8 +130,8 @@ def shared_pairs(a: Scored, b: Scored) -> SharedPairs:
     return SharedPairs(
         pairs,
         a.scores.genuine[pairs],
-        _ends(_known(a.images, b.images), pairs),
-        _ends(_known(a.scores.people, b.scores.people), pairs),
+        _known(a.images, b.images),
+        _known(a.scores.people, b.scores.people),
         None if a.scores.lists is None else a.scores.lists[pairs],
     )
 
@@ -147,22 +143,11 @@ def _known(one: IntArray | None, other: IntArray | None) -> IntArray | None:
     return min((one, other), key=lambda slots: (len(np.unique(slots)), slots.tobytes()))
 
 
-def _ends(slots: IntArray | None, pairs: npt.NDArray[np.intp]) -> Ends | None:
-    return None if slots is None else (slots[0::2][pairs], slots[1::2][pairs])
-
-
 def unlike_the_others(scores: Sequence[Scores | None]) -> list[int]:
     """Which of the scores on one bin, None where there are none, have other labels than most."""
     known = [None if each is None else _digest(each.genuine) for each in scores]
     usual = Counter(each for each in known if each is not None).most_common(1)
     return [i for i, own in enumerate(known) if own is not None and own != usual[0][0]]
-
-
-def pairs_sharing(images: Ends | None, people: Ends | None) -> Sharing | None:
-    """How pairs hang together: by people where they are known, else by images, else None."""
-    if people is not None:
-        return pair_sharing(*people, unit="person")
-    return pair_sharing(*images) if images is not None else None
 
 
 @dataclass(frozen=True, eq=False)

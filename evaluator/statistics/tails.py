@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+
+from evaluator.metrics.rates import halved
 
 _NEGLIGIBLE = 1e-300
 _ENOUGH = 1e-15
-_HALVINGS = 54
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
@@ -64,7 +64,7 @@ def student_deviate(tail: float, freedom: float = math.inf) -> float:
 
         return max(0.0, -NormalDist().inv_cdf(tail))
     # By what share of its variance lies beyond: between 0 and 1 for every deviate.
-    share = crossing(lambda at: incomplete_beta(freedom / 2, 0.5, at) / 2 - tail)
+    share = halved(lambda at: incomplete_beta(freedom / 2, 0.5, at) > 2 * tail, 0.0, 1.0, times=54)
     return math.sqrt(freedom * (1 - share) / share)
 
 
@@ -72,12 +72,3 @@ def student_deviate(tail: float, freedom: float = math.inf) -> float:
 def reach(confidence: float, freedom: float = math.inf) -> float:
     """Standard errors on either side that hold the truth with so much confidence."""
     return student_deviate((1 - confidence) / 2, freedom)
-
-
-def crossing(rising: Callable[[float], float]) -> float:
-    """Where a rising function of [0, 1] crosses 0."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
-    return high

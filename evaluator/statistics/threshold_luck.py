@@ -19,9 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from evaluator.array_types import BoolArray, FloatArray, IntArray
 
 # Thresholds fall between this many groups of equally ranked pairs at most, and a call exchanges
 # about this many pairs at most, so that a million pairs cost megabytes and seconds.
@@ -116,8 +114,7 @@ def best_threshold_luck(
         best -= _made_up_for(other, half[ends[0] : ends[1]])
         if fixed.any():
             ratio[a, b] = ratio[b, a] = (best**2).sum() / (fixed**2).sum()
-    luck: FloatArray = np.clip(1 - (1 - ratio) / 2 ** (1 / 3), _LEAST_LUCK, 1.0)
-    return luck
+    return np.clip(1 - (1 - ratio) / 2 ** (1 / 3), _LEAST_LUCK, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +221,7 @@ def _held_out_decisions(rank: IntArray, genuine: BoolArray, fold: IntArray) -> B
     np.cumsum(net, axis=1, out=net)
     best = net.argmax(axis=1)
     last_accepted = np.where(net[np.arange(folds), best] > 0, best, -1)
-    accepted: BoolArray = slot <= last_accepted[fold]
-    return accepted
+    return slot <= last_accepted[fold]
 
 
 def _rank_from_top(scores: npt.ArrayLike) -> IntArray:

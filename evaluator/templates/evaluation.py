@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import BinError, InputError
+from evaluator.choices import Norm
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images, score_of_failed
 from evaluator.metrics.all_figures import Figures, figures
@@ -24,7 +24,7 @@ from evaluator.templates.image_files import image_bytes, template_image
 from evaluator.templates.kept_embeddings import HeldEmbeddings, KeptEmbeddings
 from evaluator.templates.nearest_far import NearestTar, tar_nearest_far
 from evaluator.templates.pair_scores import pair_scores
-from evaluator.templates.pooling import Embeddings, Norm, pooled
+from evaluator.templates.pooling import Embeddings, pooled
 from evaluator.templates.search import search
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import TemplateSet
@@ -113,7 +113,7 @@ def embed_set(
             embedder,
             [data[i] for i in new],
             options=options,
-            pixels=_reader(held, begin, data, new, options.decoder),
+            pixels=functools.partial(_pixels, held, begin, data, new, options.decoder),
             describe=functools.partial(_described, held, begin, new),
             on_resize=on_resize,
             on_single=on_single,
@@ -135,14 +135,9 @@ def _with_repeated(
     """The rows of a block, of which ``new`` were found just now and others stood before."""
     if len(new) == len(places):
         return found
-    before = store.array() if any(place < begin for place in places) else found
-    rows = np.empty((len(places), before.shape[1]), np.float32)
-    if new:
-        rows[new] = found
-    for i, place in enumerate(places):
-        if place != begin + i:
-            rows[i] = rows[place - begin] if place >= begin else before[place]
-    return rows
+    own = dict(zip((begin + i for i in new), found, strict=True))
+    before = store.array() if begin else found  # of the first block all stand in it
+    return np.stack([own[place] if place in own else before[place] for place in places])
 
 
 def _described(held: TemplateSet, begin: int, new: Sequence[int], i: int) -> str:
@@ -157,17 +152,10 @@ def _key(held: TemplateSet, image: int, data: bytes) -> bytes:
     return digest.digest()
 
 
-def _reader(
-    held: TemplateSet, begin: int, data: Sequence[bytes], new: Sequence[int], decoder: str
-) -> Callable[[int], NDArray[np.uint8]]:
-    def read(i: int) -> NDArray[np.uint8]:
-        place = new[i]
-        try:
-            return template_image(held, begin + place, data[place], decoder=decoder)
-        except InputError as error:
-            raise BinError(str(error)) from None
-
-    return read
+def _pixels(
+    held: TemplateSet, begin: int, data: Sequence[bytes], new: Sequence[int], decoder: str, i: int
+) -> NDArray[np.uint8]:
+    return template_image(held, begin + new[i], data[new[i]], decoder=decoder)
 
 
 def evaluate_set(
@@ -220,10 +208,10 @@ def evaluate_set(
         searches = tuple(_without(each, left_out) for each in whole)
         if sizes:
             searched = held.probes[~left_out]
-            each_size = [
+            each_size = (
                 gallery_sizes(templates.vectors, held.person, gallery, searched, own)
                 for gallery, own in zip(held.galleries, found.galleries, strict=True)
-            ]
+            )
             smaller = [each for each in each_size if each is not None]
     block, nearest = figures(np.zeros(0), np.zeros(0, np.bool_), folds="none"), None
     if scores is not None and held.pairs is not None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import FloatArray, IntArray
 from evaluator.errors import InputError
 from evaluator.templates.identification import GalleryFigures
 from evaluator.templates.pair_scores import Vectors
 from evaluator.templates.search import mates_in, scan, search
 from evaluator.templates.template_set import Gallery
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class GallerySizes:
 
 def gallery_sizes(
     vectors: Vectors,
-    person: NDArray[np.int64],
+    person: IntArray,
     gallery: Gallery,
     probes: NDArray[np.intp],
     found: GalleryFigures,
@@ -61,7 +60,7 @@ def gallery_sizes(
 
 def rates_by_size(
     vectors: Vectors,
-    person: NDArray[np.int64],
+    person: IntArray,
     gallery: Gallery,
     probes: NDArray[np.intp],
     *,
@@ -101,7 +100,7 @@ def rates_by_size(
     return rates
 
 
-def _none_drawn(marked: NDArray[np.int64], of: NDArray[np.int64], drawn: int) -> FloatArray:
+def _none_drawn(marked: IntArray, of: IntArray, drawn: int) -> FloatArray:
     """The chance that none of the ``marked`` ones is among ``drawn`` drawn ``of`` so many."""
     from scipy.special import gammaln
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.figure import Interval, as_json
+from evaluator.metrics.figure import Interval
 from evaluator.metrics.figures import search, tar_at_far
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
@@ -67,12 +66,6 @@ class Identification:
     rank_ci95: Mapping[str, Interval | None]
     tpir_at_fpir: Mapping[str, TpirAtFpir | None]
     galleries: tuple[GalleryFigures, ...]
-
-
-def to_json(found: Identification) -> dict[str, Any]:
-    """The ``identification`` object of a result's figures."""
-    block: dict[str, Any] = as_json(found, search.SHAPE["identification"])
-    return block
 
 
 def identification(

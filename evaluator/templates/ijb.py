@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.bins.tables import table_rows
 from evaluator.errors import BinError, plain_name
 from evaluator.templates.image_files import put_images
 from evaluator.templates.lists import (
     bad_line,
     check_name,
-    csv_rows,
     integer,
     integer_rows,
     read_list,
@@ -218,7 +218,7 @@ def _subject_rows(
     which columns are TEMPLATE_ID and SUBJECT_ID; else these are the first two.
     """
     path = lists.path(name)
-    rows = csv_rows(path, lists.read(name))
+    rows = table_rows(path, "\n".join(text_lines(path, lists.read(name))))
     header = [cell.strip().upper() for cell in next(rows, (0, [""]))[1]]
     if integer(header[0]) is not None or len(header) < 2:
         raise bad_line(path, 1, "a header, TEMPLATE_ID,SUBJECT_ID,...", ",".join(header))

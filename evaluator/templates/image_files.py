@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,20 +35,12 @@ def put_images(
         chunk = range(start, min(start + _CHUNK, len(images)))
         return [hashlib.sha256(_bytes_of(folder, images[i], where(i))).digest() for i in chunk]
 
-    with ThreadPoolExecutor() as pool:
-        for chunk in _mapped(pool, hashes, range(0, len(images), _CHUNK)):
-            put(digest, b"".join(chunk))
-
-
-def _mapped(
-    pool: ThreadPoolExecutor, work: Callable[[int], list[bytes]], starts: range
-) -> Iterator[list[bytes]]:
-    """`pool.map`, which at an error lets nothing more begin."""
+    pool = ThreadPoolExecutor()
     try:
-        yield from pool.map(work, starts)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+        for chunk in pool.map(hashes, range(0, len(images), _CHUNK)):
+            put(digest, b"".join(chunk))
+    finally:
+        pool.shutdown(cancel_futures=True)  # at an error nothing more begins
 
 
 def _bytes_of(folder: Path, name: str, where: str) -> bytes:
@@ -74,8 +66,8 @@ def template_image(
     """Image number ``image`` as (height, width, 3) RGB: aligned to 112x112 by its five points
     where the set has points, else as it is. ``data`` are its bytes where they have been read.
 
-    Raises InputError for a set without images and for one that does not decode or has points that
-    align nothing; BinError for one that is missing; OSError.
+    Raises BinError for a set without images and for one that is missing, does not decode or has
+    points that align nothing; OSError.
     """
     # Here, because what is stored is answered without Pillow.
     from evaluator.images.alignment import aligned
@@ -90,4 +82,4 @@ def template_image(
         return aligned(pixels, template_set.points[image])
     except InputError as error:
         where = (template_set.folder or template_set.path) / template_set.images[image]
-        raise InputError(f"{where}: {error}") from None
+        raise BinError(f"{where}: {error}") from None

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import ForwardError
 from evaluator.files import open_regular, read_bounded, whole_path, write_whole
+from evaluator.measure.rows import check_size
 
 _LARGEST_NOTE = 100_000
 _HEADER = 1 << 12
@@ -36,18 +36,13 @@ class HeldEmbeddings:
         """Adds the rows that follow those that are there. Raises ForwardError for another size."""
         if not self.rows:
             self._found = np.empty((self._images, block.shape[1]), np.float32)
-        _check_size(block, self._found.shape[1])
+        check_size(block.shape[1], self._found.shape[1])
         self._found[self.rows : self.rows + len(block)] = block
         self.rows += len(block)
 
     def array(self) -> NDArray[np.float32]:
         """All rows; those that are not there yet are anything."""
         return self._found
-
-
-def _check_size(block: NDArray[np.float32], size: int) -> None:
-    if block.shape[1] != size:
-        raise ForwardError(f"it gave embeddings of {block.shape[1]} numbers, and of {size} before")
 
 
 class KeptEmbeddings:
@@ -59,16 +54,14 @@ class KeptEmbeddings:
     def __init__(self, path: Path, key: Mapping[str, Any], images: int) -> None:
         """What lies at the path counts if it is of this key and whole."""
         self._path, self._key, self._images = path, dict(key), images
+        self._note = path.with_suffix(".rows")
         self._start, self._size = 0, 0
         self.rows = self._found()
-
-    def _note(self) -> Path:
-        return self._path.with_suffix(".rows")
 
     def _found(self) -> int:
         """How many rows are there."""
         try:
-            note = json.loads(read_bounded(self._note(), _LARGEST_NOTE))
+            note = json.loads(read_bounded(self._note, _LARGEST_NOTE))
             rows = note.pop("rows")
             if note != self._key or type(rows) is not int or not 0 < rows <= self._images:
                 return 0
@@ -88,18 +81,18 @@ class KeptEmbeddings:
         """Adds the rows that follow those that are there. Raises ForwardError for another size."""
         if not self.rows:
             self._begin(block.shape[1])
-        _check_size(block, self._size)
+        check_size(block.shape[1], self._size)
         with self._path.open("r+b") as file:
             file.seek(self._start + 4 * self._size * self.rows)
             file.write(np.ascontiguousarray(block, np.float32).tobytes())
             file.flush()
             os.fsync(file.fileno())
         self.rows += len(block)
-        write_whole(self._note(), json.dumps({**self._key, "rows": self.rows}) + "\n")
+        write_whole(self._note, json.dumps({**self._key, "rows": self.rows}) + "\n")
 
     def _begin(self, size: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._note().unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         with whole_path(self._path) as temporary, temporary.open("xb") as file:
             np.lib.format.write_array_header_1_0(
                 file,

@@ -14,10 +14,11 @@ from evaluator.templates.tinyface import PROBE, read_tinyface, tinyface_folder
 
 Layout = Literal["ijb", "tinyface", "folders"]
 
-_READERS: dict[Layout, Callable[..., TemplateSet]] = {
-    "ijb": read_ijb,
-    "tinyface": read_tinyface,
-    "folders": read_folders,
+# What tells a layout, in this order, and what reads it.
+_LAYOUTS: dict[Layout, tuple[Callable[[Path], object], Callable[..., TemplateSet]]] = {
+    "ijb": (row_lists, read_ijb),
+    "tinyface": (tinyface_folder, read_tinyface),
+    "folders": (is_folders, read_folders),
 }
 
 
@@ -27,11 +28,7 @@ def layout_of(path: Path) -> Layout | None:
     """
     if not path.is_dir():
         return None
-    if row_lists(path):
-        return "ijb"
-    if tinyface_folder(path) is not None:
-        return "tinyface"
-    return "folders" if is_folders(path) else None
+    return next((layout for layout, (tells, _) in _LAYOUTS.items() if tells(path)), None)
 
 
 def read_template_set(
@@ -82,4 +79,4 @@ def _read(path: Path, embeddings_names: Sequence[str] | None) -> TemplateSet:
             f"{path}: is no template set; expected meta/ijbc_face_tid_mid.txt (IJB), or"
             " Testing_Set/Gallery_Match and Probe (TinyFace), or gallery/ID and probe/ID folders"
         )
-    return _READERS[layout](path, embeddings_names=embeddings_names)
+    return _LAYOUTS[layout][1](path, embeddings_names=embeddings_names)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluator.bins.pairs_file import LONGEST_NAME
 from evaluator.bins.tables import LARGEST_LIST
-from evaluator.errors import BinError, cause_of, printable
+from evaluator.errors import BinError, printable
 from evaluator.files import read_bounded
 
 #: Pairs of the longest 1:1 list: three times IJB-C's, and 1.2 GB.
@@ -112,17 +110,6 @@ def text_lines(path: Path, data: bytes) -> list[str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise BinError(f"{path}, line {line}: expected UTF-8, found other bytes") from None
     return text.rstrip().replace("\r\n", "\n").split("\n") if text.strip() else []
-
-
-def csv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV that are not blank, each with the number of its line. Raises BinError."""
-    reader = csv.reader(io.StringIO("\n".join(text_lines(path, data)), newline=""))
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise BinError(f"{path}, line {reader.line_num}: no CSV: {cause_of(error)}") from None
 
 
 def integer(text: str) -> int | None:

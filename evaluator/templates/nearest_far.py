@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluator.array_types import FloatArray
 from evaluator.metrics.sweep import Sweep
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

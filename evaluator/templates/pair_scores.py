@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import FloatArray
+from evaluator.measure.embed import cosines
 from evaluator.templates.template_set import TemplatePairs
 
-FloatArray = NDArray[np.float64]
-Vectors = NDArray[np.float32] | NDArray[np.float64]
+Vectors = NDArray[np.float32] | FloatArray
 
-# Cosines in a block of left x right, 64 MB; numbers in a block of picked vectors, 16 MB a side.
+# Cosines in a block of left x right, 64 MB.
 _PRODUCTS = 1 << 23
-_PICKED = 1 << 21
 # A cosine of picked vectors takes as long as so many of a product.
 _PICKING = 32
 
@@ -38,20 +38,6 @@ def pair_scores(vectors: Vectors, pairs: TemplatePairs) -> FloatArray:
     for first, places in _by_block(left, step, len(lefts)):
         product = vectors[lefts[first : first + step]].astype(np.float64) @ across
         found[places] = product[left[places] - first, right[places]]
-    return found
-
-
-def cosines(vectors: Vectors, left: NDArray[np.integer], right: NDArray[np.integer]) -> FloatArray:
-    """The cosine (p,) of rows ``left`` and ``right`` of unit vectors, in float64.
-
-    The same two rows give the same bits, wherever they stand and whichever is left.
-    """
-    found = np.empty(len(left))
-    step = max(1, _PICKED // max(1, vectors.shape[1]))
-    for start in range(0, len(left), step):
-        part = slice(start, start + step)
-        one, other = (vectors[side[part]].astype(np.float64) for side in (left, right))
-        found[part] = np.einsum("ij,ij->i", one, other)
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import BinError
+from evaluator.metrics.sharing import components
 from evaluator.templates.template_set import NOBODY, TemplatePairs
 
 
@@ -24,9 +25,6 @@ def numbered_people(
 
     Raises BinError, with the line, for a pair whose label says otherwise.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(subjects)
     ids, number = np.unique(subjects, return_inverse=True)
     known = np.flatnonzero(subjects != NOBODY)
@@ -37,9 +35,7 @@ def numbered_people(
         told[pairs.left] = told[pairs.right] = True
         left = np.concatenate([left, pairs.left[pairs.genuine]])
         right = np.concatenate([right, pairs.right[pairs.genuine]])
-    shape = (count + len(ids),) * 2
-    graph = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=shape)
-    group = connected_components(graph, directed=False)[1]
+    group = components(left, right, count + len(ids))
     if pairs is not None:
         _check_groups(group, pairs, names, path)
     of_subject = group[count:][ids != NOBODY]
@@ -72,7 +68,7 @@ def _check_subjects(
 
 
 def _check_groups(
-    group: NDArray[np.int32], pairs: TemplatePairs, names: Sequence[str], path: Path
+    group: NDArray[np.int64], pairs: TemplatePairs, names: Sequence[str], path: Path
 ) -> None:
     """Raises BinError for an impostor pair of templates that genuine pairs join."""
     wrong = (group[pairs.left] == group[pairs.right]) & ~pairs.genuine

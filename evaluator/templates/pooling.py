@@ -7,17 +7,16 @@ numbers an image, two blocks and what comes back, never a copy of all embeddings
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.errors import InputError, check_choice
+from evaluator.array_types import BoolArray, FloatArray
+from evaluator.choices import Norm, check_settings
+from evaluator.errors import InputError
 from evaluator.templates.template_set import TemplateSet
 
-Norm = Literal["raw", "unit"]
-FloatArray = NDArray[np.float64]
-Embeddings = NDArray[np.float32] | NDArray[np.float64]
+Embeddings = NDArray[np.float32] | FloatArray
 
 # Numbers in a block of embeddings: 32 MB as float64.
 _BLOCK = 1 << 22
@@ -94,7 +93,7 @@ def _check(
     norm: Norm,
     detector_score: bool,
 ) -> None:
-    check_choice("norm", norm, get_args(Norm))
+    check_settings(norm=norm)
     if embeddings.ndim != 2 or len(embeddings) != len(held.images) or not embeddings.shape[1]:
         raise InputError(
             f"{held.path}: expected one embedding for each of {len(held.images):,} images; "
@@ -119,7 +118,7 @@ def _rows(
     return rows if mirrored is None else np.add(rows, mirrored[block], out=rows)
 
 
-def _weights(held: TemplateSet, order: NDArray[np.intp], works: NDArray[np.bool_]) -> FloatArray:
+def _weights(held: TemplateSet, order: NDArray[np.intp], works: BoolArray) -> FloatArray:
     """1 over how many images of its medium work, for each image (n,); 0 for one that does not."""
     template, media = held.template[order], held.media[order]
     new = np.ones(len(order), dtype=np.bool_)

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.templates.pair_scores import Vectors, cosines
+from evaluator.array_types import BoolArray, FloatArray, IntArray
+from evaluator.measure.embed import cosines
+from evaluator.templates.pair_scores import Vectors
 from evaluator.templates.searches import Searches
 from evaluator.templates.template_set import NOBODY, Gallery
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 # Templates of a gallery, and probes, whose products are a block.

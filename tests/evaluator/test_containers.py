@@ -13,7 +13,7 @@ from hdf5_bins import write_hdf5_bin
 from PIL import Image
 
 from evaluator.bins.containers import MARKER, container_kind
-from evaluator.bins.verification_set import is_bin, is_pickle, read_bin, write_bin
+from evaluator.bins.verification_set import is_pickle, read_bin, write_bin
 from evaluator.errors import BinError
 from evaluator.models.formats import model_format
 
@@ -38,7 +38,7 @@ def test_a_container_gives_the_images_and_labels_back(tmp_path: Path, suffix: st
     assert read.images[0] is read.images[2]
     assert read.genuine.tolist() == LABELS
     assert not read.genuine.flags.writeable
-    assert is_bin(path)
+    assert container_kind(path) is not None
     assert not is_pickle(path)
     assert model_format(path) is None
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 import evaluator
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.metrics.all_figures import all_figures, to_json
-from evaluator.metrics.figure import BoolArray, FloatArray, Influence
+from evaluator.metrics.figure import Influence
 from evaluator.metrics.figures import min_cllr as cllr
 from evaluator.metrics.figures import min_dcf as dcf
 from evaluator.metrics.protocols import SortedPairs, sorted_pairs

@@ -38,7 +38,7 @@ def test_measures_are_the_published_ones_to_all_digits() -> None:
 def test_the_races_of_rfw_are_summed_up_as_papers_do() -> None:
     accuracies = np.array([99.0, 98.0, 98.5, 99.4])
     assert float(measures.standard_deviation(accuracies)) == pytest.approx(0.526189, abs=5e-7)
-    assert float(measures.skewed_error_ratio(100 - accuracies)) == pytest.approx(10 / 3)
+    assert float(measures.max_over_min(100 - accuracies)) == pytest.approx(10 / 3)
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=2, max_size=12))

@@ -152,15 +152,15 @@ def test_few_people_in_all_pairs_are_allowed_for():
 
 def test_an_interval_of_equal_errors_is_the_one_of_a_count():
     # Seven errors of 1,000: Garwood's interval of a Poisson count, with half an error more.
-    low, high = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001)
+    low, high = error_interval(0.007, Spread(7e-6), 0.001)
     assert low == pytest.approx(gamma.ppf(0.025, 7) / 1000)
     mean, variance = 7.5, 7.25
     assert high == pytest.approx(gamma.ppf(0.975, mean**2 / variance) * variance / mean / 1000)
 
 
 def test_a_variance_that_few_pairs_know_raises_the_upper_end_alone():
-    sure = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001)
-    low, high = error_interval(0.007, Spread(7e-6, 1.0, 1.0, 1.0, math.inf), 0.001, deciding=4.0)
+    sure = error_interval(0.007, Spread(7e-6), 0.001)
+    low, high = error_interval(0.007, Spread(7e-6), 0.001, deciding=4.0)
     mean, variance, at = 7.5, 7.25, norm.cdf(t.ppf(0.975, 4))
     assert low == sure[0]
     assert high == pytest.approx(gamma.ppf(at, mean**2 / variance) * variance / mean / 1000)
@@ -206,9 +206,9 @@ def test_areas_near_1_are_covered():
 
 
 def test_no_error_bounds_the_rate_and_nothing_known_bounds_nothing():
-    low, high = error_interval(0.0, Spread(0.0, 1.0, 1.0, 1.0, math.inf), 0.001)
+    low, high = error_interval(0.0, Spread(0.0), 0.001)
     assert (low, high) == (0.0, pytest.approx(gamma.ppf(0.975, 1) * 0.0005))
-    assert error_interval(0.0, Spread(0.0, 1.0, 1.0, 1.0, math.inf), 0.0) is None
+    assert error_interval(0.0, Spread(0.0), 0.0) is None
 
 
 @pytest.mark.parametrize(("far", "impostors"), [(1e-3, 3000), (0.1, 450), (1e-2, 100)])

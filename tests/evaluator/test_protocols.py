@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from sklearn.model_selection import KFold
 
+from evaluator.metrics import protocols
 from evaluator.metrics.protocols import (
-    PROTOCOLS,
-    BestAccuracy,
     FoldedTar,
     InsightfaceAccuracy,
-    KFoldAccuracy,
-    insightface,
     kfold,
     seed,
     seed300,
+    sorted_pairs,
 )
 
 Scores = NDArray[np.float64]
@@ -33,6 +31,10 @@ def random_scores(
     genuine = rng.random(pairs) < 0.5
     scores = np.round(rng.normal(np.where(genuine, separation, 0.0), 0.2), decimals)
     return scores.clip(-1, 1), genuine
+
+
+def insightface(scores: Scores, genuine: Labels) -> InsightfaceAccuracy | None:
+    return protocols.insightface(sorted_pairs(scores, genuine).folds)
 
 
 def seed_loop(scores: Scores, genuine: Labels) -> tuple[float, float]:
@@ -395,14 +397,3 @@ def test_insightface_is_undefined_without_both_classes_or_ten_pairs(labels: list
 def test_insightface_is_defined_for_ten_pairs() -> None:
     found = insightface(np.tile([0.9, 0.1], 5), np.tile([True, False], 5))
     assert found == InsightfaceAccuracy(1.0, 0.0, None)  # a pair a fold lacks the other class
-
-
-def test_every_protocol_is_found_by_its_name() -> None:
-    scores, genuine = random_scores(1, 200)
-    found = {name: protocol(scores, genuine) for name, protocol in PROTOCOLS.items()}
-    assert {name: type(value) for name, value in found.items()} == {
-        "seed": BestAccuracy,
-        "seed300": BestAccuracy,
-        "kfold": KFoldAccuracy,
-        "insightface": InsightfaceAccuracy,
-    }

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from test_containers import IMAGES, LABELS
 
 from evaluator.bins.stored_images import left_in_file
-from evaluator.bins.verification_set import VerificationSet, is_bin, read_bin, read_stored
+from evaluator.bins.verification_set import VerificationSet, is_pickle, read_bin, read_stored
 from evaluator.errors import BinError
 
 
@@ -46,7 +46,7 @@ def test_a_bin_by_numpy_save_is_read_as_the_founding_callback_reads_it(tmp_path:
     path = by_numpy(tmp_path / "a.npy", IMAGES, LABELS)
     images, labels = np.load(path, encoding="bytes", allow_pickle=True)
     assert_holds(read_bin(path), images, labels)
-    assert is_bin(path)
+    assert is_pickle(path)
     assert read_stored(path).layout == "npy"
 
 
@@ -72,7 +72,7 @@ def test_a_packed_bin_is_read_and_known_by_its_own_hash(tmp_path: Path, kind: st
         packed = tmp_path / f"{source.name}.{kind}"
         packed.write_bytes(PACKERS[kind](source.read_bytes()))
         assert_holds(read_bin(packed), IMAGES, LABELS)
-        assert is_bin(packed)
+        assert is_pickle(packed)
         assert read_stored(packed).layout == kind
         assert read_bin(packed).sha256 == hashlib.sha256(packed.read_bytes()).hexdigest()
         left = left_in_file(read_bin(packed))
@@ -100,7 +100,7 @@ def test_an_array_of_numbers_is_no_bin_and_code_in_one_of_objects_is_refused(
     tmp_path: Path,
 ) -> None:
     np.save(tmp_path / "a.npy", np.zeros(3))
-    assert not is_bin(tmp_path / "a.npy")
+    assert not is_pickle(tmp_path / "a.npy")
     with pytest.raises(BinError, match="NumPy array of numbers"):
         read_bin(tmp_path / "a.npy")
     by_numpy(tmp_path / "b.npy", IMAGES, [os.system])

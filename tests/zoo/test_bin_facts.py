@@ -395,6 +395,20 @@ for _ in range(60):
     assert [each.name for each in tmp_path.glob("*bin-*")] == [f"bin-{record.sha256}.h5"]
 
 
+def test_what_a_killed_writer_of_facts_left_goes_after_an_hour(tmp_path: Path) -> None:
+    record = load_result(store(tmp_path, "a", np.linspace(-1, 1, PAIRS), genuine=GENUINE)).bin
+    old, new = (
+        tmp_path / f".bin-{record.sha256}.h5.{digits}.part.h5"
+        for digits in ("0123abcd", "4567abcd")
+    )
+    for each in (old, new):
+        each.touch()
+    os.utime(old, (0, 0))
+    keep_facts(tmp_path, record, people=SLOTS)
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_facts_are_read_once_for_all_results_on_a_bin(zoo: Zoo) -> None:
     results(people=SLOTS)
     random = np.random.default_rng(1)

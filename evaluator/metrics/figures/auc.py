@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.array_types import FloatArray, IntArray
 from evaluator.metrics.figure import (
     INTERVAL,
     SHARE,
     Figure,
-    FloatArray,
     Influence,
     spread_by,
 )
@@ -83,7 +83,7 @@ def _powers(s: Sweep, area: float, ties: NDArray[np.intp]) -> tuple[float, float
     genuines, impostors = len(s.genuine), len(s.impostor)
     found = np.zeros(2)
 
-    def add(misses: FloatArray, count: int, weights: NDArray[np.int64] | None = None) -> None:
+    def add(misses: FloatArray, count: int, weights: IntArray | None = None) -> None:
         squares = misses * misses / count**2
         weighted = squares if weights is None else squares * weights
         found[:] += (weighted.sum(), weighted @ squares)
@@ -121,8 +121,7 @@ def _worst(pairs: SortedPairs) -> float:
 def _placements(own: FloatArray, other: FloatArray) -> FloatArray:
     """Share of the other class that each score beats, ties half; both ascending."""
     low, high = (ranks_among(own, other, side) for side in ("left", "right"))
-    found: FloatArray = (low + high) / (2 * len(other))
-    return found
+    return (low + high) / (2 * len(other))
 
 
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from evaluator.array_types import FloatArray
 from evaluator.metrics.figure import (
     NUMBER,
     OWN_SCALE,
     Figure,
-    FloatArray,
     Influence,
     lacks_a_class,
     spread_by,

@@ -7,18 +7,18 @@ from typing import Any
 
 from evaluator.metrics.figure import INTERVAL, SHARE, Figure, lacks_a_class
 from evaluator.metrics.figures import kfold
-from evaluator.metrics.protocols import SortedPairs, insightface_of
+from evaluator.metrics.protocols import SortedPairs, insightface
 from evaluator.metrics.sharing import Sharing
 from evaluator.metrics.text import spread
 
 
 def _value(pairs: SortedPairs) -> float | None:
-    found = insightface_of(pairs.folds)
+    found = insightface(pairs.folds)
     return found.accuracy if found else None
 
 
 def _fields(pairs: SortedPairs, sharing: Sharing | None) -> dict[str, Any]:
-    found = insightface_of(pairs.folds)
+    found = insightface(pairs.folds)
     if found is None:
         return {"insightface": None}
     ends = kfold.interval(pairs, found.accuracy, sharing)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluator.metrics.figure import SHARE, Figure, FloatArray, Influence, lacks_a_class
+from evaluator.array_types import FloatArray, IntArray
+from evaluator.metrics.figure import SHARE, Figure, Influence, lacks_a_class
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.sweep import Sweep
 from evaluator.metrics.text import cosine
-
-IntArray = NDArray[np.int64]
 
 
 def min_cllr(s: Sweep) -> float | None:

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.array_types import BoolArray, FloatArray
 from evaluator.metrics.figure import (
     COUNT,
     INTERVAL,
     MAYBE,
     SHARE,
     TEXT,
-    BoolArray,
     Each,
     Figure,
-    FloatArray,
     Influence,
     Listed,
     Shape,
@@ -69,11 +68,6 @@ def _no_fields(_pairs: SortedPairs, _sharing: Sharing | None) -> dict[str, Any]:
     return {}
 
 
-def _value(pairs: SortedPairs, *, fpir: float) -> float | None:
-    found = tar_at_far.tar_at_far(pairs.sweep, fpir)
-    return found.tar if found else None
-
-
 def _lacks(fpir: float, mated: int, non_mated: int) -> str:
     needed = math.ceil(1 / fpir - 1e-9)
     if not mated or not non_mated:
@@ -107,7 +101,7 @@ def tpir_at(fpir: float, key: str | None = None) -> Figure:
         at=("identification", "tpir_at_fpir", key, "tpir"),
         ci95_at=("identification", "tpir_at_fpir", key, "tpir_ci95"),
         of=_no_fields,
-        value=functools.partial(_value, fpir=fpir),
+        value=functools.partial(tar_at_far.value, far=fpir),
         influence=functools.partial(tar_at_far.influence, far=fpir),
         line=functools.partial(_tpir_line, key),
         note=lambda stored: _achieved(stored["identification"]["tpir_at_fpir"][key]),
@@ -117,8 +111,7 @@ def tpir_at(fpir: float, key: str | None = None) -> Figure:
 
 
 def _found(scores: FloatArray, *, rank: int) -> BoolArray:
-    found: BoolArray = scores >= -rank
-    return found
+    return scores >= -rank
 
 
 def _share(pairs: SortedPairs, *, rank: int) -> float | None:

@@ -26,6 +26,7 @@ from evaluator.metrics.figure import (
 )
 from evaluator.metrics.intervals import accuracy_interval
 from evaluator.metrics.protocols import SortedPairs
+from evaluator.metrics.rates import halved
 from evaluator.metrics.sharing import Sharing, Spread
 from evaluator.metrics.sweep import Sweep, error_rates, scored, threshold_above
 from evaluator.metrics.text import cosine, interval_after, percent
@@ -138,7 +139,7 @@ def interval(pairs: SortedPairs, far: float, sharing: Sharing | None) -> Interva
     ]
     # The TAR's own part, for genuine pairs alone.
     share = share_variance(found.tar, genuines) * spread.genuine
-    own = Spread(share, spread.genuine, spread.genuine, spread.impostor, spread.freedom)
+    own = Spread(share, spread.genuine, spread.impostor, spread.freedom)
     ends = accuracy_interval(found.tar, own, 1 / genuines)
     if ends is None:
         return None
@@ -153,14 +154,11 @@ def _rank(far: float, impostors: float, chance: float) -> float:
     """
     from scipy.special import betainc
 
-    low, high = 1e-9, min(impostors, far * impostors + 14 * math.sqrt(far * impostors) + 40)
-    for _ in range(60):
-        rank = (low + high) / 2
-        if betainc(impostors - rank + 1, rank, 1 - far) < chance:
-            low = rank
-        else:
-            high = rank
-    return low
+    def too_low(rank: float) -> bool:
+        return bool(betainc(impostors - rank + 1, rank, 1 - far) < chance)
+
+    highest = min(impostors, far * impostors + 14 * math.sqrt(far * impostors) + 40)
+    return halved(too_low, highest, 1e-9, times=60)
 
 
 def _impostor_at(s: Sweep, rank: float, allowed: int) -> float:
@@ -179,7 +177,8 @@ def _impostor_at(s: Sweep, rank: float, allowed: int) -> float:
     return higher + (rank - above) * (lower - higher)
 
 
-def _value(pairs: SortedPairs, *, far: float) -> float | None:
+def value(pairs: SortedPairs, *, far: float) -> float | None:
+    """TAR at a FAR; None where ``tar_at_far`` is."""
     found = tar_at_far(pairs.sweep, far)
     return found.tar if found else None
 
@@ -237,7 +236,7 @@ def figure_at(far: float) -> Figure:
         at=("tar_at_far", key, "tar"),
         ci95_at=("tar_at_far", key, "tar_ci95"),
         of=functools.partial(_fields, far=far, key=key),
-        value=functools.partial(_value, far=far),
+        value=functools.partial(value, far=far),
         influence=functools.partial(influence, far=far),
         line=lambda stored: _line(stored["tar_at_far"][key]),
         note=lambda stored: _note(stored["tar_at_far"][key]),

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_coverage_table import coverage
 
+from evaluator.metrics.figure import as_json
 from evaluator.metrics.figures import tar_at_far
+from evaluator.metrics.figures.search import SHAPE
 from evaluator.metrics.protocols import SortedPairs
 from evaluator.metrics.rates import rates_at_threshold
 from evaluator.metrics.sharing import pair_sharing
 from evaluator.metrics.sweep import scored_pairs, sweep_of
-from evaluator.templates.identification import FPIRS, RANKS, identification, search_list, to_json
+from evaluator.templates.identification import FPIRS, RANKS, identification, search_list
 from evaluator.templates.pair_scores import pair_scores
 from evaluator.templates.pooling import pooled
 from evaluator.templates.search import search
@@ -227,7 +229,7 @@ def test_figures_hold_together(seed):
 
 
 def test_the_json_has_the_keys_of_a_result(fixture_figures):
-    found = to_json(fixture_figures)
+    found = as_json(fixture_figures, SHAPE["identification"])
     assert list(found) == ["rank", "rank_ci95", "tpir_at_fpir", "galleries"]
     assert list(found["rank"]) == list(found["rank_ci95"]) == ["1", "5", "10", "20"]
     assert found["tpir_at_fpir"]["0.01"] is None

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
+from evaluator.measure import embed
+from evaluator.measure.embed import cosines
 from evaluator.metrics.figures.tar_at_far import tar_at_far
 from evaluator.metrics.sweep import sweep
 from evaluator.templates import pair_scores as module
 from evaluator.templates.nearest_far import tar_nearest_far
-from evaluator.templates.pair_scores import cosines, pair_scores
+from evaluator.templates.pair_scores import pair_scores
 from evaluator.templates.pooling import pooled
 from evaluator.templates.template_set import TemplatePairs
 
@@ -37,7 +39,7 @@ def test_every_kind_of_list_has_the_cosines_of_its_pairs(seed, count, ascending,
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "_PICKING", picking)
             patch.setattr(module, "_PRODUCTS", block)
-            patch.setattr(module, "_PICKED", 16 * block)
+            patch.setattr(embed, "_PICKED", 16 * block)
             found = pair_scores(vectors, pairs)
         assert found == pytest.approx(np.array(expected), abs=1e-14, nan_ok=True)
     assert found == pytest.approx(pair_scores(vectors.astype(np.float32), pairs), 1e-6, 1e-6, True)

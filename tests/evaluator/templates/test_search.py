@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluator.measure.embed import cosines
 from evaluator.templates import search as module
-from evaluator.templates.pair_scores import cosines
 from evaluator.templates.search import search
 from evaluator.templates.template_set import NOBODY, Gallery
 

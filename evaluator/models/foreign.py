@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from evaluator.errors import ModelError, cause_of
@@ -45,3 +45,9 @@ def reason(error: BaseException) -> str:
     shown = first.split(". ")[0][:300].rstrip(".:")
     named = isinstance(error, ValueError | TypeError | RuntimeError) or " " in shown
     return cause_of(shown if named else f"{type(error).__name__}: {shown}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first five names out of a file on one line, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(cause_of(each)[:200] for each in names[:5]) + more

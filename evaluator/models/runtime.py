@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluator.models.options import NATIVE, LoadOptions
+
 
 @contextmanager
 def native_messages_held() -> Iterator[None]:
@@ -80,10 +82,11 @@ def limit_threads(threads: int) -> None:
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 
-def gpus() -> bool:
-    """Whether TensorFlow, which must be imported already, computes on a GPU."""
+def device(options: LoadOptions) -> str:
+    """Where TensorFlow, which must be imported already, computes: ``gpu`` or ``cpu``."""
     tensorflow = sys.modules.get("tensorflow")
-    return bool(tensorflow is not None and tensorflow.config.list_physical_devices("GPU"))
+    gpus = tensorflow is not None and tensorflow.config.list_physical_devices("GPU")
+    return "gpu" if gpus and options.engine == NATIVE else "cpu"
 
 
 def import_keras() -> Any:

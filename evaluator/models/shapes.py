@@ -69,15 +69,16 @@ def input_spec(
     shape: Shape,
     options: LoadOptions,
     *,
-    integer: bool = False,
+    kind: str = "float32",
     fed: Sequence[str] = (),
 ) -> tuple[InputSpec, tuple[str, ...]]:
     """The InputSpec of an image input, batch axis first, and notes on what was assumed.
 
-    ``integer`` is for an input of whole numbers without a scale: its profile is ``raw``. ``fed``
-    names the boolean inputs that a format feeds. Raises ModelError for a shape or an option that
-    does not fit.
+    ``kind`` is the input's type, as `takes_whole_numbers` has it; of one with a scale, float32.
+    ``fed`` names the boolean inputs that a format feeds. Raises ModelError for a shape, a type or
+    an option that does not fit.
     """
+    integer = takes_whole_numbers(path, kind)
     check_image_shape(path, shape)
     _check_fed(path, options.profile, fed)
     profile, notes = _profile(path, options.profile, integer=integer)

@@ -36,7 +36,7 @@ from evaluator.models.keras.head import (
 )
 from evaluator.models.macs import UncountedError, counts
 from evaluator.models.options import NATIVE, LoadOptions
-from evaluator.models.runtime import gpus
+from evaluator.models.runtime import device
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,
@@ -132,7 +132,7 @@ def _embedder(
         format=model_format,
         fixed_batch=fixed,
         notes=(*notes, *input_notes),
-        device="gpu" if gpus() and options.engine == NATIVE else "cpu",
+        device=device(options),
     )
 
 

@@ -26,7 +26,6 @@ from evaluator.models.shapes import (
     dense_note,
     fed_values,
     input_spec,
-    takes_whole_numbers,
 )
 
 
@@ -60,8 +59,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     _feed(model, switches)
     image, shape = _image(path, model)
     kind = _kind(path, image)
-    integer = takes_whole_numbers(path, kind)
-    spec, input_notes = input_spec(path, shape, options, integer=integer, fed=tuple(switches))
+    spec, input_notes = input_spec(path, shape, options, kind=kind, fed=tuple(switches))
     outputs: dict[str, Shape] = {each.name: _shape(each) for each in model.graph.output}
     output, output_notes = embedding_output(
         path, model.graph, image.name, outputs=outputs, wanted=options.output

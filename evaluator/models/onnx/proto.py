@@ -13,8 +13,16 @@ from typing import Any
 from evaluator.errors import ModelError, cause_of
 from evaluator.files import open_regular
 from evaluator.limits import check_memory
+from evaluator.models.foreign import listed
 from evaluator.models.onnx.ops import ALLOWED, REFUSED, domain_of, is_allowed
-from evaluator.models.protos import Message, is_repeated, messages, parse, rebuilt
+from evaluator.models.protos import (
+    Message,
+    check_written_out,
+    is_repeated,
+    messages,
+    parse,
+    rebuilt,
+)
 
 # What the package itself parses at most.
 _LARGEST = 2**31 - 1
@@ -79,8 +87,6 @@ def data_locations(path: Path, model: Message) -> Iterator[str]:
             yield external_entries(path, tensor)["location"]
 
 
-# Nodes of a model with its functions written out: the largest face networks have some thousands.
-MOST_NODES = 1_000_000
 # PyTorch's exporter writes some hundreds.
 MOST_FUNCTIONS = 2_000
 # Names of nodes, tensors, attributes and axes: a network of 5,000 nodes has 60,000.
@@ -174,11 +180,10 @@ def check_operators(path: Path, model: Message) -> None:
     used = _calls(model)
     strange = sorted(each for each in used if each not in own and not is_allowed(*each))
     if strange:
-        shown = ", ".join(_called(*each) for each in strange[:5])
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise ModelError(
-            f"{path}: not loaded: it uses {shown}{more}, which is not among the operators known "
-            "to compute and do nothing else; export the network with ONNX's own operators"
+            f"{path}: not loaded: it uses {listed([_called(*each) for each in strange])}, which is "
+            "not among the operators known to compute and do nothing else; export the network "
+            "with ONNX's own operators"
         )
     _check_functions(path, model)
 
@@ -206,20 +211,5 @@ def _check_functions(path: Path, model: Message) -> None:
     calls = {_key(each, each.name): _calls(each) for each in model.functions}
     if len(calls) < len(model.functions):
         raise ModelError(f"{path}: not loaded: it defines a function twice")
-    sizes: dict[tuple[str, str], int] = {}
-
-    def written(called: Counter[tuple[str, str]]) -> int:
-        return sum(sizes.get(each, 1) * count for each, count in called.items())
-
-    # Each round knows the size of at least one more function, unless some call themselves.
-    for _ in calls:
-        for key, called in calls.items():
-            if key not in sizes and all(each in sizes or each not in calls for each in called):
-                sizes[key] = min(written(called), MOST_NODES + 1)
-    if len(sizes) < len(calls):
-        name = _called(*min(set(calls) - set(sizes)))
-        raise ModelError(f"{path}: not loaded: its function {name} calls itself")
-    if sum(written(_calls(graph)) for graph in (model.graph, *model.training_info)) > MOST_NODES:
-        raise ModelError(
-            f"{path}: not loaded: its functions written out are more than {MOST_NODES:,} nodes"
-        )
+    called = sum((_calls(graph) for graph in (model.graph, *model.training_info)), Counter())
+    check_written_out(path, called, calls, lambda key: _called(*key))

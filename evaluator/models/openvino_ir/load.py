@@ -38,7 +38,6 @@ from evaluator.models.shapes import (
     class_refusal,
     class_sign,
     input_spec,
-    takes_whole_numbers,
 )
 
 
@@ -68,8 +67,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     shapes = [shape_of(each) for each in model.inputs]
     check_one_input(path, shapes)
     kind = np.dtype(model.inputs[0].element_type.to_dtype()).name
-    integer = takes_whole_numbers(path, kind)
-    spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
+    spec, input_notes = input_spec(path, shapes[0], options, kind=kind)
     outputs = {name_of(each): index for index, each in enumerate(model.outputs)}
     named = {name: shape_of(model.outputs[index]) for name, index in outputs.items()}
     output, notes = chosen_output(path, named, options.output)

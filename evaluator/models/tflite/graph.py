@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.errors import ModelError, cause_of, plain_name
+from evaluator.errors import ModelError, plain_name
 from evaluator.limits import check_memory, check_tensor
+from evaluator.models.foreign import listed
 from evaluator.models.shapes import class_note, class_refusal, class_sign, is_embedding
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 
@@ -60,10 +61,9 @@ class TFLiteFile:
         with _damaged(self.path):
             unsafe = list(dict.fromkeys(self._unsafe()))
             if unsafe:
-                shown = cause_of(", ".join(unsafe[:5]))
                 raise ModelError(
                     f"{self.path}: not loaded, because it has operations that are not known to "
-                    f"compute and nothing else: {shown}"
+                    f"compute and nothing else: {listed(unsafe)}"
                 )
             self._check_sizes()
 

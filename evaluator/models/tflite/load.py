@@ -23,7 +23,6 @@ from evaluator.models.shapes import (
     chosen_output,
     dense_note,
     input_spec,
-    takes_whole_numbers,
 )
 from evaluator.models.tflite.graph import TFLiteFile, short_name
 from evaluator.models.tflite.macs import tflite_counts
@@ -57,8 +56,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     check_one_input(path, shapes)
     image = inputs[0]
     scaled = image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu"
-    integer = not scaled and takes_whole_numbers(path, np.dtype(image["dtype"]).name)
-    spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
+    kind = "float32" if scaled else np.dtype(image["dtype"]).name
+    spec, input_notes = input_spec(path, shapes[0], options, kind=kind)
     interpreter, embedding, output_notes, data = _embedding(path, file, interpreter, options)
     notes = [*output_notes, *input_notes]
     for what, detail in (("input", image), ("output", embedding)):

@@ -11,8 +11,21 @@ from typing import Any
 
 from evaluator.errors import ModelError, plain_name
 from evaluator.limits import check_memory, check_tensor
+from evaluator.models import protos
 from evaluator.models.foreign import listed
-from evaluator.models.protos import messages
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file that TensorFlow's parser gets. Raises ModelError, OSError."""
+    return protos.read_bytes(path, f"{{:,}} bytes; TensorFlow reads {protos.LARGEST:,} at most")
+
+
+def parsed(path: Path, message_class: Any, data: bytes) -> protos.Message:
+    """The message of a class of TensorFlow's that bytes are. Raises ModelError."""
+    try:
+        return protos.parse(message_class, data)
+    except ValueError:
+        raise ModelError(f"{path}: damaged or truncated: TensorFlow cannot parse it") from None
 
 
 def node_of(tensor: str) -> str:
@@ -56,8 +69,8 @@ def check_constants(path: Path, graph: Any) -> None:
     """Raises ModelError where the constants of a ``GraphDef`` are larger than memory."""
     constants = [
         _constant_bytes(path, node.name, tensor)
-        for node in messages(graph, "NodeDef")
-        for tensor in messages(node, "TensorProto")
+        for node in protos.messages(graph, "NodeDef")
+        for tensor in protos.messages(node, "TensorProto")
     ]
     check_memory(path, "its constants", sum(constants))
 
@@ -83,4 +96,4 @@ def declared_bytes(shape: Any, kind: int) -> int:
         itemsize: int = tf.dtypes.as_dtype(kind).size or 1
     except TypeError:  # no such type
         itemsize = 1
-    return math.prod(sizes) * itemsize
+    return int(math.prod(sizes)) * itemsize

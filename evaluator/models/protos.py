@@ -5,6 +5,7 @@ and the functions of graphs that they are.
 from __future__ import annotations
 
 import importlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -13,9 +14,34 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evaluator.errors import ModelError
+from evaluator.files import open_regular
+from evaluator.limits import check_memory
 
 #: A message, or a descriptor of one; the packages have no types for mypy.
 Message = Any
+
+#: Bytes beyond which protocol buffers are not written nor read.
+LARGEST = 2**31 - 1
+
+
+def read_bytes(path: Path, too_large: str) -> bytes:
+    """The bytes of a file. Raises ModelError for more than memory or protocol buffers take, in
+    whose case it says ``too_large`` with the number; OSError.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise ModelError(f"{path}: {too_large.format(size)}")
+        # As bytes, as parsed, as bytes again, and as a runtime has them.
+        check_memory(path, "its bytes, read and parsed,", 4 * size)
+        return file.read(size)
+
+
+def unknown_bytes(message: Message) -> int:
+    """Bytes of the fields that a message's class does not know, at any depth; takes them out."""
+    whole = message.ByteSize()
+    message.DiscardUnknownFields()
+    return int(whole - message.ByteSize())
 
 
 def parse(message_class: Any, data: bytes) -> Message:
@@ -137,8 +163,8 @@ def check_written_out(
     def nodes(calls: Counter[Name]) -> int:
         return sum(count * (1 + sizes.get(each, 0)) for each, count in calls.items())
 
-    for name in order:
-        sizes[name] = min(nodes(functions[name]), _MOST_NODES + 1)
+    for each in order:
+        sizes[each] = min(nodes(functions[each]), _MOST_NODES + 1)
     if nodes(called) > _MOST_NODES:
         raise ModelError(
             f"{path}: not loaded: its functions written out are more than {_MOST_NODES:,} nodes"

@@ -45,9 +45,9 @@ def check_one_input(path: Path, shapes: Sequence[Shape | None]) -> None:
         check_image_shape(path, shapes[0])
 
 
-# Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
-_FRACTIONAL = frozenset({"float16", "bfloat16", "float32", "float64"})
-_WHOLE = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+#: Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
+FRACTIONAL = frozenset({"float16", "bfloat16", "float32", "float64"})
+WHOLE = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 
 
 def takes_whole_numbers(path: Path, kind: str) -> bool:
@@ -56,12 +56,12 @@ def takes_whole_numbers(path: Path, kind: str) -> bool:
     ``kind`` is the type's name in NumPy. Raises ModelError for a type that holds no pixels: int8
     among them, since nothing says which of its numbers is black where no scale is given.
     """
-    if kind not in _FRACTIONAL | _WHOLE:
+    if kind not in FRACTIONAL | WHOLE:
         raise ModelError(
             f"{path}: the model's input is {kind}; expected an image, as floating-point numbers "
             "or as whole numbers that hold 0 to 255"
         )
-    return kind in _WHOLE
+    return kind in WHOLE
 
 
 def input_spec(

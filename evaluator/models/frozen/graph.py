@@ -4,7 +4,6 @@ computes and does nothing else.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import open_regular
-from evaluator.limits import check_memory
 from evaluator.models.graph_scan import (
     check_constants,
     node_of,
+    parsed,
+    read_bytes,
     refuse_unsafe,
     unknown_operations,
 )
-from evaluator.models.protos import check_written_out, messages, parse
+from evaluator.models.protos import check_written_out, messages, unknown_bytes
 from evaluator.models.savedmodel.ops import ALLOWED
 from evaluator.models.shapes import Shape, chosen_output, fed_values
 
-# Bytes beyond which protocol buffers are not written nor read.
-_LARGEST = 2**31 - 1
 _INPUTS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 # What old training scripts (FaceNet's) call the images, whatever makes them: queues, in a training.
 _IMAGE = "input"
@@ -58,19 +55,8 @@ def read_graph(path: Path) -> Any:
     import tensorflow as tf
     from tensorflow.core.framework import graph_pb2
 
-    with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise ModelError(f"{path}: {size:,} bytes; TensorFlow reads {_LARGEST:,} at most")
-        check_memory(path, "its bytes, read and parsed,", 4 * size)
-        data = file.read(size)
-    try:
-        graph = parse(graph_pb2.GraphDef, data)
-    except ValueError:
-        raise ModelError(f"{path}: damaged or truncated: TensorFlow cannot parse it") from None
-    whole = graph.ByteSize()
-    graph.DiscardUnknownFields()
-    if graph.ByteSize() != whole:
+    graph = parsed(path, graph_pb2.GraphDef, read_bytes(path))
+    if unknown_bytes(graph):
         raise ModelError(
             f"{path}: not loaded: it holds what TensorFlow {tf.__version__} does not read, and a "
             "newer one might"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.images.inputs import Embedder
+from evaluator.models.foreign import check_extra
 from evaluator.models.onnx.macs import onnx_counts
 from evaluator.models.onnx.model import read_onnx
 from evaluator.models.onnx.proto import check_onnx_installed
@@ -21,10 +21,7 @@ from evaluator.models.shapes import check_embedding_shape
 
 def check(path: Path, options: LoadOptions) -> None:
     """Raises ModelError if the extra that runs .onnx files is missing, or cannot do as asked."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ModelError(
-            f"{path}: .onnx files need onnxruntime; install the extra: pip install 'face-zoo[onnx]'"
-        )
+    check_extra("onnxruntime", f"{path}: .onnx files need onnxruntime", "onnx")
     check_onnx_installed(path)
     if options.precision != "float32":
         raise ModelError(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.images.inputs import InputSpec
-from evaluator.models.onnx.proto import check_operators, parsed, read_bytes, written_once
+from evaluator.models.onnx.proto import check_operators, read_model, written_once
 from evaluator.models.onnx.sizes import check_sizes
 from evaluator.models.onnx.weights import check_weights, read_data
 from evaluator.models.options import LoadOptions
@@ -50,8 +50,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
 
     Needs the onnx package, and none that runs models.
     """
-    data = read_bytes(path)
-    model = parsed(path, data)
+    model, data = read_model(path)
     data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)

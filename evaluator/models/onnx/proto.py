@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import open_regular
-from evaluator.limits import check_memory
-from evaluator.models.foreign import listed
+from evaluator.models.foreign import check_extra, listed
 from evaluator.models.onnx.ops import ALLOWED, REFUSED, domain_of, is_allowed
 from evaluator.models.protos import (
     Message,
@@ -21,31 +17,22 @@ from evaluator.models.protos import (
     is_repeated,
     messages,
     parse,
+    read_bytes,
     rebuilt,
+    unknown_bytes,
 )
-
-# What the package itself parses at most.
-_LARGEST = 2**31 - 1
 
 
 def check_onnx_installed(path: Path) -> None:
     """Raises ModelError, which names the extra, where the onnx package is not installed."""
-    if importlib.util.find_spec("onnx") is None:
-        raise ModelError(
-            f"{path}: .onnx files are checked by the onnx package before they run; install the "
-            "extra: pip install 'face-zoo[onnx]'"
-        )
+    needs = f"{path}: .onnx files are checked by the onnx package before they run"
+    check_extra("onnx", needs, "onnx")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of an .onnx file. Raises ModelError for more than memory or ONNX takes; OSError."""
-    with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise ModelError(f"{path}: not loaded: {size:,} bytes; an .onnx file has 2 GB at most")
-        # As bytes, as parsed, as bytes again, and as a runtime has them.
-        check_memory(path, "its bytes, read and checked,", 4 * size)
-        return file.read(size)
+def read_model(path: Path) -> tuple[Message, bytes]:
+    """The onnx.ModelProto of a file, and its bytes. Raises ModelError, OSError."""
+    data = read_bytes(path, "not loaded: {:,} bytes; an .onnx file has 2 GB at most")
+    return parsed(path, data), data
 
 
 def parsed(path: Path, data: bytes) -> Message:
@@ -101,10 +88,9 @@ def written_once(path: Path, model: Message, data: bytes) -> bytes:
     """
     import onnx
 
-    model.DiscardUnknownFields()
+    unknown = unknown_bytes(model)
     written: bytes = model.SerializeToString()
     size = len(written)
-    unknown = 0 if len(data) == size else onnx.ModelProto.FromString(data).ByteSize() - size
     if unknown:
         raise ModelError(
             f"{path}: not loaded: {unknown:,} bytes are fields that ONNX {onnx.__version__} does "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from evaluator.errors import ForwardError, ModelError
 from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
 from evaluator.limits import check_memory
+from evaluator.models.foreign import check_extra
 from evaluator.models.macs import Sizes
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
@@ -30,10 +30,7 @@ from evaluator.models.tflite.macs import tflite_counts
 
 def check(path: Path, options: LoadOptions) -> None:
     """Raises ModelError if the extra that runs .tflite files is missing, or cannot do as asked."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ModelError(
-            f"{path}: .tflite files need LiteRT; install the extra: pip install 'face-zoo[tflite]'"
-        )
+    check_extra("ai_edge_litert", f"{path}: .tflite files need LiteRT", "tflite")
     if options.precision != "float32":
         raise ModelError(
             f"{path}: --precision {options.precision} does not apply: a .tflite file has its own"

@@ -147,10 +147,4 @@ WRITERS: dict[str, Callable[[Any, Path, ExportOptions], None]] = {
     "tflite": _save_tflite,
     "onnx": _save_onnx,
 }
-SUFFIXES = {
-    "keras": ".keras",
-    "h5": ".h5",
-    "savedmodel": "",
-    "tflite": ".tflite",
-    "onnx": ".onnx",
-}
+SUFFIXES = {name: "" if name == "savedmodel" else f".{name}" for name in WRITERS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,30 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def graph_counts(
-    path: Path, call: Callable[[Any], Any], shape: tuple[int, ...]
+    path: Path,
+    call: Callable[[Any], Any],
+    shape: tuple[int, ...],
+    parameters: int | None = None,
+    *,
+    uncounted: str | None = None,
 ) -> Callable[[], Counts]:
     """What counts parameters and MACs of a model's ``call`` when it is asked: the MACs of an image
-    in a batch of this shape. Raises ModelError then.
+    in a batch of this shape, and the parameters where they are not given. ``uncounted`` says why
+    there is no such graph. Raises ModelError then.
     """
 
     def found() -> Counts:
-        with foreign_errors(f"{path}: its graph cannot be counted"):
-            graph = traced_graph(call, shape)
-        return counts(lambda: graph_parameters(graph), lambda: graph_macs(graph, shape[0]))
+        @cache
+        def graph() -> Any:
+            if uncounted is not None:
+                raise UncountedError(uncounted)
+            with foreign_errors(f"{path}: its graph cannot be counted"):
+                return traced_graph(call, shape)
+
+        return counts(
+            lambda: graph_parameters(graph()) if parameters is None else parameters,
+            lambda: graph_macs(graph(), shape[0]),
+        )
 
     return found
 

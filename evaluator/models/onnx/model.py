@@ -56,7 +56,9 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     check_weights(path, model)
     switches, fed_note = fed_values(_switches(model), options.profile)
     _feed(model, switches)
-    image, shape = _image(path, model)
+    inputs = _inputs_of(model)
+    check_one_input(path, [_shape(each) for each in inputs])
+    image, shape = inputs[0], _shape(inputs[0])
     kind = _kind(path, image)
     spec, input_notes = input_spec(path, shape, options, kind=kind, fed=tuple(switches))
     outputs: dict[str, Shape] = {each.name: _shape(each) for each in model.graph.output}
@@ -114,13 +116,6 @@ def _feed(model: Message, switches: Mapping[str, bool]) -> None:
                 )
             )
     _keep(model.graph.input, [each.name not in switches for each in model.graph.input])
-
-
-def _image(path: Path, model: Message) -> tuple[Message, tuple[int | None, ...]]:
-    """The one input that is no weight, and its shape. Raises ModelError."""
-    inputs = _inputs_of(model)
-    check_one_input(path, [_shape(each) for each in inputs])
-    return inputs[0], _shape(inputs[0])
 
 
 def _kind(path: Path, image: Message) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from evaluator.errors import ModelError
 from evaluator.images.inputs import Embedder
@@ -11,7 +10,6 @@ from evaluator.models.foreign import foreign_errors
 from evaluator.models.frozen.graph import FrozenGraph, embedding_graph, read_graph
 from evaluator.models.graph import pruned
 from evaluator.models.graph_embedder import GraphModel, graph_embedder
-from evaluator.models.graph_head import Place
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import import_keras
 from evaluator.models.shapes import Shape, input_spec, is_embedding
@@ -42,18 +40,12 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     with foreign_errors(f"{path}: cannot be loaded"):
         function = pruned(found.definition, f"{found.image}:0", f"{found.output}:0")
 
-    def before(tensor: Any, _sign: str) -> tuple[Any, Any]:
-        part = pruned(found.definition, f"{found.image}:0", tensor.name)
-        return part, part.outputs[0]
-
-    [output] = function.outputs
     model = GraphModel(
+        function=function,
+        index=0,
         call=function,
         shape=shape,
         kind=kind,
-        output=output,
-        place=Place(output, function.graph),
-        before=before,
         named=is_embedding([found.output.removesuffix("s")]),
         inner=True,
     )

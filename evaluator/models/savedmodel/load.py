@@ -9,9 +9,7 @@ from typing import Any
 from evaluator.errors import ModelError, cause_of
 from evaluator.images.inputs import Embedder
 from evaluator.models.foreign import foreign_errors
-from evaluator.models.graph import frozen_function, pruned
 from evaluator.models.graph_embedder import GraphModel, graph_embedder
-from evaluator.models.graph_head import Place, class_head
 from evaluator.models.graph_scan import refuse_unsafe
 from evaluator.models.identity import model_files
 from evaluator.models.options import LoadOptions
@@ -23,7 +21,6 @@ from evaluator.models.shapes import (
     Shape,
     check_one_input,
     chosen_output,
-    class_refusal,
     fed_values,
     input_spec,
 )
@@ -77,27 +74,16 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         )
     shape = tuple(takes.shape.as_list())
     spec = input_spec(path, shape, options, kind=takes.dtype.name, fed=tuple(given))
-    place = sorted(function.structured_outputs).index(output)
 
     def call(batch: Any, _keep_alive: Any = loaded) -> Any:
         return function(**{image: batch})[output]
 
-    def before(_tensor: Any, sign: str) -> tuple[Any, Any]:
-        frozen = frozen_function(function)
-        found = class_head(path, Place(frozen.outputs[place], frozen.graph))
-        if found is None:
-            raise ModelError(class_refusal(path, sign))
-        embedding = found[0]
-        definition = frozen.graph.as_graph_def()
-        return pruned(definition, frozen.inputs[0].name, embedding.name), embedding
-
     model = GraphModel(
+        function=function,
+        index=sorted(function.structured_outputs).index(output),
         call=call,
         shape=shape,
         kind=takes.dtype,
-        output=function.structured_outputs[output],
-        place=Place(function.outputs[place], function.graph),
-        before=before,
         named=output == EMBEDDING,
         inner=False,
     )

@@ -11,35 +11,26 @@ import re
 # What a functional model may hold, calls of `keras.ops` on its tensors, by module below
 # `keras.src.ops`: each computes tensors from tensors and numbers. Those that take a Python function
 # (`map`, `cond`, `scan`, ...) are refused.
-OPERATIONS: dict[str, frozenset[str]] = {
-    "core": frozenset(
-        """
+_OPERATIONS = {
+    "core": """
         Cast ConvertToTensor SaturateCast Scatter ScatterUpdate Slice SliceUpdate StopGradient
         Unstack
-        """.split()
-    ),
-    "einops": frozenset({"Rearrange"}),
-    "image": frozenset(
-        """
+        """,
+    "einops": "Rearrange",
+    "image": """
         AffineTransform CropImages ElasticTransform ExtractPatches GaussianBlur HSVToRGB
         MapCoordinates PadImages PerspectiveTransform RGBToGrayscale RGBToHSV Resize SSIM
         ScaleAndTranslate SobelEdges
-        """.split()
-    ),
-    "linalg": frozenset(
-        """
+        """,
+    "linalg": """
         Cholesky CholeskyInverse Det Eig Eigh Inv Lstsq LuFactor MatrixRank Norm Pinv Qr SVD Solve
         SolveTriangular
-        """.split()
-    ),
-    "math": frozenset(
-        """
+        """,
+    "math": """
         CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT ISTFT InTopK Logdet Logsumexp
         RFFT Rsqrt STFT SegmentMax SegmentMin SegmentProd SegmentSum TopK ViewAsComplex ViewAsReal
-        """.split()
-    ),
-    "nn": frozenset(
-        """
+        """,
+    "nn": """
         AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm BinaryCrossentropy CTCDecode
         CTCLoss CategoricalCrossentropy Celu Conv ConvTranspose DepthToSpace DepthwiseConv
         DotProductAttention Elu Fold Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LayerNorm
@@ -47,10 +38,8 @@ OPERATIONS: dict[str, frozenset[str]] = {
         Relu Relu6 Selu SeparableConv Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth
         SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink
         Threshold Unfold
-        """.split()
-    ),
-    "numpy": frozenset(
-        """
+        """,
+    "numpy": """
         Abs Absolute Add All AllClose Amax Amin Angle Any Append Arange Arccos Arccosh Arcsin
         Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit Average
         Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
@@ -69,9 +58,9 @@ OPERATIONS: dict[str, frozenset[str]] = {
         Square Squeeze Stack Std Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh Tensordot Tile
         Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unique UnravelIndex Vander Var Vdot
         View Vsplit Vstack Where ZerosLike
-        """.split()
-    ),
+        """,
 }
+OPERATIONS = {module: frozenset(names.split()) for module, names in _OPERATIONS.items()}
 
 
 # What a model inside a model may have been compiled with: Keras builds it, though nothing uses it.

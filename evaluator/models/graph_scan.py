@@ -5,7 +5,7 @@ more than compute, and constants larger than memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,17 @@ def parsed(path: Path, message_class: Any, data: bytes) -> protos.Message:
 def node_of(tensor: str) -> str:
     """'save/Identity' of 'save/Identity:0' or '^save/Identity'."""
     return tensor.removeprefix("^").partition(":")[0]
+
+
+def reached(start: Iterable[str], after: Callable[[str], Iterable[str]]) -> set[str]:
+    """The names of ``start`` and all that come ``after`` them, at any distance."""
+    found = set(start)
+    waiting = list(found)
+    while waiting:
+        more = set(after(waiting.pop())) - found
+        found |= more
+        waiting += more
+    return found
 
 
 def unknown_operations(graph: Any, allowed: frozenset[str]) -> Iterator[str]:

@@ -233,12 +233,8 @@ def _forward(
     kind = np.dtype(model.inputs[0].element_type.to_dtype())
 
     def compiled() -> Any:
-        with native_messages_held():
-            try:
-                return core.compile_model(model, "CPU", settings)
-            except RuntimeError as error:
-                refused = error
-        raise refused
+        with native_messages_held(RuntimeError):
+            return core.compile_model(model, "CPU", settings)
 
     try:
         current = compiled()
@@ -272,13 +268,12 @@ def read_parts(openvino: Any, path: Path, *parts: Path | bytes) -> Any:
     """The openvino.Model of a file, or of the bytes of an .xml and of its .bin; ``path`` names it
     in errors.
     """
-    with native_messages_held():
-        try:
+    try:
+        # What OpenVINO's parsers write on their way to an error is not shown.
+        with native_messages_held(Exception):
             return openvino.Core().read_model(*parts)
-        except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            refused = _unconverted(openvino, path, error)
-    # Out of the block, which would show what OpenVINO's parsers wrote on their way.
-    raise refused
+    except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
+        raise _unconverted(openvino, path, error) from None
 
 
 def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:

@@ -15,12 +15,14 @@ from evaluator.models.options import NATIVE, LoadOptions
 
 
 @contextmanager
-def native_messages_held() -> Iterator[None]:
-    """Holds what is written to file descriptor 2 in the block; shows it only if the block fails.
+def native_messages_held(*told: type[Exception]) -> Iterator[None]:
+    """Holds what is written to file descriptor 2 in the block; shows it only if the block fails,
+    and not by one of the exceptions ``told``, which say enough.
 
     TensorFlow's C++ side writes notes about CUDA and oneDNN before its log level is read, so the
     environment alone cannot silence them.
     """
+    quiet: tuple[type[BaseException], ...] = (KeyboardInterrupt, *told)
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         original = os.dup(2)
@@ -29,8 +31,8 @@ def native_messages_held() -> Iterator[None]:
         try:
             yield
             failed = False
-        except KeyboardInterrupt:
-            failed = False  # the notes have nothing to do with it
+        except quiet:
+            failed = False  # the notes have nothing to do with the first
             raise
         finally:
             sys.stderr.flush()

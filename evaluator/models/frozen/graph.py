@@ -16,6 +16,7 @@ from evaluator.models.graph_scan import (
     check_constants,
     node_of,
     parsed,
+    reached,
     read_bytes,
     refuse_unsafe,
     unknown_operations,
@@ -204,18 +205,15 @@ class _Graph:
 
     def needed(self, output: str, until: str | None = None) -> list[Any]:
         """The nodes that an output needs, in the file's order; not what is before ``until``."""
-        found, waiting = {output}, [output]
-        while waiting:
-            name = waiting.pop()
+
+        def sources(name: str) -> Iterable[str]:
             if name not in self.nodes:
                 raise ModelError(
                     f"{self.path}: damaged: it needs a node {cause_of(name)[:80]!r} and has none"
                 )
-            sources = () if name == until else self.nodes[name].input
-            for source in map(node_of, sources):
-                if source not in found:
-                    found.add(source)
-                    waiting.append(source)
+            return () if name == until else map(node_of, self.nodes[name].input)
+
+        found = reached([output], sources)
         return [node for node in self.graph.node if node.name in found]
 
     def used_functions(self, nodes: Sequence[Any]) -> list[Any]:
@@ -225,12 +223,14 @@ class _Graph:
         """
         calls = self._calls(nodes)
         functions: dict[str, Counter[str]] = {}
-        waiting = list(calls)
-        while waiting:
-            name = waiting.pop()
-            if name in self.functions and name not in functions:
-                functions[name] = self._calls(self.functions[name].node_def)
-                waiting += functions[name]
+
+        def called(name: str) -> Iterable[str]:
+            if name not in self.functions:
+                return ()
+            functions[name] = self._calls(self.functions[name].node_def)
+            return functions[name]
+
+        reached(calls, called)
         order = check_written_out(
             self.path, calls, functions, lambda name: repr(cause_of(name)[:80])
         )

@@ -80,7 +80,7 @@ def _forward_error(error: Exception) -> ForwardError:
 
 
 def _session(path: Path, model: bytes, threads: int | None) -> Any:
-    with native_messages_held():
+    with native_messages_held(ModelError):
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -104,12 +104,10 @@ def _session(path: Path, model: bytes, threads: int | None) -> Any:
             errors.NotImplemented,
             errors.RuntimeException,
         ) as error:
-            refused = ModelError(
+            raise ModelError(
                 f"{path}: a damaged .onnx file, or one that onnxruntime "
                 f"{onnxruntime.__version__} cannot run: {cause_of(error)[:200]}"
-            )
-    # Out of the block, which would show what onnxruntime wrote on its way.
-    raise refused
+            ) from None
 
 
 # What onnxruntime calls tensors of numbers that an embedding may be.

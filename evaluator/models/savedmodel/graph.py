@@ -14,7 +14,13 @@ from typing import Any
 
 from evaluator.errors import ModelError
 from evaluator.limits import check_memory
-from evaluator.models.graph_scan import check_constants, declared_bytes, node_of, unknown_operations
+from evaluator.models.graph_scan import (
+    check_constants,
+    declared_bytes,
+    node_of,
+    reached,
+    unknown_operations,
+)
 from evaluator.models.protos import messages, parse
 from evaluator.models.savedmodel.ops import ALLOWED, CHECKPOINT
 
@@ -67,19 +73,15 @@ class _MetaGraph:
     @cached_property
     def checkpoint_functions(self) -> dict[str, set[str]]:
         """Functions that save or restore, themselves or by others, and by which operations."""
-        named = {
-            name: set[str]().union(*map(_names, function.node_def))
-            for name, function in self.functions.items()
-        }
-        found = {name: names & CHECKPOINT for name, names in named.items()}
-        grown = True
-        while grown:
-            grown = False
-            for name, names in named.items():
-                more = found[name].union(*(found[each] for each in names & found.keys()))
-                grown |= more != found[name]
-                found[name] = more
-        return {name: operations for name, operations in found.items() if operations}
+        callers: dict[str, set[str]] = {}
+        for name, function in self.functions.items():
+            for called in set[str]().union(*map(_names, function.node_def)):
+                callers.setdefault(called, set()).add(name)
+        found: dict[str, set[str]] = {}
+        for operation in CHECKPOINT:
+            for name in reached(callers.get(operation, ()), lambda each: callers.get(each, ())):
+                found.setdefault(name, set()).add(operation)
+        return found
 
     def missing_functions(self) -> Iterator[str]:
         """Functions that are named somewhere and are not in the library: an operation, perhaps."""
@@ -129,13 +131,7 @@ class _MetaGraph:
         for node in nodes:
             for source in node.input:
                 users.setdefault(node_of(source), []).append(node.name)
-        pending = list(found)
-        while pending:
-            for user in users.get(pending.pop(), ()):
-                if user not in found:
-                    found.add(user)
-                    pending.append(user)
-        return found
+        return reached(found, lambda name: users.get(name, ()))
 
     def _named_nodes(self) -> set[str]:
         """Nodes that a signature, an asset or a collection names: what may be run by itself."""

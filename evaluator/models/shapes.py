@@ -112,14 +112,16 @@ def input_spec(
         raise ModelError(f"{path}: {error}") from None
 
 
-def fed_values(names: Sequence[str], profile: str | None) -> tuple[dict[str, bool], str | None]:
+def fed_values(
+    names: Sequence[str], profile: str | None
+) -> tuple[dict[str, bool], tuple[str, ...]]:
     """What each boolean input of a model is fed, False unless a profile says so, and a note on
-    those of which it says nothing.
+    those of which it says nothing, if there are such.
     """
     said = {} if profile is None else dict(profile_of(profile).feed)
     silent = [cause_of(repr(name))[:80] for name in names if name not in said]
     found = {name: said.get(name, False) for name in names}
-    return found, f"its boolean input {', '.join(silent)} is fed False" if silent else None
+    return found, (f"its boolean input {', '.join(silent)} is fed False",) if silent else ()
 
 
 def _check_fed(path: Path, profile: str | None, fed: Sequence[str]) -> None:

@@ -78,15 +78,13 @@ def embedding_graph(
     name, notes = whole.output(output)
     image = whole.image(name)
     nodes = whole.needed(name, until=image)
-    flags, fed_note = fed_values(
+    flags, fed_notes = fed_values(
         [node.name for node in nodes if _is_flag(node) and node.name != image], profile
     )
     part = type(graph)()
     part.versions.CopyFrom(graph.versions)
     for node in nodes:
         _add(part, node, image=image, flags=flags)
-    if fed_note:
-        notes = (*notes, fed_note)
     for function in whole.used_functions(nodes):
         part.library.function.add().CopyFrom(function)
     if not trusted:
@@ -94,11 +92,15 @@ def embedding_graph(
     check_constants(path, part)
     node = whole.nodes[image]
     kind = (node.attr["dtype"] if node.op in _INPUTS else node.attr["T"]).type
-    return FrozenGraph(part, image, name, kind, _declared_shape(node), notes, tuple(flags))
+    return FrozenGraph(
+        part, image, name, kind, _declared_shape(node), (*notes, *fed_notes), tuple(flags)
+    )
 
 
 def _add(part: Any, node: Any, *, image: str, flags: Mapping[str, bool]) -> None:
     """Adds a node to a graph: as it is, as the place where images go in, or as a truth value."""
+    import tensorflow as tf
+
     added = part.node.add()
     if node.name == image:
         added.name, added.op = node.name, "Placeholder"
@@ -111,10 +113,7 @@ def _add(part: Any, node: Any, *, image: str, flags: Mapping[str, bool]) -> None
     elif node.name in flags:
         added.name, added.op = node.name, "Const"
         added.attr["dtype"].type = _BOOL
-        tensor = added.attr["value"].tensor
-        tensor.dtype = _BOOL
-        tensor.tensor_shape.SetInParent()
-        tensor.bool_val.append(flags[node.name])
+        added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(flags[node.name]))
     else:
         added.CopyFrom(node)
 

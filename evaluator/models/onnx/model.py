@@ -54,7 +54,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
     data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)
-    switches, fed_note = fed_values(_switches(model), options.profile)
+    switches, fed_notes = fed_values(_switches(model), options.profile)
     _feed(model, switches)
     inputs = _inputs_of(model)
     check_one_input(path, [_shape(each) for each in inputs])
@@ -81,7 +81,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
         shape=shape,
         spec=spec,
         output=output,
-        notes=(*output_notes, *input_notes, *([fed_note] if fed_note else [])),
+        notes=(*output_notes, *input_notes, *fed_notes),
     )
 
 

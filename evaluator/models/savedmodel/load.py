@@ -55,7 +55,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     meta = _served(saved)
     check_declared(path, meta)
     name, signature = _signature(path, meta)
-    given, fed_note = fed_values(_switches(signature), options.profile)
+    given, fed_notes = fed_values(_switches(signature), options.profile)
     images = [each for key, each in signature.inputs.items() if key not in given]
     check_one_input(path, [_shape(each.tensor_shape) for each in images])
     if not signature.outputs:
@@ -87,7 +87,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         named=output == EMBEDDING,
         inner=False,
     )
-    notes = (*output_notes, *([fed_note] if fed_note else []))
+    notes = (*output_notes, *fed_notes)
     return graph_embedder(path, model, spec, options, model_format="savedmodel", notes=notes)
 
 

@@ -41,10 +41,6 @@ class _File:
     tail: bytes
     size: int
 
-    @property
-    def name(self) -> str:
-        return self.path.name
-
     @cached_property
     def text(self) -> str | None:
         """The beginning, where it is text."""
@@ -71,10 +67,14 @@ class _File:
         return other if other.is_file() and other != self.path else None
 
 
-def said_of(path: Path) -> str | None:
-    """What a file or folder is and what to do, where that is known; None where it is not.
+EXPECTED = (
+    "Expected .h5, .keras, .tflite, .onnx, OpenVINO's .xml, a frozen graph or a SavedModel folder"
+)
 
-    For what ``model_format`` does not know. Raises OSError.
+
+def said_of(path: Path) -> str:
+    """What a file or folder is that ``model_format`` does not know, and what to do; how it looks
+    where nothing else is known. Raises OSError.
     """
     if path.is_dir():
         return _folder(path)
@@ -85,16 +85,9 @@ def said_of(path: Path) -> str | None:
         file = _File(path, head, opened.read(8), size)
     if not head:
         return "the file is empty; get it again"
-    return next((said for told in _TOLD if (said := told(file)) is not None), None)
-
-
-def looks(path: Path) -> str:
-    """What a file of which nothing else is known looks like."""
-    with os.fdopen(open_regular(path), "rb") as opened:
-        head = opened.read(_HEAD)
-    if _File(path, head, b"", len(head)).text is not None:
-        return "it is text"
-    return f"its first bytes are {head[:8].hex(' ')}"
+    looks = f"its first bytes are {head[:8].hex(' ')}" if file.text is None else "it is text"
+    known = (said for told in _TOLD if (said := told(file)) is not None)
+    return next(known, f"not a model: {looks}. {EXPECTED}")
 
 
 # ---- Folders -------------------------------------------------------------------------------------
@@ -246,14 +239,14 @@ def _beside(file: _File) -> str | None:
         return f"the weights of an OpenVINO model; give its description, {cause_of(str(xml))}"
     if file.path.suffix == ".bin" and param is not None:
         return f"the weights of an ncnn network, {cause_of(param.name)}; {_NCNN}"
-    onnx = re.fullmatch(r"(.+\.onnx)[._]data", file.name)
+    onnx = re.fullmatch(r"(.+\.onnx)[._]data", file.path.name)
     if onnx is not None and file.path.with_name(onnx[1]).is_file():
         return f"weights of {cause_of(onnx[1])}; give that file, which finds them by itself"
     return next(
         (
             line
             for name, begins, line in _NAMED
-            if re.fullmatch(name, file.name, re.DOTALL) and re.match(begins, file.head)
+            if re.fullmatch(name, file.path.name, re.DOTALL) and re.match(begins, file.head)
         ),
         None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     model = read_onnx(path, options)
     session = _session(path, model.data, options.threads)
     found = next(each for each in session.get_outputs() if each.name == model.output)
-    if found.type not in _NUMBERS:
+    if not _NUMBERS.fullmatch(found.type):
         raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
     kind = np.dtype(model.kind)
     if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
@@ -111,14 +112,6 @@ def _session(path: Path, model: bytes, threads: int | None) -> Any:
 
 
 # What onnxruntime calls tensors of numbers that an embedding may be.
-_NUMBERS = frozenset(
-    f"tensor({kind})"
-    for kind in (
-        "float",
-        "float16",
-        "double",
-        *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
-    )
-)
+_NUMBERS = re.compile(r"tensor\((float|float16|double|u?int(8|16|32|64))\)")
 _GPU = "CUDAExecutionProvider"
 _PROVIDERS = (_GPU, "CPUExecutionProvider")

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.images.inputs import Embedder, Forward, InputSpec
-from evaluator.limits import check_memory
 from evaluator.models.foreign import check_extra
 from evaluator.models.formats import model_format
 from evaluator.models.onnx.load import as_input
@@ -69,13 +68,10 @@ def load(path: Path, options: LoadOptions) -> Embedder:
 
 def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
-    from evaluator.models.tflite.graph import TFLiteFile
+    from evaluator.models.tflite.graph import read_tflite
     from evaluator.models.tflite.load import counts_of
 
-    check_memory(path, "its bytes", 2 * path.stat().st_size)
-    file = TFLiteFile(path, path.read_bytes())
-    if not options.trusted:
-        file.check()
+    file = read_tflite(path, options)
     openvino = import_openvino()
     model = _read_bytes(openvino, path, file.data, ".tflite")
     shapes = [shape_of(each) for each in model.inputs]

@@ -66,6 +66,21 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     loaded, function = _loaded(path, name, tags)
     if given:
         function = _fed(path, function, given)
+    notes = (*output_notes, *fed_notes)
+    return _embedder(path, loaded, function, options, output=output, fed=tuple(given), notes=notes)
+
+
+def _embedder(
+    path: Path,
+    loaded: Any,
+    function: Any,
+    options: LoadOptions,
+    *,
+    output: str,
+    fed: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> Embedder:
+    """The Embedder of a loaded signature. ``loaded`` is kept alive with it."""
     with foreign_errors(f"{path}: cannot be loaded"):
         [(image, takes), *_] = function.structured_input_signature[1].items()
     if takes.shape.rank is None:
@@ -73,7 +88,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
             f"{path}: the model does not say what images it takes; save it with an input_signature"
         )
     shape = tuple(takes.shape.as_list())
-    spec = input_spec(path, shape, options, kind=takes.dtype.name, fed=tuple(given))
+    spec = input_spec(path, shape, options, kind=takes.dtype.name, fed=fed)
 
     def call(batch: Any, _keep_alive: Any = loaded) -> Any:
         return function(**{image: batch})[output]
@@ -87,7 +102,6 @@ def load(path: Path, options: LoadOptions) -> Embedder:
         named=output == EMBEDDING,
         inner=False,
     )
-    notes = (*output_notes, *fed_notes)
     return graph_embedder(path, model, spec, options, model_format="savedmodel", notes=notes)
 
 

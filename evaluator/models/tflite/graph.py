@@ -20,6 +20,7 @@ import numpy as np
 from evaluator.errors import ModelError, plain_name
 from evaluator.limits import check_memory, check_tensor
 from evaluator.models.foreign import listed
+from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import class_note, class_refusal, class_sign, is_embedding
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 
@@ -41,6 +42,15 @@ class Cut:
 
     data: bytes
     note: str
+
+
+def read_tflite(path: Path, options: LoadOptions) -> TFLiteFile:
+    """A .tflite file, of which all is known to compute unless it is trusted. Raises ModelError."""
+    check_memory(path, "its bytes", 2 * path.stat().st_size)
+    file = TFLiteFile(path, path.read_bytes())
+    if not options.trusted:
+        file.check()
+    return file
 
 
 @dataclass(frozen=True)

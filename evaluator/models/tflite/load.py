@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError
 from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
-from evaluator.limits import check_memory
 from evaluator.models.foreign import check_extra
 from evaluator.models.macs import Sizes
 from evaluator.models.options import LoadOptions
@@ -24,7 +23,7 @@ from evaluator.models.shapes import (
     dense_note,
     input_spec,
 )
-from evaluator.models.tflite.graph import TFLiteFile, short_name
+from evaluator.models.tflite.graph import TFLiteFile, read_tflite, short_name
 from evaluator.models.tflite.macs import tflite_counts
 
 
@@ -43,10 +42,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     Its operations are read first, by the schema, and refused unless they only compute.
     """
     check(path, options)
-    check_memory(path, "its bytes", 2 * path.stat().st_size)
-    file = TFLiteFile(path, path.read_bytes())
-    if not options.trusted:
-        file.check()
+    file = read_tflite(path, options)
     interpreter = _interpreter(path, file.data, options.threads)
     inputs = interpreter.get_input_details()
     shapes = [_signature_shape(detail) for detail in inputs]

@@ -51,8 +51,6 @@ class Channel:
 
     def has_more(self) -> bool:
         """Whether something has come that nobody has received; the end is nothing."""
-        if not hasattr(select, "poll"):
-            return bool(self._held)
         poll = select.poll()
         poll.register(self._reads, select.POLLIN)
         return bool(self._held) or any(event & select.POLLIN for _, event in poll.poll(0))
@@ -84,10 +82,6 @@ class Channel:
 
 def _ready(descriptor: int, until: float, *, write: bool = False) -> bool:
     """Whether a descriptor can be read, or written to, before a moment of the monotonic clock."""
-    left = max(0.0, until - time.monotonic())
-    if hasattr(select, "poll"):  # select itself takes descriptors below 1024 only
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
-        return bool(poll.poll(left * 1000))
-    reads, writes = ([], [descriptor]) if write else ([descriptor], [])
-    return any(select.select(reads, writes, [], left))
+    poll = select.poll()  # select itself takes descriptors below 1024 only
+    poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
+    return bool(poll.poll(max(0.0, until - time.monotonic()) * 1000))

@@ -31,7 +31,8 @@ _NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 _WRITE_FILE = 1 << 1
 # Remove folders and files; make devices, folders, files, sockets, pipes and links.
 _MAKE_AND_REMOVE = sum(1 << bit for bit in range(4, 13))
-_REFER, _TRUNCATE, _IOCTL_DEVICE = 1 << 13, 1 << 14, 1 << 15  # since versions 2, 3 and 5
+_REFER, _TRUNCATE, _IOCTL_DEVICE = 1 << 13, 1 << 14, 1 << 15
+_SINCE = {_REFER: 2, _TRUNCATE: 3, _IOCTL_DEVICE: 5}  # right: version
 _TCP = 0b11  # bind and connect, since version 4
 _SCOPES = 0b11  # abstract sockets and signals of processes outside, since version 6
 
@@ -119,9 +120,7 @@ def put_up_wall(writable: Sequence[Path]) -> int:
     if version == 0:
         return 0
     handled = _WRITE_FILE | _MAKE_AND_REMOVE
-    handled |= _REFER if version >= 2 else 0
-    handled |= _TRUNCATE if version >= 3 else 0
-    handled |= _IOCTL_DEVICE if version >= 5 else 0
+    handled |= sum(right for right, since in _SINCE.items() if version >= since)
     tcp = _TCP if version >= _WITH_TCP else 0
     scopes = _SCOPES if version >= 6 else 0
     # struct landlock_ruleset_attr, as long as this version knows it.

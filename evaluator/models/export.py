@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import shutil
 import stat
 import warnings
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.files import whole_path
+from evaluator.models.foreign import check_extra
 from evaluator.models.graph import frozen_function
 from evaluator.models.runtime import native_messages_held
 
@@ -109,8 +109,7 @@ def _save_tflite(model: Any, target: Path, options: ExportOptions) -> None:
 
 
 def _save_onnx(model: Any, target: Path, _options: ExportOptions) -> None:
-    if importlib.util.find_spec("tf2onnx") is None:
-        raise InputError("--to onnx needs tf2onnx; install the extra: pip install 'face-zoo[onnx]'")
+    check_extra("tf2onnx", "--to onnx needs tf2onnx", "onnx")
     # Frozen here: constants that a tf.function captures would become inputs.
     frozen = frozen_function(_function(model).get_concrete_function())
     image, embedding = frozen.inputs[0].name, frozen.outputs[0].name
@@ -148,10 +147,4 @@ WRITERS: dict[str, Callable[[Any, Path, ExportOptions], None]] = {
     "tflite": _save_tflite,
     "onnx": _save_onnx,
 }
-SUFFIXES = {
-    "keras": ".keras",
-    "h5": ".h5",
-    "savedmodel": "",
-    "tflite": ".tflite",
-    "onnx": ".onnx",
-}
+SUFFIXES = {name: "" if name == "savedmodel" else f".{name}" for name in WRITERS}

@@ -1,9 +1,12 @@
-"""The border to code that is not ours: whatever it raises is one line of ours."""
+"""The border to code that is not ours: whether it is there, and whatever it raises is one line of
+ours.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from evaluator.errors import ModelError, cause_of
@@ -45,3 +48,15 @@ def reason(error: BaseException) -> str:
     shown = first.split(". ")[0][:300].rstrip(".:")
     named = isinstance(error, ValueError | TypeError | RuntimeError) or " " in shown
     return cause_of(shown if named else f"{type(error).__name__}: {shown}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first five names out of a file on one line, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(cause_of(each)[:200] for each in names[:5]) + more
+
+
+def check_extra(package: str, needs: str, extra: str) -> None:
+    """Raises ModelError where a package is not installed: what ``needs`` it, and the extra."""
+    if importlib.util.find_spec(package) is None:
+        raise ModelError(f"{needs}; install the extra: pip install 'face-zoo[{extra}]'")

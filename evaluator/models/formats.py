@@ -11,16 +11,11 @@ from evaluator.bins.containers import container_kind
 from evaluator.errors import ModelError
 from evaluator.files import NotRegularError, open_regular
 from evaluator.models.signatures import is_frozen_graph, is_onnx, is_openvino_ir
-from evaluator.models.unread import looks, said_of
+from evaluator.models.unread import EXPECTED, said_of
 from evaluator.npz import BAD_ZIP
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
-
-
-EXPECTED = (
-    "Expected .h5, .keras, .tflite, .onnx, OpenVINO's .xml, a frozen graph or a SavedModel folder"
-)
 
 
 def model_format(path: Path) -> str | None:
@@ -63,4 +58,4 @@ def refusal(path: Path) -> str:
     """
     if not path.is_dir():
         _opened(path).close()
-    return said_of(path) or f"not a model: {looks(path)}. {EXPECTED}"
+    return said_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from evaluator.images.inputs import Counts
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.graph import frozen_function
 from evaluator.models.macs import (
+    Operands,
     UncountedError,
-    check_counted,
-    convolution,
     counts,
-    einsum,
-    known,
+    kernel,
+    multiplications,
+    named_einsum,
     product,
 )
 
@@ -26,16 +27,30 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def graph_counts(
-    path: Path, call: Callable[[Any], Any], shape: tuple[int, ...]
+    path: Path,
+    call: Callable[[Any], Any],
+    shape: tuple[int, ...],
+    parameters: int | None = None,
+    *,
+    uncounted: str | None = None,
 ) -> Callable[[], Counts]:
     """What counts parameters and MACs of a model's ``call`` when it is asked: the MACs of an image
-    in a batch of this shape. Raises ModelError then.
+    in a batch of this shape, and the parameters where they are not given. ``uncounted`` says why
+    there is no such graph. Raises ModelError then.
     """
 
     def found() -> Counts:
-        with foreign_errors(f"{path}: its graph cannot be counted"):
-            graph = traced_graph(call, shape)
-        return counts(lambda: graph_parameters(graph), lambda: graph_macs(graph, shape[0]))
+        @cache
+        def graph() -> Any:
+            if uncounted is not None:
+                raise UncountedError(uncounted)
+            with foreign_errors(f"{path}: its graph cannot be counted"):
+                return traced_graph(call, shape)
+
+        return counts(
+            lambda: graph_parameters(graph()) if parameters is None else parameters,
+            lambda: graph_macs(graph(), shape[0]),
+        )
 
     return found
 
@@ -74,13 +89,9 @@ def graph_parameters(graph: Any) -> int:
 
 
 def _macs(operation: Any) -> int:
-    kind = operation.type
-    if kind in _CALLS:
+    if operation.type in _CALLS:
         return _called(operation)
-    if kind in _FORMULAS:
-        return _FORMULAS[kind](operation)
-    check_counted(kind, operation.name)
-    return 0
+    return multiplications(operation.type, operation.name, _FORMULAS, lambda: _operands(operation))
 
 
 def _called(operation: Any) -> int:
@@ -111,39 +122,27 @@ def _shape(tensor: Any) -> Shape | None:
     return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
 
 
-def _convolution(operation: Any, at: int = 0, kept: slice = slice(None, -1)) -> int:
-    """Of an operation whose kernel is (..., in, out); ``at`` is the input that counts instead of
-    the output, where it is not 0, ``kept`` the sizes of the kernel that multiply.
-    """
-    counted = operation.inputs[at] if at else operation.outputs[0]
-    output, kernel = known(operation.type, _shape(counted), _shape(operation.inputs[1]))
-    return convolution(output, kernel[kept])
+def _operands(operation: Any) -> Operands:
+    attributes = operation.node_def.attr
+    return Operands(
+        list(map(_shape, operation.inputs)),
+        _shape(operation.outputs[0]),
+        turned=attributes["transpose_a"].b or attributes["adj_x"].b,
+        equation=attributes["equation"].s.decode(),
+    )
 
 
-def _product(operation: Any) -> int:
-    flags = ("transpose_a", "adj_x")
-    turned = any(operation.get_attr(name) for name in flags if name in operation.node_def.attr)
-    left, output = known(operation.type, _shape(operation.inputs[0]), _shape(operation.outputs[0]))
-    if len(left) < 2:
-        raise UncountedError(f"a {operation.type} of no matrix")
-    return product(output, left[-2 if turned else -1])
-
-
-def _einsum(operation: Any) -> int:
-    shapes = known("Einsum", *map(_shape, operation.inputs))
-    return einsum(operation.get_attr("equation").decode(), shapes)
-
-
-# A transposed kernel is (..., out, in), and counts for each number that goes in.
-_FORMULAS: dict[str, Callable[[Any], int]] = {
-    "Conv2D": _convolution,
-    "Conv3D": _convolution,
-    "DepthwiseConv2dNative": lambda operation: _convolution(operation, kept=slice(0, 2)),
-    "Conv2DBackpropInput": lambda operation: _convolution(operation, at=2),
-    "Conv3DBackpropInputV2": lambda operation: _convolution(operation, at=2),
-    "MatMul": _product,
-    "BatchMatMul": _product,
-    "BatchMatMulV2": _product,
-    "BatchMatMulV3": _product,
-    "Einsum": _einsum,
+# A kernel is (..., in, out), of a depthwise one (height, width, ...). A transposed one is
+# (..., out, in).
+_FORMULAS = {
+    "Conv2D": kernel(slice(-1)),
+    "Conv3D": kernel(slice(-1)),
+    "DepthwiseConv2dNative": kernel(slice(2)),
+    "Conv2DBackpropInput": kernel(slice(-1), counted=2),
+    "Conv3DBackpropInputV2": kernel(slice(-1), counted=2),
+    "MatMul": product,
+    "BatchMatMul": product,
+    "BatchMatMulV2": product,
+    "BatchMatMulV3": product,
+    "Einsum": named_einsum,
 }

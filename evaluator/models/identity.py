@@ -171,9 +171,9 @@ def _data_names(path: Path, _key: tuple[int, ...]) -> tuple[str, ...]:
     # Most models refer to no file, and then no parser is needed: one pass over the bytes.
     if not _mentions(path, _REFERENCE):
         return ()
-    from evaluator.models.onnx.proto import data_locations, parsed, read_bytes
+    from evaluator.models.onnx.proto import data_locations, read_model
 
-    return tuple(sorted(set(data_locations(path, parsed(path, read_bytes(path))))))
+    return tuple(sorted(set(data_locations(path, read_model(path)[0]))))
 
 
 def _mentions(path: Path, word: bytes) -> bool:

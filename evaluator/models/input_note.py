@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+
 from evaluator.errors import InputError, ModelError, cause_of, check_choice
 from evaluator.files import read_bounded
 from evaluator.images.inputs import CHANNELS, InputSpec
@@ -13,7 +15,11 @@ from evaluator.profiles import profile_text
 #: Bytes of the largest note that is read; those written have 150.
 NOTE_BYTES = 65_536
 
-_KEYS = ("profile", "channels", "sha256")
+
+class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    profile: str
+    channels: str
+    sha256: str
 
 
 def sidecar_path(model: Path) -> Path:
@@ -24,7 +30,7 @@ def sidecar_path(model: Path) -> Path:
 
 def write_sidecar(model: Path, spec: InputSpec, digest: str) -> None:
     """States a model's input, for ``noted_input``. ``digest`` is the model's identity."""
-    stated = {"profile": spec.profile, "channels": spec.channels, "sha256": digest}
+    stated = msgspec.structs.asdict(_Note(spec.profile, spec.channels, digest))
     sidecar_path(model).write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
 
 
@@ -37,22 +43,21 @@ def noted_input(model: Path, digest: str) -> tuple[str, str] | None:
     stated = _stated(path)
     if stated is None:
         return None
-    channels = stated["channels"]
     try:
-        profile = profile_text(stated["profile"])
-        check_choice("channels", channels, CHANNELS)
+        profile = profile_text(stated.profile)
+        check_choice("channels", stated.channels, CHANNELS)
     except InputError as error:
         raise ModelError(f"{path}: {cause_of(error)}; remove the file, and give --input") from None
-    if stated["sha256"] != digest:
+    if stated.sha256 != digest:
         raise ModelError(
             f"{path}: states the input of another model than {model.name} is now; "
             "remove it, and give --input"
         )
-    return profile, "rgb" if channels == "gray" else channels
+    return profile, "rgb" if stated.channels == "gray" else stated.channels
 
 
-def _stated(path: Path) -> dict[str, str] | None:
-    """The note's three texts; None where there is no note. Raises ModelError."""
+def _stated(path: Path) -> _Note | None:
+    """The note; None where there is no note. Raises ModelError."""
     try:
         data = read_bounded(path, NOTE_BYTES)
     except FileNotFoundError:
@@ -62,15 +67,8 @@ def _stated(path: Path) -> dict[str, str] | None:
             f"{path}: not a note on a model's input: {error.strerror or cause_of(error)}; remove it"
         ) from None
     try:
-        stated = json.loads(data)
-    except (ValueError, RecursionError):  # of UTF-8 too; brackets without end
-        stated = None
-    if (
-        not isinstance(stated, dict)
-        or set(stated) != set(_KEYS)
-        or not all(isinstance(value, str) for value in stated.values())
-    ):
+        return msgspec.json.decode(data, type=_Note)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # of UTF-8 too; brackets without end
         raise ModelError(
-            f"{path}: expected {', '.join(_KEYS[:2])} and {_KEYS[2]}, as JSON; remove the file"
-        )
-    return stated
+            f"{path}: expected profile, channels and sha256, as JSON; remove the file"
+        ) from None

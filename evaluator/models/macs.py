@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from evaluator.errors import ModelError, cause_of
@@ -44,7 +45,7 @@ def counts(parameters: Callable[[], int], macs: Callable[[], int]) -> Counts:
     return Counts(found[0], found[1], tuple(reasons))
 
 
-def check_counted(operation: str, name: str = "") -> None:
+def check_counted(operation: str, name: str) -> None:
     """Raises UncountedError for an operation without a formula that would need one."""
     if _MULTIPLY.search(operation):
         raise UncountedError(f"it has {operation} {cause_of(name)[:80]!r}, for which no formula is")
@@ -61,16 +62,55 @@ def known(operation: str, *shapes: Sequence[int | None] | None) -> list[Sizes]:
     return found
 
 
-def convolution(output: Sizes, kernel: Iterable[int]) -> int:
-    """Of each number that comes out, one for each of the kernel's places and of its group's inputs,
-    whose sizes are ``kernel``. Of a transposed convolution, ``output`` is what goes in.
+@dataclass(frozen=True)
+class Operands:
+    """What an operation takes and gives: the sizes of its inputs and of its output, None where they
+    are not known; whether its first matrix is ``turned``, and what an einsum says.
     """
-    return prod(output) * prod(kernel)
+
+    inputs: Sequence[Sequence[int | None] | None]
+    output: Sequence[int | None] | None
+    turned: bool = False
+    equation: str = ""
 
 
-def product(output: Sizes, inner: int) -> int:
+#: From the name of an operation and what it takes, its multiplications. Raises UncountedError.
+Formula = Callable[[str, Operands], int]
+
+
+def kernel(sizes: slice, *, at: int = 1, counted: int | None = None) -> Formula:
+    """Of each number that comes out, one for each of the kernel's places and of its group's inputs,
+    which are these ``sizes`` of the input ``at``. Of a transposed convolution, each number of the
+    input ``counted``, which goes in.
+    """
+
+    def formula(operation: str, given: Operands) -> int:
+        numbers = given.output if counted is None else given.inputs[counted]
+        whole, weights = known(operation, numbers, given.inputs[at])
+        return prod(whole) * prod(weights[sizes])
+
+    return formula
+
+
+def product(operation: str, given: Operands) -> int:
     """Of a matrix product: of each number that comes out, one for each that is summed."""
-    return prod(output) * inner
+    left, output = known(operation, given.inputs[0], given.output)
+    return prod(output) * prod(left[-2:-1] if given.turned and len(left) > 1 else left[-1:])
+
+
+def named_einsum(operation: str, given: Operands) -> int:
+    """Of an einsum as an operation."""
+    return einsum(given.equation, known(operation, *given.inputs))
+
+
+def multiplications(
+    operation: str, name: str, formulas: Mapping[str, Formula], given: Callable[[], Operands]
+) -> int:
+    """The MACs of an operation of a graph. Raises UncountedError where they cannot be told."""
+    if operation in formulas:
+        return formulas[operation](operation, given())
+    check_counted(operation, name)
+    return 0
 
 
 def einsum(equation: str, shapes: Sequence[Sizes]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import tempfile
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.images.inputs import Embedder, Forward, InputSpec
-from evaluator.limits import check_memory
+from evaluator.models.foreign import check_extra
 from evaluator.models.formats import model_format
 from evaluator.models.onnx.load import as_input
 from evaluator.models.onnx.macs import onnx_counts
@@ -24,19 +23,16 @@ from evaluator.models.onnx.proto import check_onnx_installed
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
 from evaluator.models.shapes import (
+    FRACTIONAL,
+    WHOLE,
     check_embedding_shape,
     check_one_input,
     chosen_output,
-    flattened_shape,
     input_spec,
 )
 
 # OpenVINO's names of the two ways to compute.
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-
-# What images and embeddings may be made of, by NumPy's names.
-FRACTIONAL = ("float16", "float32", "float64")
-WHOLE = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")
 
 _CI = "CI"
 
@@ -49,8 +45,7 @@ _WHERE = re.compile(r"Exception from |Check '.*' failed at |FrontEnd API failed|
 
 def check_installed(what: str = "--engine openvino needs") -> None:
     """Raises ModelError, which names the extra, where OpenVINO is not installed."""
-    if importlib.util.find_spec("openvino") is None:
-        raise ModelError(f"{what} OpenVINO; install the extra: pip install 'face-zoo[openvino]'")
+    check_extra("openvino", f"{what} OpenVINO", "openvino")
 
 
 def check(path: Path, options: LoadOptions) -> None:
@@ -59,11 +54,9 @@ def check(path: Path, options: LoadOptions) -> None:
     check_installed()
     if model_format(path) == "onnx":
         check_onnx_installed(path)
-    elif importlib.util.find_spec("ai_edge_litert") is None:
-        raise ModelError(
-            f"{path}: .tflite files are checked by LiteRT's schema before they run; install the "
-            "extra: pip install 'face-zoo[tflite]'"
-        )
+    else:
+        needs = f"{path}: .tflite files are checked by LiteRT's schema before they run"
+        check_extra("ai_edge_litert", needs, "tflite")
 
 
 def load(path: Path, options: LoadOptions) -> Embedder:
@@ -75,22 +68,17 @@ def load(path: Path, options: LoadOptions) -> Embedder:
 
 def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
     """The Embedder of a .tflite file, which LiteRT's schema has checked first."""
-    from evaluator.models.tflite.graph import TFLiteFile
+    from evaluator.models.tflite.graph import read_tflite
     from evaluator.models.tflite.load import counts_of
 
-    check_memory(path, "its bytes", 2 * path.stat().st_size)
-    file = TFLiteFile(path, path.read_bytes())
-    if not options.trusted:
-        file.check()
+    file = read_tflite(path, options)
     openvino = import_openvino()
     model = _read_bytes(openvino, path, file.data, ".tflite")
     shapes = [shape_of(each) for each in model.inputs]
     check_one_input(path, shapes)
     spec, input_notes = input_spec(path, shapes[0], options)
-    outputs = {name_of(each): index for index, each in enumerate(model.outputs)}
-    named = {name: shape_of(model.outputs[index]) for name, index in outputs.items()}
-    output, notes = chosen_output(path, named, options.output)
-    cut = None if options.output else file.without_classes(outputs[output])
+    _, output, notes = output_of(path, model, options.output)
+    cut = None if options.output else file.without_classes(output)
     if cut is not None:
         model, notes = _read_bytes(openvino, path, cut.data, ".tflite"), (*notes, cut.note)
     # Of quantised files, whose images are whole numbers, OpenVINO does not tell the scale.
@@ -100,8 +88,8 @@ def _load_tflite(path: Path, options: LoadOptions) -> Embedder:
         model,
         spec,
         options=options,
-        output=outputs[output],
-        kinds=("float32",),
+        output=output,
+        kinds=frozenset({"float32"}),
     )
     data = file.data if cut is None else cut.data
     return replace(
@@ -124,10 +112,17 @@ def _load_onnx(path: Path, options: LoadOptions) -> Embedder:
         _read_bytes(openvino, path, known.data, ".onnx"),
         known.spec,
         options=options,
-        kinds=(*FRACTIONAL, *WHOLE),
     )
     notes = (*known.notes, *found.notes)
     return replace(found, format="onnx", notes=notes, count=lambda: onnx_counts(path, options))
+
+
+def output_of(path: Path, model: Any, wanted: str | None) -> tuple[str, int, tuple[str, ...]]:
+    """The output to use, as `chosen_output` chooses: its name, its place, and notes."""
+    places = {name_of(each): place for place, each in enumerate(model.outputs)}
+    shapes = {name: shape_of(model.outputs[place]) for name, place in places.items()}
+    name, notes = chosen_output(path, shapes, wanted)
+    return name, places[name], notes
 
 
 def compiled_embedder(
@@ -137,7 +132,7 @@ def compiled_embedder(
     spec: InputSpec,
     *,
     options: LoadOptions,
-    kinds: tuple[str, ...],
+    kinds: frozenset[str] = FRACTIONAL | WHOLE,
     output: int = 0,
 ) -> Embedder:
     """The Embedder of a model that OpenVINO has read, of an image in and an embedding out."""
@@ -145,8 +140,7 @@ def compiled_embedder(
     batch = shape_of(image)[0]
     # A model that takes any image size gets one: OpenVINO plans better for what it knows.
     model.reshape({0: [batch or -1, *spec.batch_shape]})
-    check_embedding_shape(path, shape_of(embedding))
-    _, flat_note = flattened_shape(shape_of(embedding))
+    notes = check_embedding_shape(path, shape_of(embedding))
     for what, tensor, taken in (("input", image, kinds), ("output", embedding, FRACTIONAL)):
         found = np.dtype(tensor.element_type.to_dtype()).name
         if found not in taken:
@@ -158,7 +152,7 @@ def compiled_embedder(
         forward=_forward(openvino, path, model, options, output=output),
         input=spec,
         fixed_batch=batch,
-        notes=(flat_note,) if flat_note else (),
+        notes=notes,
     )
 
 
@@ -235,12 +229,8 @@ def _forward(
     kind = np.dtype(model.inputs[0].element_type.to_dtype())
 
     def compiled() -> Any:
-        with native_messages_held():
-            try:
-                return core.compile_model(model, "CPU", settings)
-            except RuntimeError as error:
-                refused = error
-        raise refused
+        with native_messages_held(RuntimeError):
+            return core.compile_model(model, "CPU", settings)
 
     try:
         current = compiled()
@@ -274,13 +264,12 @@ def read_parts(openvino: Any, path: Path, *parts: Path | bytes) -> Any:
     """The openvino.Model of a file, or of the bytes of an .xml and of its .bin; ``path`` names it
     in errors.
     """
-    with native_messages_held():
-        try:
+    try:
+        # What OpenVINO's parsers write on their way to an error is not shown.
+        with native_messages_held(Exception):
             return openvino.Core().read_model(*parts)
-        except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
-            refused = _unconverted(openvino, path, error)
-    # Out of the block, which would show what OpenVINO's parsers wrote on their way.
-    raise refused
+    except Exception as error:  # noqa: BLE001 - its own errors derive from nothing narrower
+        raise _unconverted(openvino, path, error) from None
 
 
 def _unconverted(openvino: Any, path: Path, error: Exception) -> ModelError:

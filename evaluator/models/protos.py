@@ -1,14 +1,47 @@
-"""Protocol buffers, whichever package describes them: parsed, walked whole, and described anew."""
+"""Protocol buffers, whichever package describes them: parsed, walked whole, and described anew;
+and the functions of graphs that they are.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evaluator.errors import ModelError
+from evaluator.files import open_regular
+from evaluator.limits import check_memory
 
 #: A message, or a descriptor of one; the packages have no types for mypy.
 Message = Any
+
+#: Bytes beyond which protocol buffers are not written nor read.
+LARGEST = 2**31 - 1
+
+
+def read_bytes(path: Path, too_large: str) -> bytes:
+    """The bytes of a file. Raises ModelError for more than memory or protocol buffers take, in
+    whose case it says ``too_large`` with the number; OSError.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise ModelError(f"{path}: {too_large.format(size)}")
+        # As bytes, as parsed, as bytes again, and as a runtime has them.
+        check_memory(path, "its bytes, read and parsed,", 4 * size)
+        return file.read(size)
+
+
+def unknown_bytes(message: Message) -> int:
+    """Bytes of the fields that a message's class does not know, at any depth; takes them out."""
+    whole = message.ByteSize()
+    message.DiscardUnknownFields()
+    return int(whole - message.ByteSize())
 
 
 def parse(message_class: Any, data: bytes) -> Message:
@@ -97,3 +130,43 @@ def rebuilt(message_class: Any, change: Callable[[Message], None]) -> Any:
     if hasattr(factory, "GetMessageClass"):
         return factory.GetMessageClass(found)
     return factory.MessageFactory(pool).GetPrototype(found)  # protobuf before 4.22
+
+
+Name = TypeVar("Name")
+
+# Nodes of a network with its functions written out; the largest face networks have some thousands.
+_MOST_NODES = 1_000_000
+
+
+def check_written_out(
+    path: Path,
+    called: Counter[Name],
+    functions: Mapping[Name, Counter[Name]],
+    shown: Callable[[Name], str],
+) -> list[Name]:
+    """The functions, each after those that it calls. ``called`` is how often a graph calls each
+    operation or function, ``functions`` the same of each function.
+
+    Raises ModelError for a function that calls itself, by its ``shown`` name, or too many nodes.
+    """
+    try:
+        order = list(
+            TopologicalSorter(
+                {name: calls.keys() & functions.keys() for name, calls in functions.items()}
+            ).static_order()
+        )
+    except CycleError as error:
+        name = shown(error.args[1][0])
+        raise ModelError(f"{path}: not loaded: its function {name} calls itself") from None
+    sizes: dict[Name, int] = {}
+
+    def nodes(calls: Counter[Name]) -> int:
+        return sum(count * (1 + sizes.get(each, 0)) for each, count in calls.items())
+
+    for each in order:
+        sizes[each] = min(nodes(functions[each]), _MOST_NODES + 1)
+    if nodes(called) > _MOST_NODES:
+        raise ModelError(
+            f"{path}: not loaded: its functions written out are more than {_MOST_NODES:,} nodes"
+        )
+    return order

@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluator.models.options import NATIVE, LoadOptions
+
 
 @contextmanager
-def native_messages_held() -> Iterator[None]:
-    """Holds what is written to file descriptor 2 in the block; shows it only if the block fails.
+def native_messages_held(*told: type[Exception]) -> Iterator[None]:
+    """Holds what is written to file descriptor 2 in the block; shows it only if the block fails,
+    and not by one of the exceptions ``told``, which say enough.
 
     TensorFlow's C++ side writes notes about CUDA and oneDNN before its log level is read, so the
     environment alone cannot silence them.
     """
+    quiet: tuple[type[BaseException], ...] = (KeyboardInterrupt, *told)
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         original = os.dup(2)
@@ -27,8 +31,8 @@ def native_messages_held() -> Iterator[None]:
         try:
             yield
             failed = False
-        except KeyboardInterrupt:
-            failed = False  # the notes have nothing to do with it
+        except quiet:
+            failed = False  # the notes have nothing to do with the first
             raise
         finally:
             sys.stderr.flush()
@@ -80,10 +84,11 @@ def limit_threads(threads: int) -> None:
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 
-def gpus() -> bool:
-    """Whether TensorFlow, which must be imported already, computes on a GPU."""
+def device(options: LoadOptions) -> str:
+    """Where TensorFlow, which must be imported already, computes: ``gpu`` or ``cpu``."""
     tensorflow = sys.modules.get("tensorflow")
-    return bool(tensorflow is not None and tensorflow.config.list_physical_devices("GPU"))
+    gpus = tensorflow is not None and tensorflow.config.list_physical_devices("GPU")
+    return "gpu" if gpus and options.engine == NATIVE else "cpu"
 
 
 def import_keras() -> Any:

@@ -45,9 +45,9 @@ def check_one_input(path: Path, shapes: Sequence[Shape | None]) -> None:
         check_image_shape(path, shapes[0])
 
 
-# Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
-_FRACTIONAL = frozenset({"float16", "bfloat16", "float32", "float64"})
-_WHOLE = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
+#: Types of numbers that hold a pixel's 256 levels, by NumPy's names and bfloat16's.
+FRACTIONAL = frozenset({"float16", "bfloat16", "float32", "float64"})
+WHOLE = frozenset({"uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"})
 
 
 def takes_whole_numbers(path: Path, kind: str) -> bool:
@@ -56,12 +56,12 @@ def takes_whole_numbers(path: Path, kind: str) -> bool:
     ``kind`` is the type's name in NumPy. Raises ModelError for a type that holds no pixels: int8
     among them, since nothing says which of its numbers is black where no scale is given.
     """
-    if kind not in _FRACTIONAL | _WHOLE:
+    if kind not in FRACTIONAL | WHOLE:
         raise ModelError(
             f"{path}: the model's input is {kind}; expected an image, as floating-point numbers "
             "or as whole numbers that hold 0 to 255"
         )
-    return kind in _WHOLE
+    return kind in WHOLE
 
 
 def input_spec(
@@ -69,15 +69,16 @@ def input_spec(
     shape: Shape,
     options: LoadOptions,
     *,
-    integer: bool = False,
+    kind: str = "float32",
     fed: Sequence[str] = (),
 ) -> tuple[InputSpec, tuple[str, ...]]:
     """The InputSpec of an image input, batch axis first, and notes on what was assumed.
 
-    ``integer`` is for an input of whole numbers without a scale: its profile is ``raw``. ``fed``
-    names the boolean inputs that a format feeds. Raises ModelError for a shape or an option that
-    does not fit.
+    ``kind`` is the input's type, as `takes_whole_numbers` has it; of one with a scale, float32.
+    ``fed`` names the boolean inputs that a format feeds. Raises ModelError for a shape, a type or
+    an option that does not fit.
     """
+    integer = takes_whole_numbers(path, kind)
     check_image_shape(path, shape)
     _check_fed(path, options.profile, fed)
     profile, notes = _profile(path, options.profile, integer=integer)
@@ -111,14 +112,16 @@ def input_spec(
         raise ModelError(f"{path}: {error}") from None
 
 
-def fed_values(names: Sequence[str], profile: str | None) -> tuple[dict[str, bool], str | None]:
+def fed_values(
+    names: Sequence[str], profile: str | None
+) -> tuple[dict[str, bool], tuple[str, ...]]:
     """What each boolean input of a model is fed, False unless a profile says so, and a note on
-    those of which it says nothing.
+    those of which it says nothing, if there are such.
     """
     said = {} if profile is None else dict(profile_of(profile).feed)
     silent = [cause_of(repr(name))[:80] for name in names if name not in said]
     found = {name: said.get(name, False) for name in names}
-    return found, f"its boolean input {', '.join(silent)} is fed False" if silent else None
+    return found, (f"its boolean input {', '.join(silent)} is fed False",) if silent else ()
 
 
 def _check_fed(path: Path, profile: str | None, fed: Sequence[str]) -> None:

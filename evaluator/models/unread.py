@@ -41,10 +41,6 @@ class _File:
     tail: bytes
     size: int
 
-    @property
-    def name(self) -> str:
-        return self.path.name
-
     @cached_property
     def text(self) -> str | None:
         """The beginning, where it is text."""
@@ -71,10 +67,14 @@ class _File:
         return other if other.is_file() and other != self.path else None
 
 
-def said_of(path: Path) -> str | None:
-    """What a file or folder is and what to do, where that is known; None where it is not.
+EXPECTED = (
+    "Expected .h5, .keras, .tflite, .onnx, OpenVINO's .xml, a frozen graph or a SavedModel folder"
+)
 
-    For what ``model_format`` does not know. Raises OSError.
+
+def said_of(path: Path) -> str:
+    """What a file or folder is that ``model_format`` does not know, and what to do; how it looks
+    where nothing else is known. Raises OSError.
     """
     if path.is_dir():
         return _folder(path)
@@ -85,16 +85,9 @@ def said_of(path: Path) -> str | None:
         file = _File(path, head, opened.read(8), size)
     if not head:
         return "the file is empty; get it again"
-    return next((said for told in _TOLD if (said := told(file)) is not None), None)
-
-
-def looks(path: Path) -> str:
-    """What a file of which nothing else is known looks like."""
-    with os.fdopen(open_regular(path), "rb") as opened:
-        head = opened.read(_HEAD)
-    if _File(path, head, b"", len(head)).text is not None:
-        return "it is text"
-    return f"its first bytes are {head[:8].hex(' ')}"
+    looks = f"its first bytes are {head[:8].hex(' ')}" if file.text is None else "it is text"
+    known = (said for told in _TOLD if (said := told(file)) is not None)
+    return next(known, f"not a model: {looks}. {EXPECTED}")
 
 
 # ---- Folders -------------------------------------------------------------------------------------
@@ -106,17 +99,11 @@ def _folder(path: Path) -> str:
     models = [n for n in names if n.endswith((".h5", ".keras", ".tflite", ".onnx", ".xml", ".pb"))]
     if "Manifest.json" in names and (path / "Data").is_dir():
         return f"a Core ML package, which runs on Apple's systems alone; {_coreml}"
-    if not models and "model.json" in names:
-        return f"a folder of TensorFlow.js; {_TFJS}"
-    if not models and any(name.endswith(".index") for name in names):
-        return f"a folder with a TensorFlow checkpoint; {_CHECKPOINT}"
-    if not models and any(name.endswith(".pdmodel") for name in names):
-        return f"a folder of PaddlePaddle; {_PADDLE}"
     if not models:
-        return (
-            "a folder without a model: it has no saved_model.pb, as a SavedModel has, and no "
-            + ("model file; give a model's path")
+        found = (
+            line for sign, line in _FOLDERS.items() if any(map(re.compile(sign).fullmatch, names))
         )
+        return next(found, _NO_MODEL)
     first = cause_of(models[0])[:80]
     return (
         "a folder, but not a SavedModel (a folder without saved_model.pb); give the model files in "
@@ -145,6 +132,15 @@ _MXNET = (
     "offers most of its models as .onnx too)"
 )
 _NCNN = f"ncnn's files are made from another format: give that, or {_TO_ONNX}"
+_FOLDERS = {
+    r"model\.json": f"a folder of TensorFlow.js; {_TFJS}",
+    r".*\.index": f"a folder with a TensorFlow checkpoint; {_CHECKPOINT}",
+    r".*\.pdmodel": f"a folder of PaddlePaddle; {_PADDLE}",
+}
+_NO_MODEL = (
+    "a folder without a model: it has no saved_model.pb, as a SavedModel has, and no model file; "
+    "give a model's path"
+)
 _PYTORCH = "export any other to ONNX (torch.onnx.export), or evaluate it from Python as a function"
 
 
@@ -243,35 +239,51 @@ def _beside(file: _File) -> str | None:
         return f"the weights of an OpenVINO model; give its description, {cause_of(str(xml))}"
     if file.path.suffix == ".bin" and param is not None:
         return f"the weights of an ncnn network, {cause_of(param.name)}; {_NCNN}"
-    if re.search(r"\.data-\d{5}-of-\d{5}$", file.name):
-        return f"the numbers of a TensorFlow checkpoint; {_CHECKPOINT}"
-    if re.fullmatch(r"group\d+-shard\d+of\d+(\.bin)?", file.name):
-        return f"weights of a TensorFlow.js model; {_TFJS}"
-    onnx = re.fullmatch(r"(.+\.onnx)[._]data", file.name)
+    onnx = re.fullmatch(r"(.+\.onnx)[._]data", file.path.name)
     if onnx is not None and file.path.with_name(onnx[1]).is_file():
         return f"weights of {cause_of(onnx[1])}; give that file, which finds them by itself"
+    return next(
+        (
+            line
+            for name, begins, line in _NAMED
+            if re.fullmatch(name, file.path.name, re.DOTALL) and re.match(begins, file.head)
+        ),
+        None,
+    )
+
+
+# The name of a file, how it begins, and what it is then.
+_NAMED = (
+    (r".*\.data-\d{5}-of-\d{5}", b"", f"the numbers of a TensorFlow checkpoint; {_CHECKPOINT}"),
+    (r"group\d+-shard\d+of\d+(\.bin)?", b"", f"weights of a TensorFlow.js model; {_TFJS}"),
     # Flatbuffers without an identifier (alibaba/MNN, schema/default/MNN.fbs): the offset of the
     # root, behind the table of a `Net`, is one of these (lutzroeder/netron, source/mnn.js).
-    if file.path.suffix == ".mnn" and file.head[:4] in (
-        b"\x18\0\0\0",
-        b"\x1c\0\0\0",
-        b"\x20\0\0\0",
-    ):
-        return f"a network of MNN; give what it was converted from, or {_TO_ONNX}"
-    return None
+    (
+        r".*[^.]\.mnn",
+        rb"[\x18\x1c\x20]\0{3}",
+        f"a network of MNN; give what it was converted from, or {_TO_ONNX}",
+    ),
+)
+
+
+# The keys of a JSON object, and what it is that has them.
+_JSON = (
+    ({"modelTopology", "weightsManifest"}, f"a model of TensorFlow.js; {_TFJS}"),
+    (
+        {"nodes", "arg_nodes", "heads"},
+        f"a network of MXNet (its symbol) without weights; {_MXNET}",
+    ),
+    (
+        {"class_name", "config"},
+        "a Keras network without weights; save the whole model: model.save('x.keras')",
+    ),
+    ({"base_code", "program"}, f"a network of PaddlePaddle; {_PADDLE}"),
+)
 
 
 def _json(file: _File) -> str | None:
-    keys = file.keys
-    if {"modelTopology", "weightsManifest"} <= keys:
-        return f"a model of TensorFlow.js; {_TFJS}"
-    if {"nodes", "arg_nodes", "heads"} <= keys:
-        return f"a network of MXNet (its symbol) without weights; {_MXNET}"
-    if {"class_name", "config"} <= keys:
-        return "a Keras network without weights; save the whole model: model.save('x.keras')"
-    if {"base_code", "program"} <= keys:
-        return f"a network of PaddlePaddle; {_PADDLE}"
-    return "JSON, and no description of a network that is known" if keys else None
+    other = "JSON, and no description of a network that is known" if file.keys else None
+    return next((line for keys, line in _JSON if keys <= file.keys), other)
 
 
 # A varint of protocol buffers, and a length that it says.

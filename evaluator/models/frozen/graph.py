@@ -4,26 +4,27 @@ computes and does nothing else.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import open_regular
-from evaluator.limits import check_memory
-from evaluator.models.protos import messages, parse
-from evaluator.models.savedmodel.graph import check_constants
+from evaluator.models.graph_scan import (
+    check_constants,
+    node_of,
+    parsed,
+    reached,
+    read_bytes,
+    refuse_unsafe,
+    unknown_operations,
+)
+from evaluator.models.protos import check_written_out, messages, unknown_bytes
 from evaluator.models.savedmodel.ops import ALLOWED
 from evaluator.models.shapes import Shape, chosen_output, fed_values
 
-# Bytes beyond which protocol buffers are not written nor read.
-_LARGEST = 2**31 - 1
-# Nodes of a network with its functions written out; the largest face networks have some thousands.
-_MOST_NODES = 1_000_000
 _INPUTS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 # What old training scripts (FaceNet's) call the images, whatever makes them: queues, in a training.
 _IMAGE = "input"
@@ -55,19 +56,8 @@ def read_graph(path: Path) -> Any:
     import tensorflow as tf
     from tensorflow.core.framework import graph_pb2
 
-    with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise ModelError(f"{path}: {size:,} bytes; TensorFlow reads {_LARGEST:,} at most")
-        check_memory(path, "its bytes, read and parsed,", 4 * size)
-        data = file.read(size)
-    try:
-        graph = parse(graph_pb2.GraphDef, data)
-    except ValueError:
-        raise ModelError(f"{path}: damaged or truncated: TensorFlow cannot parse it") from None
-    whole = graph.ByteSize()
-    graph.DiscardUnknownFields()
-    if graph.ByteSize() != whole:
+    graph = parsed(path, graph_pb2.GraphDef, read_bytes(path))
+    if unknown_bytes(graph):
         raise ModelError(
             f"{path}: not loaded: it holds what TensorFlow {tf.__version__} does not read, and a "
             "newer one might"
@@ -88,27 +78,29 @@ def embedding_graph(
     name, notes = whole.output(output)
     image = whole.image(name)
     nodes = whole.needed(name, until=image)
-    flags, fed_note = fed_values(
+    flags, fed_notes = fed_values(
         [node.name for node in nodes if _is_flag(node) and node.name != image], profile
     )
     part = type(graph)()
     part.versions.CopyFrom(graph.versions)
     for node in nodes:
         _add(part, node, image=image, flags=flags)
-    if fed_note:
-        notes = (*notes, fed_note)
     for function in whole.used_functions(nodes):
         part.library.function.add().CopyFrom(function)
     if not trusted:
-        _check_operations(path, part)
+        refuse_unsafe(path, unknown_operations(part, ALLOWED))
     check_constants(path, part)
     node = whole.nodes[image]
     kind = (node.attr["dtype"] if node.op in _INPUTS else node.attr["T"]).type
-    return FrozenGraph(part, image, name, kind, _declared_shape(node), notes, tuple(flags))
+    return FrozenGraph(
+        part, image, name, kind, _declared_shape(node), (*notes, *fed_notes), tuple(flags)
+    )
 
 
 def _add(part: Any, node: Any, *, image: str, flags: Mapping[str, bool]) -> None:
     """Adds a node to a graph: as it is, as the place where images go in, or as a truth value."""
+    import tensorflow as tf
+
     added = part.node.add()
     if node.name == image:
         added.name, added.op = node.name, "Placeholder"
@@ -121,10 +113,7 @@ def _add(part: Any, node: Any, *, image: str, flags: Mapping[str, bool]) -> None
     elif node.name in flags:
         added.name, added.op = node.name, "Const"
         added.attr["dtype"].type = _BOOL
-        tensor = added.attr["value"].tensor
-        tensor.dtype = _BOOL
-        tensor.tensor_shape.SetInParent()
-        tensor.bool_val.append(flags[node.name])
+        added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(flags[node.name]))
     else:
         added.CopyFrom(node)
 
@@ -181,7 +170,7 @@ class _Graph:
 
     def output(self, wanted: str | None) -> tuple[str, tuple[str, ...]]:
         """The node that gives the embedding: of all that nothing else uses, or the one named so."""
-        used = {_node_of(source) for node in self.graph.node for source in node.input}
+        used = {node_of(source) for node in self.graph.node for source in node.input}
         ends = [name for name, node in self.nodes.items() if name not in used]
         found = [name for name in ends if self.nodes[name].op not in _NO_OUTPUTS]
         named = [name for name in _EMBEDDINGS if name in self.nodes]
@@ -215,18 +204,15 @@ class _Graph:
 
     def needed(self, output: str, until: str | None = None) -> list[Any]:
         """The nodes that an output needs, in the file's order; not what is before ``until``."""
-        found, waiting = {output}, [output]
-        while waiting:
-            name = waiting.pop()
+
+        def sources(name: str) -> Iterable[str]:
             if name not in self.nodes:
                 raise ModelError(
                     f"{self.path}: damaged: it needs a node {cause_of(name)[:80]!r} and has none"
                 )
-            sources = () if name == until else self.nodes[name].input
-            for source in map(_node_of, sources):
-                if source not in found:
-                    found.add(source)
-                    waiting.append(source)
+            return () if name == until else map(node_of, self.nodes[name].input)
+
+        found = reached([output], sources)
         return [node for node in self.graph.node if node.name in found]
 
     def used_functions(self, nodes: Sequence[Any]) -> list[Any]:
@@ -234,74 +220,31 @@ class _Graph:
 
         Raises ModelError for one that calls itself, or too many when they are written out.
         """
-        calls: dict[str, list[str]] = {}
-        waiting = [name for node in nodes for name in self._called(node)]
-        while waiting:
-            name = waiting.pop()
-            if name not in calls:
-                inside = self.functions[name].node_def
-                calls[name] = [each for node in inside for each in self._called(node)]
-                waiting += calls[name]
-        try:
-            order = list(
-                TopologicalSorter({name: set(c) for name, c in calls.items()}).static_order()
-            )
-        except CycleError as error:
-            name = cause_of(str(error.args[1][0]))[:80]
-            raise ModelError(
-                f"{self.path}: not loaded: its function {name!r} calls itself"
-            ) from None
-        sizes: dict[str, int] = {}
-        for name in order:
-            inner = sum(sizes[each] for each in calls[name])
-            sizes[name] = min(_MOST_NODES + 1, len(self.functions[name].node_def) + inner)
-        written = sum(sizes[name] for node in nodes for name in self._called(node))
-        if written > _MOST_NODES:
-            raise ModelError(
-                f"{self.path}: not loaded: its functions written out are more than {_MOST_NODES:,} "
-                "nodes"
-            )
+        calls = self._calls(nodes)
+        functions: dict[str, Counter[str]] = {}
+
+        def called(name: str) -> Iterable[str]:
+            if name not in self.functions:
+                return ()
+            functions[name] = self._calls(self.functions[name].node_def)
+            return functions[name]
+
+        reached(calls, called)
+        order = check_written_out(
+            self.path, calls, functions, lambda name: repr(cause_of(name)[:80])
+        )
         return [self.functions[name] for name in order]
 
-    def _called(self, node: Any) -> list[str]:
-        named = [each.name for each in messages(node, "NameAttrList") if each.name]
-        for name in named:
-            if name not in self.functions:
-                raise ModelError(
-                    f"{self.path}: not loaded: it calls the function {cause_of(name)[:80]!r} and "
-                    "does not hold it"
-                )
-        return [*named, *([node.op] if node.op in self.functions else [])]
-
-
-def _node_of(tensor: str) -> str:
-    """'save/Identity' of 'save/Identity:0' or '^save/Identity'."""
-    return tensor.removeprefix("^").partition(":")[0]
-
-
-def _check_operations(path: Path, graph: Any) -> None:
-    """Raises ModelError, which names them, for operations that do more than compute."""
-    unsafe = list(dict.fromkeys(_unsafe(graph)))
-    if unsafe:
-        shown = cause_of(", ".join(unsafe[:5]))
-        more = f" and {len(unsafe) - 5} more" if len(unsafe) > 5 else ""
-        raise ModelError(
-            f"{path}: not loaded, because its graph could reach beyond its own numbers: "
-            f"{shown}{more}. If you know who made it, repeat with --trust"
-        )
-
-
-def _unsafe(graph: Any) -> Iterator[str]:
-    from tensorflow.python.framework import op_def_registry
-
-    functions = {each.signature.name for each in graph.library.function}
-    allowed = ALLOWED | functions
-    for node in graph.node:
-        if node.op not in allowed:
-            yield f"{node.op} in the graph's node {node.name!r}"
-    for function in graph.library.function:
-        name = function.signature.name
-        if op_def_registry.get(name) is not None:
-            yield f"a function with the name of the operation {name}"
-        for op in sorted({node.op for node in function.node_def} - allowed):
-            yield f"{op} in function {name!r}"
+    def _calls(self, nodes: Iterable[Any]) -> Counter[str]:
+        """How often nodes call each operation or function."""
+        found: Counter[str] = Counter()
+        for node in nodes:
+            named = [each.name for each in messages(node, "NameAttrList") if each.name]
+            for name in named:
+                if name not in self.functions:
+                    raise ModelError(
+                        f"{self.path}: not loaded: it calls the function {cause_of(name)[:80]!r} "
+                        "and does not hold it"
+                    )
+            found.update([node.op, *named])
+        return found

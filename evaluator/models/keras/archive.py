@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -74,7 +75,7 @@ def _check_attributes(path: Path, item: Any) -> None:
     """
     for number in range(h5py.h5a.get_num_attrs(item.id)):
         attribute = h5py.h5a.open(item.id, index=number)
-        where = f"{path}: not loaded: its attribute {cause_of(_text(attribute.name))}"
+        where = f"{path}: not loaded: its attribute {cause_of(os.fsdecode(attribute.name))}"
         kind, space = attribute.get_type(), attribute.get_space()
         words = isinstance(kind, h5py.h5t.TypeStringID)
         if not words and kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
@@ -133,10 +134,6 @@ def _is_numeric(dtype: Any) -> bool:
     return dtype.kind in "biufc" or (opaque and dtype.itemsize <= 2)
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-
-
 def _objects(path: Path, root: h5py.Group, *, soft: bool = False) -> Iterator[tuple[str, Any]]:
     """Every group and dataset in a group once, without following a link out of the file, nor where
     not ``soft``, one within: what that points to is met under its own name.
@@ -193,18 +190,13 @@ def check_archive(path: Path, archive: zipfile.ZipFile, size: int) -> None:
             raise ModelError(
                 f"{path}: not loaded: its member {name!r} would be unpacked outside its folder"
             )
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ModelError(
-                f"{path}: not loaded: its member {name!r} is compressed by a method that Keras "
-                "does not write"
-            )
+        _check_method(path, member)
         unpacked += member.file_size
     # Keras stores members as they are; weights would hardly shrink.
     if unpacked > 20 * size + MAX_CONFIG_BYTES:
         raise ModelError(f"{path}: not loaded: it unpacks to {unpacked:,} bytes, from {size:,}")
     for member in archive.infolist():
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            _check_deflated(path, member)
+        _check_deflated(path, member)
         if member.filename.endswith(".h5"):
             with member_file(path, archive, member) as stored, h5py.File(stored, "r") as file:
                 check_hdf5(path, file, member.file_size)
@@ -226,21 +218,30 @@ def member_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
     if member.file_size > MAX_CONFIG_BYTES:
         raise ModelError(f"{path}: {name} declares {member.file_size:,} bytes; no model needs that")
-    if member.compress_type == zipfile.ZIP_DEFLATED:
-        _check_deflated(path, member)
-    elif member.compress_type != zipfile.ZIP_STORED:
-        raise ModelError(f"{path}: {name} is compressed by a method that Keras does not write")
+    _check_method(path, member)
+    _check_deflated(path, member)
     return archive.read(name)
 
 
+def _check_method(path: Path, member: zipfile.ZipInfo) -> None:
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ModelError(
+            f"{path}: not loaded: its member {cause_of(member.filename)!r} is compressed by a "
+            "method that Keras does not write"
+        )
+
+
 def _check_deflated(path: Path, member: zipfile.ZipInfo) -> None:
-    """Raises ModelError for a member that unpacks to more than it declares.
+    """Raises ModelError for a packed member that unpacks to more than it declares.
 
     zipfile cuts it off afterwards, when two gigabytes may be in memory.
     """
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        return
     unpacked, stream = 0, zlib.decompressobj(-zlib.MAX_WBITS)
     with path.open("rb") as file:
-        left = _seek(file, member)
+        _seek(file, member)
+        left = member.compress_size
         while left > 0 and not stream.eof:
             data = file.read(min(left, _BLOCK))
             if not data:
@@ -277,13 +278,12 @@ def _npz_sizes(path: Path, stored: IO[bytes]) -> Iterator[int]:
             yield elements
 
 
-def _seek(file: IO[bytes], member: zipfile.ZipInfo) -> int:
-    """Goes to the member's own bytes in the archive; how many there are."""
+def _seek(file: IO[bytes], member: zipfile.ZipInfo) -> None:
+    """Goes to the member's own bytes in the archive."""
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     name, extra = _LOCAL_HEADER.unpack(header)[-2:]
     file.seek(member.header_offset + len(header) + name + extra)
-    return member.compress_size
 
 
 def member_file(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
@@ -297,7 +297,8 @@ def member_file(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -
     with archive.open(member):  # raises for a local header that is not the directory's
         pass
     file = path.open("rb")
-    size = min(_seek(file, member), member.file_size)
+    _seek(file, member)
+    size = min(member.compress_size, member.file_size)
     return cast("IO[bytes]", io.BufferedReader(_Part(file, file.tell(), size)))
 
 

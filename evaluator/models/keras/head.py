@@ -93,7 +93,6 @@ def output_of(model: Any, name: str, *, nested: bool = True) -> Place | None:
 def part_until(path: Path, model: Any, inputs: Any, place: Place) -> Any:
     """The model from ``inputs`` to a place. Raises ModelError where it needs others too."""
     package = importlib.import_module(type(model).__module__.split(".")[0])
-    part = None
     try:
         tensor = place.tensor
         for nested, node in reversed(place.calls):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, cause_of
-from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
+from evaluator.images.inputs import Embedder, Forward, InputSpec
 from evaluator.limits import check_memory, check_tensor
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.formats import model_format
 from evaluator.models.graph import compiled_forward
-from evaluator.models.graph_macs import graph_macs, traced_graph
+from evaluator.models.graph_macs import graph_counts
 from evaluator.models.keras.account import named_parts
 from evaluator.models.keras.allowed.walk import refuse_code
 from evaluator.models.keras.build import build_model, lambda_hints
@@ -34,9 +35,8 @@ from evaluator.models.keras.head import (
     places_before,
     settled,
 )
-from evaluator.models.macs import UncountedError, counts
 from evaluator.models.options import NATIVE, LoadOptions
-from evaluator.models.runtime import gpus
+from evaluator.models.runtime import device
 from evaluator.models.shapes import (
     EMBEDDING,
     check_embedding_shape,
@@ -79,24 +79,23 @@ def load(path: Path, options: LoadOptions) -> Embedder:
             model = folded(model)
     with lambda_hints(path, file_format):
         found = _embedder(path, model, options, model_format=file_format, notes=notes)
+    shape = (found.fixed_batch or 1, *found.input.batch_shape)
+    backend = _other_backend(model)
+    reason = f"they are on TensorFlow's graph; Keras runs on {backend}" if backend else None
+    call = _call(model)
+    return replace(found, count=graph_counts(path, call, shape, parameters, uncounted=reason))
 
-    def count() -> Counts:
-        shape = (found.fixed_batch or 1, *found.input.batch_shape)
-        return counts(lambda: parameters, lambda: _macs(path, model, shape))
 
-    return replace(found, count=count)
+def _call(model: Any) -> Callable[[Any], Any]:
+    return lambda batch: model(batch, training=False)
 
 
-def _macs(path: Path, model: Any, shape: tuple[int, ...]) -> int:
+def _other_backend(model: Any) -> str | None:
+    """What a model runs on that is not TensorFlow; tf_keras's runs on nothing else."""
     import keras
 
-    if isinstance(model, keras.Model) and keras.backend.backend() != "tensorflow":
-        raise UncountedError(
-            f"they are on TensorFlow's graph; Keras runs on {keras.backend.backend()}"
-        )
-    with foreign_errors(f"{path}: its graph cannot be counted"):
-        graph = traced_graph(lambda batch: model(batch, training=False), shape)
-    return graph_macs(graph, shape[0])
+    backend = str(keras.backend.backend())
+    return backend if backend != "tensorflow" and isinstance(model, keras.Model) else None
 
 
 def live_embedder(model: Any, options: LoadOptions, *, name: str) -> Embedder:
@@ -132,7 +131,7 @@ def _embedder(
         format=model_format,
         fixed_batch=fixed,
         notes=(*notes, *input_notes),
-        device="gpu" if gpus() and options.engine == NATIVE else "cpu",
+        device=device(options),
     )
 
 
@@ -178,15 +177,14 @@ def _declared_input_shapes(path: Path, config: dict[str, Any]) -> list[tuple[int
 
 def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> Forward:
     """The forward pass as one compiled graph, float32 in and out."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow" and isinstance(model, keras.Model):
+    backend = _other_backend(model)
+    if backend is not None:
         asked = ("--precision", options.precision, "float32"), ("--engine", options.engine, NATIVE)
         for option, value, usual in asked:
             if value != usual:
                 raise ModelError(
                     f"{path}: {option} {value} needs the TensorFlow backend; "
-                    f"Keras runs on {keras.backend.backend()}"
+                    f"Keras runs on {backend}"
                 )
 
         def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -196,7 +194,7 @@ def _compiled(path: Path, model: Any, spec: InputSpec, options: LoadOptions) -> 
         return predict
     return compiled_forward(
         path,
-        lambda batch: model(batch, training=False),
+        _call(model),
         (model.inputs[0].shape[0], *spec.batch_shape),
         options=options,
     )

@@ -57,6 +57,21 @@ def _layer(package: Any, **settings: Any) -> Any:
     return Layer
 
 
+def _passing(package: Any, **settings: Any) -> Any:
+    """`_layer`, of a layer that takes an embedding and its label and gives the embedding."""
+
+    class Passing(_layer(package, **settings)):  # type: ignore[misc]
+        def call(self, embedding: Any, labels: Any) -> Any:
+            del labels
+            return embedding
+
+        def compute_output_shape(self, embedding_shape: Any, labels_shape: Any) -> Any:
+            del labels_shape
+            return embedding_shape
+
+    return Passing
+
+
 def _arithmetic(package: Any) -> Any:
     """Functions on tensors, under the names that Keras 3 has."""
     if package.__name__ == "keras":
@@ -117,7 +132,7 @@ def _norm_dense(package: Any) -> Any:
 def _center_loss(package: Any) -> Any:
     """Center loss as a layer: the embedding as it came in; the centers are read and not used."""
 
-    class CenterLoss(_layer(package, classes=None, alpha=0.5, factor=1.0, multiple=1)):  # type: ignore[misc]
+    class CenterLoss(_passing(package, classes=None, alpha=0.5, factor=1.0, multiple=1)):  # type: ignore[misc]
         def build(self, embedding_shape: Any, labels_shape: Any) -> None:
             del labels_shape
             shape = (_rounded_up(self.classes, self.multiple), embedding_shape[-1])
@@ -126,14 +141,6 @@ def _center_loss(package: Any) -> Any:
             )
             self.built = True
 
-        def call(self, embedding: Any, labels: Any) -> Any:
-            del labels
-            return embedding
-
-        def compute_output_shape(self, embedding_shape: Any, labels_shape: Any) -> Any:
-            del labels_shape
-            return embedding_shape
-
     return CenterLoss
 
 
@@ -141,7 +148,7 @@ def _own_margin_head(package: Any) -> Any:
     """Our head that has the loss itself: the embedding as it came in; its weights are read."""
     settings = dict.fromkeys("margin sample_rate scale label_smoothing seed".split())
 
-    class MarginHead(_layer(package, classes=None, sub_centers=1, multiple=1, **settings)):  # type: ignore[misc]
+    class MarginHead(_passing(package, classes=None, sub_centers=1, multiple=1, **settings)):  # type: ignore[misc]
         def build(self, embedding_shape: Any, labels_shape: Any) -> None:
             del labels_shape
             rows = _rounded_up(self.classes * self.sub_centers, self.multiple)
@@ -152,14 +159,6 @@ def _own_margin_head(package: Any) -> Any:
             for _ in range({"adaface": 2, "curricularface": 1}.get(name, 0)):
                 self.add_weight(shape=(), trainable=False)
             self.built = True
-
-        def call(self, embedding: Any, labels: Any) -> Any:
-            del labels
-            return embedding
-
-        def compute_output_shape(self, embedding_shape: Any, labels_shape: Any) -> Any:
-            del labels_shape
-            return embedding_shape
 
     return MarginHead
 

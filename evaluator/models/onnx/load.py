@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError, OutOfMemoryError, cause_of
 from evaluator.images.inputs import Embedder
+from evaluator.models.foreign import check_extra
 from evaluator.models.onnx.macs import onnx_counts
 from evaluator.models.onnx.model import read_onnx
 from evaluator.models.onnx.proto import check_onnx_installed
@@ -21,10 +22,7 @@ from evaluator.models.shapes import check_embedding_shape
 
 def check(path: Path, options: LoadOptions) -> None:
     """Raises ModelError if the extra that runs .onnx files is missing, or cannot do as asked."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ModelError(
-            f"{path}: .onnx files need onnxruntime; install the extra: pip install 'face-zoo[onnx]'"
-        )
+    check_extra("onnxruntime", f"{path}: .onnx files need onnxruntime", "onnx")
     check_onnx_installed(path)
     if options.precision != "float32":
         raise ModelError(
@@ -38,7 +36,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     model = read_onnx(path, options)
     session = _session(path, model.data, options.threads)
     found = next(each for each in session.get_outputs() if each.name == model.output)
-    if found.type not in _NUMBERS:
+    if not _NUMBERS.fullmatch(found.type):
         raise ModelError(f"{path}: the model's output is a {found.type}; expected an embedding")
     kind = np.dtype(model.kind)
     if kind.kind not in "fiu":  # bfloat16, which has no array to be given in
@@ -83,7 +81,7 @@ def _forward_error(error: Exception) -> ForwardError:
 
 
 def _session(path: Path, model: bytes, threads: int | None) -> Any:
-    with native_messages_held():
+    with native_messages_held(ModelError):
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -107,23 +105,13 @@ def _session(path: Path, model: bytes, threads: int | None) -> Any:
             errors.NotImplemented,
             errors.RuntimeException,
         ) as error:
-            refused = ModelError(
+            raise ModelError(
                 f"{path}: a damaged .onnx file, or one that onnxruntime "
                 f"{onnxruntime.__version__} cannot run: {cause_of(error)[:200]}"
-            )
-    # Out of the block, which would show what onnxruntime wrote on its way.
-    raise refused
+            ) from None
 
 
 # What onnxruntime calls tensors of numbers that an embedding may be.
-_NUMBERS = frozenset(
-    f"tensor({kind})"
-    for kind in (
-        "float",
-        "float16",
-        "double",
-        *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
-    )
-)
+_NUMBERS = re.compile(r"tensor\((float|float16|double|u?int(8|16|32|64))\)")
 _GPU = "CUDAExecutionProvider"
 _PROVIDERS = (_GPU, "CPUExecutionProvider")

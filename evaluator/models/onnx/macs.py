@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
 from evaluator.images.inputs import Counts
 from evaluator.models.macs import (
+    Operands,
     Sizes,
     UncountedError,
     check_counted,
-    convolution,
     counts,
-    einsum,
-    known,
+    kernel,
+    multiplications,
+    named_einsum,
     product,
 )
 from evaluator.models.onnx.model import read_onnx
@@ -73,53 +74,28 @@ def onnx_macs(model: Message, image: str, shape: tuple[int, ...]) -> int:
 
 
 def _macs(node: Message, shapes: Mapping[str, Sizes]) -> int:
-    formula = _FORMULAS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    if formula is None:
-        check_counted(node.op_type, node.name)
-        return 0
-    inputs = [shapes.get(name) for name in node.input]
-    return formula(node, inputs, shapes.get(node.output[0]))
+    def operands() -> Operands:
+        given = {each.name: each for each in node.attribute}
+        return Operands(
+            [shapes.get(name) for name in node.input],
+            shapes.get(node.output[0]),
+            turned="transA" in given and bool(given["transA"].i),
+            equation=given["equation"].s.decode() if "equation" in given else "",
+        )
+
+    formulas = _FORMULAS if node.domain in ("", "ai.onnx") else {}
+    return multiplications(node.op_type, node.name, formulas, operands)
 
 
-_Inputs = Sequence[Sizes | None]
-_Formula = Callable[[Message, _Inputs, Sizes | None], int]
-
-
-def _convolution(weights: int) -> _Formula:
-    """The formula where the kernel (out, in a group, ...) is the input of that number."""
-
-    def formula(node: Message, inputs: _Inputs, output: Sizes | None) -> int:
-        sizes, kernel = known(node.op_type, output, inputs[weights])
-        return convolution(sizes, kernel[1:])
-
-    return formula
-
-
-def _transposed(node: Message, inputs: _Inputs, _output: Sizes | None) -> int:
-    # The kernel is (in, out a group, ...).
-    given, kernel = known(node.op_type, inputs[0], inputs[1])
-    return convolution(given, kernel[1:])
-
-
-def _product(node: Message, inputs: _Inputs, output: Sizes | None) -> int:
-    left, sizes = known(node.op_type, inputs[0], output)
-    turned = any(each.name == "transA" and each.i for each in node.attribute)
-    return product(sizes, left[0 if turned else -1])
-
-
-def _einsum(node: Message, inputs: _Inputs, _output: Sizes | None) -> int:
-    equation = next(each.s for each in node.attribute if each.name == "equation").decode()
-    return einsum(equation, known("Einsum", *inputs))
-
-
-_FORMULAS: dict[str, _Formula] = {
-    "Conv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed,
-    "Gemm": _product,
-    "MatMul": _product,
-    "MatMulInteger": _product,
-    "QLinearMatMul": _product,
-    "Einsum": _einsum,
+# A kernel is (out, in a group, ...); a transposed one (in, out a group, ...).
+_FORMULAS = {
+    "Conv": kernel(slice(1, None)),
+    "ConvInteger": kernel(slice(1, None)),
+    "QLinearConv": kernel(slice(1, None), at=3),
+    "ConvTranspose": kernel(slice(1, None), counted=0),
+    "Gemm": product,
+    "MatMul": product,
+    "MatMulInteger": product,
+    "QLinearMatMul": product,
+    "Einsum": named_einsum,
 }

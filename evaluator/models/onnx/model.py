@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluator.errors import ModelError, cause_of
 from evaluator.images.inputs import InputSpec
-from evaluator.models.onnx.proto import check_operators, parsed, read_bytes, written_once
+from evaluator.models.onnx.proto import check_operators, read_model, written_once
 from evaluator.models.onnx.sizes import check_sizes
 from evaluator.models.onnx.weights import check_weights, read_data
 from evaluator.models.options import LoadOptions
@@ -26,7 +26,6 @@ from evaluator.models.shapes import (
     dense_note,
     fed_values,
     input_spec,
-    takes_whole_numbers,
 )
 
 
@@ -51,17 +50,17 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
 
     Needs the onnx package, and none that runs models.
     """
-    data = read_bytes(path)
-    model = parsed(path, data)
+    model, data = read_model(path)
     data = written_once(path, model, data)
     check_operators(path, model)
     check_weights(path, model)
-    switches, fed_note = fed_values(_switches(model), options.profile)
+    switches, fed_notes = fed_values(_switches(model), options.profile)
     _feed(model, switches)
-    image, shape = _image(path, model)
+    inputs = _inputs_of(model)
+    check_one_input(path, [_shape(each) for each in inputs])
+    image, shape = inputs[0], _shape(inputs[0])
     kind = _kind(path, image)
-    integer = takes_whole_numbers(path, kind)
-    spec, input_notes = input_spec(path, shape, options, integer=integer, fed=tuple(switches))
+    spec, input_notes = input_spec(path, shape, options, kind=kind, fed=tuple(switches))
     outputs: dict[str, Shape] = {each.name: _shape(each) for each in model.graph.output}
     output, output_notes = embedding_output(
         path, model.graph, image.name, outputs=outputs, wanted=options.output
@@ -82,7 +81,7 @@ def read_onnx(path: Path, options: LoadOptions) -> OnnxModel:
         shape=shape,
         spec=spec,
         output=output,
-        notes=(*output_notes, *input_notes, *([fed_note] if fed_note else [])),
+        notes=(*output_notes, *input_notes, *fed_notes),
     )
 
 
@@ -117,13 +116,6 @@ def _feed(model: Message, switches: Mapping[str, bool]) -> None:
                 )
             )
     _keep(model.graph.input, [each.name not in switches for each in model.graph.input])
-
-
-def _image(path: Path, model: Message) -> tuple[Message, tuple[int | None, ...]]:
-    """The one input that is no weight, and its shape. Raises ModelError."""
-    inputs = _inputs_of(model)
-    check_one_input(path, [_shape(each) for each in inputs])
-    return inputs[0], _shape(inputs[0])
 
 
 def _kind(path: Path, image: Message) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,33 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.errors import ModelError, cause_of
-from evaluator.files import open_regular
-from evaluator.limits import check_memory
+from evaluator.models.foreign import check_extra, listed
 from evaluator.models.onnx.ops import ALLOWED, REFUSED, domain_of, is_allowed
-from evaluator.models.protos import Message, is_repeated, messages, parse, rebuilt
-
-# What the package itself parses at most.
-_LARGEST = 2**31 - 1
+from evaluator.models.protos import (
+    Message,
+    check_written_out,
+    is_repeated,
+    messages,
+    parse,
+    read_bytes,
+    rebuilt,
+    unknown_bytes,
+)
 
 
 def check_onnx_installed(path: Path) -> None:
     """Raises ModelError, which names the extra, where the onnx package is not installed."""
-    if importlib.util.find_spec("onnx") is None:
-        raise ModelError(
-            f"{path}: .onnx files are checked by the onnx package before they run; install the "
-            "extra: pip install 'face-zoo[onnx]'"
-        )
+    needs = f"{path}: .onnx files are checked by the onnx package before they run"
+    check_extra("onnx", needs, "onnx")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of an .onnx file. Raises ModelError for more than memory or ONNX takes; OSError."""
-    with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise ModelError(f"{path}: not loaded: {size:,} bytes; an .onnx file has 2 GB at most")
-        # As bytes, as parsed, as bytes again, and as a runtime has them.
-        check_memory(path, "its bytes, read and checked,", 4 * size)
-        return file.read(size)
+def read_model(path: Path) -> tuple[Message, bytes]:
+    """The onnx.ModelProto of a file, and its bytes. Raises ModelError, OSError."""
+    data = read_bytes(path, "not loaded: {:,} bytes; an .onnx file has 2 GB at most")
+    return parsed(path, data), data
 
 
 def parsed(path: Path, data: bytes) -> Message:
@@ -79,8 +74,6 @@ def data_locations(path: Path, model: Message) -> Iterator[str]:
             yield external_entries(path, tensor)["location"]
 
 
-# Nodes of a model with its functions written out: the largest face networks have some thousands.
-MOST_NODES = 1_000_000
 # PyTorch's exporter writes some hundreds.
 MOST_FUNCTIONS = 2_000
 # Names of nodes, tensors, attributes and axes: a network of 5,000 nodes has 60,000.
@@ -95,10 +88,9 @@ def written_once(path: Path, model: Message, data: bytes) -> bytes:
     """
     import onnx
 
-    model.DiscardUnknownFields()
+    unknown = unknown_bytes(model)
     written: bytes = model.SerializeToString()
     size = len(written)
-    unknown = 0 if len(data) == size else onnx.ModelProto.FromString(data).ByteSize() - size
     if unknown:
         raise ModelError(
             f"{path}: not loaded: {unknown:,} bytes are fields that ONNX {onnx.__version__} does "
@@ -174,11 +166,10 @@ def check_operators(path: Path, model: Message) -> None:
     used = _calls(model)
     strange = sorted(each for each in used if each not in own and not is_allowed(*each))
     if strange:
-        shown = ", ".join(_called(*each) for each in strange[:5])
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise ModelError(
-            f"{path}: not loaded: it uses {shown}{more}, which is not among the operators known "
-            "to compute and do nothing else; export the network with ONNX's own operators"
+            f"{path}: not loaded: it uses {listed([_called(*each) for each in strange])}, which is "
+            "not among the operators known to compute and do nothing else; export the network "
+            "with ONNX's own operators"
         )
     _check_functions(path, model)
 
@@ -206,20 +197,5 @@ def _check_functions(path: Path, model: Message) -> None:
     calls = {_key(each, each.name): _calls(each) for each in model.functions}
     if len(calls) < len(model.functions):
         raise ModelError(f"{path}: not loaded: it defines a function twice")
-    sizes: dict[tuple[str, str], int] = {}
-
-    def written(called: Counter[tuple[str, str]]) -> int:
-        return sum(sizes.get(each, 1) * count for each, count in called.items())
-
-    # Each round knows the size of at least one more function, unless some call themselves.
-    for _ in calls:
-        for key, called in calls.items():
-            if key not in sizes and all(each in sizes or each not in calls for each in called):
-                sizes[key] = min(written(called), MOST_NODES + 1)
-    if len(sizes) < len(calls):
-        name = _called(*min(set(calls) - set(sizes)))
-        raise ModelError(f"{path}: not loaded: its function {name} calls itself")
-    if sum(written(_calls(graph)) for graph in (model.graph, *model.training_info)) > MOST_NODES:
-        raise ModelError(
-            f"{path}: not loaded: its functions written out are more than {MOST_NODES:,} nodes"
-        )
+    called = sum((_calls(graph) for graph in (model.graph, *model.training_info)), Counter())
+    check_written_out(path, called, calls, lambda key: _called(*key))

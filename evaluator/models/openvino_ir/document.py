@@ -14,6 +14,7 @@ from xml.parsers import expat
 from evaluator.errors import ModelError, cause_of
 from evaluator.files import open_regular
 from evaluator.limits import check_memory, check_tensor
+from evaluator.models.foreign import listed
 from evaluator.models.openvino_ir.ops import ALLOWED
 
 # A network of 1,000 layers has 0.5 MB and 10,000 elements.
@@ -128,11 +129,9 @@ class _Copy:
     def written(self) -> bytes:
         """The whole document."""
         if self._unknown:
-            shown = ", ".join(list(self._unknown)[:5])
-            more = f" and {len(self._unknown) - 5} more" if len(self._unknown) > 5 else ""
             raise self._refused(
-                f"it uses {shown}{more}, which is not among the operations known to compute and do "
-                "nothing else"
+                f"it uses {listed(list(self._unknown))}, which is not among the operations known "
+                "to compute and do nothing else"
             )
         return "".join(self._parts).encode()
 

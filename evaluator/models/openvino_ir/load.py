@@ -17,12 +17,10 @@ from evaluator.limits import check_memory, check_tensor
 from evaluator.models.foreign import foreign_errors
 from evaluator.models.identity import data_files
 from evaluator.models.openvino import (
-    FRACTIONAL,
-    WHOLE,
     check_installed,
     compiled_embedder,
     import_openvino,
-    name_of,
+    output_of,
     read_parts,
     shape_of,
 )
@@ -31,14 +29,11 @@ from evaluator.models.openvino_ir.macs import openvino_counts
 from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import (
     EMBEDDING,
-    check_embedding_shape,
     check_one_input,
-    chosen_output,
     class_note,
     class_refusal,
     class_sign,
     input_spec,
-    takes_whole_numbers,
 )
 
 
@@ -68,12 +63,8 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     shapes = [shape_of(each) for each in model.inputs]
     check_one_input(path, shapes)
     kind = np.dtype(model.inputs[0].element_type.to_dtype()).name
-    integer = takes_whole_numbers(path, kind)
-    spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
-    outputs = {name_of(each): index for index, each in enumerate(model.outputs)}
-    named = {name: shape_of(model.outputs[index]) for name, index in outputs.items()}
-    output, notes = chosen_output(path, named, options.output)
-    index = outputs[output]
+    spec, input_notes = input_spec(path, shapes[0], options, kind=kind)
+    output, index, notes = output_of(path, model, options.output)
     if options.output is None and output != EMBEDDING:
         cut = _without_classes(openvino, path, model, index)
         if cut is not None:
@@ -81,10 +72,7 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     with foreign_errors(f"{path}: does not take images of {spec.height}x{spec.width}"):
         model.reshape({0: [shapes[0][0] or -1, *spec.batch_shape]})
     check_sizes(path, model, shapes[0][0])
-    check_embedding_shape(path, shape_of(model.outputs[index]))
-    found = compiled_embedder(
-        openvino, path, model, spec, options=options, output=index, kinds=(*FRACTIONAL, *WHOLE)
-    )
+    found = compiled_embedder(openvino, path, model, spec, options=options, output=index)
     return replace(
         found,
         format="openvino-ir",

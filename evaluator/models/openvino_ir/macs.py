@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
 from evaluator.images.inputs import Counts
 from evaluator.models.macs import (
-    Sizes,
+    Operands,
     UncountedError,
-    check_counted,
-    convolution,
     counts,
-    einsum,
-    known,
+    kernel,
+    multiplications,
+    named_einsum,
     product,
 )
 from evaluator.models.openvino import shape_of
@@ -45,44 +43,25 @@ def openvino_parameters(model: Any) -> int:
 
 
 def _macs(operation: Any) -> int:
-    kind = operation.get_type_name()
-    formula = _FORMULAS.get(kind)
-    if formula is None:
-        check_counted(kind, operation.get_friendly_name())
-        return 0
-    inputs = [shape_of(each.get_source_output()) for each in operation.inputs()]
-    sizes = known(kind, *inputs[:2], shape_of(operation.output(0)))
-    return formula(operation, *sizes)
+    def operands() -> Operands:
+        settings = operation.get_attributes()
+        return Operands(
+            [shape_of(each.get_source_output()) for each in operation.inputs()],
+            shape_of(operation.output(0)),
+            turned=settings.get("transpose_a", False),
+            equation=settings.get("equation", ""),
+        )
+
+    name = operation.get_friendly_name()
+    return multiplications(operation.get_type_name(), name, _FORMULAS, operands)
 
 
-# From an operation, the sizes of its first two inputs and of its output.
-_Formula = Callable[[Any, Sizes, Sizes, Sizes], int]
-
-
-def _convolution(groups: int) -> _Formula:
-    """Of a kernel (out, in, ...) behind so many axes of groups."""
-    return lambda _, _image, kernel, output: convolution(output, kernel[groups + 1 :])
-
-
-def _transposed(groups: int) -> _Formula:
-    """Of a kernel (in, out, ...), which counts for each number that goes in."""
-    return lambda _, image, kernel, _output: convolution(image, kernel[groups + 1 :])
-
-
-def _product(operation: Any, left: Sizes, _right: Sizes, output: Sizes) -> int:
-    turned = operation.get_attributes().get("transpose_a", False) and len(left) > 1
-    return product(output, (1, *left)[-2 if turned else -1])
-
-
-def _einsum(operation: Any, left: Sizes, right: Sizes, _output: Sizes) -> int:
-    return einsum(operation.get_attributes()["equation"], [left, right])
-
-
-_FORMULAS: dict[str, _Formula] = {
-    "Convolution": _convolution(0),
-    "GroupConvolution": _convolution(1),
-    "ConvolutionBackpropData": _transposed(0),
-    "GroupConvolutionBackpropData": _transposed(1),
-    "MatMul": _product,
-    "Einsum": _einsum,
+# A kernel is (out, in, ...), a transposed one (in, out, ...), behind the axis of groups.
+_FORMULAS = {
+    "Convolution": kernel(slice(1, None)),
+    "GroupConvolution": kernel(slice(2, None)),
+    "ConvolutionBackpropData": kernel(slice(1, None), counted=0),
+    "GroupConvolutionBackpropData": kernel(slice(2, None), counted=0),
+    "MatMul": product,
+    "Einsum": named_einsum,
 }

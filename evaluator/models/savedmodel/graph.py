@@ -12,8 +12,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from evaluator.errors import ModelError, plain_name
-from evaluator.limits import check_memory, check_tensor
+from evaluator.errors import ModelError
+from evaluator.limits import check_memory
+from evaluator.models.graph_scan import (
+    check_constants,
+    declared_bytes,
+    node_of,
+    reached,
+    unknown_operations,
+)
 from evaluator.models.protos import messages, parse
 from evaluator.models.savedmodel.ops import ALLOWED, CHECKPOINT
 
@@ -45,7 +52,7 @@ def unsafe_parts(meta: Any, *, objects: bool) -> Iterator[str]:
     whose restoring it runs.
     """
     graph = _MetaGraph(meta, objects)
-    yield from graph.unknown_operations()
+    yield from unknown_operations(meta.graph_def, ALLOWED | CHECKPOINT)
     yield from graph.missing_functions()
     yield from graph.used_checkpoint_parts()
     yield from _unknown_objects(meta.object_graph_def)
@@ -66,37 +73,15 @@ class _MetaGraph:
     @cached_property
     def checkpoint_functions(self) -> dict[str, set[str]]:
         """Functions that save or restore, themselves or by others, and by which operations."""
-        named = {
-            name: set[str]().union(*map(_names, function.node_def))
-            for name, function in self.functions.items()
-        }
-        found = {name: names & CHECKPOINT for name, names in named.items()}
-        grown = True
-        while grown:
-            grown = False
-            for name, names in named.items():
-                more = found[name].union(*(found[each] for each in names & found.keys()))
-                grown |= more != found[name]
-                found[name] = more
-        return {name: operations for name, operations in found.items() if operations}
-
-    def unknown_operations(self) -> Iterator[str]:
-        """Operations that are not allowed, and functions of a name that is taken."""
-        from tensorflow.python.framework import op_def_registry
-
-        allowed = ALLOWED | CHECKPOINT | self.functions.keys()
-        for node in self.meta.graph_def.node:
-            if node.op not in allowed:
-                yield f"{node.op} in the graph's node {node.name!r}"
-        library = self.meta.graph_def.library.function
-        if len(self.functions) != len(library):
-            yield "two functions of one name"
-        for function in library:
-            name = function.signature.name
-            if op_def_registry.get(name) is not None:
-                yield f"a function with the name of the operation {name}"
-            for op in sorted({node.op for node in function.node_def} - allowed):
-                yield f"{op} in function {name!r}"
+        callers: dict[str, set[str]] = {}
+        for name, function in self.functions.items():
+            for called in set[str]().union(*map(_names, function.node_def)):
+                callers.setdefault(called, set()).add(name)
+        found: dict[str, set[str]] = {}
+        for operation in CHECKPOINT:
+            for name in reached(callers.get(operation, ()), lambda each: callers.get(each, ())):
+                found.setdefault(name, set()).add(operation)
+        return found
 
     def missing_functions(self) -> Iterator[str]:
         """Functions that are named somewhere and are not in the library: an operation, perhaps."""
@@ -113,7 +98,7 @@ class _MetaGraph:
         for name in sorted(functions.keys() & self._functions_of_objects()):
             yield f"{', '.join(sorted(functions[name]))} in function {name!r}"
         named = self._named_nodes()
-        restoring = set() if self.objects else {_node_of(self.meta.saver_def.restore_op_name)}
+        restoring = set() if self.objects else {node_of(self.meta.saver_def.restore_op_name)}
         writing = self._dependents({"SaveV2", "MergeV2Checkpoints", *functions})
         for name in sorted(writing & (named | restoring)):
             yield f"SaveV2 in what the graph's node {name!r} runs"
@@ -145,14 +130,8 @@ class _MetaGraph:
         users: dict[str, list[str]] = {}
         for node in nodes:
             for source in node.input:
-                users.setdefault(_node_of(source), []).append(node.name)
-        pending = list(found)
-        while pending:
-            for user in users.get(pending.pop(), ()):
-                if user not in found:
-                    found.add(user)
-                    pending.append(user)
-        return found
+                users.setdefault(node_of(source), []).append(node.name)
+        return reached(found, lambda name: users.get(name, ()))
 
     def _named_nodes(self) -> set[str]:
         """Nodes that a signature, an asset or a collection names: what may be run by itself."""
@@ -167,20 +146,20 @@ class _MetaGraph:
             if key != "savers":  # which describe savers, and are not run
                 for data in collection.bytes_list.value:
                     names |= set(_variable_names(data))
-        return {_node_of(name) for name in names}
+        return {node_of(name) for name in names}
 
     def _reads_own_file(self, node: Any) -> bool:
         """Whether a RestoreV2 takes its file's name from where the loader puts its own."""
-        own = _node_of(self.meta.saver_def.filename_tensor_name)
+        own = node_of(self.meta.saver_def.filename_tensor_name)
         nodes = {each.name: each for each in self.meta.graph_def.node}
-        at = _node_of(node.input[0]) if node.input else ""
+        at = node_of(node.input[0]) if node.input else ""
         for _ in range(len(nodes)):
             if at == own:
                 return True
             source = nodes.get(at)
             if source is None or source.op not in ("Identity", "PlaceholderWithDefault"):
                 return False
-            at = _node_of(source.input[0]) if source.input else ""
+            at = node_of(source.input[0]) if source.input else ""
         return False
 
 
@@ -212,11 +191,6 @@ def _assets(meta: Any) -> Iterator[Any]:
     for packed in packed_assets:
         with suppress(ValueError):
             yield parse(meta_graph_pb2.AssetFileDef, packed.value)
-
-
-def _node_of(tensor: str) -> str:
-    """'save/Identity' of 'save/Identity:0' or '^save/Identity'."""
-    return tensor.removeprefix("^").partition(":")[0]
 
 
 def _names(node: Any) -> set[str]:
@@ -269,16 +243,6 @@ def check_declared(path: Path, meta: Any) -> None:
         )
 
 
-def check_constants(path: Path, graph: Any) -> None:
-    """Raises ModelError where the constants of a ``GraphDef`` are larger than memory."""
-    constants = [
-        _constant_bytes(path, node.name, tensor)
-        for node in messages(graph, "NodeDef")
-        for tensor in messages(node, "TensorProto")
-    ]
-    check_memory(path, "its constants", sum(constants))
-
-
 def check_checkpoint(path: Path) -> None:
     """Raises ModelError where the checkpoint's index names more than its data files hold.
 
@@ -305,38 +269,12 @@ def check_checkpoint(path: Path) -> None:
     check_memory(path, "its variables", declared)
 
 
-def _constant_bytes(path: Path, name: str, tensor: Any) -> int:
-    """Bytes of a constant; one that is larger than its description may not be too large."""
-    found = _declared_bytes(tensor.tensor_shape, tensor.dtype)
-    if found > tensor.ByteSize():
-        check_tensor(path, f"its constant {plain_name(name)}", [found], itemsize=1)
-    return found
-
-
 def _variable_bytes(meta: Any) -> int:
     """Bytes of the variables that have a whole shape. The graph and the objects declare each."""
     nodes = [node.attr for node in meta.graph_def.node if node.op in _VARIABLES]
-    graph = sum(_declared_bytes(attr["shape"].shape, attr["dtype"].type) for attr in nodes)
+    graph = sum(declared_bytes(attr["shape"].shape, attr["dtype"].type) for attr in nodes)
     variables = [node.variable for node in meta.object_graph_def.nodes if node.HasField("variable")]
-    return max(graph, sum(_declared_bytes(each.shape, each.dtype) for each in variables))
-
-
-def _declared_bytes(shape: Any, kind: int) -> int:
-    sizes = [axis.size for axis in shape.dim]
-    if shape.unknown_rank or min(sizes, default=0) < 0:
-        return 0
-    return int(math.prod(sizes)) * _itemsize(kind)
-
-
-def _itemsize(kind: int) -> int:
-    """Bytes of a number of a type, by TensorFlow's number for the type; 1 where there is none."""
-    import tensorflow as tf
-
-    try:
-        size: int = tf.dtypes.as_dtype(kind).size
-    except TypeError:  # no such type
-        return 1
-    return size or 1
+    return max(graph, sum(declared_bytes(each.shape, each.dtype) for each in variables))
 
 
 def _checkpoint_bytes(path: Path) -> int:

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 
 from evaluator.errors import ModelError, printable
-from evaluator.limits import check_memory
-from evaluator.models.protos import Message, is_repeated, parse, rebuilt
-
-# Bytes beyond which protocol buffers are not written nor read.
-_LARGEST = 2**31 - 1
-# What parsing takes, in sizes of the file: its bytes, the parsed message, the copy compared.
-_COPIES = 4
+from evaluator.models.graph_scan import parsed, read_bytes
+from evaluator.models.protos import Message, is_repeated, rebuilt, unknown_bytes
 
 
 def read_saved_model(path: Path, *, checked: bool = True) -> Any:
@@ -29,12 +24,8 @@ def read_saved_model(path: Path, *, checked: bool = True) -> Any:
     from tensorflow.core.protobuf import saved_model_pb2
 
     file = path / "saved_model.pb"
-    size = file.stat().st_size
-    if size > _LARGEST:
-        raise ModelError(f"{file}: {size:,} bytes; TensorFlow reads {_LARGEST:,} at most")
-    check_memory(path, "reading its graph would", size * _COPIES)
-    data = file.read_bytes()
-    message = _parsed(file, saved_model_pb2.SavedModel, data)
+    data = read_bytes(file)
+    message = parsed(file, saved_model_pb2.SavedModel, data)
     if checked:
         _check_canonical(file, data, size=message.ByteSize())
     if not message.meta_graphs:
@@ -42,22 +33,13 @@ def read_saved_model(path: Path, *, checked: bool = True) -> Any:
     return message
 
 
-def _parsed(file: Path, message_class: Any, data: bytes) -> Message:
-    try:
-        return parse(message_class, data)
-    except ValueError:
-        raise ModelError(f"{file}: damaged or truncated: TensorFlow cannot parse it") from None
-
-
 def _check_canonical(file: Path, data: bytes, *, size: int) -> None:
     """Raises ModelError unless writing what was read, ``size`` bytes, gives the same again."""
-    message = _parsed(file, _class_without_maps(), data)
-    whole = message.ByteSize()
-    message.DiscardUnknownFields()
-    if message.ByteSize() != whole:
+    message = parsed(file, _class_without_maps(), data)
+    if unknown_bytes(message):
         import tensorflow as tf
 
-        where = next(_unknown_fields(_parsed(file, _class_without_maps(), data)), "a message")
+        where = next(_unknown_fields(parsed(file, _class_without_maps(), data)), "a message")
         raise ModelError(
             f"{file}: not loaded: {printable(where)} holds what TensorFlow {tf.__version__} does "
             "not read, and a newer one might; save the model anew, or repeat with --trust if you "

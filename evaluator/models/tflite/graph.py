@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.errors import ModelError, cause_of, plain_name
+from evaluator.errors import ModelError, plain_name
 from evaluator.limits import check_memory, check_tensor
+from evaluator.models.foreign import listed
+from evaluator.models.options import LoadOptions
 from evaluator.models.shapes import class_note, class_refusal, class_sign, is_embedding
 from evaluator.models.tflite.ops import ALLOWED, CUSTOM_ALLOWED
 
@@ -42,6 +44,15 @@ class Cut:
     note: str
 
 
+def read_tflite(path: Path, options: LoadOptions) -> TFLiteFile:
+    """A .tflite file, of which all is known to compute unless it is trusted. Raises ModelError."""
+    check_memory(path, "its bytes", 2 * path.stat().st_size)
+    file = TFLiteFile(path, path.read_bytes())
+    if not options.trusted:
+        file.check()
+    return file
+
+
 @dataclass(frozen=True)
 class TFLiteFile:
     """The tables of a .tflite file. Its methods raise ModelError."""
@@ -60,22 +71,20 @@ class TFLiteFile:
         with _damaged(self.path):
             unsafe = list(dict.fromkeys(self._unsafe()))
             if unsafe:
-                shown = cause_of(", ".join(unsafe[:5]))
                 raise ModelError(
                     f"{self.path}: not loaded, because it has operations that are not known to "
-                    f"compute and nothing else: {shown}"
+                    f"compute and nothing else: {listed(unsafe)}"
                 )
             self._check_sizes()
 
     def operators(self) -> Iterator[tuple[str, Any]]:
         """The operators of the network, in their order, with the names of what they do."""
-        graph = self._graphs[0]
-        for i in range(graph.OperatorsLength()):
-            yield self._operation(graph.Operators(i)), graph.Operators(i)
+        for operator in _all(self._graphs[0], "Operators"):
+            yield self._operation(operator), operator
 
     def inputs_of(self, operator: Any) -> list[int]:
         """The numbers of the tensors that an operator takes; -1 for one that it leaves out."""
-        return _indices(operator, "Inputs")
+        return _all(operator, "Inputs")
 
     def held(self, index: int) -> Any | None:
         """A tensor of the network, if its values are in the file."""
@@ -101,7 +110,7 @@ class TFLiteFile:
 
     @cached_property
     def _graphs(self) -> list[Any]:
-        graphs = [self.model.Subgraphs(i) for i in range(self.model.SubgraphsLength())]
+        graphs = _all(self.model, "Subgraphs")
         if not graphs:
             raise ModelError(f"{self.path}: a damaged .tflite file: it holds no network")
         tables = sum(each.OperatorsLength() + each.TensorsLength() for each in graphs)
@@ -115,11 +124,10 @@ class TFLiteFile:
     @cached_property
     def _codes(self) -> list[tuple[int, str]]:
         """Number of each operation that is used, and its own name where it is no built-in one."""
-        codes = [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
         # The older of the two numbers holds one byte; LiteRT takes the larger one.
         return [
             (max(each.BuiltinCode(), each.DeprecatedBuiltinCode()), _text(each.CustomCode()))
-            for each in codes
+            for each in _all(self.model, "OperatorCodes")
         ]
 
     def _operation(self, operator: Any) -> str:
@@ -138,24 +146,22 @@ class TFLiteFile:
                 yield "weights in another file"
 
     def _check_sizes(self) -> None:
-        for i in range(self.model.BuffersLength()):
-            buffer = self.model.Buffers(i)
+        for buffer in _all(self.model, "Buffers"):
             if not buffer.DataIsNone():
                 buffer.DataAsNumpy()  # ValueError where it ends after the file
             if buffer.Offset() > 1 and buffer.Offset() + buffer.Size() > len(self.data):
                 raise ModelError(f"{self.path}: a damaged .tflite file: weights end after the file")
         largest = 0
         for graph in self._graphs:
-            sizes = [self._tensor_bytes(graph.Tensors(i)) for i in range(graph.TensorsLength())]
-            for i in range(graph.OperatorsLength()):
-                operator = graph.Operators(i)
+            sizes = [self._tensor_bytes(each) for each in _all(graph, "Tensors")]
+            for operator in _all(graph, "Operators"):
                 self._check_constant_size(graph, operator)
-                used = {*_indices(operator, "Inputs"), *_indices(operator, "Outputs")} - {-1}
+                used = {*_all(operator, "Inputs"), *_all(operator, "Outputs")} - {-1}
                 largest = max(largest, sum(sizes[each] for each in used))
         check_memory(self.path, "the tensors of one of its operations", largest)
 
     def _tensor_bytes(self, tensor: Any) -> int:
-        itemsize = _ITEM_SIZES.get(_names("TensorType").get(tensor.Type(), ""), 1)
+        itemsize = _ITEM_SIZES.get(self.type_of(tensor), 1)
         signature = _sizes(tensor)
         batch = self.fixed_batch
         sizes = signature[1:] if batch is not None and signature[:1] == (batch,) else signature
@@ -222,7 +228,7 @@ class TFLiteFile:
         """Layers that a tensor, or the weights of what makes it, are named for: the tensor itself
         may bear the name of an output.
         """
-        weights = [i for i in _indices(operator, "Inputs")[1:] if i >= 0]
+        weights = [i for i in _all(operator, "Inputs")[1:] if i >= 0]
         names = [_text(graph.Tensors(i).Name()) for i in (tensor, *weights)]
         return [part for name in names for part in re.split(r"[;/]", name)]
 
@@ -241,10 +247,8 @@ class TFLiteFile:
         LiteRT cannot plan for. Lists are shortened where they lie, so that all offsets stay.
         """
         graph = self._graphs[0]
-        last = max(
-            i for i in range(graph.OperatorsLength())
-            if tensor in _indices(graph.Operators(i), "Outputs")
-        )  # fmt: skip
+        makers = enumerate(_all(graph, "Operators"))
+        last = max(i for i, each in makers if tensor in _all(each, "Outputs"))
         changed = bytearray(self.data)
         table = graph._tab
         # Fields 2 and 3 of SubGraph; slots of a table are counted from 4 in steps of 2. A list
@@ -277,9 +281,9 @@ def short_name(name: str) -> str:
 def _makers(graph: Any) -> dict[int, Any]:
     """The operator that makes each tensor."""
     return {
-        tensor: graph.Operators(i)
-        for i in range(graph.OperatorsLength())
-        for tensor in _indices(graph.Operators(i), "Outputs")
+        tensor: operator
+        for operator in _all(graph, "Operators")
+        for tensor in _all(operator, "Outputs")
     }
 
 
@@ -296,12 +300,12 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
 
 
-def _indices(operator: Any, kind: str) -> list[int]:
-    return [getattr(operator, kind)(i) for i in range(getattr(operator, f"{kind}Length")())]
+def _all(table: Any, kind: str) -> list[Any]:
+    """What a table of the schema lists."""
+    return [getattr(table, kind)(i) for i in range(getattr(table, f"{kind}Length")())]
 
 
 def _sizes(tensor: Any) -> tuple[int | None, ...]:
     """The shape with None for an axis that is open."""
-    signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
-    sizes = signature or [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+    sizes = _all(tensor, "ShapeSignature") or _all(tensor, "Shape")
     return tuple(size if size >= 0 else None for size in sizes)

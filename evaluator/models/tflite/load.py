@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import ForwardError, ModelError
 from evaluator.images.inputs import Counts, Embedder, Forward, InputSpec
-from evaluator.limits import check_memory
+from evaluator.models.foreign import check_extra
 from evaluator.models.macs import Sizes
 from evaluator.models.options import LoadOptions
 from evaluator.models.runtime import native_messages_held
@@ -23,18 +22,14 @@ from evaluator.models.shapes import (
     chosen_output,
     dense_note,
     input_spec,
-    takes_whole_numbers,
 )
-from evaluator.models.tflite.graph import TFLiteFile, short_name
+from evaluator.models.tflite.graph import TFLiteFile, read_tflite, short_name
 from evaluator.models.tflite.macs import tflite_counts
 
 
 def check(path: Path, options: LoadOptions) -> None:
     """Raises ModelError if the extra that runs .tflite files is missing, or cannot do as asked."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ModelError(
-            f"{path}: .tflite files need LiteRT; install the extra: pip install 'face-zoo[tflite]'"
-        )
+    check_extra("ai_edge_litert", f"{path}: .tflite files need LiteRT", "tflite")
     if options.precision != "float32":
         raise ModelError(
             f"{path}: --precision {options.precision} does not apply: a .tflite file has its own"
@@ -47,18 +42,15 @@ def load(path: Path, options: LoadOptions) -> Embedder:
     Its operations are read first, by the schema, and refused unless they only compute.
     """
     check(path, options)
-    check_memory(path, "its bytes", 2 * path.stat().st_size)
-    file = TFLiteFile(path, path.read_bytes())
-    if not options.trusted:
-        file.check()
+    file = read_tflite(path, options)
     interpreter = _interpreter(path, file.data, options.threads)
     inputs = interpreter.get_input_details()
     shapes = [_signature_shape(detail) for detail in inputs]
     check_one_input(path, shapes)
     image = inputs[0]
     scaled = image["quantization"][0] and np.dtype(image["dtype"]).kind in "iu"
-    integer = not scaled and takes_whole_numbers(path, np.dtype(image["dtype"]).name)
-    spec, input_notes = input_spec(path, shapes[0], options, integer=integer)
+    kind = "float32" if scaled else np.dtype(image["dtype"]).name
+    spec, input_notes = input_spec(path, shapes[0], options, kind=kind)
     interpreter, embedding, output_notes, data = _embedding(path, file, interpreter, options)
     notes = [*output_notes, *input_notes]
     for what, detail in (("input", image), ("output", embedding)):

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from evaluator.images.inputs import Counts
-from evaluator.models.macs import Sizes, check_counted, convolution, counts, known, product
+from evaluator.models.macs import Operands, Sizes, counts, kernel, multiplications, product
 from evaluator.models.tflite.graph import TFLiteFile
 
 # Whole numbers of 32 and 64 bits say shapes, but for a quantised layer's bias.
@@ -20,7 +20,12 @@ def tflite_counts(file: TFLiteFile, sizes: Callable[[], Sequence[Sizes]], images
 
     ``sizes`` gives the shape of each tensor of its network for a batch of so many images.
     """
-    return counts(lambda: _parameters(file), lambda: _all_macs(file, sizes()) // images)
+
+    def macs() -> int:
+        found = sizes()
+        return sum(_macs(file, *each, found) for each in file.operators()) // images
+
+    return counts(lambda: _parameters(file), macs)
 
 
 def _parameters(file: TFLiteFile) -> int:
@@ -39,60 +44,31 @@ def _parameters(file: TFLiteFile) -> int:
     return found
 
 
-def _all_macs(file: TFLiteFile, sizes: Sequence[Sizes]) -> int:
-    total = 0
-    for operation, operator in file.operators():
-        formula = _FORMULAS.get(operation)
-        if formula is None:
-            check_counted(operation)
-            continue
+def _macs(file: TFLiteFile, operation: str, operator: Any, sizes: Sequence[Sizes]) -> int:
+    def operands() -> Operands:
         inputs = [sizes[index] if index >= 0 else () for index in file.inputs_of(operator)]
-        total += formula(operation, operator, inputs, sizes[operator.Outputs(0)])
-    return total
+        turned = operation == "BATCH_MATMUL" and _turned(operator)
+        return Operands(inputs, sizes[operator.Outputs(0)], turned=turned)
+
+    return multiplications(operation, "", _FORMULAS, operands)
 
 
-_Formula = Callable[[str, Any, list[Sizes], Sizes], int]
-
-
-def _convolution(operation: str, _: Any, inputs: list[Sizes], output: Sizes) -> int:
-    # The kernel is (out, height, width, in a group).
-    sizes, kernel = known(operation, output, inputs[1])
-    return convolution(sizes, kernel[1:])
-
-
-def _depthwise(operation: str, _: Any, inputs: list[Sizes], output: Sizes) -> int:
-    # The kernel is (1, height, width, out).
-    sizes, kernel = known(operation, output, inputs[1])
-    return convolution(sizes, kernel[1:3])
-
-
-def _transposed(operation: str, _: Any, inputs: list[Sizes], _output: Sizes) -> int:
-    # Shape of the output, kernel (out, height, width, in), and what goes in.
-    kernel, given = known(operation, inputs[1], inputs[2])
-    return convolution(given, kernel[:3])
-
-
-def _dense(operation: str, _: Any, inputs: list[Sizes], output: Sizes) -> int:
-    weights, sizes = known(operation, inputs[1], output)
-    return product(sizes, weights[-1])
-
-
-def _product(operation: str, operator: Any, inputs: list[Sizes], output: Sizes) -> int:
+def _turned(operator: Any) -> bool:
     from ai_edge_litert import schema_py_generated as schema
 
     settings = schema.BatchMatMulOptions()
     table = operator.BuiltinOptions()
-    if table is not None:
-        settings.Init(table.Bytes, table.Pos)
-    turned = table is not None and settings.AdjX()
-    left, sizes = known(operation, inputs[0], output)
-    return product(sizes, left[-2 if turned else -1])
+    if table is None:
+        return False
+    settings.Init(table.Bytes, table.Pos)
+    return bool(settings.AdjX())
 
 
-_FORMULAS: dict[str, _Formula] = {
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "TRANSPOSE_CONV": _transposed,
-    "FULLY_CONNECTED": _dense,
-    "BATCH_MATMUL": _product,
+_FORMULAS = {
+    "CONV_2D": kernel(slice(1, None)),  # (out, height, width, in a group)
+    "DEPTHWISE_CONV_2D": kernel(slice(1, 3)),  # (1, height, width, out)
+    # The shape of the output, the kernel (out, height, width, in), and what goes in.
+    "TRANSPOSE_CONV": kernel(slice(3), counted=2),
+    "FULLY_CONNECTED": kernel(slice(-1, None)),  # (out, in)
+    "BATCH_MATMUL": product,
 }

@@ -162,10 +162,6 @@ def _set_items(state: State, items: list[object]) -> None:
     state.stack.append(target)
 
 
-def _empty_dict(state: State) -> None:
-    state.stack.append({})
-
-
 def _set_item(state: State) -> None:
     value, key = pop(state), pop(state)
     _set_items(state, [key, value])
@@ -175,10 +171,6 @@ def _dict_of_group(state: State) -> None:
     items = pop_to_mark(state)
     state.stack.append({})
     _set_items(state, items)
-
-
-def _empty_set(state: State) -> None:
-    state.stack.append(Inert())
 
 
 def _frozen_set(state: State) -> None:
@@ -213,11 +205,11 @@ _TORCH = Dialect(
     find_global=find_torch_global,
     fill_in=_fill_in,
     operations={
-        pickle.EMPTY_DICT: _empty_dict,
+        pickle.EMPTY_DICT: lambda state: state.stack.append({}),
         pickle.DICT: _dict_of_group,
         pickle.SETITEM: _set_item,
         pickle.SETITEMS: lambda state: _set_items(state, pop_to_mark(state)),
-        pickle.EMPTY_SET: _empty_set,
+        pickle.EMPTY_SET: lambda state: state.stack.append(Inert()),
         pickle.FROZENSET: _frozen_set,
         pickle.ADDITEMS: _add_items,
         pickle.NEWOBJ: _new_object,

@@ -52,13 +52,13 @@ def test_an_embedding_may_have_axes_of_one_and_not_be_one_number() -> None:
 
 
 def test_an_input_of_whole_numbers_is_raw() -> None:
-    spec, notes = input_spec(MODEL, IMAGE, LoadOptions(), integer=True)
+    spec, notes = input_spec(MODEL, IMAGE, LoadOptions(), kind="uint8")
     assert spec.profile == "raw"
     assert notes == ("its input is whole numbers: pixels 0 to 255 go in, as --input raw says",)
-    assert input_spec(MODEL, IMAGE, LoadOptions("raw"), integer=True)[1] == ()
+    assert input_spec(MODEL, IMAGE, LoadOptions("raw"), kind="uint8")[1] == ()
     for profile in ("unit", "symmetric", "insightface"):
         with pytest.raises(ModelError, match=f"--input {profile} does not apply.*--input raw"):
-            input_spec(MODEL, IMAGE, LoadOptions(profile), integer=True)
+            input_spec(MODEL, IMAGE, LoadOptions(profile), kind="uint8")
 
 
 def test_types_that_hold_pixels_are_whole_or_fractional() -> None:

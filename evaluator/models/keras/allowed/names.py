@@ -11,35 +11,26 @@ import re
 # What a functional model may hold, calls of `keras.ops` on its tensors, by module below
 # `keras.src.ops`: each computes tensors from tensors and numbers. Those that take a Python function
 # (`map`, `cond`, `scan`, ...) are refused.
-OPERATIONS: dict[str, frozenset[str]] = {
-    "core": frozenset(
-        """
+_OPERATIONS = {
+    "core": """
         Cast ConvertToTensor SaturateCast Scatter ScatterUpdate Slice SliceUpdate StopGradient
         Unstack
-        """.split()
-    ),
-    "einops": frozenset({"Rearrange"}),
-    "image": frozenset(
-        """
+        """,
+    "einops": "Rearrange",
+    "image": """
         AffineTransform CropImages ElasticTransform ExtractPatches GaussianBlur HSVToRGB
         MapCoordinates PadImages PerspectiveTransform RGBToGrayscale RGBToHSV Resize SSIM
         ScaleAndTranslate SobelEdges
-        """.split()
-    ),
-    "linalg": frozenset(
-        """
+        """,
+    "linalg": """
         Cholesky CholeskyInverse Det Eig Eigh Inv Lstsq LuFactor MatrixRank Norm Pinv Qr SVD Solve
         SolveTriangular
-        """.split()
-    ),
-    "math": frozenset(
-        """
+        """,
+    "math": """
         CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 IFFT2 IRFFT ISTFT InTopK Logdet Logsumexp
         RFFT Rsqrt STFT SegmentMax SegmentMin SegmentProd SegmentSum TopK ViewAsComplex ViewAsReal
-        """.split()
-    ),
-    "nn": frozenset(
-        """
+        """,
+    "nn": """
         AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm BinaryCrossentropy CTCDecode
         CTCLoss CategoricalCrossentropy Celu Conv ConvTranspose DepthToSpace DepthwiseConv
         DotProductAttention Elu Fold Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LayerNorm
@@ -47,10 +38,8 @@ OPERATIONS: dict[str, frozenset[str]] = {
         Relu Relu6 Selu SeparableConv Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth
         SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink
         Threshold Unfold
-        """.split()
-    ),
-    "numpy": frozenset(
-        """
+        """,
+    "numpy": """
         Abs Absolute Add All AllClose Amax Amin Angle Any Append Arange Arccos Arccosh Arcsin
         Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit Average
         Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
@@ -69,9 +58,9 @@ OPERATIONS: dict[str, frozenset[str]] = {
         Square Squeeze Stack Std Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh Tensordot Tile
         Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unique UnravelIndex Vander Var Vdot
         View Vsplit Vstack Where ZerosLike
-        """.split()
-    ),
+        """,
 }
+OPERATIONS = {module: frozenset(names.split()) for module, names in _OPERATIONS.items()}
 
 
 # What a model inside a model may have been compiled with: Keras builds it, though nothing uses it.
@@ -267,60 +256,56 @@ _PUBLIC: dict[str, frozenset[str]] = {
     "keras.optimizers.schedules": SCHEDULES,
     "keras.random": frozenset({"SeedGenerator"}),
 }
-# Module in which Keras 3 or tf_keras defines them -> classes, where the file is not called so.
+# Module below `keras.src`, of Keras 3 or tf_keras, that defines them -> classes, where the file is
+# not called so.
+_DEFINED = {
+    "activations.activations": "Mish ReLU",
+    "applications.convnext": "LayerScale StochasticDepth",
+    "applications.inception_resnet_v2": "CustomScaleLayer",
+    "dtype_policies.dtype_policy_map": "DTypePolicyMap",
+    "engine.base_layer": "AddLoss AddMetric BaseRandomLayer Layer",
+    "engine.functional": "Functional",
+    "engine.input_layer": "InputLayer",
+    "engine.sequential": "Sequential",
+    "engine.training": "Model",
+    "initializers.initializer": "Initializer",
+    "layers.attention.grouped_query_attention": "GroupedQueryAttention",
+    "layers.layer": "Layer",
+    "layers.normalization.batch_normalization": "BatchNormalizationBase SyncBatchNormalization",
+    "layers.normalization.batch_normalization_v1": "BatchNormalization",
+    "layers.preprocessing.image_preprocessing.clahe": (
+        "ContrastLimitedAdaptiveHistogramEqualization"
+    ),
+    "layers.preprocessing.image_preprocessing.max_num_bounding_box": "MaxNumBoundingBoxes",
+    "layers.regularization.spatial_dropout": "SpatialDropout1D SpatialDropout2D SpatialDropout3D",
+    "layers.rnn.base_rnn": "RNN",
+    "layers.rnn.base_wrapper": "Wrapper",
+    "layers.rnn.gru": "GRUCell",
+    "layers.rnn.gru_v1": "GRU GRUCell",
+    "layers.rnn.lstm": "LSTMCell",
+    "layers.rnn.lstm_v1": "LSTM LSTMCell",
+    "layers.rnn.simple_rnn": "SimpleRNNCell",
+    "layers.kernelized": "RandomFourierFeatures",
+    "legacy.layers": "AlphaDropout RandomHeight RandomWidth ThresholdedReLU",
+    "models.functional": "Functional",
+    "models.model": "Model",
+    "models.sequential": "Sequential",
+    "random.seed_generator": "SeedGenerator",
+}
 _SOURCES: dict[str, frozenset[str]] = {
+    **{f"keras.src.{module}": frozenset(names.split()) for module, names in _DEFINED.items()},
     **{f"keras.src.ops.{module}": names for module, names in OPERATIONS.items()},
-    "keras.src.activations.activations": frozenset("Mish ReLU".split()),
-    "keras.src.applications.convnext": frozenset("LayerScale StochasticDepth".split()),
-    "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
     "keras.src.constraints": CONSTRAINTS,
     "keras.src.constraints.constraints": CONSTRAINTS,
     "keras.src.dtype_policies.dtype_policy": POLICIES,
-    "keras.src.dtype_policies.dtype_policy_map": frozenset({"DTypePolicyMap"}),
-    "keras.src.engine.base_layer": frozenset("AddLoss AddMetric BaseRandomLayer Layer".split()),
-    "keras.src.engine.functional": frozenset({"Functional"}),
-    "keras.src.engine.input_layer": frozenset({"InputLayer"}),
-    "keras.src.engine.sequential": frozenset({"Sequential"}),
-    "keras.src.engine.training": frozenset({"Model"}),
     "keras.src.initializers.constant_initializers": INITIALIZERS,
-    "keras.src.initializers.initializer": frozenset({"Initializer"}),
     "keras.src.initializers.initializers": INITIALIZERS,
     "keras.src.initializers.random_initializers": INITIALIZERS,
-    "keras.src.layers.attention.grouped_query_attention": frozenset({"GroupedQueryAttention"}),
     "keras.src.layers.core.tf_op_layer": OP_LAYERS,
-    "keras.src.layers.layer": frozenset({"Layer"}),
-    "keras.src.layers.normalization.batch_normalization": frozenset(
-        "BatchNormalizationBase SyncBatchNormalization".split()
-    ),
-    "keras.src.layers.normalization.batch_normalization_v1": frozenset({"BatchNormalization"}),
     "keras.src.layers.preprocessing.image_preprocessing": _PREPROCESSING | {"RandomBrightness"},
-    "keras.src.layers.preprocessing.image_preprocessing.clahe": frozenset(
-        {"ContrastLimitedAdaptiveHistogramEqualization"}
-    ),
-    "keras.src.layers.preprocessing.image_preprocessing.max_num_bounding_box": frozenset(
-        {"MaxNumBoundingBoxes"}
-    ),
-    "keras.src.layers.regularization.spatial_dropout": frozenset(
-        "SpatialDropout1D SpatialDropout2D SpatialDropout3D".split()
-    ),
-    "keras.src.layers.rnn.base_rnn": frozenset({"RNN"}),
-    "keras.src.layers.rnn.base_wrapper": frozenset({"Wrapper"}),
-    "keras.src.layers.rnn.gru": frozenset({"GRUCell"}),
-    "keras.src.layers.rnn.gru_v1": frozenset("GRU GRUCell".split()),
-    "keras.src.layers.rnn.lstm": frozenset({"LSTMCell"}),
-    "keras.src.layers.rnn.lstm_v1": frozenset("LSTM LSTMCell".split()),
-    "keras.src.layers.rnn.simple_rnn": frozenset({"SimpleRNNCell"}),
-    "keras.src.layers.kernelized": frozenset({"RandomFourierFeatures"}),
-    "keras.src.legacy.layers": frozenset(
-        "AlphaDropout RandomHeight RandomWidth ThresholdedReLU".split()
-    ),
     "keras.src.mixed_precision.policy": POLICIES,
-    "keras.src.models.functional": frozenset({"Functional"}),
-    "keras.src.models.model": frozenset({"Model"}),
-    "keras.src.models.sequential": frozenset({"Sequential"}),
     "keras.src.quantizers.quantization_config": QUANTIZERS,
     "keras.src.quantizers.quantizers": QUANTIZERS | {"FakeQuantWithMinMaxVars"},
-    "keras.src.random.seed_generator": frozenset({"SeedGenerator"}),
     "keras.src.regularizers": REGULARIZERS,
     "keras.src.regularizers.regularizers": REGULARIZERS,
 }

@@ -8,9 +8,8 @@ Python function, touches no file and no variable, prints nothing.
 from __future__ import annotations
 
 # Namespace -> functions that only compute. "" holds what lies in `tf` itself.
-_COMPUTES: dict[str, frozenset[str]] = {
-    "": frozenset(
-        """
+_COMPUTES: dict[str, str] = {
+    "": """
         abs acos acosh add add_n approx_top_k argmax argmin argsort asin asinh atan atan2 atanh
         batch_to_space bitcast boolean_mask broadcast_dynamic_shape broadcast_static_shape
         broadcast_to cast clip_by_global_norm clip_by_norm clip_by_value complex concat constant
@@ -25,18 +24,14 @@ _COMPUTES: dict[str, frozenset[str]] = {
         reverse_sequence rfftnd roll round saturate_cast scalar_mul scatter_nd searchsorted
         sequence_mask shape shape_n sigmoid sign sin sinh size slice sort space_to_batch
         space_to_batch_nd split sqrt square squeeze stack stop_gradient strided_slice subtract tan
-        tanh tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min
-        tensor_scatter_nd_sub tensor_scatter_nd_update tensordot tile transpose truediv truncatediv
-        truncatemod tuple unique unique_with_counts unravel_index unstack where zeros zeros_like
-        """.split()
-    ),
-    "__operators__": frozenset("add eq getitem ne ragged_getitem".split()),
-    "bitwise": frozenset(
-        "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift".split()
-    ),
-    "dtypes": frozenset("cast complex saturate_cast".split()),
-    "math": frozenset(
-        """
+        tanh tensor_scatter_nd_add tensor_scatter_nd_max tensor_scatter_nd_min tensor_scatter_nd_sub
+        tensor_scatter_nd_update tensordot tile transpose truediv truncatediv truncatemod tuple
+        unique unique_with_counts unravel_index unstack where zeros zeros_like
+        """,
+    "__operators__": "add eq getitem ne ragged_getitem",
+    "bitwise": "bitwise_and bitwise_or bitwise_xor invert left_shift right_shift",
+    "dtypes": "cast complex saturate_cast",
+    "math": """
         abs accumulate_n acos acosh add add_n angle approx_max_k approx_min_k argmax argmin asin
         asinh atan atan2 atanh bessel_i0 bessel_i0e bessel_i1 bessel_i1e betainc bincount ceil
         confusion_matrix conj cos cosh count_nonzero cumprod cumsum cumulative_logsumexp digamma
@@ -52,16 +47,12 @@ _COMPUTES: dict[str, frozenset[str]] = {
         tan tanh top_k truediv unsorted_segment_max unsorted_segment_mean unsorted_segment_min
         unsorted_segment_prod unsorted_segment_sqrt_n unsorted_segment_sum xdivy xlog1py xlogy
         zero_fraction zeta
-        """.split()
-    ),
-    "math.special": frozenset(
-        """
+        """,
+    "math.special": """
         bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 bessel_k0 bessel_k0e bessel_k1
         bessel_k1e bessel_y0 bessel_y1 dawsn expint fresnel_cos fresnel_sin spence
-        """.split()
-    ),
-    "nn": frozenset(
-        """
+        """,
+    "nn": """
         approx_max_k approx_min_k atrous_conv2d atrous_conv2d_transpose avg_pool avg_pool1d
         avg_pool2d avg_pool3d batch_norm_with_global_normalization batch_normalization bias_add
         conv1d conv1d_transpose conv2d conv2d_transpose conv3d conv3d_transpose conv_transpose
@@ -74,20 +65,16 @@ _COMPUTES: dict[str, frozenset[str]] = {
         softmax_cross_entropy_with_logits softplus softsign space_to_batch space_to_depth
         sparse_softmax_cross_entropy_with_logits sufficient_statistics swish tanh top_k
         weighted_cross_entropy_with_logits weighted_moments zero_fraction
-        """.split()
-    ),
-    "nn.experimental": frozenset({"stateless_dropout"}),
-    "linalg": frozenset(
-        """
+        """,
+    "nn.experimental": "stateless_dropout",
+    "linalg": """
         adjoint band_part banded_triangular_solve cholesky cholesky_solve cross det diag diag_part
         eig eigh eigh_tridiagonal eigvals eigvalsh einsum expm eye global_norm inv l2_normalize
         logdet logm lstsq lu lu_matrix_inverse lu_reconstruct lu_solve matmul matrix_rank
         matrix_transpose matvec norm normalize pinv qr set_diag slogdet solve sqrtm svd tensor_diag
         tensor_diag_part tensordot trace triangular_solve tridiagonal_matmul tridiagonal_solve
-        """.split()
-    ),
-    "image": frozenset(
-        """
+        """,
+    "image": """
         adjust_brightness adjust_contrast adjust_gamma adjust_hue adjust_jpeg_quality
         adjust_saturation central_crop combined_non_max_suppression convert_image_dtype
         crop_and_resize crop_to_bounding_box draw_bounding_boxes extract_glimpse extract_patches
@@ -102,31 +89,23 @@ _COMPUTES: dict[str, frozenset[str]] = {
         stateless_random_flip_up_down stateless_random_hue stateless_random_jpeg_quality
         stateless_random_saturation stateless_sample_distorted_bounding_box total_variation
         transpose yiq_to_rgb yuv_to_rgb
-        """.split()
-    ),
-    "signal": frozenset(
-        """
+        """,
+    "signal": """
         dct fft fft2d fft3d fftnd fftshift hamming_window hann_window idct ifft ifft2d ifft3d ifftnd
         ifftshift irfft irfft2d irfft3d irfftnd kaiser_bessel_derived_window kaiser_window
         linear_to_mel_weight_matrix mfccs_from_log_mel_spectrograms overlap_and_add rfft rfft2d
         rfft3d rfftnd vorbis_window
-        """.split()
-    ),
-    "random": frozenset(
-        """
+        """,
+    "random": """
         categorical gamma normal poisson shuffle stateless_binomial stateless_categorical
         stateless_gamma stateless_normal stateless_parameterized_truncated_normal stateless_poisson
         stateless_truncated_normal stateless_uniform truncated_normal uniform
-        """.split()
-    ),
-    "keras.activations": frozenset(
-        """
+        """,
+    "keras.activations": """
         elu exponential gelu hard_sigmoid linear mish relu selu sigmoid softmax softplus softsign
         swish tanh
-        """.split()
-    ),
-    "keras.backend": frozenset(
-        """
+        """,
+    "keras.backend": """
         abs all any argmax argmin batch_dot batch_flatten batch_normalization bias_add cast clip
         concatenate conv1d conv2d conv2d_transpose conv3d cos cumprod cumsum depthwise_conv2d dot
         dropout elu equal exp expand_dims flatten gather greater greater_equal hard_sigmoid
@@ -135,21 +114,17 @@ _COMPUTES: dict[str, frozenset[str]] = {
         resize_volumes reverse round separable_conv2d shape sigmoid sign sin softmax softplus
         softsign spatial_2d_padding spatial_3d_padding sqrt square squeeze stack std stop_gradient
         sum tanh temporal_padding tile transpose var zeros_like
-        """.split()
-    ),
-    "quantization": frozenset(
-        """
+        """,
+    "quantization": """
         dequantize fake_quant_with_min_max_args fake_quant_with_min_max_vars
         fake_quant_with_min_max_vars_per_channel quantize quantize_and_dequantize
         quantize_and_dequantize_v2 quantized_concat
-        """.split()
-    ),
+        """,
 }
 
 # What only `tf.compat.v1` has; the names above are there too, where TensorFlow 1 had them.
-_COMPUTES_V1: dict[str, frozenset[str]] = {
-    "": frozenset(
-        """
+_COMPUTES_V1: dict[str, str] = {
+    "": """
         accumulate_n angle arg_max arg_min batch_gather batch_to_space_nd betainc bincount ceil
         cholesky cholesky_solve clip_by_average_norm confusion_matrix conj count_nonzero cross
         cumprod depth_to_space dequantize diag diag_part digamma div div_no_nan erf erfc expm1
@@ -167,42 +142,33 @@ _COMPUTES_V1: dict[str, frozenset[str]] = {
         to_float to_int32 to_int64 trace truncated_normal unsorted_segment_max unsorted_segment_mean
         unsorted_segment_min unsorted_segment_prod unsorted_segment_sqrt_n unsorted_segment_sum
         where_v2 zeta
-        """.split()
-    ),
-    "nn": frozenset(
-        """
+        """,
+    "nn": """
         avg_pool_v2 conv2d_backprop_filter conv2d_backprop_input conv3d_backprop_filter
         conv3d_backprop_filter_v2 depthwise_conv2d_native depthwise_conv2d_native_backprop_filter
         depthwise_conv2d_native_backprop_input fused_batch_norm max_pool_v2 quantized_avg_pool
         quantized_conv2d quantized_max_pool quantized_relu_x relu_layer
         softmax_cross_entropy_with_logits_v2 xw_plus_b
-        """.split()
-    ),
-    "linalg": frozenset({"transpose"}),
-    "image": frozenset(
-        """
+        """,
+    "linalg": "transpose",
+    "image": """
         extract_image_patches resize_area resize_bicubic resize_bilinear
         resize_image_with_crop_or_pad resize_image_with_pad resize_images resize_nearest_neighbor
         transpose_image
-        """.split()
-    ),
-    "manip": frozenset(
-        "batch_to_space_nd gather_nd reshape reverse roll scatter_nd space_to_batch_nd tile".split()
-    ),
-    "random": frozenset("multinomial stateless_multinomial".split()),
-    "spectral": frozenset(
-        """
+        """,
+    "manip": "batch_to_space_nd gather_nd reshape reverse roll scatter_nd space_to_batch_nd tile",
+    "random": "multinomial stateless_multinomial",
+    "spectral": """
         dct fft fft2d fft3d idct ifft ifft2d ifft3d irfft irfft2d irfft3d rfft rfft2d rfft3d
-        """.split()
-    ),
+        """,
 }
 
 
-def _full(table: dict[str, frozenset[str]]) -> frozenset[str]:
+def _full(table: dict[str, str]) -> frozenset[str]:
     return frozenset(
         f"{namespace}.{name}" if namespace else name
         for namespace, names in table.items()
-        for name in names
+        for name in names.split()
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.errors import ModelError, cause_of
+from evaluator.errors import ModelError
+from evaluator.models.foreign import listed
 from evaluator.models.keras.allowed import refused, tensorflow, tensorflow_refused
 from evaluator.models.keras.allowed.names import (
     MARKERS,
@@ -65,11 +66,11 @@ def refuse_code(path: Path, config: dict[str, Any]) -> None:
     code = [each for each in found if each.reason in refused.CODE]
     other = [each for each in found if each.reason not in refused.CODE]
     if code:
-        what = f"it carries code that would run on this machine: {_listed(code)}"
+        what = f"it carries code that would run on this machine: {listed([*map(str, code)])}"
         if other:
-            what += f"; and it names what is not known to be harmless: {_listed(other)}"
+            what += f"; and it names what is not known to be harmless: {listed([*map(str, other)])}"
     else:
-        what = f"it names what is not known to be harmless: {_listed(other)}"
+        what = f"it names what is not known to be harmless: {listed([*map(str, other)])}"
     advice = "If you know who made the file, repeat with --trust"
     if any(each.reason is None for each in other):
         advice += "; a layer of the maker's own is given with --custom module:Class"
@@ -93,11 +94,6 @@ def code_in_config(config: dict[str, Any]) -> list[Finding]:
     looked_up = [kind for kind in _DECODED if kind in unread]
     found = [*_walk(inner), *(Finding(kind, refused.why_refused(kind)) for kind in looked_up)]
     return list(dict.fromkeys(found))
-
-
-def _listed(found: list[Finding]) -> str:
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return ", ".join(cause_of(str(each))[:200] for each in found[:5]) + more
 
 
 def _walk(config: dict[str, Any]) -> Iterator[Finding]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from evaluator.results.record import Result
 from zoo.evaluate.reading import read_off
 from zoo.evaluate.request import Request
+from zoo.terminal.bin_table import Reading, print_evaluation
 from zoo.terminal.output import write_json
 from zoo.terminal.set_table import print_sets
-from zoo.terminal.table import Reading, print_evaluation
 from zoo.terminal.words import warn
 
 

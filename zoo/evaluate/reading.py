@@ -15,7 +15,7 @@ from evaluator.results.measured import path_of
 from evaluator.results.record import Result
 from evaluator.results.store import load_scores
 from evaluator.statistics.shared_pairs import Scored
-from zoo.terminal.table import Reading
+from zoo.terminal.bin_table import Reading
 
 # Below, no bin of any size could tell.
 _LOWEST_FAR = 1e-12

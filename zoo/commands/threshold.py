@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Annotated
 
 import typer
@@ -62,14 +61,11 @@ def threshold(
         raise InputError(f"--check {check:g}: expected a number, as 0.3")
     from zoo.results.selection import model_asked
     from zoo.results.threshold import check_threshold, choose_threshold
-    from zoo.results.threshold_text import TEXTS, print_deployment
+    from zoo.results.threshold_text import print_deployment
 
     chosen = model_asked(model, asked)
     if far is not None:
         found = choose_threshold(chosen, far, 0.95 if confidence is None else confidence)
     else:
         found = check_threshold(chosen, float(check or 0))
-    if format == "table":
-        print_deployment(found)
-    else:
-        sys.stdout.write(TEXTS[format](found))
+    print_deployment(found, format)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from evaluator.metrics.deployment import DeploymentThreshold
 from evaluator.metrics.rates import Rates
 from zoo.results.threshold import Deployment, OnBin
-from zoo.terminal.blocks import TEXTS as BLOCK_TEXTS
-from zoo.terminal.blocks import Block, csv_rows, interval_text, print_blocks, rate_text
+from zoo.terminal.blocks import Block, csv_rows, interval_text, print_as, rate_text
 from zoo.terminal.table import spaceless
 from zoo.terminal.words import rich_terminal
 
@@ -21,12 +20,12 @@ from zoo.terminal.words import rich_terminal
 _FULL_MATRIX = 4
 
 
-def print_deployment(found: Deployment) -> None:
-    """Prints the threshold and the rates on stdout: Rich on a terminal, plain in a pipe."""
-    if rich_terminal() is None:
+def print_deployment(found: Deployment, form: str) -> None:
+    """Prints the threshold and the rates on stdout by --format; a table plain in a pipe."""
+    if form == "table" and rich_terminal() is None:
         sys.stdout.write(plain_deployment(found))
     else:
-        print_blocks(blocks_of(found))
+        print_as(form, found, blocks_of, csv=csv_deployment, json=json_deployment)
 
 
 def blocks_of(found: Deployment) -> list[Block]:
@@ -206,15 +205,3 @@ def _json_bin(on: OnBin) -> dict[str, Any]:
     failed = {how: on.failed.pairs if on.failed.how == how else 0 for how in _TAKEN}
     named = {"name": on.bin.name, "sha256": on.bin.sha256}
     return named | {f"{how}_pairs": count for how, count in failed.items()} | asdict(on.rates)
-
-
-def _text(write: Callable[[Sequence[Block]], str]) -> Callable[[Deployment], str]:
-    return lambda found: write(blocks_of(found))
-
-
-#: What writes a threshold by --format, on stdout but for the table.
-TEXTS: dict[str, Callable[[Deployment], str]] = {
-    **{name: _text(write) for name, write in BLOCK_TEXTS.items()},
-    "csv": csv_deployment,
-    "json": json_deployment,
-}

@@ -12,7 +12,7 @@ from zoo.terminal.blocks import Block, csv_rows
 _HEADER = ("model", "bin", "published", "ours", "diff", "95 %", "word")
 
 
-def block_of(checks: Sequence[Check]) -> Block:
+def blocks_of(checks: Sequence[Check]) -> list[Block]:
     """A row a published figure; under them why figures are missing, and what the bins are."""
     measured = [each for each in checks if each.sha256 is not None]
     lines = [(f"not measured, {each.why}", each.entry) for each in checks if each.why]
@@ -31,7 +31,7 @@ def block_of(checks: Sequence[Check]) -> Block:
         notes.append(f"what another bin can do: {MOVES}")
     notes += _gathered((f"protocol {each.protocol}", each.entry) for each in checks)
     title = "published accuracy and ours, in %, with the 95 % interval of ours"
-    return Block(title, _HEADER, tuple(map(_cells, checks)), tuple(notes), words=2)
+    return [Block(title, _HEADER, tuple(map(_cells, checks)), tuple(notes), words=2)]
 
 
 def _gathered(lines: Iterable[tuple[str, str]]) -> list[str]:

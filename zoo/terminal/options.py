@@ -102,6 +102,14 @@ Data = Annotated[
         help="Where NAME.bin is looked for, before $ZOO_DATA, zoo.toml's, ./datasets and here.",
     ),
 ]
+StoredModels = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL",
+        help="One or more: name of a stored one, or a pattern of names, start of its SHA-256, "
+        "path of a model, entry of the zoo, or path of a stored result.",
+    ),
+]
 StoredBins = Annotated[
     list[str] | None,
     typer.Option(

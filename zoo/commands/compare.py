@@ -100,7 +100,7 @@ def compare(
     chosen = models_asked(models, asked)
     from zoo.results.duels import compare_models, failures
     from zoo.results.duels_paper import MATRICES, TEXTS
-    from zoo.results.duels_text import csv_comparison, json_comparison, print_comparison
+    from zoo.results.duels_text import json_comparison, print_comparison
     from zoo.results.matrix import matrix_of
     from zoo.results.matrix_text import print_matrix
 
@@ -108,8 +108,6 @@ def compare(
     many = len(duels) > 1 and pairs == "matrix"
     if format == "json":
         sys.stdout.write(json_comparison(duels, margin=margin))
-    elif format == "csv":
-        sys.stdout.write(csv_comparison(duels))
     elif format != "table":
         sys.stdout.write((MATRICES if many else TEXTS)[format](duels))
     elif many:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluator.statistics.duels import Duel
@@ -41,13 +40,15 @@ class Standing:
 class Matrix:
     """Models from the best to the worst by how many they beat less how many beat them, then by
     their mean difference from the others; ``baseline`` is the first that was named. ``notes`` are
-    those of the duels, alike ones made one.
+    those of the duels, alike ones made one. ``gaps`` are by how much a model is better than
+    another, by the ids of both, and whether that is real at 5 %.
     """
 
     duels: tuple[Duel, ...]
     standings: tuple[Standing, ...]
     baseline: Side
     notes: tuple[str, ...]
+    gaps: Mapping[tuple[int, int], tuple[float, bool]]
     most: int = SHOWN
 
     @property
@@ -61,49 +62,38 @@ class Matrix:
 
     def between(self, one: Side, other: Side) -> tuple[float, bool]:
         """The difference of the first from the second, and whether it is real at 5 %."""
-        duel = self._known[id(one), id(other)]
-        sign = 1 if duel.a is one else -1
-        return sign * duel.overall.difference, duel.separable
-
-    @functools.cached_property
-    def _known(self) -> dict[tuple[int, int], Duel]:
-        return _by_sides(self.duels)
+        gap, real = self.gaps[id(one), id(other)]
+        return gap if self.duels[0].figure.higher_is_better else -gap, real
 
 
 def matrix_of(duels: Sequence[Duel]) -> Matrix:
     """The standings of models of which every two were compared."""
     sides = list({id(side): side for duel in duels for side in (duel.a, duel.b)}.values())
-    gaps: dict[int, list[tuple[float, bool]]] = {id(side): [] for side in sides}
-    for duel in duels:
-        for side in (duel.a, duel.b):
-            gaps[id(side)].append((_gap(duel, side), duel.separable))
-    wins = {
-        key: sum((gap > 0) - (gap < 0) for gap, real in own if real) for key, own in gaps.items()
+    gaps = {
+        (id(side), id(other)): (_gap(duel, side), duel.separable)
+        for duel in duels
+        for side, other in ((duel.a, duel.b), (duel.b, duel.a))
     }
-    lead = {key: sum(gap for gap, _ in own) / len(own) for key, own in gaps.items()}
-    sides.sort(key=lambda side: (-wins[id(side)], -lead[id(side)]))
-    known = _by_sides(duels)
-    found = []
-    for side in sides:
-        others = [(other, known[id(side), id(other)]) for other in sides if other is not side]
-        real = [(other, _gap(duel, side)) for other, duel in others if duel.separable]
-        found.append(
-            Standing(
-                side,
-                beats=tuple(other for other, gap in real if gap > 0),
-                beaten_by=tuple(other for other, gap in real if gap < 0),
-                tied=tuple(other for other, duel in others if not duel.separable),
-            )
+
+    def others(side: Side) -> list[tuple[Side, float, bool]]:
+        return [(each, *gaps[id(side), id(each)]) for each in sides if each is not side]
+
+    def order(side: Side) -> tuple[int, float]:
+        own = others(side)
+        wins = sum((gap > 0) - (gap < 0) for _, gap, real in own if real)
+        return -wins, -sum(gap for _, gap, _ in own) / len(own)
+
+    sides = sorted(sides, key=order)
+    found = [
+        Standing(
+            side,
+            beats=tuple(each for each, gap, real in others(side) if real and gap > 0),
+            beaten_by=tuple(each for each, gap, real in others(side) if real and gap < 0),
+            tied=tuple(each for each, _, real in others(side) if not real),
         )
-    return Matrix(tuple(duels), tuple(found), duels[0].a, tuple(_notes(duels, sides)))
-
-
-def _by_sides(duels: Sequence[Duel]) -> dict[tuple[int, int], Duel]:
-    return {
-        ends: each
-        for each in duels
-        for ends in ((id(each.a), id(each.b)), (id(each.b), id(each.a)))
-    }
+        for side in sides
+    ]
+    return Matrix(tuple(duels), tuple(found), duels[0].a, tuple(_notes(duels, sides)), gaps)
 
 
 def _gap(duel: Duel, side: Side) -> float:

@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from evaluator.conditions.pairs import PairSet
 from evaluator.errors import InputError
 from evaluator.metrics.deployment import (
     DeploymentThreshold,
     TooFewImpostorsError,
     deployment_threshold,
 )
-from evaluator.metrics.rates import Rates, rates_at_threshold
+from evaluator.metrics.rates import Rates
 from evaluator.results.names import labels
 from evaluator.results.record import BinRecord, Failed
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from zoo.results.selection import Chosen
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,22 +51,16 @@ class Deployment:
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """The pairs of a bin that rates are of; ``images`` and ``people`` number their slots."""
+    """The pairs of a bin that rates are of."""
 
     bin: BinRecord
     label: str
-    scores: npt.NDArray[np.float64]
-    genuine: npt.NDArray[np.bool_]
-    images: IntArray | None
-    people: IntArray | None
+    pairs: PairSet
     failed: Failed
 
     def rates(self, threshold: float) -> OnBin:
         """Those of a threshold on this bin."""
-        rates = rates_at_threshold(
-            self.scores, self.genuine, threshold, images=self.images, people=self.people
-        )
-        return OnBin(self.bin, self.label, rates, self.failed)
+        return OnBin(self.bin, self.label, self.pairs.rates_at(threshold), self.failed)
 
 
 def choose_threshold(model: Chosen, far: float, confidence: float) -> Deployment:
@@ -86,7 +78,7 @@ def choose_threshold(model: Chosen, far: float, confidence: float) -> Deployment
     elsewhere = []
     for own in scored if len(scored) > 1 else ():
         try:
-            threshold = _threshold(own, far, confidence).threshold
+            threshold = _threshold(own.pairs, far, confidence).threshold
         except TooFewImpostorsError as error:
             takes = f"that takes about {error.needed:,} impostor pairs like its {error.impostors:,}"
             notes.append(f"{own.label}: no threshold of its own, {takes}")
@@ -101,18 +93,18 @@ def check_threshold(model: Chosen, threshold: float) -> Deployment:
     """What a threshold gives on all the model's results. Raises InputError for no usable scores."""
     scored, notes = _scored(model)
     bins = tuple(each.rates(threshold) for each in scored)
-    rates = _together(scored).rates(threshold).rates
+    rates = _together(scored).rates_at(threshold)
     return Deployment(model, None, rates, bins, (), tuple(notes))
 
 
-def _threshold(scored: _Scored, far: float, confidence: float) -> DeploymentThreshold:
+def _threshold(pairs: PairSet, far: float, confidence: float) -> DeploymentThreshold:
     return deployment_threshold(
-        scored.scores,
-        scored.genuine,
+        pairs.scores,
+        pairs.genuine,
         far,
         confidence=confidence,
-        images=scored.images,
-        people=scored.people,
+        images=pairs.images,
+        people=pairs.people,
     )
 
 
@@ -131,40 +123,28 @@ def _scored(model: Chosen) -> tuple[list[_Scored], list[str]]:
 
 
 def _load(stored: Stored, label: str) -> _Scored:
-    scores = load_scores(stored.path, stored.result)
-    kept = scores.counted
-    slots = np.repeat(kept, 2)
-    record = stored.result.bin
-    return _Scored(
-        record,
-        label,
-        scores.scores[kept],
-        scores.genuine[kept],
-        scores.images[slots] if record.unique_images else None,
-        None if scores.people is None else scores.people[slots],
-        stored.result.failed,
-    )
+    scores, record = load_scores(stored.path, stored.result), stored.result.bin
+    images = scores.images if record.unique_images else None
+    pairs = PairSet(scores.scores, scores.genuine, images, scores.people).only(scores.counted)
+    return _Scored(record, label, pairs, stored.result.failed)
 
 
-def _together(scored: Sequence[_Scored]) -> _Scored:
+def _together(scored: Sequence[_Scored]) -> PairSet:
     """The pairs of all bins, as of one; bins share no one with one another."""
     if len(scored) == 1:
-        return scored[0]
-    known = all(each.people is not None for each in scored)
+        return scored[0].pairs
+    known = all(each.pairs.people is not None for each in scored)
     slots, numbers = [], 0
-    for each in scored:
+    for each in (one.pairs for one in scored):
         own = each.images if each.people is None else each.people
         own = np.arange(2 * len(each.scores)) if own is None else own
         _, renumbered = np.unique(own, return_inverse=True)
         slots.append(renumbered.astype(np.int64) + numbers)
         numbers += int(renumbered.max(initial=-1)) + 1
     together = np.concatenate(slots)
-    return _Scored(
-        scored[0].bin,
-        "all bins",
-        np.concatenate([each.scores for each in scored]),
-        np.concatenate([each.genuine for each in scored]),
+    return PairSet(
+        np.concatenate([each.pairs.scores for each in scored]),
+        np.concatenate([each.pairs.genuine for each in scored]),
         None if known else together,
         together if known else None,
-        Failed(0, ""),  # which its bins say
     )

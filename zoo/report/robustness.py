@@ -23,7 +23,9 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.shared_pairs import Scored
 from evaluator.statistics.sides import Key
+from zoo.report.drawing import grid, svg
 from zoo.report.selection import Selection
+from zoo.report.standings import Figure
 
 _STRENGTHS = range(6)  # 0 is the bin that the others were made of
 _DRAWS = 1000
@@ -33,26 +35,17 @@ _SIZE = (300, 220)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 10, 40
 
 
-@dataclass(frozen=True)
-class Error:
-    """A ratio of errors and its 95 % interval, or None and why."""
-
-    value: float | None
-    interval: tuple[float, float] | None = None
-    note: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Spoilt:
-    """What becomes of one bin: a drawing a corruption, and ``errors`` a model by corruption, the
-    mean ("") first. ``strengths`` are those that CE sums over, by corruption.
+    """What becomes of one bin: a drawing a corruption, and ``errors`` a model by corruption, ratios
+    to the baseline's, the mean first. ``strengths`` are those that CE sums over, by corruption.
     """
 
     bin: str
     baseline: Contestant
     strengths: Mapping[str, Sequence[int]]
     panels: tuple[tuple[str, Markup], ...]
-    errors: tuple[tuple[Contestant, tuple[Error, ...]], ...]
+    errors: tuple[tuple[Contestant, tuple[Figure, ...]], ...]
 
 
 def baseline_of(models: Sequence[Contestant], name: str | None) -> Contestant:
@@ -163,7 +156,7 @@ def _errors(
     models: Sequence[Contestant],
     baseline: Contestant,
     wrong: Mapping[tuple[Key, str], NDArray[np.float64]],
-) -> list[tuple[Error, ...]]:
+) -> list[tuple[Figure, ...]]:
     """CE of each model by corruption, the mean of them first."""
     rows = []
     for model in models:
@@ -172,28 +165,28 @@ def _errors(
         ]
         draws = [each[1] for each in ratios if each[1] is not None]
         values = [each[0].value for each in ratios if each[0].value is not None]
-        mean = Error(None, note="lacks a corruption")
+        mean = Figure(None, note="lacks a corruption")
         if len(values) == len(kinds):
             drawn = len(draws) == len(kinds) and model.key != baseline.key
             interval = _ends(np.mean(draws, axis=0)) if drawn else None
-            mean = Error(float(np.mean(values)), interval)
+            mean = Figure(float(np.mean(values)), interval)
         rows.append((mean, *(each[0] for each in ratios)))
     return rows
 
 
 def _ratio(
     own: NDArray[np.float64] | None, base: NDArray[np.float64] | None
-) -> tuple[Error, NDArray[np.float64] | None]:
+) -> tuple[Figure, NDArray[np.float64] | None]:
     """Errors of a model by the baseline's, and the same of resampled pairs; the pairs of all
     strengths and of both models are drawn together.
     """
     if own is None or base is None:
-        return Error(None, note="not all measured"), None
+        return Figure(None, note="not all measured"), None
     if not base.sum():
-        return Error(None, note="the baseline has no error"), None
+        return Figure(None, note="the baseline has no error"), None
     value = float(own.sum() / base.sum())
     if own is base:
-        return Error(value), np.ones(_DRAWS)
+        return Figure(value), np.ones(_DRAWS)
     random = np.random.default_rng(0)  # the same pairs for every model and corruption
     both = np.column_stack([own, base])
     size = max(1, _AT_ONCE // len(own))
@@ -204,9 +197,9 @@ def _ratio(
         sums.append(weights @ both)
     drawn = np.concatenate(sums)
     if not drawn[:, 1].all():
-        return Error(value, note="too few errors for an interval"), None
+        return Figure(value, note="too few errors for an interval"), None
     ratios: NDArray[np.float64] = drawn[:, 0] / drawn[:, 1]
-    return Error(value, _ends(ratios)), ratios
+    return Figure(value, _ends(ratios)), ratios
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -228,22 +221,13 @@ def _panel(name: str, lines: Sequence[tuple[int, str, Sequence[tuple[int, _Read]
     ticks = even_ticks(min(ends, default=0.5), max(ends, default=1.0), (0.0, 1.0))
     x = Axis(0.0, 5.0, _LEFT + 8, _SIZE[0] - _RIGHT - 8)
     y = Axis(ticks[0], ticks[-1], _SIZE[1] - _BOTTOM, _TOP)
-    right = _SIZE[0] - _RIGHT
-    grid = "".join(f"M{_LEFT},{y.at(value):.1f}H{right}" for value in ticks)
-    parts = [f'<path class="grid" d="{grid}"/>']
-    parts += [
-        f'<text x="{_LEFT - 6}" y="{y.at(value) + 4:.1f}" text-anchor="end">'
-        f"{100 * value:.6g}</text>"
-        for value in ticks
-    ]
+    whole = Axis(0.0, 5.0, _LEFT, _SIZE[0] - _RIGHT)
+    marks = [(value, f"{100 * value:.6g}") for value in ticks]
+    parts = [grid(whole, y, ((), marks), ("strength (0: not spoilt)", ""), below=_BOTTOM - 6)]
     parts += [
         f'<text x="{x.at(k):.1f}" y="{y.start + 16:.0f}" text-anchor="middle">{k}</text>'
         for k in _STRENGTHS
     ]
-    parts.append(
-        f'<text class="title" x="{(_LEFT + right) / 2:.0f}" y="{y.start + 34:.0f}" '
-        'text-anchor="middle">strength (0: not spoilt)</text>'
-    )
     for slot, label, points in lines:
         if not points:
             continue
@@ -271,7 +255,4 @@ def _panel(name: str, lines: Sequence[tuple[int, str, Sequence[tuple[int, _Read]
             )
             + "</g>"
         )
-    return Markup(  # numbers and our own words, but for names, which are escaped where they stand
-        f'<svg class="chart training" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}" role="img" '
-        f'aria-label="{escape(name)}">{"".join(parts)}</svg>'
-    )
+    return svg("chart training", _SIZE, name, parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins.pairs_file import check_sidecar, read_pairs_csv, sidecar_path, write_sidecar
+from evaluator.bins.pairs_file import sidecar_path, write_sidecar
 from evaluator.bins.recipe import Recipe, Source, recipe_path, write_recipe
 from evaluator.bins.verification_set import distinct_images, read_bin, write_bin
 from evaluator.errors import InputError
@@ -17,7 +17,7 @@ from evaluator.files import file_sha256
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
-from zoo.bins.build import check_new
+from zoo.bins.build import check_new, named_pairs
 from zoo.bins.corruptions import CORRUPTIONS
 
 
@@ -53,9 +53,7 @@ def corrupt_bin(
     }
     for path in targets.values():
         check_new(path, force=force)
-    pairs = read_pairs_csv(sidecar_path(source)) if sidecar_path(source).exists() else []
-    if pairs:
-        check_sidecar(sidecar_path(source), pairs, found.genuine)
+    pairs = named_pairs(source, found.genuine)
     distinct, slots = distinct_images(found.images)
     decoded = list(in_order(lambda each: _pixels(source, *each), list(enumerate(distinct))))
     keys = [int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in distinct]

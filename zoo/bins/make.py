@@ -75,21 +75,6 @@ class MakeRequest:
             raise InputError("--size: aligned faces are 112x112; give --align or --size")
 
 
-@dataclass(frozen=True)
-class FetchRequest:
-    """One call of `zoo bins fetch`; ``source`` is "public" or an address to fetch the bin itself
-    from, None to make it from scikit-learn's images.
-    """
-
-    name: str
-    output: Path | None
-    landmarks: Path | None
-    missing: str | None
-    download: bool
-    force: bool
-    source: str | None = None
-
-
 def make_bin(request: MakeRequest) -> str:
     """Makes the bin and returns a line on it. Raises InputError and OSError."""
     check_new(request.out, force=request.force)
@@ -113,27 +98,39 @@ def make_bin(request: MakeRequest) -> str:
     return _said(write_pairs(request.out, pairs, images), folds)
 
 
-def fetch_bin(request: FetchRequest) -> str:
-    """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
-    out = request.output or Path("datasets") / f"{request.name}.bin"
-    if request.source is not None:
-        if request.landmarks or request.missing:
+def fetch_bin(
+    name: str,
+    output: Path | None,
+    *,
+    landmarks: Path | None,
+    missing: str | None,
+    download: bool,
+    force: bool,
+    source: str | None,
+) -> str:
+    """Makes the bin of a data set and returns a line on it; ``source`` is "public" or an address to
+    fetch the bin itself from, None to make it from scikit-learn's images. Raises InputError and
+    OSError.
+    """
+    out = output or Path("datasets") / f"{name}.bin"
+    if source is not None:
+        if landmarks or missing:
             raise InputError("--landmarks and --missing: a bin that is fetched is aligned already")
-        return fetch.published_bin(request.name, request.source, out, force=request.force)
-    check_new(out, force=request.force)
-    if request.name == "olivetti":
-        if request.landmarks or request.missing:
+        return fetch.published_bin(name, source, out, force=force)
+    check_new(out, force=force)
+    if name == "olivetti":
+        if landmarks or missing:
             raise InputError("--landmarks and --missing: go with lfw; Olivetti faces are cropped")
-        source = fetch.olivetti(download=request.download)
-        note(f"faces: {source.origin}")
-        images = read_images(image_names(source.pairs), source.read)
-        return _said(write_pairs(out, source.pairs, images), source.folds)
-    options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
-    source = fetch.lfw(download=request.download)
-    note(f"faces: {source.origin}")
-    made = _aligned(out, source.pairs, source.read, options, source.folds)
+        made = fetch.olivetti(download=download)
+        note(f"faces: {made.origin}")
+        images = read_images(image_names(made.pairs), made.read)
+        return _said(write_pairs(out, made.pairs, images), made.folds)
+    options = AlignOptions(landmarks, missing or "crop", fetch.LFW_CROP)
+    made = fetch.lfw(download=download)
+    note(f"faces: {made.origin}")
+    said = _aligned(out, made.pairs, made.read, options, made.folds)
     keep_origin(out, file_sha256(out), f"{MADE_HERE} LFW's funneled photographs, aligned by zoo")
-    return made
+    return said
 
 
 def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:

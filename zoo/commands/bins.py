@@ -213,10 +213,18 @@ def fetch(
 
     zoo bins fetch lfw --from public
     """
-    from zoo.bins.make import FetchRequest, fetch_bin
+    from zoo.bins.make import fetch_bin
 
-    request = FetchRequest(name, output, landmarks, missing, download, force, source)
-    typer.echo(fetch_bin(request))
+    made = fetch_bin(
+        name,
+        output,
+        landmarks=landmarks,
+        missing=missing,
+        download=download,
+        force=force,
+        source=source,
+    )
+    typer.echo(made)
 
 
 @app.command()

@@ -49,20 +49,15 @@ def verify(
     if not chosen:
         raise InputError(f"{path}: no entry has published figures")
     there = {path.stem: path for path in all_bins(bin_folders(data or []))}
-    from zoo.results.verification import AGREES, NOT_MEASURED, Measuring, checks_of
+    from zoo.evaluate.request import Request
+    from zoo.results.verification import AGREES, NOT_MEASURED, checks_of
     from zoo.results.verification_text import blocks_of, csv_checks, json_checks
 
-    how = Measuring(
-        store=read_store(results),
-        bins=there,
-        results=results,
-        batch_size=batch_size,
-        fresh=fresh,
-        trust=trust,
-    )
+    store = read_store(results)
+    how = Request([], [], batch_size=batch_size, results=results, fresh=fresh, trust=trust)
     checks, failures = [], []
     for entry in chosen:
-        found, failed = checks_of(entry, how, needed=not every)
+        found, failed = checks_of(entry, how, store, there, needed=not every)
         checks += found
         failures += failed
     print_as(format, checks, blocks_of, csv=csv_checks, json=json_checks)

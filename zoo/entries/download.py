@@ -7,7 +7,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +18,6 @@ from evaluator.models.torch_weights.read import weights_kind
 from zoo.entries.packed import Packed, PackedError, member_blocks
 from zoo.entries.part import Part, opened_part
 from zoo.entries.transfer import Answer, DownloadError, answered
-from zoo.terminal.words import shows_progress
 
 #: Bytes that are taken of a file whose server does not say how long it is.
 LARGEST_UNDECLARED = 4 * 2**30
@@ -138,6 +136,8 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
     """Writes the rest of what is at the address; the SHA-256 of the whole, and where that began."""
     tag = part.tag_of(url)
     file = part.file
+    from zoo.terminal.progress import Progress
+
     have = file.tell()
     with answered(url, start=have, tag=tag, trusted=trusted, timeout=timeout) as answer:
         if answer.start == 0:  # also of no parts, or what was here is not of this file
@@ -146,7 +146,9 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
         for block in _blocks(file, answer.start):
             digest.update(block)
         limit = _limit(url, part.target, answer)
-        with _bar(part.target.name, answer) as came:
+        total = None if answer.length is None else answer.start + answer.length
+        name = part.target.name
+        with Progress(name, total, done=answer.start, of_bytes=True) as came:
             for block in answer.blocks():
                 limit -= len(block)
                 if limit < 0:
@@ -156,7 +158,7 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
                     )
                 file.write(block)
                 digest.update(block)
-                came(len(block))
+                came.advance(len(block))
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest(), answer.start
@@ -230,29 +232,3 @@ def _zip_end(path: Path) -> str:
 
 # By the format; others do not say where they end.
 _ENDS: dict[str, Callable[[Path], str]] = {"keras-h5": _hdf5_end, "keras": _zip_end}
-
-
-@contextmanager
-def _bar(title: str, answer: Answer) -> Iterator[Callable[[int], None]]:
-    """How far a download is, as a Rich bar, silent where stderr is no terminal: what adds bytes."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TransferSpeedColumn,
-    )
-
-    total = None if answer.length is None else answer.start + answer.length
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not shows_progress(),
-    ) as bar:
-        task = bar.add_task(title, total=total, completed=answer.start)
-        yield lambda count: bar.update(task, advance=count)

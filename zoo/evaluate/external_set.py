@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +20,15 @@ from evaluator.templates.evaluation import Embedded, evaluate_set
 from evaluator.templates.layouts import read_template_set
 from evaluator.templates.pooling import Embeddings
 from evaluator.templates.template_set import TemplateSet
+from zoo.evaluate.external_files import names_in
 from zoo.evaluate.request import Request
 
 NAMES, EMBEDDINGS, MIRRORED = "names", "embeddings", "mirrored"
 
 
-@dataclass(frozen=True, eq=False)
-class _File:
-    """What a file has: ``names`` of images, embeddings (n, d) and those of mirrored images."""
-
-    names: tuple[str, ...]
-    embeddings: Embeddings
-    mirrored: Embeddings | None
-
-
 def is_of_set(path: Path) -> bool:
     """Whether a file of embeddings names its images. Raises InputError for a file that is none."""
-    try:
-        with opened_npz(path) as archive:
-            return NAMES in array_names(archive)
-    except NpzError:
-        raise InputError(f"{path}: expected a .npz file, as numpy.savez writes it") from None
+    return NAMES in names_in(path)
 
 
 def store_set_embeddings(path: Path, request: Request, *, name: str) -> Result:
@@ -49,10 +37,9 @@ def store_set_embeddings(path: Path, request: Request, *, name: str) -> Result:
     Rows stand in any order, and belong to images by name. Raises InputError, BinError for an image
     of the set that no row is of; OSError.
     """
-    file = _read(path)
-    held = _set_of(request.bins[0], file.names)
-    ordered, rows = _in_order_of(held, file.names)
-    embeddings, mirrored = file.embeddings, file.mirrored
+    names, embeddings, mirrored = _read(path)
+    held = _set_of(request.bins[0], names)
+    ordered, rows = _in_order_of(held, names)
     if rows is not None:
         embeddings = embeddings[rows]
         mirrored = None if mirrored is None else mirrored[rows]
@@ -85,7 +72,8 @@ def _set_of(path: Path, names: tuple[str, ...]) -> TemplateSet:
     return read_template_set(path)
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path) -> tuple[tuple[str, ...], Embeddings, Embeddings | None]:
+    """The names of images, embeddings (n, d), and those of mirrored images."""
     try:
         with opened_npz(path) as archive:
             there = array_names(archive)
@@ -109,7 +97,7 @@ def _read(path: Path) -> _File:
             f"{path}: {MIRRORED} has shape {mirrored.shape}, {EMBEDDINGS} {embeddings.shape}; "
             "expected the same"
         )
-    return _File(names, embeddings, mirrored)
+    return names, embeddings, mirrored
 
 
 def _names(path: Path, array: NDArray[np.generic]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from zoo.evaluate.request import Request
 from zoo.terminal.bin_table import Reading, print_evaluation
 from zoo.terminal.output import write_json
 from zoo.terminal.set_table import print_sets
-from zoo.terminal.words import warn
+from zoo.terminal.words import rich_terminal, warn
 
 
 def finished(outcome: tuple[list[Result], list[str]], request: Request, json: str | None) -> int:
@@ -34,25 +34,21 @@ def finished(outcome: tuple[list[Result], list[str]], request: Request, json: st
 
 
 def _print(read: Sequence[tuple[Result, Reading]], request: Request) -> None:
-    """The table of bins, then those of template sets."""
+    """The table of bins, then those of template sets, and on a terminal where all is stored."""
     sets = [result for result, _ in read if result.bin.kind is not None]
     bins = [each for each in read if each[0].bin.kind is None]
     if bins:
         print_evaluation(
             [result for result, _ in bins],
-            show_store=None if sets else request.results,
             readings=[reading for _, reading in bins],
             tars=request.tars,
         )
     if bins and sets:
         print()
     if sets:
-        print_sets(
-            sets,
-            show_store=request.results,
-            intervals=request.intervals,
-            sizes=request.gallery_sizes,
-        )
+        print_sets(sets, intervals=request.intervals, sizes=request.gallery_sizes)
+    if (console := rich_terminal()) is not None:
+        console.print(f"results stored in {request.results}/", style="dim", highlight=False)
 
 
 def _not_finite(result: Result) -> str:

@@ -22,6 +22,7 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Store, no_results, read_store
 from evaluator.statistics.shared_pairs import unlike_the_others
 from evaluator.statistics.sides import Key
+from zoo.results.leaderboard import Invalid
 
 # So many notes that say the same of different models are one; names in it.
 _ALIKE = 5
@@ -61,15 +62,6 @@ class Scored:
         return slots_sharing(self.pairs, images=images, people=self.stored.people)
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A result that is not ranked, and why."""
-
-    model: str
-    bin: str
-    reason: str
-
-
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What a report is made of; ``scored`` is by (contestant's key, bin's SHA-256). ``all_bins``:
@@ -81,7 +73,7 @@ class Selection:
     contestants: tuple[Contestant, ...]
     columns: tuple[Column, ...]
     scored: dict[tuple[Key, str], Scored]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Invalid, ...]
     all_bins: bool = False
     spoilt: tuple[Contestant, ...] = ()
     older: tuple[str, ...] = ()
@@ -126,37 +118,37 @@ def select(*folders: Path, models: Sequence[str] = (), bins: Sequence[str] = ())
     )
 
 
-def _together(left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+def _together(left_out: Sequence[Invalid]) -> tuple[Invalid, ...]:
     """The same, many models of one bin and reason in one."""
-    alike: dict[tuple[str, str], list[LeftOut]] = {}
+    alike: dict[tuple[str, str], list[Invalid]] = {}
     for each in left_out:
         alike.setdefault((each.bin, each.reason), []).append(each)
-    found: list[LeftOut] = []
+    found: list[Invalid] = []
     for (bin, reason), own in alike.items():
         if len(own) < _ALIKE:
             found += own
         else:
             names = ", ".join(each.model for each in own[:_ALIKE])
             more = ", ..." * (len(own) > _ALIKE)
-            found.append(LeftOut(f"{len(own):,} models ({names}{more})", bin, reason))
+            found.append(Invalid(f"{len(own):,} models ({names}{more})", bin, reason))
     return tuple(found)
 
 
-def _no_answers(store: Store) -> list[LeftOut]:
+def _no_answers(store: Store) -> list[Invalid]:
     """What lies in the store and is no result, or none that still stands."""
     found = [
-        LeftOut(plain_name(path.parent.name), plain_name(path.stem), line)
+        Invalid(plain_name(path.parent.name), plain_name(path.stem), line)
         for path, line in store.unreadable
     ]
     for each in store.outdated:
         result = each.result
-        found.append(LeftOut(result.model.name, result.bin.name, reading_problem(result) or ""))
+        found.append(Invalid(result.model.name, result.bin.name, reading_problem(result) or ""))
     return found
 
 
 def _read(
     models: Sequence[Contestant], bins: dict[str, str]
-) -> tuple[dict[tuple[Key, str], Scored], list[LeftOut]]:
+) -> tuple[dict[tuple[Key, str], Scored], list[Invalid]]:
     """The scores of every result that has some, and which have none; ``bins`` are labels."""
     scored: dict[tuple[Key, str], Scored] = {}
     left_out = []
@@ -171,13 +163,13 @@ def _read(
                     continue
                 except ResultError as error:
                     reason = str(error)
-            left_out.append(LeftOut(model.label, bins[sha256], reason))
+            left_out.append(Invalid(model.label, bins[sha256], reason))
     for sha256, label in bins.items():
         own = [scored.get((model.key, sha256)) for model in models]
         for i in unlike_the_others([None if each is None else each.stored for each in own]):
             del scored[models[i].key, sha256]
             reason = "its pairs are not those of the other results on that bin; use --fresh"
-            left_out.append(LeftOut(models[i].label, label, reason))
+            left_out.append(Invalid(models[i].label, label, reason))
     return scored, left_out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.errors import InputError, ResultError
@@ -59,32 +59,20 @@ class Check:
         return None if self.measured is None else self.measured - self.published
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measuring:
-    """How entries are measured: ``store`` is what ``results`` holds already, ``bins`` by name are
-    those at hand.
-    """
-
-    store: Store
-    bins: Mapping[str, Path]
-    results: Path
-    batch_size: int = 64
-    fresh: bool = False
-    trust: bool = False
-
-
-def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check], list[str]]:
+def checks_of(
+    entry: Entry, how: Request, store: Store, known: Mapping[str, Path], *, needed: bool
+) -> tuple[list[Check], list[str]]:
     """A check of every published figure of an entry, and a line for each failure.
 
-    What is stored answers; the rest is measured where weights and bins are at hand. ``needed``: the
-    entry was named, and it is an error where nothing of it can be measured. Raises InputError,
-    OSError.
+    What is in the ``store`` answers; the rest is measured, ``how`` it is asked for, where weights
+    and bins are at hand, the ``known`` ones by name. ``needed``: the entry was named, and it is an
+    error where nothing of it can be measured. Raises InputError, OSError.
     """
     if not entry.published:
         raise InputError(f"entry {entry.name!r} has no published figures to compare with")
-    found = published_results(entry, how.store)
+    found = published_results(entry, store)
     here = entry.file.exists()
-    bins = {name: how.bins[name] for name in entry.published if name in how.bins}
+    bins = {name: known[name] for name in entry.published if name in known}
     failures: list[str] = []
     if needed and not found and not (here and bins):
         resolve_models([entry.name], {entry.name: entry})  # says where its weights should be
@@ -94,7 +82,9 @@ def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check
         )
     if here and bins:
         try:
-            measured, failures = run_request(_request(entry, list(bins.values()), how))
+            models = resolve_models([entry.name], {entry.name: entry})
+            request = replace(how, models=models, bins=[*bins.values()], flip=entry.flip)
+            measured, failures = run_request(request)
         except InputError as error:
             if needed:
                 raise
@@ -104,18 +94,6 @@ def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check
     why = {name: failures[0] if failures and name in bins else lacks for name in entry.published}
     checks, damaged = _checks(entry, found, why)
     return checks, [*failures, *damaged]
-
-
-def _request(entry: Entry, bins: list[Path], how: Measuring) -> Request:
-    return Request(
-        models=resolve_models([entry.name], {entry.name: entry}),
-        bins=bins,
-        flip=entry.flip,
-        batch_size=how.batch_size,
-        results=how.results,
-        fresh=how.fresh,
-        trust=how.trust,
-    )
 
 
 def stored_checks(entry: Entry, store: Store) -> list[Check]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.metrics.all_figures import all_figures
@@ -69,7 +68,6 @@ class _Grid:
 
 def print_evaluation(
     results: Sequence[Result],
-    show_store: Path | None = None,
     *,
     readings: Sequence[Reading] = (),
     tars: Sequence[Figure] = (),
@@ -87,8 +85,6 @@ def print_evaluation(
         console.print(line, highlight=False, markup=False)
     if tars:
         _print_tars(grid, console)
-    if show_store is not None:
-        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
 def _grid(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.metrics.all_figures import search_figures
@@ -26,13 +25,7 @@ _FPIRS = ("0.1", "0.01")
 _NAME_WIDTH = 13
 
 
-def print_sets(
-    results: Sequence[Result],
-    show_store: Path | None = None,
-    *,
-    intervals: bool = False,
-    sizes: bool = False,
-) -> None:
+def print_sets(results: Sequence[Result], *, intervals: bool = False, sizes: bool = False) -> None:
     """Prints results on template sets on stdout: tables on a terminal, plain columns in a pipe.
     ``intervals`` shows those of 95 %, too, and ``sizes`` what is known of smaller galleries.
     """
@@ -57,8 +50,6 @@ def print_sets(
         for each in own:
             for line in _remarks(each, names[model_key(each)]):
                 console.print(line, style="yellow", highlight=False, markup=False)
-    if show_store is not None:
-        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
 def _by_set(results: Sequence[Result]) -> list[list[Result]]:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings
-from zoo.evaluate.reading import far_figures
+from zoo.evaluate.outcome import far_figures
 from zoo.terminal import bin_table
 
 BOX = set("─│┃┏┓┗┛━┳┻╇┡┩╭╮╰╯")

@@ -57,8 +57,14 @@ def discard(
     fars = tuple(far or ())
     if not 0 < limit <= 0.95:
         raise InputError(f"--limit {limit:g}: expected a share above 0, up to 0.95")
-    from zoo.results.discard import FARS, DiscardAsked, report_discard
-    from zoo.results.discard_text import blocks_of, csv_discard, json_discard
+    from zoo.results.discard import (
+        FARS,
+        DiscardAsked,
+        blocks_of,
+        csv_discard,
+        json_discard,
+        report_discard,
+    )
     from zoo.results.selection import contestants_of, models_asked
     from zoo.terminal.blocks import print_as
 

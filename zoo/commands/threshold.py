@@ -60,8 +60,7 @@ def threshold(
     if check is not None and not math.isfinite(check):
         raise InputError(f"--check {check:g}: expected a number, as 0.3")
     from zoo.results.selection import model_asked
-    from zoo.results.threshold import check_threshold, choose_threshold
-    from zoo.results.threshold_text import print_deployment
+    from zoo.results.threshold import check_threshold, choose_threshold, print_deployment
 
     chosen = model_asked(model, asked)
     if far is not None:

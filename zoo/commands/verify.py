@@ -50,8 +50,14 @@ def verify(
         raise InputError(f"{path}: no entry has published figures")
     there = {path.stem: path for path in all_bins(bin_folders(data or []))}
     from zoo.evaluate.request import Request
-    from zoo.results.verification import AGREES, NOT_MEASURED, checks_of
-    from zoo.results.verification_text import blocks_of, csv_checks, json_checks
+    from zoo.results.verification import (
+        AGREES,
+        NOT_MEASURED,
+        blocks_of,
+        checks_of,
+        csv_checks,
+        json_checks,
+    )
 
     store = read_store(results)
     how = Request([], [], batch_size=batch_size, results=results, fresh=fresh, trust=trust)

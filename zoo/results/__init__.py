@@ -5,6 +5,6 @@ compares, `matrix` many at once, `threshold` gives the one to ship, `plan` says 
 comparison will need; `groups` and `discard` have the conditions, on `pooled` scores, `costs` and
 `leaderboard_cost` what models cost; `verification` derives published figures again, `card` says all
 of a model; `housekeeping` keeps the folder in order, `archive` packs of it what is handed in;
-`leaderboard_text`, `duels_text`, `duels_paper`, `matrix_text`, `junit`, `threshold_text`,
-`groups_text`, `discard_text`, `verification_text` and `cost_text` print.
+`leaderboard_text`, `duels_text`, `duels_paper`, `groups_text` and `cost_text` print what does not
+print itself.
 """

@@ -19,9 +19,8 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored, read_store
 from evaluator.statistics.shared_pairs import Scored
 from zoo.entries.registry import Entry
-from zoo.results import cost_text, groups_text, verification_text
+from zoo.results import cost_text, groups_text, verification
 from zoo.results.groups import GroupsAsked, report_groups
-from zoo.results.verification import results_of_entry, stored_checks
 from zoo.terminal.blocks import Block, markdown_blocks
 from zoo.terminal.escaped import markdown
 
@@ -46,12 +45,12 @@ def card_of(
     these ``bins``. Raises InputError for a wrong table, OSError.
     """
     store = read_store(folder)
-    stored = sorted(results_of_entry(entry, store), key=_order)
+    stored = sorted(verification.results_of_entry(entry, store), key=_order)
     parts = [_front_matter(entry, dict(facts).get("licence"), stored), f"# {entry.name}\n"]
     parts.append(_table_of(entry, facts))
     if entry.published:
-        checks = stored_checks(entry, store)
-        parts.append(_section("Published figures", verification_text.blocks_of(checks)))
+        checks = verification.stored_checks(entry, store)
+        parts.append(_section("Published figures", verification.blocks_of(checks)))
     for title, names, of_set in (("bins", _ON_BINS, False), ("template sets", _ON_SETS, True)):
         own = [each for each in stored if (each.result.bin.kind is not None) == of_set]
         if own:

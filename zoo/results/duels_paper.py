@@ -8,9 +8,8 @@ from evaluator.statistics.duels import Duel, OnBin
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.sides import gathered
 from zoo.results.duels_text import HEADER, csv_comparison, footer, rows_of, verdicts_of
-from zoo.results.matrix import Matrix, matrix_of
-from zoo.results.matrix_text import caption, lines_of
-from zoo.results.matrix_text import rows_of as matrix_rows
+from zoo.results.matrix import Matrix, caption, lines_of, matrix_of
+from zoo.results.matrix import rows_of as matrix_rows
 from zoo.terminal.escaped import (
     LATEX,
     MARKDOWN,

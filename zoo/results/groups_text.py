@@ -11,7 +11,7 @@ from evaluator.conditions.groups import Audit, FairnessDifference, Unequal
 from evaluator.metrics.rates import Rates
 from evaluator.metrics.text import cosine, percent
 from zoo.results.groups import Fairness, GroupsReport, ModelGroups
-from zoo.results.threshold_text import cosine_text
+from zoo.results.threshold import cosine_text
 from zoo.terminal.blocks import Block, csv_rows, interval_text, rate_text
 
 _MEASURE = ("measure", "value", "fair", "by chance", "95 % within", "p")

@@ -56,7 +56,7 @@ class Chart:
 
 def curve(slot: int, label: str, scored: Scored) -> Curve | None:
     """The error curve of a result, None if its bin lacks a class."""
-    found = fmr_fnmr(sweep_of(scored_pairs(scored.scores, scored.genuine)))
+    found = fmr_fnmr(sweep_of(scored_pairs(scored.cosines, scored.genuine)))
     if found is None:
         return None
     return Curve(slot, label, found.thresholds, found.fmr, found.fnmr)
@@ -130,7 +130,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     Both classes are scaled to their own number of pairs, missed ones too, which have no place here;
     the higher peak fills its half.
     """
-    there = scored.scores[np.isfinite(scored.scores)]
+    there = scored.cosines[np.isfinite(scored.cosines)]
     low, high = float(there.min()), float(there.max())
     # Beyond what floats of that size can be divided into.
     largest = max(abs(low), abs(high))
@@ -138,7 +138,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
         room = max(0.01, 0.001 * largest)
         low, high = low - room, high + room
     edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    classes = [scored.scores[scored.genuine == side] for side in (1, 0)]
+    classes = [scored.cosines[scored.genuine == side] for side in (1, 0)]
     counts = [np.histogram(own, edges)[0] for own in classes]
     shares = [count / max(1, len(own)) for count, own in zip(counts, classes, strict=True)]
     x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8)

@@ -232,7 +232,7 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
     shown = [
         (slot, each, scored[each.key])
         for slot, each in enumerate(table.contestants)
-        if each.key in scored and np.isfinite(scored[each.key].scores).any()
+        if each.key in scored and np.isfinite(scored[each.key].cosines).any()
     ]
     curves = [
         found for slot, each, own in shown if (found := curve(slot, each.label, own)) is not None
@@ -308,7 +308,7 @@ def _where_it_is(record: BinRecord, data: Sequence[Path]) -> BinRecord:
 
 def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
     """The template in each slot of a set's 1:1 list."""
-    return next(own.stored.images for (_, of), own in selection.scored.items() if of == sha256)
+    return next(own.scores.images for (_, of), own in selection.scored.items() if of == sha256)
 
 
 def _leaderboard(

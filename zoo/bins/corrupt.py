@@ -57,6 +57,7 @@ def corrupt_bin(
     distinct, slots = distinct_images(found.images)
     decoded = list(in_order(lambda each: _pixels(source, *each), list(enumerate(distinct))))
     keys = [int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in distinct]
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "scipy")}
     out.mkdir(parents=True, exist_ok=True)
     for (kind, strength), path in targets.items():
         corruption = CORRUPTIONS[kind]
@@ -77,7 +78,7 @@ def corrupt_bin(
             write_sidecar(sidecar_path(path), pairs)
         recipe = Recipe(
             Source(found.name, found.sha256), kind, strength, corruption.parameter, level, seed,
-            file_sha256(path), _versions(),
+            file_sha256(path), versions,
         )  # fmt: skip
         write_recipe(path, recipe)
     return list(targets.values())
@@ -91,7 +92,3 @@ def _pixels(source: Path, number: int, image: bytes) -> np.ndarray:
             f"{source}: an image (the {number + 1}. distinct one) {error}; `zoo bins convert"
             " --drop-bad` leaves its pairs out"
         ) from None
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "scipy")}

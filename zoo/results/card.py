@@ -108,13 +108,10 @@ def _measured(stored: Sequence[Stored], names: Sequence[str]) -> Block:
         if result.figures is None:
             notes.append(f"{result.bin.name}: embeddings that are not finite; nothing is scored")
     zoo = dict.fromkeys(each.result.versions.get("zoo", "?") for each in stored)
-    notes.append(f"measured by face-zoo {', '.join(zoo)}, last on {_last(stored)}")
+    last = max(each.result.created for each in stored)[:10]
+    notes.append(f"measured by face-zoo {', '.join(zoo)}, last on {last}")
     header = ("bin", "settings", "pairs", *(figure.label for figure in figures))
     return Block("Figures with their 95 % intervals", header, tuple(rows), tuple(notes), words=2)
-
-
-def _last(stored: Sequence[Stored]) -> str:
-    return max(each.result.created for each in stored)[:10]
 
 
 def _cell(figure: Figure, each: Stored, scored: Scored | None) -> str:

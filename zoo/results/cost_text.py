@@ -103,7 +103,8 @@ def _cells(cost: Cost) -> list[str]:
 
 def captions(costs: Sequence[Cost]) -> list[str]:
     """Under which conditions costs hold, and what the columns are; a line each."""
-    lines = list(dict.fromkeys(conditions_words(cost) for cost in costs))
+    lines = [f"{where_words(c)}, engine {c.engine}, {c.precision}, {c.runtime}" for c in costs]
+    lines = list(dict.fromkeys(lines))
     loads = [cost.load for cost in costs if cost.load is not None]
     said = f"; load average {min(loads):.3g} to {max(loads):.3g} meanwhile" if loads else ""
     lines.append(
@@ -113,11 +114,6 @@ def captions(costs: Sequence[Cost]) -> list[str]:
     )
     lines += dict.fromkeys(f"note: {cost.name}: {why}" for cost in costs for why in cost.reasons)
     return lines
-
-
-def conditions_words(cost: Cost) -> str:
-    """A cost's conditions, as "8 threads on cpu (AMD EPYC ...), engine native, float32"."""
-    return f"{where_words(cost)}, engine {cost.engine}, {cost.precision}, {cost.runtime}"
 
 
 def where_words(cost: Cost) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluator.metrics.text import interval_after
 from evaluator.results.record import Failed
+from evaluator.statistics.verdicts import ranking_digits
 from zoo.results.leaderboard import Leaderboard, Row
 from zoo.results.leaderboard_cost import cost_cells, cost_headings
 from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
@@ -165,6 +167,7 @@ def _incomplete(board: Leaderboard) -> list[_Line]:
 
 def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
     mean, cells = _shown(board, [row.mean, *row.figures.values()])
+    digits = ranking_digits(board.figure)
     return _Line(
         row.kind,
         rank,
@@ -176,20 +179,15 @@ def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
         ),
         tuple(row.failed(column) for column in board.columns),
         may_lead=row.rank == 1,
-        ci95=tuple(_ends(board, row.ci95.get(column.sha256)) for column in board.columns)
+        ci95=tuple(interval_after(row.ci95.get(each.sha256), digits) for each in board.columns)
         if row.ci95
         else (),
         costs=cost_cells(board, row),
     )
 
 
-def _ends(board: Leaderboard, ends: tuple[float, float] | None) -> str:
-    digits = board.figure.ranking_digits or board.figure.digits
-    return "" if ends is None else f"[{digits(ends[0])}, {digits(ends[1])}]"
-
-
 def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tuple[str, ...]]:
-    digits = board.figure.ranking_digits or board.figure.digits
+    digits = ranking_digits(board.figure)
     mean, *cells = ["–" if value is None else digits(value) for value in values]
     return mean, tuple(cells)
 
@@ -198,7 +196,7 @@ def _cell(line: _Line, column: int, between: str = " ") -> str:
     """A figure, its interval, and how many pairs have no score."""
     failed, ends = line.failed[column], line.ci95[column] if line.ci95 else ""
     count = f"({failed.pairs:,} {failed.how})" if failed.pairs else ""
-    parts = [line.cells[column], ends, count]
+    parts = [line.cells[column], ends.strip(), count]
     return between.join(part for part in parts if part)
 
 

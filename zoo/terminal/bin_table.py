@@ -134,11 +134,12 @@ def _print_rich(grid: _Grid, console: Console) -> None:
             cells = [_rich_cell(grid, model, key) for key in keys[start : start + per_table]]
             table.add_row(Text(name), *cells)
         console.print(table)
+    intervals = any("kfold" in each.ci95 for each in grid.readings.values())
     console.print(
         "accuracy % @ threshold (cosine), best on these very pairs; "
         "below it the mean ± std of 10 folds"
         + ("; * best mean of its column" if grid.best else "")
-        + ("; in brackets 95 % intervals" if _has_intervals(grid) else ""),
+        + ("; in brackets 95 % intervals" if intervals else ""),
         style="dim",
         highlight=False,
     )
@@ -168,10 +169,6 @@ def _rich_cell(grid: _Grid, model: str, bin_key: str) -> Text:
     if result.failed.pairs:
         cell.append(f"\n{result.failed.words}", style="yellow")
     return cell
-
-
-def _has_intervals(grid: _Grid) -> bool:
-    return any("kfold" in each.ci95 for each in grid.readings.values())
 
 
 def _ends(ends: Interval | None, before: str = "") -> str:

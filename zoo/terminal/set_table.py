@@ -35,9 +35,10 @@ def print_sets(results: Sequence[Result], *, intervals: bool = False, sizes: boo
     if console is None:
         sys.stdout.write(plain_sets(results, intervals=intervals, sizes=sizes))
         return
+    sets = labels([(each.bin.sha256, each.bin.name) for each in results])
     for own in _by_set(results):
         record = own[0].bin
-        console.print(f"[bold]{escape(_named(own, results))}[/bold]", highlight=False)
+        console.print(f"[bold]{escape(sets[record.sha256])}[/bold]", highlight=False)
         console.print(_holds(own[0]), style="dim", highlight=False, markup=False)
         usable = [each for each in own if each.figures is not None]
         names = labels_of(own)
@@ -57,10 +58,6 @@ def _by_set(results: Sequence[Result]) -> list[list[Result]]:
     for each in results:
         found.setdefault(f"{each.bin.sha256} {each.bin.name}", []).append(each)
     return list(found.values())
-
-
-def _named(own: Sequence[Result], results: Sequence[Result]) -> str:
-    return labels([(each.bin.sha256, each.bin.name) for each in results])[own[0].bin.sha256]
 
 
 def _holds(result: Result) -> str:
@@ -231,7 +228,8 @@ def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = Fals
     """Fixed columns, for grep, awk and files: 1:1 a line a rule, 1:N a line a gallery."""
     names = labels_of(results)
     sets = labels([(each.bin.sha256, each.bin.name) for each in results])
-    pairs, searches = [_pairs_header(intervals)], [_searches_header(intervals)]
+    tars = _with_ends([f"tar@{far}" for far in _KEYS.values()], intervals)
+    pairs, searches = [["model", "set", "1:1", "pairs", *tars]], [_searches_header(intervals)]
     smaller = [["model", "set", "gallery", "threshold", "size", "fpir", "tpir"]]
     notes = []
     for each in results:
@@ -248,11 +246,6 @@ def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = Fals
     tables = [spaceless(rows) for rows in (pairs, searches, smaller) if len(rows) > 1]
     text = "\n\n".join("\n".join(lines) for lines in tables)
     return "\n".join([*([text] if text else []), *notes]) + "\n"
-
-
-def _pairs_header(intervals: bool) -> list[str]:
-    figures = [f"tar@{far}" for far in _KEYS.values()]
-    return ["model", "set", "1:1", "pairs", *_with_ends(figures, intervals)]
 
 
 def _with_ends(figures: Sequence[str], intervals: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,57 +14,66 @@ from zoo.terminal import options
 
 _PANEL = "Plan, before there are pairs"
 
-Plan = Annotated[
-    bool,
-    typer.Option(
-        "--plan",
-        rich_help_panel=_PANEL,
-        help="Compare nothing: say how many pairs and people a comparison will need.",
-    ),
-]
-Accuracy = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE", rich_help_panel=_PANEL, help="What the better model has of it, as 0.99."
-    ),
-]
-Difference = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS", rich_help_panel=_PANEL, help="How much less the other has, to be found."
-    ),
-]
-Correlation = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        rich_help_panel=_PANEL,
-        help="That of both models' scores among pairs of a kind. Default: 0.7.",
-    ),
-]
-Power = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        rich_help_panel=_PANEL,
-        help="How often the question is to be answered. Default: 0.8.",
-    ),
-]
-Reuse = Annotated[
-    float | None,
-    typer.Option(
-        metavar="TIMES",
-        rich_help_panel=_PANEL,
-        help="How many times shared images and people multiply the variance: design_effect in "
-        "the JSON of a comparison. Default: 1.",
-    ),
-]
-
-_USUAL = {"correlation": 0.7, "power": 0.8, "reuse": 1.0}
-_NOTHING = dict.fromkeys(("accuracy", "difference"))
+# What is not asked of a plan.
+_USUAL = {"accuracy": None, "difference": None, "correlation": 0.7, "power": 0.8, "reuse": 1.0}
 
 
-@options.of_stored_results
+@dataclass(frozen=True, kw_only=True)
+class PlanAsked:
+    """The options of a plan; None: not said."""
+
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            rich_help_panel=_PANEL,
+            help="Compare nothing: say how many pairs and people a comparison will need.",
+        ),
+    ] = False
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="What the better model has of it, as 0.99.",
+        ),
+    ] = None
+    difference: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            rich_help_panel=_PANEL,
+            help="How much less the other has, to be found.",
+        ),
+    ] = None
+    correlation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="That of both models' scores among pairs of a kind. Default: 0.7.",
+        ),
+    ] = None
+    power: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="How often the question is to be answered. Default: 0.8.",
+        ),
+    ] = None
+    reuse: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIMES",
+            rich_help_panel=_PANEL,
+            help="How many times shared images and people multiply the variance: design_effect in "
+            "the JSON of a comparison. Default: 1.",
+        ),
+    ] = None
+
+
+@options.spread
 def compare(
     models: Annotated[
         list[str] | None,
@@ -114,12 +124,7 @@ def compare(
     ] = "table",
     *,
     asked: options.Asked,
-    plan: Plan = False,
-    accuracy: Accuracy = None,
-    difference: Difference = None,
-    correlation: Correlation = None,
-    power: Power = None,
-    reuse: Reuse = None,
+    planned: PlanAsked,
 ) -> None:
     """Compare models on the same pairs: difference, 95 % interval, p-value, verdict.
 
@@ -133,10 +138,7 @@ def compare(
     zoo compare --plan --accuracy 0.99 --difference 0.2
     """
     models = models or []
-    if _planned(
-        plan, models, format, {"metric": metric, "margin": margin},
-        accuracy=accuracy, difference=difference, correlation=correlation, power=power, reuse=reuse,
-    ):  # fmt: skip
+    if _answered(planned, models, format, {"metric": metric, "margin": margin}):
         return
     from evaluator.results.names import is_pattern
     from zoo.results.selection import models_asked
@@ -174,19 +176,18 @@ def compare(
         raise typer.Exit(1)
 
 
-def _planned(
-    plan: bool,
+def _answered(
+    planned: PlanAsked,
     models: list[str],
     form: Literal["table", "json", "markdown", "csv", "latex"],
     question: dict[str, Any],
-    **options: Any,
 ) -> bool:
     """Whether a plan was wanted, and is printed. ``question`` is what a comparison takes, too.
 
-    InputError for models beside it, for its ``options`` without it, and as `print_plan` has it.
+    InputError for models beside it, for its options without it, and as `print_plan` has it.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    if not plan:
+    given = {name: value for name, value in vars(planned).items() if value is not None}
+    if not given.pop("plan"):
         for name in given:
             raise InputError(f"--{name}: only with --plan")
         return False
@@ -196,5 +197,5 @@ def _planned(
         raise InputError(f"--plan --format {form}: a plan is a table, markdown or json")
     from zoo.results.plan import Wanted, print_plan
 
-    print_plan(Wanted(**{**question, **_NOTHING, **_USUAL, **given}), form)
+    print_plan(Wanted(**{**question, **_USUAL, **given}), form)
     return True

@@ -10,7 +10,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def discard(
     models: options.StoredModels,
     quality: Annotated[

@@ -12,7 +12,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def groups(
     models: options.StoredModels,
     by: Annotated[

@@ -11,7 +11,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def threshold(
     model: Annotated[
         str,

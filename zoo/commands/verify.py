@@ -34,9 +34,10 @@ def verify(
 
     zoo verify --all --format markdown
     """
+    from evaluator.bins.named import available_bins
     from evaluator.errors import InputError
     from evaluator.results.stored import read_store
-    from zoo.entries.lookup import all_bins, bin_folders
+    from zoo.entries.lookup import bin_folders
     from zoo.entries.registry import entry_named, read_registry, registry_path
     from zoo.terminal.blocks import print_as
 
@@ -48,7 +49,7 @@ def verify(
     chosen = chosen or [entry for entry in entries.values() if entry.published]
     if not chosen:
         raise InputError(f"{path}: no entry has published figures")
-    there = {path.stem: path for path in all_bins(bin_folders(data or []))}
+    there = available_bins(bin_folders(data or []))
     from zoo.evaluate.request import Request
     from zoo.results.verification import (
         AGREES,

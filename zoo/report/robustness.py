@@ -7,6 +7,7 @@ those at each model's best threshold on each bin.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,26 +95,21 @@ def _of_bin(
 ) -> Spoilt:
     wrong: dict[tuple[Key, str], NDArray[np.float64]] = {}
     panels = []
-    known: dict[tuple[Key, str], _Read | None] = {}
+
+    @functools.cache
+    def read(model: Key, sha256: str) -> _Read | None:
+        return _read(measured[model].get(sha256))
+
     for kind, by_strength in bins.items():
         at = {0: original, **by_strength}
         lines = []
         for slot, model in enumerate(models):
-            points = []
-            for strength in _STRENGTHS:
-                if strength not in at:
-                    continue
-                key = model.key, at[strength].sha256
-                if key not in known:
-                    known[key] = _read(measured[model.key].get(at[strength].sha256))
-                read = known[key]
-                if read is not None:
-                    points.append((strength, read))
+            found = [(k, read(model.key, at[k].sha256)) for k in _STRENGTHS if k in at]
+            points = [(strength, each) for strength, each in found if each is not None]
             lines.append((slot, model.label, points))
-            if {strength for strength, _ in points} >= set(by_strength):
-                rates = [read.wrong for strength, read in points if strength]
-                if all(each is not None for each in rates):
-                    wrong[model.key, kind] = np.sum(rates, axis=0)  # type: ignore[arg-type]
+            rates = [each.wrong for strength, each in points if strength and each.wrong is not None]
+            if len(rates) == len(by_strength):
+                wrong[model.key, kind] = np.sum(rates, axis=0)
         panels.append((kind, _panel(f"{label}, {kind}: accuracy by strength", lines)))
     errors = _errors(list(bins), models, baseline, wrong)
     return Spoilt(

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 from evaluator.statistics.pair_tests import SIGNIFICANCE
+from zoo.results.costs import exact_costs
 from zoo.results.leaderboard import Column, Leaderboard, Row
-from zoo.results.leaderboard_cost import exact_costs
 from zoo.terminal.blocks import csv_rows
 from zoo.terminal.escaped import no_formula
 
@@ -27,7 +27,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
     header = [
         *("rank", "kind", "model", "sha256", "format", *_SETTINGS, "protocol"),
         *("rank_worst", "dropped", "missed"),
-        *(f"mean {board.figure.name}", *exact_costs(board, None)),
+        *(f"mean {board.figure.name}", *exact_costs(board.costs, None)),
         *(no_formula(f"{column.name}:{column.sha256}") for column in board.columns),
         *(f"{end} {column.name}:{column.sha256}" for column, end in ends),
     ]
@@ -41,7 +41,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
         ]
         costs = [
             " ".join(each) if isinstance(each, list) else each
-            for each in exact_costs(board, row).values()
+            for each in exact_costs(board.costs, row.model).values()
         ]
         worst = None if row.rank is None else row.place.worst
         figures = [row.figures[column.sha256] for column in board.columns]
@@ -52,7 +52,7 @@ def csv_leaderboard(board: Leaderboard) -> str:
         )
     for entry in board.published:
         own = [None, "published", entry.name, None, None, *[None] * len(_SETTINGS), entry.protocol]
-        further = [None, None, None, entry.mean, *exact_costs(board, None).values()]
+        further = [None, None, None, entry.mean, *exact_costs(board.costs, None).values()]
         figures = [entry.figures.get(column.sha256) for column in board.columns]
         rows.append([*own, *further, *figures, *[None] * len(ends)])
     return csv_rows(header, rows)
@@ -72,7 +72,7 @@ def json_leaderboard(board: Leaderboard) -> str:
         "models": board.complete,
         "rows": [
             _row_json(row, board.columns)
-            | ({} if board.costs is None else {"cost": exact_costs(board, row)})
+            | ({} if board.costs is None else {"cost": exact_costs(board.costs, row.model)})
             for row in board.rows
         ],
         "more_rows": board.more,

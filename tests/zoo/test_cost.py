@@ -24,7 +24,7 @@ from tests.command import Zoo
 from tests.small_models import save_projection
 from tests.zoo.stores import sha, three_models, with_flip
 from tests.zoo.stores import store as stored
-from zoo.results.cost_text import TEXTS, amount, milliseconds, size
+from zoo.results.cost_text import amount, csv_costs, milliseconds, size
 from zoo.results.costs import unbeaten_by
 
 ONE = Cost(
@@ -122,7 +122,7 @@ def test_formats_say_the_same(zoo: Zoo, tmp_path: Path) -> None:
 
 
 def test_a_name_is_no_formula_in_csv() -> None:
-    (row,) = csv.DictReader(io.StringIO(TEXTS["csv"]([replace(ONE, name="=1+1")])))
+    (row,) = csv.DictReader(io.StringIO(csv_costs([replace(ONE, name="=1+1")])))
     assert row["name"] == "'=1+1"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from evaluator.bins.verification_set import read_bin
 from evaluator.errors import InputError, unknown_name
-from zoo.entries.lookup import all_bins, bin_folders, resolve_bins, resolve_models
+from zoo.entries.lookup import bin_folders, every_bin, resolve_bins, resolve_models
 from zoo.entries.registry import Entry, read_registry
 
 
@@ -141,7 +141,7 @@ def test_a_folder_of_bins_is_given_as_data(entries: dict[str, Entry], bins: Path
 def test_every_bin_is_listed_once_by_the_first_folder(bins: Path, tmp_path: Path) -> None:
     shutil.copy(bins / "easy.bin", tmp_path / "easy.bin")
     shutil.copy(bins / "easy.bin", tmp_path / "more.bin")
-    found = all_bins([bins, tmp_path / "none", tmp_path])
+    found = every_bin([bins, tmp_path / "none", tmp_path])
     assert found == [bins / "easy.bin", bins / "other.bin", tmp_path / "more.bin"]
 
 

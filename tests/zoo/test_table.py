@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings
-from zoo.evaluate.reading import far_figures
-from zoo.terminal import table
+from zoo.evaluate.outcome import far_figures
+from zoo.terminal import bin_table
 
 BOX = set("─│┃┏┓┗┛━┳┻╇┡┩╭╮╰╯")
 
@@ -61,12 +61,12 @@ def on_terminal(
     )
     monkeypatch.setenv("FORCE_COLOR", "1")  # else Rich is not even asked
     monkeypatch.setattr("rich.console.Console", lambda: terminal)
-    table.print_evaluation(results, **further)
+    bin_table.print_evaluation(results, **further)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
 def rows(results: Sequence[Result]) -> list[list[str]]:
-    return [line.split() for line in table.plain_table(results).splitlines()]
+    return [line.split() for line in bin_table.plain_table(results).splitlines()]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -122,7 +122,7 @@ def test_one_model_is_not_called_the_best(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
     results = [result("a b", "my\tbin", key="a"), result("c", "my\tbin", key="c")]
-    table.print_evaluation(results)
+    bin_table.print_evaluation(results)
     out = capsys.readouterr().out
     assert out.startswith("model  my_bin")
     assert "\x1b" not in out
@@ -196,7 +196,7 @@ def with_tars() -> tuple[list[Result], dict[str, Any]]:
     at = {"tar": 0.75, "far": 0.00099, "threshold": 0.31234}
     for each in found:
         each.figures["tar_at_far"] = {"0.001": at, "0.000001": None}  # type: ignore[index]
-    reading = table.Reading(
+    reading = bin_table.Reading(
         ci95={"accuracy": (0.881, 0.912), "kfold": (0.4, 0.61), "tar@1e-3": (0.7, 0.8)},
         lacks={"tar@1e-6": "3,000 impostors, 1,000,000 needed"},
     )
@@ -232,7 +232,7 @@ def test_a_terminal_too_narrow_for_tars_has_a_line_a_figure(
 
 def test_a_pipe_has_tars_and_intervals_as_columns_without_spaces() -> None:
     found, further = with_tars()
-    lines = table.plain_table(found, **further).splitlines()
+    lines = bin_table.plain_table(found, **further).splitlines()
     of_tar = ["tar@1e-3", "95%", "far", "cosine", "tar@1e-6", "95%", "far", "cosine"]
     assert lines[0].split() == ["model", "lfw", "threshold", "10-fold", *of_tar, "note"]
     assert lines[2].split() == [
@@ -242,6 +242,6 @@ def test_a_pipe_has_tars_and_intervals_as_columns_without_spaces() -> None:
     assert lines[3:] == [
         "# lfw: TAR at FAR 0.000001 is undefined: 3,000 impostors, 1,000,000 needed"
     ]
-    assert table.plain_table(found).splitlines()[0].split() == [
+    assert bin_table.plain_table(found).splitlines()[0].split() == [
         "model", "lfw", "threshold", "10-fold", "note",
     ]  # fmt: skip

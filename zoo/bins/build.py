@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluator.bins.pairs_file import Pair, sidecar_path, write_sidecar
+from evaluator.bins.pairs_file import (
+    Pair,
+    check_sidecar,
+    read_pairs_csv,
+    sidecar_path,
+    write_sidecar,
+)
 from evaluator.bins.verification_set import SUFFIXES, check_not_hdf5, write_bin
 from evaluator.errors import InputError
 from evaluator.files import file_sha256
@@ -88,6 +95,17 @@ def write_pairs(out: Path, pairs: Sequence[Pair], images: Mapping[str, bytes]) -
         len(set(slots)),
         len(people) or None,
     )
+
+
+def named_pairs(source: Path, genuine: NDArray[np.bool_]) -> list[Pair]:
+    """The pairs of a bin as the file beside it names them; none where there is none. Raises
+    BinError for a file that is not the bin's, OSError.
+    """
+    beside = sidecar_path(source)
+    pairs = read_pairs_csv(beside) if beside.exists() else []
+    if pairs:
+        check_sidecar(beside, pairs, genuine)
+    return pairs
 
 
 def check_new(out: Path, *, force: bool) -> None:

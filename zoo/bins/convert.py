@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins.pairs_file import check_sidecar, read_pairs_csv, sidecar_path, write_sidecar
+from evaluator.bins.pairs_file import sidecar_path, write_sidecar
 from evaluator.bins.verification_set import StoredBin, distinct_images, read_stored, write_bin
 from evaluator.errors import BinError
 from evaluator.images.decode import DecodeError, decode_image
 from training.data.convert.convert import in_order
-from zoo.bins.build import check_new
+from zoo.bins.build import check_new, named_pairs
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,10 @@ def convert_bin(
     kept = [pair for pair in range(len(stored.genuine)) if pair not in bad]
     if not kept:
         raise BinError(f"{source}: no pair is left: all have an image that does not decode")
-    beside = sidecar_path(source)
-    pairs = read_pairs_csv(beside) if beside.exists() else []
-    if pairs:
-        check_sidecar(beside, pairs, stored.genuine)
+    pairs = named_pairs(source, stored.genuine)
     backup = _backed_up(source) if same else None
     if same and pairs and bad:
-        _backed_up(beside)
+        _backed_up(sidecar_path(source))
     images = [stored.images[2 * pair + side] for pair in kept for side in (0, 1)]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bin(out, images, stored.genuine[np.array(kept)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.bins.pairs_file import check_sidecar, read_pairs_csv, sidecar_path, write_sidecar
+from evaluator.bins.pairs_file import sidecar_path, write_sidecar
 from evaluator.bins.recipe import Recipe, Source, recipe_path, write_recipe
 from evaluator.bins.verification_set import distinct_images, read_bin, write_bin
 from evaluator.errors import InputError
@@ -17,7 +17,7 @@ from evaluator.files import file_sha256
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.png import png_bytes
 from training.data.convert.convert import in_order
-from zoo.bins.build import check_new
+from zoo.bins.build import check_new, named_pairs
 from zoo.bins.corruptions import CORRUPTIONS
 
 
@@ -53,12 +53,11 @@ def corrupt_bin(
     }
     for path in targets.values():
         check_new(path, force=force)
-    pairs = read_pairs_csv(sidecar_path(source)) if sidecar_path(source).exists() else []
-    if pairs:
-        check_sidecar(sidecar_path(source), pairs, found.genuine)
+    pairs = named_pairs(source, found.genuine)
     distinct, slots = distinct_images(found.images)
     decoded = list(in_order(lambda each: _pixels(source, *each), list(enumerate(distinct))))
     keys = [int.from_bytes(hashlib.sha256(image).digest()[:8], "big") for image in distinct]
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "scipy")}
     out.mkdir(parents=True, exist_ok=True)
     for (kind, strength), path in targets.items():
         corruption = CORRUPTIONS[kind]
@@ -79,7 +78,7 @@ def corrupt_bin(
             write_sidecar(sidecar_path(path), pairs)
         recipe = Recipe(
             Source(found.name, found.sha256), kind, strength, corruption.parameter, level, seed,
-            file_sha256(path), _versions(),
+            file_sha256(path), versions,
         )  # fmt: skip
         write_recipe(path, recipe)
     return list(targets.values())
@@ -93,7 +92,3 @@ def _pixels(source: Path, number: int, image: bytes) -> np.ndarray:
             f"{source}: an image (the {number + 1}. distinct one) {error}; `zoo bins convert"
             " --drop-bad` leaves its pairs out"
         ) from None
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "scipy")}

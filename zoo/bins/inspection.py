@@ -203,24 +203,18 @@ def _problems(report: BinReport) -> list[str]:
             f"{len(report.undecodable)} images do not decode:"
             f" {first_few(list(report.undecodable))}; image {broken[0]} {broken[1]}"
         )
-    if report.contradicting:
-        found.append(
-            f"{len(report.contradicting)} pairs have the images of an earlier pair and the other"
-            f" label: {first_few([pair for _, pair in report.contradicting])}"
-        )
-    if report.linked:
-        found.append(
-            f"{len(report.linked)} impostor pairs have images that genuine pairs join to one"
-            f" person: {first_few(report.linked)}"
-        )
-    if report.same_image:
-        found.append(
-            f"{len(report.same_image)} pairs have the same image on both sides:"
-            f" {first_few(report.same_image)}"
-        )
-    for kind, count in (("genuine", report.genuine), ("impostor", report.impostor)):
-        if not count:
-            found.append(f"no {kind} pairs: accuracy and every error rate are undefined")
+    contradicting = [pair for _, pair in report.contradicting]
+    for pairs, wrong in (
+        (contradicting, "pairs have the images of an earlier pair and the other label"),
+        (report.linked, "impostor pairs have images that genuine pairs join to one person"),
+        (report.same_image, "pairs have the same image on both sides"),
+    ):
+        found += [f"{len(pairs)} {wrong}: {first_few(pairs)}"] if pairs else []
+    found += [
+        f"no {kind} pairs: accuracy and every error rate are undefined"
+        for kind, count in (("genuine", report.genuine), ("impostor", report.impostor))
+        if not count
+    ]
     if report.genuine and report.impostor and any(0 in fold for fold in report.folds):
         found.append("a tenth of the pairs has one label only: k-fold figures are distorted")
     return found

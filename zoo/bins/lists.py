@@ -10,13 +10,14 @@ from pathlib import Path
 from evaluator.bins.pairs_file import Pair, read_pair_table
 from evaluator.bins.tables import delimiter_of, list_text
 from evaluator.errors import InputError
-from zoo.bins.agedb import is_mat, read_agedb
 from zoo.bins.published import (
     Lines,
     PairList,
     is_labelled_name,
     is_lfw,
+    is_mat,
     is_path,
+    read_agedb,
     read_halves,
     read_lfw,
     read_paths,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from evaluator.bins.pairs_file import Pair
@@ -17,6 +17,7 @@ from zoo.bins.build import Built, Read, check_new, image_names, read_images, res
 from zoo.bins.found import find_images
 from zoo.bins.hard import hardest, model_embeddings
 from zoo.bins.lists import in_folds, read_pair_list
+from zoo.bins.request import MakeRequest
 from zoo.bins.sampling import Sampling, sample_pairs
 from zoo.entries.public_bins import MADE_HERE, keep_origin
 from zoo.terminal.progress import Progress
@@ -27,67 +28,6 @@ _SPELT = {
     "accents": "spellings of accents (NFC, NFD)",
     "suffix": "suffixes",
 }
-
-
-@dataclass(frozen=True)
-class MakeRequest:
-    """One call of `zoo bins make`; None is an option not given. InputError for a wrong mix."""
-
-    out: Path
-    folder: Path | None = None
-    pairs: Path | None = None
-    images: Path | None = None
-    pairs_per_person: int | None = None
-    impostors: int | None = None
-    folds: int = 10
-    seed: int | None = None
-    negatives: str | None = None
-    model: Path | None = None
-    profile: str | None = None
-    singles: str | None = None
-    align: bool = False
-    landmarks: Path | None = None
-    missing: str | None = None
-    size: int | None = None
-    force: bool = False
-    jobs: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses options that do not go together: none is silently ignored."""
-        if (self.folder is None) == (self.pairs is None):
-            raise InputError("make: give a FOLDER with one folder a person, or --pairs FILE")
-        if self.pairs is not None:
-            for name in ("pairs_per_person", "impostors", "seed", "negatives", "singles"):
-                if getattr(self, name) is not None:
-                    option = "--" + name.replace("_", "-")
-                    raise InputError(f"{option}: goes with a FOLDER; --pairs names its own pairs")
-            if self.images is None and self.pairs.suffix.lower() != ".csv":
-                raise InputError(f"--pairs {self.pairs}: needs --images DIR, where its images lie")
-        elif self.images is not None:
-            raise InputError("--images: goes with --pairs; the FOLDER holds the images")
-        if (self.negatives == "hard") != (self.model is not None):
-            raise InputError("--negatives hard needs --model FILE, and --model goes with it only")
-        if self.jobs is not None and self.model is None:
-            raise InputError("--jobs: embeds by the --model of --negatives hard; goes with it only")
-        if not self.align and (self.landmarks or self.missing):
-            raise InputError("--landmarks and --missing: go with --align")
-        if self.align and self.size is not None:
-            raise InputError("--size: aligned faces are 112x112; give --align or --size")
-
-
-@dataclass(frozen=True)
-class FetchRequest:
-    """One call of `zoo bins fetch`; ``source`` is "public" or an address to fetch the bin itself
-    from, None to make it from scikit-learn's images.
-    """
-
-    name: str
-    output: Path | None
-    landmarks: Path | None
-    missing: str | None
-    download: bool
-    force: bool
-    source: str | None = None
 
 
 def make_bin(request: MakeRequest) -> str:
@@ -113,27 +53,39 @@ def make_bin(request: MakeRequest) -> str:
     return _said(write_pairs(request.out, pairs, images), folds)
 
 
-def fetch_bin(request: FetchRequest) -> str:
-    """Makes the bin of a data set and returns a line on it. Raises InputError and OSError."""
-    out = request.output or Path("datasets") / f"{request.name}.bin"
-    if request.source is not None:
-        if request.landmarks or request.missing:
+def fetch_bin(
+    name: str,
+    output: Path | None,
+    *,
+    landmarks: Path | None,
+    missing: str | None,
+    download: bool,
+    force: bool,
+    source: str | None,
+) -> str:
+    """Makes the bin of a data set and returns a line on it; ``source`` is "public" or an address to
+    fetch the bin itself from, None to make it from scikit-learn's images. Raises InputError and
+    OSError.
+    """
+    out = output or Path("datasets") / f"{name}.bin"
+    if source is not None:
+        if landmarks or missing:
             raise InputError("--landmarks and --missing: a bin that is fetched is aligned already")
-        return fetch.published_bin(request.name, request.source, out, force=request.force)
-    check_new(out, force=request.force)
-    if request.name == "olivetti":
-        if request.landmarks or request.missing:
+        return fetch.published_bin(name, source, out, force=force)
+    check_new(out, force=force)
+    if name == "olivetti":
+        if landmarks or missing:
             raise InputError("--landmarks and --missing: go with lfw; Olivetti faces are cropped")
-        source = fetch.olivetti(download=request.download)
-        note(f"faces: {source.origin}")
-        images = read_images(image_names(source.pairs), source.read)
-        return _said(write_pairs(out, source.pairs, images), source.folds)
-    options = AlignOptions(request.landmarks, request.missing or "crop", fetch.LFW_CROP)
-    source = fetch.lfw(download=request.download)
-    note(f"faces: {source.origin}")
-    made = _aligned(out, source.pairs, source.read, options, source.folds)
+        made = fetch.olivetti(download=download)
+        note(f"faces: {made.origin}")
+        images = read_images(image_names(made.pairs), made.read)
+        return _said(write_pairs(out, made.pairs, images), made.folds)
+    options = AlignOptions(landmarks, missing or "crop", fetch.LFW_CROP)
+    made = fetch.lfw(download=download)
+    note(f"faces: {made.origin}")
+    said = _aligned(out, made.pairs, made.read, options, made.folds)
     keep_origin(out, file_sha256(out), f"{MADE_HERE} LFW's funneled photographs, aligned by zoo")
-    return made
+    return said
 
 
 def _listed(request: MakeRequest, path: Path) -> tuple[Path, list[Pair], int]:
@@ -174,7 +126,7 @@ def _sampled(request: MakeRequest, root: Path) -> tuple[Path, list[Pair], int]:
             people,
             lambda name: (root / name).read_bytes(),
             request.model,
-            profile=request.profile,
+            profile=request.input,
             jobs=request.jobs or 1,
             progress=progress.advance,
         )

@@ -137,10 +137,11 @@ def _problems(report: SetReport) -> list[str]:
     if report.undecodable:
         image, cause = next(iter(report.undecodable.items()))
         problems.append(f"{len(report.undecodable)} images do not decode; {image} {cause}")
-    if report.pairs:
-        for kind, count in (("genuine", report.genuine), ("impostor", report.impostor)):
-            if not count:
-                problems.append(f"no {kind} pairs: every figure of the 1:1 list is undefined")
+    problems += [
+        f"no {kind} pairs: every figure of the 1:1 list is undefined"
+        for kind, count in (("genuine", report.genuine), ("impostor", report.impostor))
+        if report.pairs and not count
+    ]
     problems += [
         f"{_called(gallery)}: no probe has a mate in it, so nobody can be found"
         for gallery in report.galleries
@@ -172,15 +173,15 @@ def _image_problems(found: TemplateSet, seen: Sequence[_Seen]) -> list[str]:
             mixed.append((other, image))
         elif enrolled[found.template[image]] != enrolled[found.template[other]]:
             found_again.append((other, image))
-    problems = []
-    for pairs, words in (
-        (mixed, "are of two people at once"),
-        (found_again, "are in a gallery and in a probe, which finds itself"),
-    ):
-        if pairs:
-            one, again = (found.images[i] for i in pairs[0])
-            problems.append(f"{len(pairs)} images {words}: {again} has the bytes of {one}")
-    return problems
+    return [
+        f"{len(pairs)} images {words}: {found.images[pairs[0][1]]} has the bytes of "
+        f"{found.images[pairs[0][0]]}"
+        for pairs, words in (
+            (mixed, "are of two people at once"),
+            (found_again, "are in a gallery and in a probe, which finds itself"),
+        )
+        if pairs
+    ]
 
 
 def _notes(report: SetReport, found: TemplateSet) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from zoo.bins.request import Force, MakeRequest
 from zoo.terminal import options
 from zoo.terminal.words import error_text, note, warn
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Verification bins: info, make, fetch, convert, corrupt.", no_args_is_help=True
 )
-
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
 
 
 @app.command()
@@ -96,89 +95,17 @@ def info(
 
 
 @app.command()
-def make(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The bin to make: .bin or .npz.")],
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="A folder per person.")
-    ] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="LFW's pairs format, or a .csv of path,path,label."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the images of --pairs lie. CSV: its own folder."),
-    ] = None,
-    pairs_per_person: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="At most so many genuine pairs of each person. Default: 3."),
-    ] = None,
-    impostors: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Impostor pairs in all. Default: as many as genuine ones."),
-    ] = None,
-    folds: Annotated[int, typer.Option(min=2, metavar="N", help="Folds of equal size.")] = 10,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Another draw. Default: 0.")] = None,
-    negatives: Annotated[
-        Literal["random", "hard"] | None,
-        typer.Option(help="Default: random; hard: the impostors that --model finds alike."),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The model of --negatives hard.")
-    ] = None,
-    input: options.Profile = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=1, max=4096, metavar="N", help="Processes it embeds in."),
-    ] = None,
-    singles: Annotated[
-        Literal["fail", "impostors", "skip"] | None,
-        typer.Option(help="People with one image. Default: fail."),
-    ] = None,
-    align: Annotated[
-        bool, typer.Option("--align", help="Align each face to 112x112 by five landmarks.")
-    ] = False,
-    landmarks: options.Landmarks = None,
-    missing: Annotated[
-        options.Missing | None,
-        typer.Option(help="A face not found: fail (default), skip its pairs, or crop the centre."),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=8, max=4096, metavar="N", help="Resize to N x N instead.")
-    ] = None,
-    force: Force = False,
-) -> None:
+@options.spread
+def make(asked: MakeRequest) -> None:
     """Make a bin of your own faces; JPEG and PNG bytes stay as they are.
 
     zoo bins make own.bin FOLDER
 
     zoo bins make own.bin --pairs pairs.txt --images FOLDER
     """
-    from zoo.bins.make import MakeRequest, make_bin
+    from zoo.bins.make import make_bin
 
-    made = make_bin(
-        MakeRequest(
-            out=out,
-            folder=folder,
-            pairs=pairs,
-            images=images,
-            pairs_per_person=pairs_per_person,
-            impostors=impostors,
-            folds=folds,
-            seed=seed,
-            negatives=negatives,
-            model=model,
-            profile=input,
-            jobs=jobs,
-            singles=singles,
-            align=align,
-            landmarks=landmarks,
-            missing=missing,
-            size=size,
-            force=force,
-        )
-    )
-    typer.echo(made)
+    typer.echo(make_bin(asked))
 
 
 @app.command()
@@ -213,10 +140,18 @@ def fetch(
 
     zoo bins fetch lfw --from public
     """
-    from zoo.bins.make import FetchRequest, fetch_bin
+    from zoo.bins.make import fetch_bin
 
-    request = FetchRequest(name, output, landmarks, missing, download, force, source)
-    typer.echo(fetch_bin(request))
+    made = fetch_bin(
+        name,
+        output,
+        landmarks=landmarks,
+        missing=missing,
+        download=download,
+        force=force,
+        source=source,
+    )
+    typer.echo(made)
 
 
 @app.command()

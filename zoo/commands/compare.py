@@ -3,17 +3,77 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from evaluator.errors import InputError
-from zoo.commands import compare_plan
 from zoo.terminal import options
 
+_PANEL = "Plan, before there are pairs"
 
-@options.of_stored_results
+# What is not asked of a plan.
+_USUAL = {"accuracy": None, "difference": None, "correlation": 0.7, "power": 0.8, "reuse": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanAsked:
+    """The options of a plan; None: not said."""
+
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            rich_help_panel=_PANEL,
+            help="Compare nothing: say how many pairs and people a comparison will need.",
+        ),
+    ] = False
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="What the better model has of it, as 0.99.",
+        ),
+    ] = None
+    difference: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            rich_help_panel=_PANEL,
+            help="How much less the other has, to be found.",
+        ),
+    ] = None
+    correlation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="That of both models' scores among pairs of a kind. Default: 0.7.",
+        ),
+    ] = None
+    power: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_PANEL,
+            help="How often the question is to be answered. Default: 0.8.",
+        ),
+    ] = None
+    reuse: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIMES",
+            rich_help_panel=_PANEL,
+            help="How many times shared images and people multiply the variance: design_effect in "
+            "the JSON of a comparison. Default: 1.",
+        ),
+    ] = None
+
+
+@options.spread
 def compare(
     models: Annotated[
         list[str] | None,
@@ -64,12 +124,7 @@ def compare(
     ] = "table",
     *,
     asked: options.Asked,
-    plan: compare_plan.Plan = False,
-    accuracy: compare_plan.Accuracy = None,
-    difference: compare_plan.Difference = None,
-    correlation: compare_plan.Correlation = None,
-    power: compare_plan.Power = None,
-    reuse: compare_plan.Reuse = None,
+    planned: PlanAsked,
 ) -> None:
     """Compare models on the same pairs: difference, 95 % interval, p-value, verdict.
 
@@ -83,10 +138,7 @@ def compare(
     zoo compare --plan --accuracy 0.99 --difference 0.2
     """
     models = models or []
-    if compare_plan.answered(
-        plan, models, format, {"metric": metric, "margin": margin},
-        accuracy=accuracy, difference=difference, correlation=correlation, power=power, reuse=reuse,
-    ):  # fmt: skip
+    if _answered(planned, models, format, {"metric": metric, "margin": margin}):
         return
     from evaluator.results.names import is_pattern
     from zoo.results.selection import models_asked
@@ -100,16 +152,13 @@ def compare(
     chosen = models_asked(models, asked)
     from zoo.results.duels import compare_models, failures
     from zoo.results.duels_paper import MATRICES, TEXTS
-    from zoo.results.duels_text import csv_comparison, json_comparison, print_comparison
-    from zoo.results.matrix import matrix_of
-    from zoo.results.matrix_text import print_matrix
+    from zoo.results.duels_text import json_comparison, print_comparison
+    from zoo.results.matrix import matrix_of, print_matrix
 
     duels = compare_models(chosen, metric=metric, margin=margin)
     many = len(duels) > 1 and pairs == "matrix"
     if format == "json":
         sys.stdout.write(json_comparison(duels, margin=margin))
-    elif format == "csv":
-        sys.stdout.write(csv_comparison(duels))
     elif format != "table":
         sys.stdout.write((MATRICES if many else TEXTS)[format](duels))
     elif many:
@@ -118,10 +167,35 @@ def compare(
         print_comparison(duels)
     if junit is not None:
         from evaluator.files import write_whole
-        from zoo.results.junit import junit as as_junit
+        from zoo.results.duels import junit as as_junit
 
         write_whole(junit, as_junit(duels))
     failed = failures(duels) if fail_if_worse else []
     if failed:
         print("; ".join(failed), file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _answered(
+    planned: PlanAsked,
+    models: list[str],
+    form: Literal["table", "json", "markdown", "csv", "latex"],
+    question: dict[str, Any],
+) -> bool:
+    """Whether a plan was wanted, and is printed. ``question`` is what a comparison takes, too.
+
+    InputError for models beside it, for its options without it, and as `print_plan` has it.
+    """
+    given = {name: value for name, value in vars(planned).items() if value is not None}
+    if not given.pop("plan"):
+        for name in given:
+            raise InputError(f"--{name}: only with --plan")
+        return False
+    if models:
+        raise InputError(f"--plan: expected no models; got {models[0]!r}")
+    if form == "csv" or form == "latex":
+        raise InputError(f"--plan --format {form}: a plan is a table, markdown or json")
+    from zoo.results.plan import Wanted, print_plan
+
+    print_plan(Wanted(**{**question, **_USUAL, **given}), form)
+    return True

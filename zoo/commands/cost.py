@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -58,7 +57,7 @@ def cost(
     from evaluator.results.store import check_writable
     from zoo.evaluate.cost import measured_costs, usable_threads
     from zoo.evaluate.request import Request
-    from zoo.results.cost_text import TEXTS, print_costs
+    from zoo.results.cost_text import print_costs
     from zoo.terminal.words import warn
 
     request = Request(
@@ -88,10 +87,8 @@ def cost(
             continue
         save_costs(results, own)
         found += own
-    if found and (format == "table" and not json):
-        print_costs(found)
-    elif found:
-        sys.stdout.write(TEXTS["json" if json else format](found))
+    if found:
+        print_costs(found, "json" if json else format)
     for line in failures:
         warn(f"zoo: error: {line}")
     if failures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
@@ -11,16 +10,9 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def discard(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL",
-            help="One or more: name of a stored one, or a pattern of names, start of its SHA-256, "
-            "path of a model, entry of the zoo, or path of a stored result.",
-        ),
-    ],
+    models: options.StoredModels,
     quality: Annotated[
         str,
         typer.Option(
@@ -65,19 +57,20 @@ def discard(
     fars = tuple(far or ())
     if not 0 < limit <= 0.95:
         raise InputError(f"--limit {limit:g}: expected a share above 0, up to 0.95")
-    from zoo.results.discard import FARS, DiscardAsked, report_discard
-    from zoo.results.discard_text import blocks_of, csv_discard, json_discard
+    from zoo.results.discard import (
+        FARS,
+        DiscardAsked,
+        blocks_of,
+        csv_discard,
+        json_discard,
+        report_discard,
+    )
     from zoo.results.selection import contestants_of, models_asked
-    from zoo.terminal.blocks import TEXTS, print_blocks
+    from zoo.terminal.blocks import print_as
 
     chosen = models_asked(models, asked)
     found = report_discard(
         contestants_of(chosen),
         DiscardAsked(quality=quality, column=column, by=by, fars=fars or FARS, limit=limit),
     )
-    if format in ("csv", "json"):
-        sys.stdout.write(csv_discard(found) if format == "csv" else json_discard(found))
-    elif format == "table":
-        print_blocks(blocks_of(found))
-    else:
-        sys.stdout.write(TEXTS[format](blocks_of(found)))
+    print_as(format, found, blocks_of, csv=csv_discard, json=json_discard)

@@ -169,8 +169,7 @@ def evaluate(
     from zoo.evaluate.evaluation import run_request
     from zoo.evaluate.external import stored_external
     from zoo.evaluate.jobs import models_of_shard, parsed_shard
-    from zoo.evaluate.outcome import finished
-    from zoo.evaluate.reading import far_figures
+    from zoo.evaluate.outcome import far_figures, finished
     from zoo.evaluate.request import Request
 
     if shard is not None:

@@ -55,8 +55,7 @@ def export(
     """
     from zoo.entries.lookup import bin_folders, resolve_bins, resolve_model
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.evaluate.export import Job, run_export
-    from zoo.evaluate.pytorch import weights_choice
+    from zoo.evaluate.export import Job, run_export, weights_choice
     from zoo.evaluate.request import Request
 
     entries = read_registry(registry_path(registry))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,16 +12,9 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def groups(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL",
-            help="One or more: name of a stored one, or a pattern of names, start of its SHA-256, "
-            "path of a model, entry of the zoo, or path of a stored result.",
-        ),
-    ],
+    models: options.StoredModels,
     by: Annotated[
         Path | None,
         typer.Option(
@@ -74,7 +66,7 @@ def groups(
     from zoo.results.groups import GroupsAsked, report_groups
     from zoo.results.groups_text import blocks_of, csv_groups, json_groups
     from zoo.results.selection import contestants_of, models_asked
-    from zoo.terminal.blocks import TEXTS, print_blocks
+    from zoo.terminal.blocks import print_as
 
     chosen = models_asked(models, asked)
     found = report_groups(
@@ -88,9 +80,4 @@ def groups(
             seed=seed,
         ),
     )
-    if format in ("csv", "json"):
-        sys.stdout.write(csv_groups(found) if format == "csv" else json_groups(found))
-    elif format == "table":
-        print_blocks(blocks_of(found))
-    else:
-        sys.stdout.write(TEXTS[format](blocks_of(found)))
+    print_as(format, found, blocks_of, csv=csv_groups, json=json_groups)

@@ -56,8 +56,7 @@ def leaderboard(
     from evaluator.metrics.all_figures import figure_named
     from evaluator.results.stored import no_collection, no_results, read_store
     from zoo.entries.registry import read_registry, registry_path
-    from zoo.results.leaderboard import build_leaderboard
-    from zoo.results.leaderboard_cost import with_costs
+    from zoo.results.leaderboard import build_leaderboard, with_costs
     from zoo.results.leaderboard_text import TEXTS, print_leaderboard
     from zoo.terminal.words import warn
 
@@ -80,7 +79,8 @@ def leaderboard(
             top=top,
             intervals=intervals,
         )
-        board = with_costs(board, folders) if cost else board
+        if cost:
+            board = with_costs(board, folders)
     if format == "table":
         print_leaderboard(board)
         return

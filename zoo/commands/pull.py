@@ -74,8 +74,7 @@ def _is_known(entry: Entry) -> bool:
 def _pull(entry: Entry, registry: Path, *, unverified: bool, timeout: float) -> None:
     """Brings an entry's file, and prints where it is. Raises InputError, or OSError."""
     from evaluator.errors import InputError
-    from zoo.entries.download import download
-    from zoo.entries.packed import Packed
+    from zoo.entries.download import Packed, download
     from zoo.entries.part import part_path
 
     if entry.url is None:

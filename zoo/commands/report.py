@@ -82,7 +82,7 @@ def report(
     for line in selection.older:
         warn(line)
     for each in selection.left_out:
-        warn(f"not ranked: {each.model} on {each.bin}: {each.reason}")
+        warn(f"not ranked: {each.line}")
     counts = ", ".join(
         f"{count} {word}{'' if count == 1 else 's'}"
         for count, word in ((len(selection.contestants), "model"), (len(selection.columns), "bin"))

@@ -11,11 +11,10 @@ import typer
 from evaluator.errors import InputError, printable
 from evaluator.metrics.text import columns
 from zoo.terminal import options
+from zoo.terminal.table import headed_table, print_facts
 from zoo.terminal.words import rich_terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from zoo.entries.registry import Entry
 
 
@@ -50,11 +49,10 @@ def list_entries(
     if console is None:
         print("\n".join(columns([["_".join(cell.split()) for cell in row] for row in rows])))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table = headed_table()
+    table.padding = (0, 1, 0, 0)
     shown = _fitting(rows, console.width)
     table.add_column(Text(rows[0][0]), overflow="fold")
     for title in shown[0][1:]:
@@ -162,15 +160,11 @@ def show_entry(
         return
     if by is not None:
         raise InputError("--by: goes with --format markdown")
-    console = rich_terminal()
-    if console is None:
-        for label, value in facts:
-            print(f"{label:<10} {value}")
-    else:
-        _print_facts(console, facts)
+    print_facts(facts)
     if run:
         rows = epoch_rows(Path(name))
-        print("\n".join(["", *columns(rows if console is None else with_curves(rows))]))
+        shown = rows if rich_terminal() is None else with_curves(rows)
+        print("\n".join(["", *columns(shown)]))
 
 
 def _check_no_path(name: str) -> None:
@@ -202,18 +196,6 @@ def with_curves(rows: list[list[str]]) -> list[list[str]]:
 def _figures_of(rows: list[list[str]]) -> list[list[str]]:
     """The cells of the columns between the step and what was kept."""
     return [[row[i] for row in rows[1:]] for i in range(2, len(rows[0]) - 1)]
-
-
-def _print_facts(console: Console, facts: list[tuple[str, str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in facts:
-        table.add_row(label, Text(value))  # not markup: notes hold brackets
-    console.print(table, highlight=False)
 
 
 def _facts(entry: Entry) -> list[tuple[str, str]]:

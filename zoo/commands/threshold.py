@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from evaluator.errors import InputError
 from zoo.terminal import options
 
 
-@options.of_stored_results
+@options.spread
 def threshold(
     model: Annotated[
         str,
@@ -61,15 +60,11 @@ def threshold(
     if check is not None and not math.isfinite(check):
         raise InputError(f"--check {check:g}: expected a number, as 0.3")
     from zoo.results.selection import model_asked
-    from zoo.results.threshold import check_threshold, choose_threshold
-    from zoo.results.threshold_text import TEXTS, print_deployment
+    from zoo.results.threshold import check_threshold, choose_threshold, print_deployment
 
     chosen = model_asked(model, asked)
     if far is not None:
         found = choose_threshold(chosen, far, 0.95 if confidence is None else confidence)
     else:
         found = check_threshold(chosen, float(check or 0))
-    if format == "table":
-        print_deployment(found)
-    else:
-        sys.stdout.write(TEXTS[format](found))
+    print_deployment(found, format)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -35,11 +34,12 @@ def verify(
 
     zoo verify --all --format markdown
     """
+    from evaluator.bins.named import available_bins
     from evaluator.errors import InputError
     from evaluator.results.stored import read_store
-    from zoo.entries.lookup import all_bins, bin_folders
+    from zoo.entries.lookup import bin_folders
     from zoo.entries.registry import entry_named, read_registry, registry_path
-    from zoo.terminal.blocks import TEXTS, print_blocks
+    from zoo.terminal.blocks import print_as
 
     if bool(names) == every:
         raise InputError("verify: give entries, or --all")
@@ -49,29 +49,25 @@ def verify(
     chosen = chosen or [entry for entry in entries.values() if entry.published]
     if not chosen:
         raise InputError(f"{path}: no entry has published figures")
-    there = {path.stem: path for path in all_bins(bin_folders(data or []))}
-    from zoo.results.verification import AGREES, NOT_MEASURED, Measuring, checks_of
-    from zoo.results.verification_text import block_of, csv_checks, json_checks
-
-    how = Measuring(
-        store=read_store(results),
-        bins=there,
-        results=results,
-        batch_size=batch_size,
-        fresh=fresh,
-        trust=trust,
+    there = available_bins(bin_folders(data or []))
+    from zoo.evaluate.request import Request
+    from zoo.results.verification import (
+        AGREES,
+        NOT_MEASURED,
+        blocks_of,
+        checks_of,
+        csv_checks,
+        json_checks,
     )
+
+    store = read_store(results)
+    how = Request([], [], batch_size=batch_size, results=results, fresh=fresh, trust=trust)
     checks, failures = [], []
     for entry in chosen:
-        found, failed = checks_of(entry, how, needed=not every)
+        found, failed = checks_of(entry, how, store, there, needed=not every)
         checks += found
         failures += failed
-    if format == "table":
-        print_blocks([block_of(checks)])
-    elif format in ("csv", "json"):
-        sys.stdout.write(csv_checks(checks) if format == "csv" else json_checks(checks))
-    else:
-        sys.stdout.write(TEXTS[format]([block_of(checks)]))
+    print_as(format, checks, blocks_of, csv=csv_checks, json=json_checks)
     for failure in failures:
         warn(f"zoo: error: {failure}")
     words = {each.word for each in checks} - {NOT_MEASURED}

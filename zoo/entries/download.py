@@ -1,13 +1,16 @@
-"""Files from the network: whole, checked, within bounds, and with a bar on stderr."""
+"""Files from the network: whole, checked, within bounds, and with a bar on stderr; of a zip, which
+anyone may have made, the one file that is wanted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,10 +19,9 @@ from evaluator.errors import cause_of
 from evaluator.models.formats import model_format
 from evaluator.models.identity import model_sha256
 from evaluator.models.torch_weights.read import weights_kind
-from zoo.entries.packed import Packed, PackedError, member_blocks
+from evaluator.npz import BAD_ZIP
 from zoo.entries.part import Part, opened_part
 from zoo.entries.transfer import Answer, DownloadError, answered
-from zoo.terminal.words import shows_progress
 
 #: Bytes that are taken of a file whose server does not say how long it is.
 LARGEST_UNDECLARED = 4 * 2**30
@@ -138,6 +140,8 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
     """Writes the rest of what is at the address; the SHA-256 of the whole, and where that began."""
     tag = part.tag_of(url)
     file = part.file
+    from zoo.terminal.progress import Progress
+
     have = file.tell()
     with answered(url, start=have, tag=tag, trusted=trusted, timeout=timeout) as answer:
         if answer.start == 0:  # also of no parts, or what was here is not of this file
@@ -146,7 +150,9 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
         for block in _blocks(file, answer.start):
             digest.update(block)
         limit = _limit(url, part.target, answer)
-        with _bar(part.target.name, answer) as came:
+        total = None if answer.length is None else answer.start + answer.length
+        name = part.target.name
+        with Progress(name, total, done=answer.start, of_bytes=True) as came:
             for block in answer.blocks():
                 limit -= len(block)
                 if limit < 0:
@@ -156,7 +162,7 @@ def _filled(url: str, part: Part, timeout: float, *, trusted: bool) -> tuple[str
                     )
                 file.write(block)
                 digest.update(block)
-                came(len(block))
+                came.advance(len(block))
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest(), answer.start
@@ -232,27 +238,76 @@ def _zip_end(path: Path) -> str:
 _ENDS: dict[str, Callable[[Path], str]] = {"keras-h5": _hdf5_end, "keras": _zip_end}
 
 
-@contextmanager
-def _bar(title: str, answer: Answer) -> Iterator[Callable[[int], None]]:
-    """How far a download is, as a Rich bar, silent where stderr is no terminal: what adds bytes."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TransferSpeedColumn,
-    )
+# ---- Packed in a zip -----------------------------------------------------------------------------
 
-    total = None if answer.length is None else answer.start + answer.length
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not shows_progress(),
-    ) as bar:
-        task = bar.add_task(title, total=total, completed=answer.start)
-        yield lambda count: bar.update(task, advance=count)
+
+# Trained weights hardly compress; deflate can make a thousand times the bytes.
+_EXPANSION = 100
+_ALLOWANCE = 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The file called ``member`` in a zip of that SHA-256; None: not known."""
+
+    member: str
+    sha256: str | None
+
+
+class PackedError(DownloadError):
+    """A zip is not what was expected; the message is the cause alone."""
+
+
+def member_blocks(archive: Path, member: str) -> Iterator[bytes]:
+    """The bytes of the one file in a zip that is called ``member``, in whatever folder of it.
+
+    Raises PackedError: for none of that name or several, an encrypted one, a link, one that unpacks
+    to a hundred times its bytes, and for a zip that is damaged or holds more or less than it says.
+    """
+    came = 0
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            info = _the_one(zipped, member)
+            _check(info)
+            with zipped.open(info) as file:
+                while block := file.read(1 << 20):
+                    came += len(block)
+                    yield block
+    except PackedError:  # which is a ValueError, as some of zipfile's are
+        raise
+    except BAD_ZIP as error:
+        raise PackedError(f"the zip is damaged: {cause_of(error)}") from None
+    if came != info.file_size:
+        said = f"{member} is said to have {info.file_size:,} bytes, and has {came:,}"
+        raise PackedError(f"the zip is damaged: {said}")
+
+
+def _the_one(zipped: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
+    found = [
+        info
+        for info in zipped.infolist()
+        if info.filename == member or info.filename.endswith(f"/{member}")
+    ]
+    if len(found) != 1:
+        there = f"{len(found)} files" if found else "no file"
+        raise PackedError(f"the zip has {there} called {member}, and one is expected")
+    return found[0]
+
+
+def _check(info: zipfile.ZipInfo) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16)  # of Unix; 0 where none is stated
+    cause = None
+    if info.flag_bits & 1:
+        cause = "is encrypted"
+    elif kind not in (0, stat.S_IFREG):
+        cause = "is a link, or no file at all"
+    elif info.compress_type not in _METHODS:
+        cause = f"is packed by method {info.compress_type}; stored and deflated are read"
+    elif info.file_size > info.compress_size * _EXPANSION + _ALLOWANCE:
+        cause = (
+            f"is said to unpack from {info.compress_size:,} bytes to {info.file_size:,}, as no "
+            "weights do"
+        )
+    if cause is not None:
+        raise PackedError(f"{cause_of(info.filename)} in the zip {cause}")

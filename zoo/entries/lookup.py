@@ -203,22 +203,18 @@ def bins_of_pairs(
     return paths
 
 
-def all_bins(folders: Sequence[Path]) -> list[Path]:
-    """Every bin in the folders; of several with one name, the one in the first folder."""
-    return list(available_bins(folders).values())
-
-
 def every_bin(folders: Sequence[Path]) -> list[Path]:
-    """`all_bins`, and says so on stderr. Raises InputError where there is none."""
-    found = all_bins(folders)
+    """Every bin in the folders, the first folder's of one name, and says so on stderr. Raises
+    InputError where there is none.
+    """
+    found = available_bins(folders)
     if not found:
         raise InputError(
             "no --bins given, and no *.bin in $ZOO_DATA, ./datasets or here; "
             f"name them (--bins lfw.bin), or their folder with --data DIR. {_A_FIRST_BIN}"
         )
-    names = " ".join(path.stem for path in found)
-    note(f"no --bins given: using every bin found: {names}")
-    return found
+    note(f"no --bins given: using every bin found: {' '.join(found)}")
+    return list(found.values())
 
 
 def _resolve_bin(value: str, folders: Sequence[Path], entries: Mapping[str, Entry]) -> Path:

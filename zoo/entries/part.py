@@ -29,7 +29,7 @@ class Part:
     @property
     def note(self) -> Path:
         """Where it is said of which file this is a part."""
-        return note_path(self.path)
+        return self.path.with_name(f"{self.path.name}.etag")
 
     def begin(self, url: str, tag: str | None) -> None:
         """Empties the part, and notes that what follows is of the file with that ETag."""
@@ -73,11 +73,6 @@ class Part:
 def part_path(target: Path) -> Path:
     """Where lies what has come of a file, and can be gone on with."""
     return target.with_name(f"{target.name}.part")
-
-
-def note_path(part: Path) -> Path:
-    """Where it is said of which file that is a part."""
-    return part.with_name(f"{part.name}.etag")
 
 
 @contextmanager

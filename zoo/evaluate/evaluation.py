@@ -226,7 +226,7 @@ def _measure_apart(waiting: Sequence[_Task], bins: Sequence[Bin], run: _Run) -> 
     failures: dict[int, list[str]] = {}
     said: set[str] = set()
     with Progress(f"{len(waiting)} models: embedding", sum(map(_images, lacking))) as progress:
-        outcomes = measured_apart(asked, _failures, jobs=request.jobs, backend=request.backend)
+        outcomes = measured_apart(asked, run_request, jobs=request.jobs, backend=request.backend)
         for number, done in outcomes:
             for line in done.said.splitlines():
                 if line not in said:
@@ -244,10 +244,6 @@ def _spread(request: Request, models: int) -> Request:
     each = request.jobs // max(1, models) if request.backend == "joblib" else 1
     threads = threads_of_a_job(request.jobs, request.backend)
     return replace(request, processes=max(1, each), threads=threads)
-
-
-def _failures(request: Request) -> list[str]:
-    return run_request(request)[1]
 
 
 def _images(missing: Sequence[Bin]) -> int:

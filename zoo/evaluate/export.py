@@ -1,4 +1,7 @@
-"""The line of `zoo export`: load, write, state the input, load again, compare."""
+"""The line of `zoo export`: load, write, state the input, load again, compare.
+
+Of PyTorch weights a Keras model is made first, its input stated beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.bins.verification_set import distinct_images, read_bin
-from evaluator.errors import InputError, ModelError
+from evaluator.errors import InputError, ModelError, plain_name
 from evaluator.images.decode import decode_image
 from evaluator.images.inputs import Embedder, InputSpec, write_model_input
 from evaluator.isolation.process import model_process, open_model, walled
@@ -21,11 +24,12 @@ from evaluator.models.formats import model_format
 from evaluator.models.identity import model_identity
 from evaluator.models.input_note import sidecar_path, write_sidecar
 from evaluator.models.options import LoadOptions
+from evaluator.models.runtime import import_keras, native_messages_held
 from evaluator.models.torch_weights.read import weights_kind
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.loading import say_of
-from zoo.evaluate.pytorch import keras_model
 from zoo.evaluate.request import Request, checked_model
+from zoo.terminal.words import note
 
 # Cosine distance from the source that a format may add: rounding, or the steps of eight bits.
 _ALLOWED = {"none": 1e-4, "float16": 1e-3, "int8": 5e-2}
@@ -195,3 +199,37 @@ def _embedded(embedder: Embedder, batch: NDArray[np.float32]) -> NDArray[np.floa
         filled = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.float32)])
         rows.append(embedder.forward(filled)[: len(part)])
     return np.concatenate(rows)
+
+
+# ---- PyTorch weights -----------------------------------------------------------------------------
+
+
+def weights_choice(value: str) -> ModelChoice | None:
+    """A file of PyTorch weights, as a choice; None for anything else."""
+    path = Path(value)
+    if not path.is_file() or weights_kind(path) is None:
+        return None
+    return ModelChoice(plain_name(path.stem), path)
+
+
+def keras_model(choice: ModelChoice, folder: Path) -> ModelChoice:
+    """The Keras model of a file of weights, in ``folder``. Raises InputError, or OSError."""
+    import_keras()
+    from training.network.pytorch import model_of_weights
+
+    found = model_of_weights(choice.path)
+    made = folder / f"{choice.name}.keras"
+    with native_messages_held():
+        found.model.save(made)
+    _, height, width, _ = found.model.input_shape
+    spec = InputSpec(height, width, "insightface", found.channels)
+    write_sidecar(made, spec, model_identity(made).digest)
+    note(
+        f"{choice.path}: {found.family}'s network, {found.model.count_params():,} numbers, for "
+        f"{height}x{width} images, {found.channels}, by the profile insightface"
+    )
+    if found.others:
+        shown = ", ".join(plain_name(name)[:60] for name in found.others[:3])
+        more = f" and {len(found.others) - 3} more" if len(found.others) > 3 else ""
+        note(f"{choice.path}: left out, as no part of the network: {shown}{more}")
+    return ModelChoice(choice.name, made)

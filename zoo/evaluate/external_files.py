@@ -80,7 +80,7 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
             f"pair i; found {embeddings.shape}"
         )
     _check_not_empty(path, len(embeddings))
-    if verification_set is not None and not set(_LABEL_NAMES) & set(_array_names(path)):
+    if verification_set is not None and not set(_LABEL_NAMES) & set(names_in(path)):
         genuine = np.array(verification_set.genuine)
     else:
         genuine = _label_array(path, *_named_array(path, _LABEL_NAMES))
@@ -95,7 +95,8 @@ def read_embeddings(path: Path, verification_set: VerificationSet | None) -> Ext
 # ---- Arrays --------------------------------------------------------------------------------------
 
 
-def _array_names(path: Path) -> list[str]:
+def names_in(path: Path) -> list[str]:
+    """The names of the arrays in a .npz. Raises InputError for a file that is none, OSError."""
     try:
         with opened_npz(path) as archive:
             return list(array_names(archive))
@@ -107,7 +108,7 @@ def _named_array(path: Path, names: Sequence[str]) -> tuple[str, NDArray[np.gene
     """The first of these arrays that the file has. Nothing pickled is loaded, and nothing allocated
     that the file does not hold or that memory could not.
     """
-    there = _array_names(path)
+    there = names_in(path)
     name = next((each for each in names if each in there), None)
     if name is None:
         found = plain_name(", ".join(there))[:200] if there else "nothing"

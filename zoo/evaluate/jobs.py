@@ -15,9 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.errors import InputError
+from evaluator.results.record import Result
 from zoo.entries.lookup import ModelChoice
 from zoo.evaluate.request import Request
 from zoo.terminal.words import Amount, error_text, said_amount, set_amount
+
+#: What measures a request: its results, and a line for each failure.
+Run = Callable[[Request], tuple[list[Result], list[str]]]
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,15 @@ class Done:
 
 def measured_apart(
     requests: Sequence[Request],
-    run: Callable[[Request], list[str]],
+    run: Run,
     *,
     jobs: int,
     backend: str,
 ) -> Iterator[tuple[int, Done]]:
     """Each request's number and what became of it, as soon as that is known.
 
-    ``run`` is what measures a request, results being stored; it gives the lines of failures. A
-    process that is killed breaks those that run beside it: these are done again, and a request
-    that is left alone with it twice has failed.
+    ``run`` is `run_request`, results being stored. A process that is killed breaks those that run
+    beside it: these are done again, and a request that is left alone with it twice has failed.
     """
     left = dict(enumerate(requests))
     for together in (True, True, False):
@@ -57,7 +60,7 @@ def measured_apart(
 
 def _attempt(
     requests: dict[int, Request],
-    run: Callable[[Request], list[str]],
+    run: Run,
     *,
     jobs: int,
     backend: str,
@@ -82,14 +85,14 @@ def _attempt(
 
 
 def _measured(
-    number: int, run: Callable[[Request], list[str]], request: Request, folder: str, said: Amount
+    number: int, run: Run, request: Request, folder: str, said: Amount
 ) -> tuple[int, Done]:
     """In a process of its own, perhaps on another machine: measures what is asked."""
     os.chdir(folder)
     set_amount(said)
     with redirect_stderr(io.StringIO()) as text:
         try:
-            failures = run(request)
+            _, failures = run(request)
         except (InputError, OSError) as error:
             failures = [error_text(error)]
     return number, Done(failures, text.getvalue())

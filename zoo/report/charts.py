@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from evaluator.axes import Axis, even_ticks, line_path
 from evaluator.metrics.sweep import fmr_fnmr, scored_pairs, sweep_of
+from zoo.report.drawing import Marks, grid, svg
 from zoo.report.selection import Scored
 
 FloatArray = NDArray[np.float64]
 
-WIDTH, HEIGHT = 480, 340
+_SIZE = WIDTH, HEIGHT = 480, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+_BELOW = BOTTOM - 8
 HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 300, 130
 HISTOGRAM_BINS = 48
 # A vertex less than this far from the last, in units of the drawing, is not drawn.
@@ -54,7 +56,7 @@ class Chart:
 
 def curve(slot: int, label: str, scored: Scored) -> Curve | None:
     """The error curve of a result, None if its bin lacks a class."""
-    found = fmr_fnmr(sweep_of(scored_pairs(scored.scores, scored.genuine)))
+    found = fmr_fnmr(sweep_of(scored_pairs(scored.cosines, scored.genuine)))
     if found is None:
         return None
     return Curve(slot, label, found.thresholds, found.fmr, found.fnmr)
@@ -98,18 +100,14 @@ def rank_chart(curves: Sequence[Curve], ranks: int) -> Markup:
     """
     x = Axis(1.0, float(ranks), LEFT, WIDTH - RIGHT, "log")
     y, y_ticks = _true_axis(min((1 - each.fnmr[0] for each in curves), default=0.0))
-    parts = [
-        _grid(
-            x, y, y_ticks, ("Rank", "Found: mated searches"),
-            x_ticks=[(rank, f"{rank:g}") for rank in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)],
-        )
-    ]  # fmt: skip
+    x_ticks = [(rank, f"{rank:g}") for rank in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)]
+    parts = [grid(x, y, (x_ticks, y_ticks), ("Rank", "Found: mated searches"), below=_BELOW)]
     for each in curves:
         vertices = np.column_stack([x.place(each.fmr), y.place(1 - each.fnmr)])
         parts.append(
             f'<path class="curve s{each.slot}" data-model="{each.slot}" d="{line_path(vertices)}"/>'
         )
-    return _svg("curves", f"0 0 {WIDTH} {HEIGHT}", "Share found at each rank", parts)
+    return _svg("curves", _SIZE, "Share found at each rank", parts)
 
 
 def det_chart(curves: Sequence[Curve], impostors: int, genuine: int) -> Chart:
@@ -132,7 +130,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
     Both classes are scaled to their own number of pairs, missed ones too, which have no place here;
     the higher peak fills its half.
     """
-    there = scored.scores[np.isfinite(scored.scores)]
+    there = scored.cosines[np.isfinite(scored.cosines)]
     low, high = float(there.min()), float(there.max())
     # Beyond what floats of that size can be divided into.
     largest = max(abs(low), abs(high))
@@ -140,7 +138,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
         room = max(0.01, 0.001 * largest)
         low, high = low - room, high + room
     edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    classes = [scored.scores[scored.genuine == side] for side in (1, 0)]
+    classes = [scored.cosines[scored.genuine == side] for side in (1, 0)]
     counts = [np.histogram(own, edges)[0] for own in classes]
     shares = [count / max(1, len(own)) for count, own in zip(counts, classes, strict=True)]
     x = Axis(low, high, 8, HISTOGRAM_WIDTH - 8)
@@ -174,7 +172,6 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
                 f"{_mark(value)}</text>"
             )
     parts.append('<path class="cursor" d="M0,4V108"/>')
-    box = f"0 0 {HISTOGRAM_WIDTH} {HISTOGRAM_HEIGHT}"
     name = f"Score histogram of {label}: genuine above, impostor below the line"
     data = {
         "kind": "histogram",
@@ -184,7 +181,7 @@ def histogram_chart(label: str, scored: Scored) -> Chart:
         "genuine": counts[0].tolist(),
         "impostor": counts[1].tolist(),
     }
-    return Chart(_svg("histogram", box, name, parts), data)
+    return Chart(_svg("histogram", (HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT), name, parts), data)
 
 
 def _rate_axis(pairs: int, start: float, end: float, *, probit: bool = False) -> Axis:
@@ -229,11 +226,12 @@ def _points(
 def _chart(
     drawn: Sequence[tuple[Curve, FloatArray, NDArray[np.int64]]],
     axes: tuple[Axis, Axis],
-    y_ticks: Sequence[tuple[float, str]],
+    y_ticks: Marks,
     titles: tuple[str, str],
 ) -> Chart:
     x, y = axes
-    parts = [_grid(x, y, y_ticks, titles)]
+    x_ticks = [(value, _percent(value)) for value in _ticks(x)]
+    parts = [grid(x, y, (x_ticks, y_ticks), titles, below=_BELOW)]
     data: list[dict[str, Any]] = []
     for each, vertices, indices in drawn:
         if not len(vertices):
@@ -257,42 +255,11 @@ def _chart(
     chart_data = {
         "kind": "curves", "left": x.start, "right": x.end, "curves": data, "rates": rates,
     }  # fmt: skip
-    return Chart(_svg("curves", f"0 0 {WIDTH} {HEIGHT}", name, parts), chart_data)
+    return Chart(_svg("curves", _SIZE, name, parts), chart_data)
 
 
-def _grid(
-    x: Axis,
-    y: Axis,
-    y_ticks: Sequence[tuple[float, str]],
-    titles: tuple[str, str],
-    x_ticks: Sequence[tuple[float, str]] | None = None,
-) -> str:
-    lines, words = [], []
-    for value, label in x_ticks or [(each, _percent(each)) for each in _ticks(x)]:
-        at = x.at(value)
-        lines.append(f"M{at:.1f},{TOP}V{HEIGHT - BOTTOM}")
-        words.append(
-            f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{label}</text>'
-        )
-    for value, label in y_ticks:
-        at = y.at(value)
-        lines.append(f"M{LEFT},{at:.1f}H{WIDTH - RIGHT}")
-        words.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    words.append(
-        f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" '
-        f'text-anchor="middle">{escape(titles[0])}</text>'
-        f'<text class="title" transform="translate(12 {middle:.0f}) rotate(-90)" '
-        f'text-anchor="middle">{escape(titles[1])}</text>'
-    )
-    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(words)}'
-
-
-def _svg(kind: str, box: str, name: str, parts: Sequence[str]) -> Markup:
-    return Markup(  # the parts are numbers and our own words; the name is escaped here
-        f'<svg class="chart {kind}" viewBox="{box}" role="img" tabindex="0" '
-        f'aria-label="{escape(name)}">{"".join(parts)}</svg>'
-    )
+def _svg(kind: str, size: tuple[int, int], name: str, parts: Sequence[str]) -> Markup:
+    return svg(f"chart {kind}", size, name, parts, focused=True)
 
 
 def _steps(places: FloatArray, tops: FloatArray, base: float) -> str:

@@ -13,11 +13,13 @@ from evaluator.axes import Axis, line_path
 from evaluator.conditions.discard import DiscardCurve
 from evaluator.conditions.groups import Audit
 from evaluator.results.choice import Contestant
+from zoo.report.drawing import Marks, grid, svg
 from zoo.results.discard import DiscardAsked, DiscardReport, report_discard
 from zoo.results.groups import GroupsAsked, GroupsReport, report_groups
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 128, 14, 10, 40
 _CURVE_LEFT, _CURVE_HEIGHT = 58, 300
+_BELOW = _BOTTOM - 6
 # Height of a group's row for one model, what each further one adds, and signs of its name.
 _ROW, _OF_MODEL, _NAME = 22, 9, 18
 
@@ -101,43 +103,33 @@ def _rates_drawing(rate: str, audits: Sequence[Audit]) -> Markup:
                 (found.far, found.far_ci95) if rate == "FMR" else (found.frr, found.frr_ci95)
             )
             if value is not None and ends is not None:
-                y = _TOP + row * place + _ROW / 2 + _OF_MODEL * slot
-                points.append((slot, y, value, ends))
+                line = _TOP + row * place + _ROW / 2 + _OF_MODEL * slot
+                points.append((slot, line, value, ends))
     highest = max((ends[1] for *_, ends in points), default=1.0)
     x = Axis(0.0, highest or 1.0, _LEFT, _WIDTH - _RIGHT)
-    parts = [_grid(x, height)]
+    y = Axis(0.0, 1.0, height - _BOTTOM, _TOP)
+    parts = [grid(x, y, (_marks(x.high), ()), below=_BELOW)]
     for place, name in enumerate(names):
-        y = _TOP + row * place + row / 2 + 4
+        line = _TOP + row * place + row / 2 + 4
         short = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-        parts.append(f'<text x="{_LEFT - 8}" y="{y:.1f}" text-anchor="end">{escape(short)}</text>')
-    for slot, y, value, ends in points:
+        where = f'x="{_LEFT - 8}" y="{line:.1f}"'
+        parts.append(f'<text {where} text-anchor="end">{escape(short)}</text>')
+    for slot, line, value, ends in points:
         at = x.at(value)
         parts.append(
             f'<g class="s{slot}" data-model="{slot}"><path class="curve s{slot}" '
-            f'd="M{x.at(ends[0]):.1f},{y:.1f}H{x.at(ends[1]):.1f}"/>'
-            f'<circle class="mark" cx="{at:.1f}" cy="{y:.1f}" r="4"/></g>'
+            f'd="M{x.at(ends[0]):.1f},{line:.1f}H{x.at(ends[1]):.1f}"/>'
+            f'<circle class="mark" cx="{at:.1f}" cy="{line:.1f}" r="4"/></g>'
         )
-    return _svg(height, f"{rate} of each group, with 95 % intervals", parts)
+    return svg("chart", (_WIDTH, height), f"{rate} of each group, with 95 % intervals", parts)
 
 
-def _grid(x: Axis, height: float) -> str:
-    """Vertical lines at rates, and their names below."""
-    lines, words = [], []
-    for value in _ticks(x.high):
-        at = x.at(value)
-        lines.append(f"M{at:.1f},{_TOP}V{height - _BOTTOM:.0f}")
-        words.append(
-            f'<text x="{at:.1f}" y="{height - _BOTTOM + 16:.0f}" text-anchor="middle">'
-            f"{100 * value:.3g} %</text>"
-        )
-    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(words)}'
-
-
-def _ticks(high: float) -> list[float]:
+def _marks(high: float) -> Marks:
     """Round rates from 0 up to a highest one, four to nine of them."""
     decade = 10.0 ** math.floor(math.log10(high))
     step = next(decade * each for each in (0.2, 0.5, 1, 2) if high / (decade * each) < 9)
-    return [step * i for i in range(int(high / step + 1e-9) + 1)]
+    rates = [step * i for i in range(int(high / step + 1e-9) + 1)]
+    return [(rate, f"{100 * rate:.3g} %") for rate in rates]
 
 
 def _curves_drawing(far: float, drawn: Sequence[tuple[int, DiscardCurve]]) -> Markup:
@@ -151,7 +143,8 @@ def _curves_drawing(far: float, drawn: Sequence[tuple[int, DiscardCurve]]) -> Ma
     bottom = _CURVE_HEIGHT - _BOTTOM
     x = Axis(0.0, drawn[0][1].steps[-1].share, _CURVE_LEFT, _WIDTH - _RIGHT)
     y = Axis(0.0, high, bottom, _TOP)
-    parts = [_curve_grid(x, y)]
+    shares = [(share, f"{100 * share:.0f} %") for share in (0, 0.2, 0.4, 0.6, 0.8)]
+    parts = [grid(x, y, (shares, _marks(high)), ("discarded", ""), below=_BELOW)]
     for slot, curve in drawn:
         kept = [each for each in curve.steps if each.rates.frr is not None]
         line = [(x.at(each.share), y.at(min(each.rates.frr or 0.0, high))) for each in kept]
@@ -163,32 +156,5 @@ def _curves_drawing(far: float, drawn: Sequence[tuple[int, DiscardCurve]]) -> Ma
             f'd="{line_path([*upper, *lower])}Z"/>'
             f'<path class="curve s{slot}" d="{line_path(line)}"/></g>'
         )
-    return _svg(_CURVE_HEIGHT, f"FNMR over the share discarded, at FMR {far:g}", parts)
-
-
-def _curve_grid(x: Axis, y: Axis) -> str:
-    lines, words = [], []
-    for share in (0, 0.2, 0.4, 0.6, 0.8):
-        at = x.at(share)
-        lines.append(f"M{at:.1f},{y.end:.0f}V{y.start:.0f}")
-        words.append(
-            f'<text x="{at:.1f}" y="{y.start + 16:.0f}" text-anchor="middle">{100 * share:.0f} %'
-            "</text>"
-        )
-    for rate in _ticks(y.high):
-        at = y.at(rate)
-        lines.append(f"M{x.start:.0f},{at:.1f}H{x.end:.0f}")
-        words.append(
-            f'<text x="{x.start - 6:.0f}" y="{at + 4:.1f}" text-anchor="end">{100 * rate:.3g} %'
-            "</text>"
-        )
-    middle = (x.start + x.end) / 2
-    title = f'<text class="title" x="{middle:.0f}" y="{y.start + 34:.0f}" text-anchor="middle">'
-    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(words)}{title}discarded</text>'
-
-
-def _svg(height: float, name: str, parts: Sequence[str]) -> Markup:
-    return Markup(  # the parts are numbers and escaped names
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
-        f'aria-label="{escape(name)}">{"".join(parts)}</svg>'
-    )
+    name = f"FNMR over the share discarded, at FMR {far:g}"
+    return svg("chart", (_WIDTH, _CURVE_HEIGHT), name, parts)

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from evaluator.axes import Axis, even_ticks
 from evaluator.results.choice import Contestant
+from zoo.report.drawing import grid, svg
 from zoo.report.standings import METRICS, Figure, Standings
 from zoo.results.cost_text import amount, digits3
 from zoo.results.costs import Costs, read_costs_of
@@ -24,22 +25,14 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A drawing and its title."""
-
-    title: str
-    svg: Markup
-
-
 @dataclass(frozen=True, eq=False)
 class CostSection:
-    """What the models of a report cost, those of which that is known, and drawings. A row has a
-    value and its text for each cost.
+    """What the models of a report cost, those of which that is known, and drawings with their
+    titles. A row has a value and its text for each cost.
     """
 
     rows: tuple[tuple[Contestant, Figure, tuple[tuple[float | None, str], ...]], ...]
-    plots: tuple[Plot, ...]
+    plots: tuple[tuple[str, Markup], ...]
     costs: Costs
 
 
@@ -66,7 +59,7 @@ def cost_section(table: Standings) -> CostSection | None:
             if (cost := own.values[name]) and figure.value is not None
         ]
         if len(points) > 1:
-            plots.append(Plot(_TITLES[name], cost_plot(points, name)))
+            plots.append((_TITLES[name], cost_plot(points, name)))
     return CostSection(known, tuple(plots), costs) if known else None
 
 
@@ -93,11 +86,13 @@ def cost_plot(points: Sequence[Point], measure: str) -> Markup:
     x = Axis(low / room, high * room, _LEFT, _SIZE[0] - _RIGHT, "log")
     y = Axis(ticks[0], ticks[-1], _SIZE[1] - _BOTTOM, _TOP)
     drawn = "".join(_drawn(each, x, y, measure) for each in points)
-    name = f"10-fold accuracy over {_TITLES[measure]}"
-    return Markup(  # numbers and our own words, but for names, which are escaped where they stand
-        f'<svg class="chart training" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}" role="img" '
-        f'aria-label="{escape(name)}">{_grid(x, y, ticks, measure)}{drawn}</svg>'
+    marks = (
+        [(value, _mark(value, measure)) for value in log_ticks(x.low, x.high)],
+        [(value, f"{100 * value:.4g} %") for value in ticks],
     )
+    lines = grid(x, y, marks, (_TITLES[measure], ""), below=_BOTTOM - 8)
+    name = f"10-fold accuracy over {_TITLES[measure]}"
+    return svg("chart training", _SIZE, name, [lines, drawn])
 
 
 def _ends(figure: Figure) -> tuple[float, ...]:
@@ -139,29 +134,6 @@ def _mark(value: float, measure: str) -> str:
     if measure == "image_seconds":
         return f"{1e3 * value:.3g} ms"
     return re.sub(r"\.?0*(?= |$)", "", text) if "." in (text := amount(round(value))) else text
-
-
-def _grid(x: Axis, y: Axis, ticks: Sequence[float], measure: str) -> str:
-    lines, words = [], []
-    for value in ticks:
-        at = y.at(value)
-        lines.append(f"M{x.start:.0f},{at:.1f}H{x.end:.0f}")
-        words.append(
-            f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{100 * value:.4g} %</text>'
-        )
-    bottom = _SIZE[1] - _BOTTOM
-    for value in log_ticks(x.low, x.high):
-        at = x.at(value)
-        lines.append(f"M{at:.1f},{_TOP}V{bottom}")
-        words.append(
-            f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{_mark(value, measure)}'
-            "</text>"
-        )
-    words.append(
-        f'<text class="title" x="{(x.start + x.end) / 2:.0f}" y="{_SIZE[1] - 8}" '
-        f'text-anchor="middle">{_TITLES[measure]}</text>'
-    )
-    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(words)}'
 
 
 def log_ticks(low: float, high: float) -> list[float]:

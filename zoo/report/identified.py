@@ -14,7 +14,6 @@ from evaluator.metrics.all_figures import search_figures
 from evaluator.metrics.figures.search import NOT_FIRST
 from evaluator.metrics.sweep import fmr_fnmr, scored_pairs, sweep_of
 from evaluator.results.choice import Contestant
-from evaluator.statistics.shared_pairs import Scored as StoredScores
 from evaluator.templates.searches import Searches
 from zoo.report.charts import Chart, Curve, rank_chart, tpir_chart
 from zoo.report.selection import Column, Scored, Selection
@@ -76,14 +75,14 @@ def identified(
     scored = [
         (slot, each, own)
         for slot, each in enumerate(models)
-        if (own := selection.of(each, column)) is not None and own.stored.searches
+        if (own := selection.of(each, column)) is not None and own.scores.searches
     ]
     if not scored:
         return None
     return Identified(
         column,
         rank_chart([_cmc(slot, each, own) for slot, each, own in scored], _MOST_RANKS),
-        tuple(_gallery(scored, number) for number in range(len(scored[0][2].stored.searches))),
+        tuple(_gallery(scored, number) for number in range(len(scored[0][2].scores.searches))),
         tuple(block for _, each, own in scored for block in _blocks(each, own)),
         tuple(_wrong(each, own, shown) for _, each, own in scored),
     )
@@ -92,7 +91,7 @@ def identified(
 def _cmc(slot: int, model: Contestant, scored: Scored) -> Curve:
     """The share of mated searches of all galleries found at each rank."""
     figure = search_figures()["rank1"]
-    listed = StoredScores(scored.result, scored.stored).asked(figure).scores.scores
+    listed = scored.asked(figure).scores.scores
     ranks = -listed[np.isfinite(listed)]
     found = [float((ranks <= rank).mean()) if len(ranks) else 0.0 for rank in _ranks()]
     return Curve(slot, model.label, _ranks(), _ranks(), 1 - np.array(found))
@@ -106,7 +105,7 @@ def _gallery(scored: Sequence[tuple[int, Contestant, Scored]], number: int) -> G
     figure = search_figures()["tpir@0.1"]
     curves, non_mated = [], 0
     for slot, model, own in scored:
-        listed = StoredScores(own.result, own.stored).asked(figure).scores
+        listed = own.asked(figure).scores
         here = (listed.lists == number) & np.isfinite(listed.scores)
         found = fmr_fnmr(sweep_of(scored_pairs(listed.scores[here], listed.genuine[here])))
         if found is not None:
@@ -115,7 +114,7 @@ def _gallery(scored: Sequence[tuple[int, Contestant, Scored]], number: int) -> G
             points = found.thresholds[kept], found.fmr[kept], found.fnmr[kept]
             curves.append(Curve(slot, model.label, *points))
             non_mated = int((~listed.genuine[here]).sum())
-    of = scored[0][2].stored.searches[number]
+    of = scored[0][2].scores.searches[number]
     return GalleryCharts(of.gallery, of.size, tpir_chart(curves, non_mated) if curves else None)
 
 
@@ -130,8 +129,8 @@ def _wrong(model: Contestant, scored: Scored, shown: int) -> WrongSearches:
     """The worst of all galleries together."""
     strangers: list[FoundWrong] = []
     mistaken: list[FoundWrong] = []
-    facts = scored.stored.facts
-    for each in scored.stored.searches if facts is not None else ():
+    facts = scored.scores.facts
+    for each in scored.scores.searches if facts is not None else ():
         probes = facts.probes if facts is not None else np.zeros(0, np.int64)
         strangers += _worst(each, probes, ~each.mated, shown)
         mistaken += _worst(each, probes, each.mated & (each.rank > 1), shown)

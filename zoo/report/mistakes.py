@@ -78,11 +78,11 @@ def hard_pairs(
     threshold = (scored.result.figures or {}).get("threshold")
     if threshold is None:
         return None
-    accepted = scored.scores > threshold
+    accepted = scored.cosines > threshold
     wrong_accepts = np.flatnonzero(accepted & ~scored.genuine)
     wrong_rejects = np.flatnonzero(~accepted & scored.genuine)
-    highest = wrong_accepts[np.argsort(-scored.scores[wrong_accepts], kind="stable")][:shown]
-    lowest = wrong_rejects[np.argsort(scored.scores[wrong_rejects], kind="stable")][:shown]
+    highest = wrong_accepts[np.argsort(-scored.cosines[wrong_accepts], kind="stable")][:shown]
+    lowest = wrong_rejects[np.argsort(scored.cosines[wrong_rejects], kind="stable")][:shown]
     return HardPairs(
         contestant,
         column,
@@ -116,7 +116,7 @@ def disagreement(
             ShownPair(
                 int(pairs[i]),
                 bool(scored[0].genuine[at[0][i]]),
-                (float(scored[0].scores[at[0][i]]), float(scored[1].scores[at[1][i]])),
+                (float(scored[0].cosines[at[0][i]]), float(scored[1].cosines[at[1][i]])),
             )
             for i in np.argsort(-gap, kind="stable")[:shown]
         )
@@ -165,7 +165,7 @@ def shown_by_bin(
 
 def _shown(scored: Scored, index: int) -> ShownPair:
     return ShownPair(
-        int(scored.pairs[index]), bool(scored.genuine[index]), (float(scored.scores[index]),)
+        int(scored.pairs[index]), bool(scored.genuine[index]), (float(scored.cosines[index]),)
     )
 
 
@@ -175,27 +175,27 @@ def _margins(scored: Scored) -> NDArray[np.float64]:
     From their mean where only the pairs that a duel shares make ten folds of both kinds.
     """
     decided = scored.sorted.kfold
-    there = scored.scores[np.isfinite(scored.scores)]
+    there = scored.cosines[np.isfinite(scored.cosines)]
     if not len(there):
-        return scored.scores
+        return scored.cosines
     own = decided.thresholds if decided is not None else (float(there.mean()),)
     thresholds = np.asarray(own)
-    folds = scored.stored.folds_of(scored.pairs)
+    folds = scored.scores.folds_of(scored.pairs)
     if folds is not None and len(thresholds) > 1:
         of_pair = thresholds[np.unique(folds, return_inverse=True)[1]]
     else:
-        parts = np.array_split(np.arange(len(scored.scores)), len(thresholds))
+        parts = np.array_split(np.arange(len(scored.cosines)), len(thresholds))
         of_pair = np.repeat(thresholds, [len(part) for part in parts])
-    margins: NDArray[np.float64] = (scored.scores - of_pair) / (float(there.std()) or 1.0)
+    margins: NDArray[np.float64] = (scored.cosines - of_pair) / (float(there.std()) or 1.0)
     return margins
 
 
 def _accuracy(scored: Scored, threshold: float) -> float:
-    return float(((scored.scores > threshold) == scored.genuine).mean())
+    return float(((scored.cosines > threshold) == scored.genuine).mean())
 
 
 def _transfer(scored: Scored, threshold: float, best: float) -> Transfer:
-    accepted = scored.scores > threshold
+    accepted = scored.cosines > threshold
     return Transfer(
         lost=100 * (best - _accuracy(scored, threshold)),
         fmr=float(accepted[~scored.genuine].mean()),

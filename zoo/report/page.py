@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
-from numpy.typing import NDArray
 
 from evaluator.files import whole_file
 from evaluator.metrics.all_figures import all_figures
@@ -232,7 +231,7 @@ def _bin_charts(column: Column, table: Standings, selection: Selection) -> BinCh
     shown = [
         (slot, each, scored[each.key])
         for slot, each in enumerate(table.contestants)
-        if each.key in scored and np.isfinite(scored[each.key].scores).any()
+        if each.key in scored and np.isfinite(scored[each.key].cosines).any()
     ]
     curves = [
         found for slot, each, own in shown if (found := curve(slot, each.label, own)) is not None
@@ -288,7 +287,10 @@ def _shown_faces(
             if own:
                 pairs[sha256] = faces_of(_where_it_is(column.record, data), own)
             continue
-        slots = _set_slots(selection, sha256)
+        # The template in each slot of a set's 1:1 list.
+        slots = next(
+            each.scores.images for (_, of), each in selection.scored.items() if of == sha256
+        )
         ends = {pair: (int(slots[2 * pair]), int(slots[2 * pair + 1])) for pair in own}
         shown = found.get(sha256, set()) | {each for both in ends.values() for each in both}
         if not shown:
@@ -304,11 +306,6 @@ def _where_it_is(record: BinRecord, data: Sequence[Path]) -> BinRecord:
     """The record with the path that its bin has now, if it is found."""
     found = located(record, data)
     return record if found is None else replace(record, path=str(found))
-
-
-def _set_slots(selection: Selection, sha256: str) -> NDArray[np.int64]:
-    """The template in each slot of a set's 1:1 list."""
-    return next(own.stored.images for (_, of), own in selection.scored.items() if of == sha256)
 
 
 def _leaderboard(

@@ -7,6 +7,7 @@ those at each model's best threshold on each bin.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored
 from evaluator.statistics.shared_pairs import Scored
 from evaluator.statistics.sides import Key
+from zoo.report.drawing import grid, svg
 from zoo.report.selection import Selection
+from zoo.report.standings import Figure
 
 _STRENGTHS = range(6)  # 0 is the bin that the others were made of
 _DRAWS = 1000
@@ -33,26 +36,17 @@ _SIZE = (300, 220)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 10, 40
 
 
-@dataclass(frozen=True)
-class Error:
-    """A ratio of errors and its 95 % interval, or None and why."""
-
-    value: float | None
-    interval: tuple[float, float] | None = None
-    note: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Spoilt:
-    """What becomes of one bin: a drawing a corruption, and ``errors`` a model by corruption, the
-    mean ("") first. ``strengths`` are those that CE sums over, by corruption.
+    """What becomes of one bin: a drawing a corruption, and ``errors`` a model by corruption, ratios
+    to the baseline's, the mean first. ``strengths`` are those that CE sums over, by corruption.
     """
 
     bin: str
     baseline: Contestant
     strengths: Mapping[str, Sequence[int]]
     panels: tuple[tuple[str, Markup], ...]
-    errors: tuple[tuple[Contestant, tuple[Error, ...]], ...]
+    errors: tuple[tuple[Contestant, tuple[Figure, ...]], ...]
 
 
 def baseline_of(models: Sequence[Contestant], name: str | None) -> Contestant:
@@ -101,26 +95,21 @@ def _of_bin(
 ) -> Spoilt:
     wrong: dict[tuple[Key, str], NDArray[np.float64]] = {}
     panels = []
-    known: dict[tuple[Key, str], _Read | None] = {}
+
+    @functools.cache
+    def read(model: Key, sha256: str) -> _Read | None:
+        return _read(measured[model].get(sha256))
+
     for kind, by_strength in bins.items():
         at = {0: original, **by_strength}
         lines = []
         for slot, model in enumerate(models):
-            points = []
-            for strength in _STRENGTHS:
-                if strength not in at:
-                    continue
-                key = model.key, at[strength].sha256
-                if key not in known:
-                    known[key] = _read(measured[model.key].get(at[strength].sha256))
-                read = known[key]
-                if read is not None:
-                    points.append((strength, read))
+            found = [(k, read(model.key, at[k].sha256)) for k in _STRENGTHS if k in at]
+            points = [(strength, each) for strength, each in found if each is not None]
             lines.append((slot, model.label, points))
-            if {strength for strength, _ in points} >= set(by_strength):
-                rates = [read.wrong for strength, read in points if strength]
-                if all(each is not None for each in rates):
-                    wrong[model.key, kind] = np.sum(rates, axis=0)  # type: ignore[arg-type]
+            rates = [each.wrong for strength, each in points if strength and each.wrong is not None]
+            if len(rates) == len(by_strength):
+                wrong[model.key, kind] = np.sum(rates, axis=0)
         panels.append((kind, _panel(f"{label}, {kind}: accuracy by strength", lines)))
     errors = _errors(list(bins), models, baseline, wrong)
     return Spoilt(
@@ -163,7 +152,7 @@ def _errors(
     models: Sequence[Contestant],
     baseline: Contestant,
     wrong: Mapping[tuple[Key, str], NDArray[np.float64]],
-) -> list[tuple[Error, ...]]:
+) -> list[tuple[Figure, ...]]:
     """CE of each model by corruption, the mean of them first."""
     rows = []
     for model in models:
@@ -172,28 +161,28 @@ def _errors(
         ]
         draws = [each[1] for each in ratios if each[1] is not None]
         values = [each[0].value for each in ratios if each[0].value is not None]
-        mean = Error(None, note="lacks a corruption")
+        mean = Figure(None, note="lacks a corruption")
         if len(values) == len(kinds):
             drawn = len(draws) == len(kinds) and model.key != baseline.key
             interval = _ends(np.mean(draws, axis=0)) if drawn else None
-            mean = Error(float(np.mean(values)), interval)
+            mean = Figure(float(np.mean(values)), interval)
         rows.append((mean, *(each[0] for each in ratios)))
     return rows
 
 
 def _ratio(
     own: NDArray[np.float64] | None, base: NDArray[np.float64] | None
-) -> tuple[Error, NDArray[np.float64] | None]:
+) -> tuple[Figure, NDArray[np.float64] | None]:
     """Errors of a model by the baseline's, and the same of resampled pairs; the pairs of all
     strengths and of both models are drawn together.
     """
     if own is None or base is None:
-        return Error(None, note="not all measured"), None
+        return Figure(None, note="not all measured"), None
     if not base.sum():
-        return Error(None, note="the baseline has no error"), None
+        return Figure(None, note="the baseline has no error"), None
     value = float(own.sum() / base.sum())
     if own is base:
-        return Error(value), np.ones(_DRAWS)
+        return Figure(value), np.ones(_DRAWS)
     random = np.random.default_rng(0)  # the same pairs for every model and corruption
     both = np.column_stack([own, base])
     size = max(1, _AT_ONCE // len(own))
@@ -204,9 +193,9 @@ def _ratio(
         sums.append(weights @ both)
     drawn = np.concatenate(sums)
     if not drawn[:, 1].all():
-        return Error(value, note="too few errors for an interval"), None
+        return Figure(value, note="too few errors for an interval"), None
     ratios: NDArray[np.float64] = drawn[:, 0] / drawn[:, 1]
-    return Error(value, _ends(ratios)), ratios
+    return Figure(value, _ends(ratios)), ratios
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -228,22 +217,13 @@ def _panel(name: str, lines: Sequence[tuple[int, str, Sequence[tuple[int, _Read]
     ticks = even_ticks(min(ends, default=0.5), max(ends, default=1.0), (0.0, 1.0))
     x = Axis(0.0, 5.0, _LEFT + 8, _SIZE[0] - _RIGHT - 8)
     y = Axis(ticks[0], ticks[-1], _SIZE[1] - _BOTTOM, _TOP)
-    right = _SIZE[0] - _RIGHT
-    grid = "".join(f"M{_LEFT},{y.at(value):.1f}H{right}" for value in ticks)
-    parts = [f'<path class="grid" d="{grid}"/>']
-    parts += [
-        f'<text x="{_LEFT - 6}" y="{y.at(value) + 4:.1f}" text-anchor="end">'
-        f"{100 * value:.6g}</text>"
-        for value in ticks
-    ]
+    whole = Axis(0.0, 5.0, _LEFT, _SIZE[0] - _RIGHT)
+    marks = [(value, f"{100 * value:.6g}") for value in ticks]
+    parts = [grid(whole, y, ((), marks), ("strength (0: not spoilt)", ""), below=_BOTTOM - 6)]
     parts += [
         f'<text x="{x.at(k):.1f}" y="{y.start + 16:.0f}" text-anchor="middle">{k}</text>'
         for k in _STRENGTHS
     ]
-    parts.append(
-        f'<text class="title" x="{(_LEFT + right) / 2:.0f}" y="{y.start + 34:.0f}" '
-        'text-anchor="middle">strength (0: not spoilt)</text>'
-    )
     for slot, label, points in lines:
         if not points:
             continue
@@ -271,7 +251,4 @@ def _panel(name: str, lines: Sequence[tuple[int, str, Sequence[tuple[int, _Read]
             )
             + "</g>"
         )
-    return Markup(  # numbers and our own words, but for names, which are escaped where they stand
-        f'<svg class="chart training" viewBox="0 0 {_SIZE[0]} {_SIZE[1]}" role="img" '
-        f'aria-label="{escape(name)}">{"".join(parts)}</svg>'
-    )
+    return svg("chart training", _SIZE, name, parts)

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError, ResultError, plain_name
 from evaluator.files import natural
-from evaluator.metrics.protocols import SortedPairs, sorted_pairs
-from evaluator.metrics.sharing import Sharing, slots_sharing
 from evaluator.results.choice import Contestant, contestants, labelled, picked
 from evaluator.results.names import labels
-from evaluator.results.record import BinRecord, Result, Scores, reading_problem
+from evaluator.results.record import BinRecord, Result, reading_problem
 from evaluator.results.spoilt import split_spoilt
 from evaluator.results.store import load_scores
 from evaluator.results.stored import Store, no_results, read_store
-from evaluator.statistics.shared_pairs import unlike_the_others
+from evaluator.statistics import shared_pairs
 from evaluator.statistics.sides import Key
+from zoo.results.leaderboard import Invalid
 
 # So many notes that say the same of different models are one; names in it.
 _ALIKE = 5
@@ -36,38 +35,23 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """The pairs of one result that figures are of: cosines (n,), -inf for a missed pair, labels
-    (n,), and their numbers.
-
-    ``pairs`` (n,) are positions in the bin, ascending. ``stored`` has all pairs.
-    """
-
-    result: Result
-    stored: Scores
-    scores: NDArray[np.float64]
-    genuine: NDArray[np.bool_]
-    pairs: NDArray[np.int64]
+class Scored(shared_pairs.Scored):
+    """A result and its scores, and of these the pairs that figures are of."""
 
     @functools.cached_property
-    def sorted(self) -> SortedPairs:
-        """The pairs, sorted for all figures."""
-        return sorted_pairs(self.scores, self.genuine, self.stored.folds_of(self.pairs))
+    def pairs(self) -> NDArray[np.intp]:
+        """Their positions in the bin (n,), ascending."""
+        return np.flatnonzero(self.scores.counted)
 
     @functools.cached_property
-    def sharing(self) -> Sharing | None:
-        """How the pairs hang together; None where nobody knows."""
-        images = self.stored.images if self.result.bin.unique_images else None
-        return slots_sharing(self.pairs, images=images, people=self.stored.people)
+    def cosines(self) -> NDArray[np.float64]:
+        """Their scores (n,), -inf for a missed pair."""
+        return self.scores.scores[self.pairs]
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A result that is not ranked, and why."""
-
-    model: str
-    bin: str
-    reason: str
+    @functools.cached_property
+    def genuine(self) -> NDArray[np.bool_]:
+        """Their labels (n,)."""
+        return self.scores.genuine[self.pairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +65,7 @@ class Selection:
     contestants: tuple[Contestant, ...]
     columns: tuple[Column, ...]
     scored: dict[tuple[Key, str], Scored]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Invalid, ...]
     all_bins: bool = False
     spoilt: tuple[Contestant, ...] = ()
     older: tuple[str, ...] = ()
@@ -126,37 +110,37 @@ def select(*folders: Path, models: Sequence[str] = (), bins: Sequence[str] = ())
     )
 
 
-def _together(left_out: Sequence[LeftOut]) -> tuple[LeftOut, ...]:
+def _together(left_out: Sequence[Invalid]) -> tuple[Invalid, ...]:
     """The same, many models of one bin and reason in one."""
-    alike: dict[tuple[str, str], list[LeftOut]] = {}
+    alike: dict[tuple[str, str], list[Invalid]] = {}
     for each in left_out:
         alike.setdefault((each.bin, each.reason), []).append(each)
-    found: list[LeftOut] = []
+    found: list[Invalid] = []
     for (bin, reason), own in alike.items():
         if len(own) < _ALIKE:
             found += own
         else:
             names = ", ".join(each.model for each in own[:_ALIKE])
             more = ", ..." * (len(own) > _ALIKE)
-            found.append(LeftOut(f"{len(own):,} models ({names}{more})", bin, reason))
+            found.append(Invalid(f"{len(own):,} models ({names}{more})", bin, reason))
     return tuple(found)
 
 
-def _no_answers(store: Store) -> list[LeftOut]:
+def _no_answers(store: Store) -> list[Invalid]:
     """What lies in the store and is no result, or none that still stands."""
     found = [
-        LeftOut(plain_name(path.parent.name), plain_name(path.stem), line)
+        Invalid(plain_name(path.parent.name), plain_name(path.stem), line)
         for path, line in store.unreadable
     ]
     for each in store.outdated:
         result = each.result
-        found.append(LeftOut(result.model.name, result.bin.name, reading_problem(result) or ""))
+        found.append(Invalid(result.model.name, result.bin.name, reading_problem(result) or ""))
     return found
 
 
 def _read(
     models: Sequence[Contestant], bins: dict[str, str]
-) -> tuple[dict[tuple[Key, str], Scored], list[LeftOut]]:
+) -> tuple[dict[tuple[Key, str], Scored], list[Invalid]]:
     """The scores of every result that has some, and which have none; ``bins`` are labels."""
     scored: dict[tuple[Key, str], Scored] = {}
     left_out = []
@@ -167,23 +151,20 @@ def _read(
             else:
                 try:
                     scores = load_scores(stored.path, stored.result)
-                    scored[model.key, sha256] = _scored(stored.result, scores)
+                    scored[model.key, sha256] = Scored(stored.result, scores)
                     continue
                 except ResultError as error:
                     reason = str(error)
-            left_out.append(LeftOut(model.label, bins[sha256], reason))
+            left_out.append(Invalid(model.label, bins[sha256], reason))
     for sha256, label in bins.items():
         own = [scored.get((model.key, sha256)) for model in models]
-        for i in unlike_the_others([None if each is None else each.stored for each in own]):
+        for i in shared_pairs.unlike_the_others(
+            [None if each is None else each.scores for each in own]
+        ):
             del scored[models[i].key, sha256]
             reason = "its pairs are not those of the other results on that bin; use --fresh"
-            left_out.append(LeftOut(models[i].label, label, reason))
+            left_out.append(Invalid(models[i].label, label, reason))
     return scored, left_out
-
-
-def _scored(result: Result, scores: Scores) -> Scored:
-    pairs = np.flatnonzero(scores.counted).astype(np.int64)
-    return Scored(result, scores, scores.scores[pairs], scores.genuine[pairs], pairs)
 
 
 def _non_finite(result: Result) -> str:

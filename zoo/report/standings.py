@@ -150,7 +150,7 @@ def _side(model: Contestant, selection: Selection) -> Side:
         if key == model.key
     }  # fmt: skip
     return Side(
-        model.key, model.label, results, lambda sha256: selection.scored[model.key, sha256].stored
+        model.key, model.label, results, lambda sha256: selection.scored[model.key, sha256].scores
     )
 
 
@@ -212,10 +212,7 @@ def figure_of(metric: Metric, scored: Scored) -> Figure:
     if value is None:
         counts = int(genuine.sum()), int((~genuine).sum())
         return Figure(None, note=metric.why_undefined(stored, *counts))
-    if metric.searches:  # whose people are known with the set
-        interval = metric.read_ci95(stored)
-    else:
-        interval = metric.interval_of(scored.sorted, scored.sharing)
+    interval = scored.interval_of(metric)
     said = "" if interval else "no spread to estimate"
     return Figure(value, interval, metric.note(stored) if metric.note else said)
 

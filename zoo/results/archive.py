@@ -26,9 +26,9 @@ from evaluator.results.bin_facts import facts_path
 from evaluator.results.measured import is_place_of
 from evaluator.results.recomputed import recomputed, unlike
 from evaluator.results.record import Result, Scores, reading_problem, versions
-from evaluator.results.store import load_result, load_scores, save_result
+from evaluator.results.store import load_scores, save_result
 from evaluator.results.stored import Stored, read_store
-from zoo.results.housekeeping import Merged
+from zoo.results.housekeeping import Merged, measured_at
 
 MANIFEST = "manifest.json"
 #: What an archive begins with.
@@ -135,7 +135,7 @@ def unpack(path: Path, target: Path) -> Merged:
         added = kept = 0
         for each in _checked(path, folder, target):
             result, at = each.result, target / each.path.relative_to(folder)
-            if _is_there(at):
+            if measured_at(at) is not None:
                 kept += 1
                 continue
             scores = load_scores(each.path, result) if result.scores else None
@@ -145,14 +145,6 @@ def unpack(path: Path, target: Path) -> Merged:
             save_result(at, result, scores)
             added += 1
     return Merged(added, 0, kept, ())
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        load_result(path)
-    except (FileNotFoundError, ResultError):
-        return False
-    return True
 
 
 @contextmanager

@@ -19,11 +19,8 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Stored, read_store
 from evaluator.statistics.shared_pairs import Scored
 from zoo.entries.registry import Entry
-from zoo.results import cost_text
+from zoo.results import cost_text, groups_text, verification
 from zoo.results.groups import GroupsAsked, report_groups
-from zoo.results.groups_text import blocks_of
-from zoo.results.verification import results_of_entry, stored_checks
-from zoo.results.verification_text import block_of
 from zoo.terminal.blocks import Block, markdown_blocks
 from zoo.terminal.escaped import markdown
 
@@ -48,27 +45,28 @@ def card_of(
     these ``bins``. Raises InputError for a wrong table, OSError.
     """
     store = read_store(folder)
-    stored = sorted(results_of_entry(entry, store), key=_order)
+    stored = sorted(verification.results_of_entry(entry, store), key=_order)
     parts = [_front_matter(entry, dict(facts).get("licence"), stored), f"# {entry.name}\n"]
     parts.append(_table_of(entry, facts))
     if entry.published:
-        parts.append(_section("Published figures", block_of(stored_checks(entry, store))))
+        checks = verification.stored_checks(entry, store)
+        parts.append(_section("Published figures", verification.blocks_of(checks)))
     for title, names, of_set in (("bins", _ON_BINS, False), ("template sets", _ON_SETS, True)):
         own = [each for each in stored if (each.result.bin.kind is not None) == of_set]
         if own:
-            parts.append(_section(f"Measured on {title}", _measured(own, names)))
+            parts.append(_section(f"Measured on {title}", [_measured(own, names)]))
     if not stored:
         parts.append("## Measured\n\nNothing of this very file is stored.\n")
     models = dict.fromkeys((each.result.model.name, each.result.model.identity) for each in stored)
     costs = [cost for model in models for cost in costs_of(folder, model)[0]]
     if costs:
-        parts.append(f"## Cost\n\n{cost_text.TEXTS['markdown'](costs)}")
+        parts.append(_section("Cost", cost_text.blocks_of(costs)))
     if by is not None:
         wanted = [each for each in stored if not bins or each.result.bin.name in bins]
         if not wanted:
             raise InputError(f"--by {by}: no result of {entry.name} on such bins in {folder}")
         found = report_groups(labelled(contestants(wanted)), GroupsAsked(by=by))
-        parts.append(f"## Groups of people\n\n{markdown_blocks(blocks_of(found))}")
+        parts.append(_section("Groups of people", groups_text.blocks_of(found)))
     return "\n".join(parts)
 
 
@@ -87,8 +85,8 @@ def _table_of(entry: Entry, facts: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(title: str, block: Block) -> str:
-    return f"## {title}\n\n{markdown_blocks([block])}"
+def _section(title: str, blocks: Sequence[Block]) -> str:
+    return f"## {title}\n\n{markdown_blocks(blocks)}"
 
 
 def _measured(stored: Sequence[Stored], names: Sequence[str]) -> Block:
@@ -110,13 +108,10 @@ def _measured(stored: Sequence[Stored], names: Sequence[str]) -> Block:
         if result.figures is None:
             notes.append(f"{result.bin.name}: embeddings that are not finite; nothing is scored")
     zoo = dict.fromkeys(each.result.versions.get("zoo", "?") for each in stored)
-    notes.append(f"measured by face-zoo {', '.join(zoo)}, last on {_last(stored)}")
+    last = max(each.result.created for each in stored)[:10]
+    notes.append(f"measured by face-zoo {', '.join(zoo)}, last on {last}")
     header = ("bin", "settings", "pairs", *(figure.label for figure in figures))
     return Block("Figures with their 95 % intervals", header, tuple(rows), tuple(notes), words=2)
-
-
-def _last(stored: Sequence[Stored]) -> str:
-    return max(each.result.created for each in stored)[:10]
 
 
 def _cell(figure: Figure, each: Stored, scored: Scored | None) -> str:

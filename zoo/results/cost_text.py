@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from evaluator.results.cost import Cost
-from zoo.terminal.blocks import TEXTS as BLOCK_TEXTS
-from zoo.terminal.blocks import Block, plain_blocks
-from zoo.terminal.escaped import no_formula
+from zoo.terminal.blocks import Block, csv_rows, plain_blocks, print_as
 from zoo.terminal.table import headed_table, print_fitting
 from zoo.terminal.words import rich_terminal
 
@@ -50,11 +45,14 @@ def _scaled(value: int, units: Sequence[str]) -> str:
     return f"{digits3(scaled) if step else value}{units[step]}"
 
 
-def print_costs(costs: Sequence[Cost]) -> None:
-    """Prints costs on stdout: a Rich table on a terminal, plain columns in a pipe."""
+def print_costs(costs: Sequence[Cost], form: str) -> None:
+    """Prints costs on stdout by --format: a Rich table on a terminal, plain columns in a pipe."""
+    if form != "table":
+        print_as(form, costs, blocks_of, csv=csv_costs, json=json_costs)
+        return
     console = rich_terminal()
     if console is None:
-        print(_text(_plain, costs), end="")
+        print(_plain(*blocks_of(costs)), end="")
         return
     from rich.markup import escape
 
@@ -74,17 +72,17 @@ def print_costs(costs: Sequence[Cost]) -> None:
         console.print(line, style="dim", highlight=False, markup=False)
 
 
-def _text(write: Callable[[Sequence[Block]], str], costs: Sequence[Cost]) -> str:
+def blocks_of(costs: Sequence[Cost]) -> list[Block]:
     """A table under its conditions, as other commands write theirs."""
     conditions, *notes = captions(costs)
     rows = tuple(tuple(_cells(cost)) for cost in costs)
-    return write([Block(conditions, _HEADINGS, rows, tuple(notes), words=2)])
+    return [Block(conditions, _HEADINGS, rows, tuple(notes), words=2)]
 
 
-def _plain(blocks: Sequence[Block]) -> str:
+def _plain(block: Block) -> str:
     """Columns for grep and awk: a number and its unit are one word."""
-    short = [tuple(cell.replace(" ", "") for cell in row) for row in blocks[0].rows]
-    return plain_blocks([replace(blocks[0], rows=tuple(short))])
+    short = [tuple(cell.replace(" ", "") for cell in row) for row in block.rows]
+    return plain_blocks([replace(block, rows=tuple(short))])
 
 
 def _cells(cost: Cost) -> list[str]:
@@ -105,7 +103,8 @@ def _cells(cost: Cost) -> list[str]:
 
 def captions(costs: Sequence[Cost]) -> list[str]:
     """Under which conditions costs hold, and what the columns are; a line each."""
-    lines = list(dict.fromkeys(conditions_words(cost) for cost in costs))
+    lines = [f"{where_words(c)}, engine {c.engine}, {c.precision}, {c.runtime}" for c in costs]
+    lines = list(dict.fromkeys(lines))
     loads = [cost.load for cost in costs if cost.load is not None]
     said = f"; load average {min(loads):.3g} to {max(loads):.3g} meanwhile" if loads else ""
     lines.append(
@@ -117,11 +116,6 @@ def captions(costs: Sequence[Cost]) -> list[str]:
     return lines
 
 
-def conditions_words(cost: Cost) -> str:
-    """A cost's conditions, as "8 threads on cpu (AMD EPYC ...), engine native, float32"."""
-    return f"{where_words(cost)}, engine {cost.engine}, {cost.precision}, {cost.runtime}"
-
-
 def where_words(cost: Cost) -> str:
     """As "8 threads on cpu (AMD EPYC 9R14, 8 processors, Linux)"."""
     threads = f"{cost.threads:,} thread{'s' if cost.threads != 1 else ''}"
@@ -130,26 +124,13 @@ def where_words(cost: Cost) -> str:
 
 def csv_costs(costs: Sequence[Cost]) -> str:
     """One line a model and size of batch, at full precision, with all conditions."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(costs[0].to_dict()), lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for cost in costs:
-        own = {
-            "name": no_formula(cost.name),
-            "size": f"{cost.size[0]}x{cost.size[1]}",
-            "reasons": "; ".join(cost.reasons),
-        }
-        writer.writerow({**cost.to_dict(), **own})
-    return buffer.getvalue()
+        own = {"size": f"{cost.size[0]}x{cost.size[1]}", "reasons": "; ".join(cost.reasons)}
+        rows.append([*{**cost.to_dict(), **own}.values()])
+    return csv_rows([*costs[0].to_dict()], rows)
 
 
 def json_costs(costs: Sequence[Cost]) -> str:
     """Everything at full precision, as one JSON object."""
     return json.dumps({"schema": 1, "costs": [cost.to_dict() for cost in costs]}, indent=2) + "\n"
-
-
-TEXTS: dict[str, Callable[[Sequence[Cost]], str]] = {
-    **{name: partial(_text, write) for name, write in BLOCK_TEXTS.items()},
-    "csv": csv_costs,
-    "json": json_costs,
-}

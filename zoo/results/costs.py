@@ -75,6 +75,31 @@ class Costs:
         )
 
 
+# ---- The columns of a table; None are costs that were not asked for -----------------------------
+
+
+def cost_headings(costs: Costs | None) -> tuple[str, ...]:
+    """The headings of the columns."""
+    return () if costs is None else tuple(MEASURES.values())
+
+
+def cost_cells(costs: Costs | None, model: Contestant | None) -> tuple[str, ...]:
+    """A model's cells; of a published one, of which no cost is known, dashes."""
+    if costs is None:
+        return ()
+    return ("-",) * 3 if model is None else tuple(costs.of(model).cells)
+
+
+def exact_costs(costs: Costs | None, model: Contestant | None) -> dict[str, object]:
+    """A model's costs at full precision, by their names in JSON; None for what is unknown."""
+    if costs is None:
+        return {}
+    return dict.fromkeys((*MEASURES, "unbeaten")) if model is None else costs.of(model).to_dict()
+
+
+# ---- Read ----------------------------------------------------------------------------------------
+
+
 def read_costs_of(
     folders: Iterable[Path],
     models: Sequence[Contestant],

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from evaluator.statistics.duels import Duel, OnBin
 from evaluator.statistics.pair_tests import SIGNIFICANCE
 from evaluator.statistics.sides import gathered
-from zoo.results.duels_text import HEADER, footer, rows_of, verdicts_of
-from zoo.results.matrix import Matrix, matrix_of
-from zoo.results.matrix_text import caption, lines_of
-from zoo.results.matrix_text import rows_of as matrix_rows
+from zoo.results.duels_text import HEADER, csv_comparison, footer, rows_of, verdicts_of
+from zoo.results.matrix import Matrix, caption, lines_of, matrix_of
+from zoo.results.matrix import rows_of as matrix_rows
 from zoo.terminal.escaped import (
     LATEX,
     MARKDOWN,
@@ -106,12 +105,14 @@ def _square(matrix: Matrix, form: Form) -> tuple[list[list[str]], str]:
     return found, "rl" + "r" * (len(header) - 2)
 
 
-#: What prints comparisons by --format; of many, a matrix where one is wanted.
+#: What prints comparisons by --format, but JSON; of many, a matrix where one is wanted.
 TEXTS: dict[str, Callable[[Sequence[Duel]], str]] = {
+    "csv": csv_comparison,
     "markdown": markdown_comparison,
     "latex": latex_comparison,
 }
 MATRICES: dict[str, Callable[[Sequence[Duel]], str]] = {
+    "csv": csv_comparison,
     "markdown": lambda duels: markdown_matrix(matrix_of(duels)),
     "latex": lambda duels: latex_matrix(matrix_of(duels)),
 }

@@ -53,12 +53,14 @@ class ModelGroups:
 
 @dataclass(frozen=True)
 class OfBins:
-    """10-fold accuracies of a model on the bins, as RFW's tables have them."""
+    """10-fold accuracies of a model on the bins, as RFW's tables have them; None: on some it has
+    none.
+    """
 
     label: str
     accuracies: tuple[float, ...]
-    mean: float
-    sd: tuple[float, float]
+    mean: float | None
+    sd: tuple[float, float] | None
     ser: float | None
 
 
@@ -180,7 +182,7 @@ def _of_bins(own: OfModel, pooled: Pooled) -> OfBins:
         if (each.figures or {}).get("kfold") is not None
     )
     if len(found) < len(results):
-        return OfBins(own.model.label, found, float("nan"), (float("nan"),) * 2, None)
+        return OfBins(own.model.label, found, None, None, None)
     best, worst = max(found), min(found)
     return OfBins(
         own.model.label,

@@ -11,7 +11,7 @@ from evaluator.conditions.groups import Audit, FairnessDifference, Unequal
 from evaluator.metrics.rates import Rates
 from evaluator.metrics.text import cosine, percent
 from zoo.results.groups import Fairness, GroupsReport, ModelGroups
-from zoo.results.threshold_text import cosine_text
+from zoo.results.threshold import cosine_text
 from zoo.terminal.blocks import Block, csv_rows, interval_text, rate_text
 
 _MEASURE = ("measure", "value", "fair", "by chance", "95 % within", "p")
@@ -109,7 +109,7 @@ def _of_bins_block(found: GroupsReport) -> Block:
     header = ("model", *found.bins, "mean", "SD ddof 0", "SD ddof 1", "SER")
     rows = []
     for each in found.of_bins:
-        if len(each.accuracies) < len(found.bins):
+        if each.mean is None or each.sd is None:
             rows.append((each.label, *["-"] * (len(header) - 1)))
             continue
         figures = (*each.accuracies, each.mean, *each.sd)
@@ -237,9 +237,9 @@ def json_groups(found: GroupsReport) -> str:
             {
                 "model": each.label,
                 "accuracies": list(each.accuracies),
-                "mean": each.mean if len(each.accuracies) == len(found.bins) else None,
-                "sd_ddof0": each.sd[0] if len(each.accuracies) == len(found.bins) else None,
-                "sd_ddof1": each.sd[1] if len(each.accuracies) == len(found.bins) else None,
+                "mean": each.mean,
+                "sd_ddof0": each.sd and each.sd[0],
+                "sd_ddof1": each.sd and each.sd[1],
                 "ser": each.ser,
             }
             for each in found.of_bins

@@ -178,7 +178,7 @@ def merge(folders: Sequence[Path], target: Path) -> Merged:
     for folder in folders:
         for each in stored_of([folder], ()):
             path = target / each.path.relative_to(folder)
-            there = _created(path)
+            there = measured_at(path)
             if there is not None and there >= each.result.created:
                 kept += 1
                 continue
@@ -193,7 +193,8 @@ def merge(folders: Sequence[Path], target: Path) -> Merged:
     return Merged(added, newer, kept, tuple(failed))
 
 
-def _created(path: Path) -> str | None:
+def measured_at(path: Path) -> str | None:
+    """When the result of that path was measured; None where there is none that can be read."""
     try:
         return load_result(path).created
     except (FileNotFoundError, ResultError):

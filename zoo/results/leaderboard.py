@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.errors import InputError, ResultError
@@ -160,8 +161,7 @@ def build_leaderboard(
     that matches nothing, and for no results at all.
     """
     asked = picked([*store.results, *store.outdated], models=models, bins=bins)
-    chosen = asked.results
-    chosen, spoilt = (chosen, []) if bins else split_spoilt(chosen)
+    chosen, spoilt = (asked.results, []) if bins else split_spoilt(asked.results)
     outdated = [each for each in chosen if reading_problem(each.result) is not None]
     if len(outdated) == len(chosen):
         raise InputError(_nothing_to_rank(store, outdated))
@@ -174,8 +174,7 @@ def build_leaderboard(
     all_columns = _columns(records, figure)
     shown = set(all_columns) if bins else bins_ranked_on(found, figure, every=False)
     columns = tuple(column for sha256, column in all_columns.items() if sha256 in shown)
-    if not columns:
-        columns = tuple(all_columns.values())
+    columns = columns or tuple(all_columns.values())
     ranking = rank_models(found, [column.sha256 for column in columns], figure)
     rows = _rows(ranking, found, columns, figure, outdated, top)
     if intervals:
@@ -225,6 +224,15 @@ def build_leaderboard(
             for each in (stored.result for stored in outdated)
         ),
     )
+
+
+def with_costs(board: Leaderboard, folders: Sequence[Path]) -> Leaderboard:
+    """The ranking with the costs that are stored of its rows in folders of results."""
+    from zoo.results.costs import read_costs_of  # NumPy: errors do without
+
+    models = [row.model for row in board.rows]
+    places = [None if row.lacks else row.place for row in board.rows]
+    return replace(board, costs=read_costs_of(folders, models, places, board.p_values))
 
 
 def _intervals(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 from evaluator.statistics.pair_tests import SIGNIFICANCE
+from zoo.results.costs import exact_costs
 from zoo.results.leaderboard import Column, Leaderboard, Row
-from zoo.results.leaderboard_cost import exact_costs
+from zoo.terminal.blocks import csv_rows
 from zoo.terminal.escaped import no_formula
+
+_SETTINGS = ("flip", "decoder", "precision", "range", "channels", "engine")
 
 
 def csv_leaderboard(board: Leaderboard) -> str:
@@ -20,63 +21,41 @@ def csv_leaderboard(board: Leaderboard) -> str:
 
     A name that a spreadsheet would compute begins with a single quote.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    settings = ["flip", "decoder", "precision", "range", "channels", "engine"]
-    writer.writerow(
-        ["rank", "kind", "model", "sha256", "format", *settings, "protocol"]
-        + ["rank_worst", "dropped", "missed"]
-        + [f"mean {board.figure.name}", *exact_costs(board, None)]
-        + [no_formula(f"{column.name}:{column.sha256}") for column in board.columns]
-        + [f"{end} {column.name}:{column.sha256}" for column, end in _interval_ends(board)]
-    )
+    ends = [(column, end) for column in board.columns for end in ("low95", "high95")]
+    if not any(row.ci95 for row in board.rows):
+        ends = []
+    header = [
+        *("rank", "kind", "model", "sha256", "format", *_SETTINGS, "protocol"),
+        *("rank_worst", "dropped", "missed"),
+        *(f"mean {board.figure.name}", *exact_costs(board.costs, None)),
+        *(no_formula(f"{column.name}:{column.sha256}") for column in board.columns),
+        *(f"{end} {column.name}:{column.sha256}" for column, end in ends),
+    ]
+    rows: list[list[object]] = []
     for row in board.rows:
         model = row.model
-        variant = [getattr(model.variant, key) for key in settings]
-        figures = [_exact(row.figures[column.sha256]) for column in board.columns]
-        own = [
-            _exact(row.rank),
-            row.kind,
-            model.name,
-            model.identity,
-            model.record.format,
-            *variant,
-        ]
-        last = "" if row.rank is None else str(row.place.worst)
+        own = [row.rank, row.kind, model.name, model.identity, model.record.format]
+        own += [getattr(model.variant, key) for key in _SETTINGS]
         failed = [
-            str(sum(row.pairs_failed(board.columns, how).values())) for how in ("dropped", "missed")
+            sum(row.pairs_failed(board.columns, how).values()) for how in ("dropped", "missed")
         ]
-        further = [board.figure.protocol or "", last, *failed, _exact(row.mean)]
-        ends = [
-            _exact(row.ci95[column.sha256][end == "high95"] if column.sha256 in row.ci95 else None)
-            for column, end in _interval_ends(board)
+        costs = [
+            " ".join(each) if isinstance(each, list) else each
+            for each in exact_costs(board.costs, row.model).values()
         ]
-        writer.writerow([*map(no_formula, own), *further, *_costs(board, row), *figures, *ends])
+        worst = None if row.rank is None else row.place.worst
+        figures = [row.figures[column.sha256] for column in board.columns]
+        known = [row.ci95.get(column.sha256, (None, None)) for column, _ in ends[::2]]
+        rows.append(
+            [*own, board.figure.protocol, worst, *failed, row.mean, *costs, *figures]
+            + [end for both in known for end in both]
+        )
     for entry in board.published:
-        figures = [_exact(entry.figures.get(column.sha256)) for column in board.columns]
-        own = ["", "published", entry.name, "", "", *[""] * len(settings), entry.protocol]
-        further = ["", "", "", _exact(entry.mean), *_costs(board, None)]
-        ends = [""] * len(_interval_ends(board))
-        writer.writerow([*map(no_formula, own), *further, *figures, *ends])
-    return buffer.getvalue()
-
-
-def _interval_ends(board: Leaderboard) -> list[tuple[Column, str]]:
-    """The columns of intervals, two a bin; none where none were asked for."""
-    asked = any(row.ci95 for row in board.rows)
-    return [(column, end) for column in board.columns * asked for end in ("low95", "high95")]
-
-
-def _costs(board: Leaderboard, row: Row | None) -> list[str]:
-    found = exact_costs(board, row).values()
-    return [
-        " ".join(each) if isinstance(each, list) else "" if each is None else repr(each)
-        for each in found
-    ]
-
-
-def _exact(value: float | None) -> str:
-    return "" if value is None else repr(value)
+        own = [None, "published", entry.name, None, None, *[None] * len(_SETTINGS), entry.protocol]
+        further = [None, None, None, entry.mean, *exact_costs(board.costs, None).values()]
+        figures = [entry.figures.get(column.sha256) for column in board.columns]
+        rows.append([*own, *further, *figures, *[None] * len(ends)])
+    return csv_rows(header, rows)
 
 
 def json_leaderboard(board: Leaderboard) -> str:
@@ -93,7 +72,7 @@ def json_leaderboard(board: Leaderboard) -> str:
         "models": board.complete,
         "rows": [
             _row_json(row, board.columns)
-            | ({} if board.costs is None else {"cost": exact_costs(board, row)})
+            | ({} if board.costs is None else {"cost": exact_costs(board.costs, row.model)})
             for row in board.rows
         ],
         "more_rows": board.more,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evaluator.metrics.text import interval_after
 from evaluator.results.record import Failed
+from evaluator.statistics.verdicts import ranking_digits
+from zoo.results.costs import cost_cells, cost_headings
 from zoo.results.leaderboard import Leaderboard, Row
-from zoo.results.leaderboard_cost import cost_cells, cost_headings
 from zoo.results.leaderboard_exact import csv_leaderboard, json_leaderboard
 from zoo.terminal.escaped import (
     LATEX,
@@ -92,7 +94,7 @@ def _fitting(board: Leaderboard, lines: Sequence[_Line], start: int, width: int)
     used = 2 + max(4, *(len(line.rank) for line in lines))
     used += 2 + min(_NAME_WIDTH, max(len(line.label) for line in lines))
     used += 9 if start == 0 and len(board.columns) > 1 else 0
-    used += sum(len(name) + 4 for name in cost_headings(board)) if start == 0 else 0
+    used += sum(len(name) + 4 for name in cost_headings(board.costs)) if start == 0 else 0
     stop = start
     while stop < len(board.columns):
         shown = [board.columns[stop].label, *(_cell(line, stop, "\n") for line in lines)]
@@ -115,7 +117,7 @@ def _print_columns(
     with_mean = shown.start == 0 and len(board.columns) > 1
     if with_mean:
         table.add_column("mean", justify="right", no_wrap=True)
-    for name in cost_headings(board) if shown.start == 0 else ():
+    for name in cost_headings(board.costs) if shown.start == 0 else ():
         table.add_column(name, justify="right", no_wrap=True)
     for column in board.columns[shown.start : shown.stop]:
         table.add_column(
@@ -149,7 +151,7 @@ def _lines(board: Leaderboard) -> list[_Line]:
                     board, [row.mean, *(row.figures.get(each.sha256) for each in board.columns)]
                 ),
                 (Failed(0, ""),) * len(board.columns),
-                costs=cost_cells(board, None),
+                costs=cost_cells(board.costs, None),
             )
             for row in board.published
         ),
@@ -165,6 +167,7 @@ def _incomplete(board: Leaderboard) -> list[_Line]:
 
 def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
     mean, cells = _shown(board, [row.mean, *row.figures.values()])
+    digits = ranking_digits(board.figure)
     return _Line(
         row.kind,
         rank,
@@ -176,20 +179,15 @@ def _line(board: Leaderboard, row: Row, rank: str) -> _Line:
         ),
         tuple(row.failed(column) for column in board.columns),
         may_lead=row.rank == 1,
-        ci95=tuple(_ends(board, row.ci95.get(column.sha256)) for column in board.columns)
+        ci95=tuple(interval_after(row.ci95.get(each.sha256), digits) for each in board.columns)
         if row.ci95
         else (),
-        costs=cost_cells(board, row),
+        costs=cost_cells(board.costs, row.model),
     )
 
 
-def _ends(board: Leaderboard, ends: tuple[float, float] | None) -> str:
-    digits = board.figure.ranking_digits or board.figure.digits
-    return "" if ends is None else f"[{digits(ends[0])}, {digits(ends[1])}]"
-
-
 def _shown(board: Leaderboard, values: Sequence[float | None]) -> tuple[str, tuple[str, ...]]:
-    digits = board.figure.ranking_digits or board.figure.digits
+    digits = ranking_digits(board.figure)
     mean, *cells = ["–" if value is None else digits(value) for value in values]
     return mean, tuple(cells)
 
@@ -198,7 +196,7 @@ def _cell(line: _Line, column: int, between: str = " ") -> str:
     """A figure, its interval, and how many pairs have no score."""
     failed, ends = line.failed[column], line.ci95[column] if line.ci95 else ""
     count = f"({failed.pairs:,} {failed.how})" if failed.pairs else ""
-    parts = [line.cells[column], ends, count]
+    parts = [line.cells[column], ends.strip(), count]
     return between.join(part for part in parts if part)
 
 
@@ -250,7 +248,7 @@ def plain_leaderboard(board: Leaderboard) -> str:
     """Fixed columns, one line a model, remarks after "#": for grep and awk."""
     shown = [*_lines(board), *_incomplete(board)]
     noted = any(each.pairs for line in shown for each in line.failed)
-    rows = [["rank", "kind", "model", "mean", *cost_headings(board)]]
+    rows = [["rank", "kind", "model", "mean", *cost_headings(board.costs)]]
     rows[0] += [column.label for column in board.columns]
     for each in shown:
         ends = [own.replace(" ", "") for own in each.ci95 or [""] * len(each.cells)]
@@ -302,7 +300,7 @@ def _align(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _headings(board: Leaderboard) -> list[str]:
-    own = ["mean"] * (len(board.columns) > 1) + list(cost_headings(board))
+    own = ["mean"] * (len(board.columns) > 1) + list(cost_headings(board.costs))
     return own + [column.label for column in board.columns]
 
 

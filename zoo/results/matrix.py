@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from evaluator.statistics.duels import Duel
 from evaluator.statistics.sides import Side, alone_notes, gathered
+from evaluator.statistics.verdicts import signed
+from zoo.results.duels_text import basis, tested
+from zoo.terminal.table import headed_table, spaceless
+from zoo.terminal.words import rich_terminal
 
 #: Models that a matrix shows: so many columns stand beside names in 80.
 SHOWN = 8
@@ -41,13 +45,15 @@ class Standing:
 class Matrix:
     """Models from the best to the worst by how many they beat less how many beat them, then by
     their mean difference from the others; ``baseline`` is the first that was named. ``notes`` are
-    those of the duels, alike ones made one.
+    those of the duels, alike ones made one. ``gaps`` are by how much a model is better than
+    another, by the ids of both, and whether that is real at 5 %.
     """
 
     duels: tuple[Duel, ...]
     standings: tuple[Standing, ...]
     baseline: Side
     notes: tuple[str, ...]
+    gaps: Mapping[tuple[int, int], tuple[float, bool]]
     most: int = SHOWN
 
     @property
@@ -61,49 +67,38 @@ class Matrix:
 
     def between(self, one: Side, other: Side) -> tuple[float, bool]:
         """The difference of the first from the second, and whether it is real at 5 %."""
-        duel = self._known[id(one), id(other)]
-        sign = 1 if duel.a is one else -1
-        return sign * duel.overall.difference, duel.separable
-
-    @functools.cached_property
-    def _known(self) -> dict[tuple[int, int], Duel]:
-        return _by_sides(self.duels)
+        gap, real = self.gaps[id(one), id(other)]
+        return gap if self.duels[0].figure.higher_is_better else -gap, real
 
 
 def matrix_of(duels: Sequence[Duel]) -> Matrix:
     """The standings of models of which every two were compared."""
     sides = list({id(side): side for duel in duels for side in (duel.a, duel.b)}.values())
-    gaps: dict[int, list[tuple[float, bool]]] = {id(side): [] for side in sides}
-    for duel in duels:
-        for side in (duel.a, duel.b):
-            gaps[id(side)].append((_gap(duel, side), duel.separable))
-    wins = {
-        key: sum((gap > 0) - (gap < 0) for gap, real in own if real) for key, own in gaps.items()
+    gaps = {
+        (id(side), id(other)): (_gap(duel, side), duel.separable)
+        for duel in duels
+        for side, other in ((duel.a, duel.b), (duel.b, duel.a))
     }
-    lead = {key: sum(gap for gap, _ in own) / len(own) for key, own in gaps.items()}
-    sides.sort(key=lambda side: (-wins[id(side)], -lead[id(side)]))
-    known = _by_sides(duels)
-    found = []
-    for side in sides:
-        others = [(other, known[id(side), id(other)]) for other in sides if other is not side]
-        real = [(other, _gap(duel, side)) for other, duel in others if duel.separable]
-        found.append(
-            Standing(
-                side,
-                beats=tuple(other for other, gap in real if gap > 0),
-                beaten_by=tuple(other for other, gap in real if gap < 0),
-                tied=tuple(other for other, duel in others if not duel.separable),
-            )
+
+    def others(side: Side) -> list[tuple[Side, float, bool]]:
+        return [(each, *gaps[id(side), id(each)]) for each in sides if each is not side]
+
+    def order(side: Side) -> tuple[int, float]:
+        own = others(side)
+        wins = sum((gap > 0) - (gap < 0) for _, gap, real in own if real)
+        return -wins, -sum(gap for _, gap, _ in own) / len(own)
+
+    sides = sorted(sides, key=order)
+    found = [
+        Standing(
+            side,
+            beats=tuple(each for each, gap, real in others(side) if real and gap > 0),
+            beaten_by=tuple(each for each, gap, real in others(side) if real and gap < 0),
+            tied=tuple(each for each, _, real in others(side) if not real),
         )
-    return Matrix(tuple(duels), tuple(found), duels[0].a, tuple(_notes(duels, sides)))
-
-
-def _by_sides(duels: Sequence[Duel]) -> dict[tuple[int, int], Duel]:
-    return {
-        ends: each
-        for each in duels
-        for ends in ((id(each.a), id(each.b)), (id(each.b), id(each.a)))
-    }
+        for side in sides
+    ]
+    return Matrix(tuple(duels), tuple(found), duels[0].a, tuple(_notes(duels, sides)), gaps)
 
 
 def _gap(duel: Duel, side: Side) -> float:
@@ -151,3 +146,102 @@ def _without_names(note: str, duel: Duel) -> str:
     ):
         note = note.replace(label, letter)
     return note
+
+
+# ---- As text -------------------------------------------------------------------------------------
+
+
+# Of so few models a name that leaves no room for figures is cut.
+_FEWEST, _LEAST_NAME = 3, 12
+
+
+def print_matrix(matrix: Matrix) -> None:
+    """Prints the matrix, a line for each of the best, the baseline's, and the notes, on stdout."""
+    console = rich_terminal()
+    if console is None:
+        sys.stdout.write(plain_matrix(matrix))
+        return
+    from rich.text import Text
+
+    # A model less rather than a name or a figure that is cut.
+    while _width(rows_of(matrix)) > console.width and len(matrix.shown) > _FEWEST:
+        matrix = replace(matrix, most=len(matrix.shown) - 1)
+    rows = rows_of(matrix)
+    longest = max(len(row[1]) for row in rows)
+    room = max(_LEAST_NAME, longest - max(0, _width(rows) - console.width))
+    table = headed_table()
+    table.padding = (0, 1, 0, 0)
+    for place, heading in enumerate(rows[0]):
+        justify = "left" if place == 1 else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows[1:]:
+        name = row[1] if len(row[1]) <= room else f"{row[1][: room - 1]}…"
+        cells = [Text(cell, style="bold" if "*" in cell else "") for cell in row[2:]]
+        table.add_row(row[0], Text(name), *cells)
+    console.print(table)
+    for line in lines_of(matrix):
+        console.print(line, highlight=False, markup=False)
+    for note in matrix.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
+    console.print(caption(matrix), style="dim", highlight=False, markup=False)
+
+
+def _width(rows: list[list[str]]) -> int:
+    """Columns that the table takes: two between its own, and one at either end."""
+    return sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True))
+
+
+def plain_matrix(matrix: Matrix) -> str:
+    """Fixed columns, the words after "#", for grep and awk."""
+    said = [*lines_of(matrix), *(f"note: {note}" for note in matrix.notes), caption(matrix)]
+    return "\n".join([*spaceless(rows_of(matrix)), *(f"# {line}" for line in said)]) + "\n"
+
+
+def rows_of(matrix: Matrix) -> list[list[str]]:
+    """A header and a row a model: its place, its name, and its difference from each shown."""
+    places = {id(each.side): i for i, each in enumerate(matrix.standings, 1)}
+    numbers = [str(places[id(each.side)]) for each in matrix.shown]
+    figure = matrix.duels[0].figure
+    rows = [["no", "model", *numbers]]
+    for number, one in zip(numbers, matrix.shown, strict=True):
+        cells = []
+        for other in matrix.shown:
+            if other is one:
+                cells.append(".")
+                continue
+            difference, real = matrix.between(one.side, other.side)
+            cells.append(signed(difference, figure) + ("*" if real else ""))
+        rows.append([number, f"{one.side.label}{' (A)' * _is_baseline(matrix, one)}", *cells])
+    return rows
+
+
+def _is_baseline(matrix: Matrix, one: Standing) -> bool:
+    return one.side is matrix.baseline
+
+
+def lines_of(matrix: Matrix) -> list[str]:
+    """A sentence for each of the models shown, on those that are not, and on the baseline."""
+    lines = [f"{each.side.label}: {each.words}" for each in matrix.shown]
+    shown = {id(each.side) for each in matrix.shown}
+    rest = [each.side for each in matrix.standings if id(each.side) not in shown]
+    lines += [f"{len(rest):,} more models, not shown: {listed(rest)}"] if rest else []
+    own = next(each for each in matrix.standings if _is_baseline(matrix, each))
+    for words, sides in (("better", own.beaten_by), ("worse", own.beats)):
+        lines.append(f"{words} than {own.side.label} (A): {listed(sides) or 'none'}")
+    by_margin: dict[str, list[str]] = {}
+    for duel in matrix.duels:
+        if duel.a is matrix.baseline and duel.by_margin:
+            by_margin.setdefault(duel.by_margin, []).append(duel.b.label)
+    lines += [f"by the margin, {word}: {', '.join(own)}" for word, own in by_margin.items()]
+    return lines
+
+
+def caption(matrix: Matrix) -> str:
+    """What the cells are."""
+    higher = matrix.duels[0].figure.higher_is_better
+    return (
+        f"{len(matrix.standings):,} models, {len(matrix.duels):,} comparisons: row less column, "
+        f"mean of shared bins{'' if higher else ' (lower is better)'}; * real at 5 %, corrected "
+        f"as a leaderboard's ranks are. --pairs all: every comparison. {tested(matrix.duels[0])}. "
+        + basis(matrix.duels)
+    )

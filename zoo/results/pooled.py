@@ -65,7 +65,24 @@ class Pooled:
 
     def slot_names(self) -> SlotNames:
         """What slots are called by the pairs files beside the bins. Raises BinError, OSError."""
-        return _names(self.records, self.of_first)
+        images: list[str] = []
+        people: list[str] = []
+        slots = 2 * sum(each.pairs for each in self.records)
+        for record, scores in zip(self.records, self.of_first, strict=True):
+            path = sidecar_path(Path(record.path).absolute()) if record.path else None
+            if path is None or not path.is_file():
+                continue
+            pairs = read_pairs_csv(path)
+            check_sidecar(path, pairs, scores.genuine)
+            images += [name for pair in pairs for name in (pair.left, pair.right)]
+            people += [name for pair in pairs for name in pair.people or ()]
+        return SlotNames(
+            slots,
+            images if len(images) == slots else None,
+            people if len(people) == slots else None,
+            _numbered([each.images for each in self.of_first]),
+            numbered=len(self.records) == 1,
+        )
 
 
 def pool(models: Sequence[Contestant]) -> Pooled:
@@ -122,11 +139,9 @@ def pool(models: Sequence[Contestant]) -> Pooled:
 
 def _loaded(stored: Stored) -> Scores:
     scores = load_scores(stored.path, stored.result)
-    return scores if stored.result.bin.unique_images else replace(scores, images=_apart(scores))
-
-
-def _apart(scores: Scores) -> IntArray:
-    return np.arange(2 * len(scores.scores))
+    if stored.result.bin.unique_images:
+        return scores
+    return replace(scores, images=np.arange(2 * len(scores.scores)))  # all apart
 
 
 def _of_model(model: Contestant, own: Sequence[Scores]) -> OfModel:
@@ -156,25 +171,3 @@ def _numbered(parts: Sequence[IntArray]) -> IntArray:
         found.append(np.where(local, part + offset, part))
         offset += int(part[local].max(initial=-1)) + 1
     return np.concatenate(found)
-
-
-def _names(records: Sequence[BinRecord], own: Sequence[Scores]) -> SlotNames:
-    """What the slots are called by the pairs files beside the bins."""
-    images: list[str] = []
-    people: list[str] = []
-    slots = 2 * sum(each.pairs for each in records)
-    for record, scores in zip(records, own, strict=True):
-        path = sidecar_path(Path(record.path).absolute()) if record.path else None
-        if path is None or not path.is_file():
-            continue
-        pairs = read_pairs_csv(path)
-        check_sidecar(path, pairs, scores.genuine)
-        images += [name for pair in pairs for name in (pair.left, pair.right)]
-        people += [name for pair in pairs for name in pair.people or ()]
-    return SlotNames(
-        slots,
-        images if len(images) == slots else None,
-        people if len(people) == slots else None,
-        _numbered([each.images for each in own]),
-        numbered=len(records) == 1,
-    )

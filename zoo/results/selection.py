@@ -81,11 +81,6 @@ class Chosen:
     stored_bins: tuple[str, ...] = ()
 
 
-def models_asked(values: Sequence[str], asked: Asked) -> list[Chosen]:
-    """`choose_models` as a command's options say it."""
-    return choose_models(values, _selection(asked), read_registry(registry_path(asked.registry)))
-
-
 def model_asked(value: str, asked: Asked) -> Chosen:
     """`models_asked` of a value that must mean one."""
     found = models_asked([value], asked)
@@ -95,26 +90,20 @@ def model_asked(value: str, asked: Asked) -> Chosen:
     return found[0]
 
 
-def _selection(asked: Asked) -> Selection:
-    said = dict(vars(asked))
-    del said["registry"]
-    profile = said.pop("input")
-    said |= {"bins": tuple(listed(asked.bins)), "data": tuple(asked.data or ())}
-    said["results"] = stores(asked.results)
-    return Selection(profile=profile, **said)
-
-
-def choose_models(
-    values: Sequence[str], selection: Selection, entries: Mapping[str, Entry]
-) -> list[Chosen]:
+def models_asked(values: Sequence[str], asked: Asked) -> list[Chosen]:
     """The models asked for with their results, in order; what is missing is measured and stored.
 
     A value is a stored result's JSON or its folder, an entry, a model file, a run's folder, a
     stored name, a pattern of names (all that match and are not there yet), or the beginning of a
-    hash. Only entries, model files and runs are measured: on the bins of ``selection.bins``, or
+    hash. Only entries, model files and runs are measured: on the bins of ``asked.bins``, or
     else on those that the other models have results on, or else on every bin found. Raises
     InputError for what is not known or not one model with one variant.
     """
+    said = dict(vars(asked))
+    entries = read_registry(registry_path(said.pop("registry")))
+    said |= {"profile": said.pop("input"), "results": stores(asked.results)}
+    said |= {"bins": tuple(listed(asked.bins)), "data": tuple(asked.data or ())}
+    selection = Selection(**said)
     found: list[Chosen] = []
     for value in values:
         there = {(each.identity, each.variant) for each in found} if is_pattern(value) else set()
@@ -134,10 +123,10 @@ def choose_models(
             )
     for each in chosen:
         if not each.results:
-            asked = f" on {', '.join(selection.bins)}" if selection.bins else ""
+            on = f" on {', '.join(selection.bins)}" if selection.bins else ""
             stored = ", ".join(each.stored_bins)
             raise InputError(
-                f"{each.asked}: no stored result{asked} in {selection.where}"
+                f"{each.asked}: no stored result{on} in {selection.where}"
                 + (f", only on {stored}" if stored else "")
                 + "; name the model's file or entry to measure it"
             )

@@ -1,9 +1,10 @@
-"""Published figures derived again: each beside what was measured here, and on which bin."""
+"""Published figures derived again: each beside what was measured here, on which bin; as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.errors import InputError, ResultError
@@ -17,10 +18,11 @@ from evaluator.results.store import load_scores
 from evaluator.results.stored import Store, Stored
 from evaluator.statistics.shared_pairs import Scored
 from zoo.entries.lookup import resolve_models
-from zoo.entries.public_bins import UNTOLD, Likeness, likeness
+from zoo.entries.public_bins import MOVES, UNTOLD, Likeness, likeness
 from zoo.entries.registry import Entry
 from zoo.evaluate.evaluation import run_request
 from zoo.evaluate.request import Request
+from zoo.terminal.blocks import Block, csv_rows
 
 #: What is said of a published figure; of one measured on another bin, or not finite, these words.
 AGREES, DIFFERS, NOT_MEASURED = "agrees", "differs", "not measured"
@@ -59,32 +61,20 @@ class Check:
         return None if self.measured is None else self.measured - self.published
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measuring:
-    """How entries are measured: ``store`` is what ``results`` holds already, ``bins`` by name are
-    those at hand.
-    """
-
-    store: Store
-    bins: Mapping[str, Path]
-    results: Path
-    batch_size: int = 64
-    fresh: bool = False
-    trust: bool = False
-
-
-def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check], list[str]]:
+def checks_of(
+    entry: Entry, how: Request, store: Store, known: Mapping[str, Path], *, needed: bool
+) -> tuple[list[Check], list[str]]:
     """A check of every published figure of an entry, and a line for each failure.
 
-    What is stored answers; the rest is measured where weights and bins are at hand. ``needed``: the
-    entry was named, and it is an error where nothing of it can be measured. Raises InputError,
-    OSError.
+    What is in the ``store`` answers; the rest is measured, ``how`` it is asked for, where weights
+    and bins are at hand, the ``known`` ones by name. ``needed``: the entry was named, and it is an
+    error where nothing of it can be measured. Raises InputError, OSError.
     """
     if not entry.published:
         raise InputError(f"entry {entry.name!r} has no published figures to compare with")
-    found = published_results(entry, how.store)
+    found = published_results(entry, store)
     here = entry.file.exists()
-    bins = {name: how.bins[name] for name in entry.published if name in how.bins}
+    bins = {name: known[name] for name in entry.published if name in known}
     failures: list[str] = []
     if needed and not found and not (here and bins):
         resolve_models([entry.name], {entry.name: entry})  # says where its weights should be
@@ -94,7 +84,9 @@ def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check
         )
     if here and bins:
         try:
-            measured, failures = run_request(_request(entry, list(bins.values()), how))
+            models = resolve_models([entry.name], {entry.name: entry})
+            request = replace(how, models=models, bins=[*bins.values()], flip=entry.flip)
+            measured, failures = run_request(request)
         except InputError as error:
             if needed:
                 raise
@@ -104,18 +96,6 @@ def checks_of(entry: Entry, how: Measuring, *, needed: bool) -> tuple[list[Check
     why = {name: failures[0] if failures and name in bins else lacks for name in entry.published}
     checks, damaged = _checks(entry, found, why)
     return checks, [*failures, *damaged]
-
-
-def _request(entry: Entry, bins: list[Path], how: Measuring) -> Request:
-    return Request(
-        models=resolve_models([entry.name], {entry.name: entry}),
-        bins=bins,
-        flip=entry.flip,
-        batch_size=how.batch_size,
-        results=how.results,
-        fresh=how.fresh,
-        trust=how.trust,
-    )
 
 
 def stored_checks(entry: Entry, store: Store) -> list[Check]:
@@ -196,3 +176,77 @@ def _accuracy(entry: Entry, stored: Stored) -> tuple[float | None, tuple[float, 
     protocol = entry.protocol if entry.protocol in ("kfold", "insightface") else "accuracy"
     figure = all_figures()[protocol]
     return figure.read(stored.result.figures), scored.interval_of(figure)
+
+
+# ---- As text -------------------------------------------------------------------------------------
+
+
+_HEADER = ("model", "bin", "published", "ours", "diff", "95 %", "word")
+
+
+def blocks_of(checks: Sequence[Check]) -> list[Block]:
+    """A row a published figure; under them why figures are missing, and what the bins are."""
+    measured = [each for each in checks if each.sha256 is not None]
+    lines = [(f"not measured, {each.why}", each.entry) for each in checks if each.why]
+    lines += [
+        (f"other bin, {each.bin.why}", f"{each.entry} on {each.name}")
+        for each in measured
+        if each.bin.same is False
+    ]
+    lines += [
+        (each.bin.why, f"{each.name} ({(each.sha256 or '')[:8]})")
+        for each in measured
+        if each.bin.same is not False
+    ]
+    notes = _gathered(lines)
+    if any(each.bin.same is not True for each in measured):
+        notes.append(f"what another bin can do: {MOVES}")
+    notes += _gathered((f"protocol {each.protocol}", each.entry) for each in checks)
+    title = "published accuracy and ours, in %, with the 95 % interval of ours"
+    return [Block(title, _HEADER, tuple(map(_cells, checks)), tuple(notes), words=2)]
+
+
+def _gathered(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each that is said, with all of whom it is said, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for said, of in lines:
+        found.setdefault(said, {})[of] = None
+    return [f"{said}: {', '.join(of)}" for said, of in found.items() if said]
+
+
+def _cells(each: Check) -> tuple[str, ...]:
+    interval = (
+        "-" if each.interval is None else "-".join(f"{100 * end:.2f}" for end in each.interval)
+    )
+    ours = "-" if each.measured is None else f"{100 * each.measured:.2f}"
+    apart = "-" if each.difference is None else f"{100 * each.difference:+.2f}"
+    return each.entry, each.name, f"{100 * each.published:.2f}", ours, apart, interval, each.word
+
+
+def _values(each: Check) -> dict[str, object]:
+    low, high = each.interval or (None, None)
+    return {
+        "model": each.entry,
+        "bin": each.name,
+        "protocol": each.protocol,
+        "published": each.published,
+        "ours": each.measured,
+        "difference": each.difference,
+        "low95": low,
+        "high95": high,
+        "word": each.word,
+        "why": each.why or each.bin.why or None,
+        "bin_sha256": each.sha256,
+    }
+
+
+def csv_checks(checks: Sequence[Check]) -> str:
+    """A row a published figure, with every digit."""
+    rows = [_values(each) for each in checks]
+    return csv_rows(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def json_checks(checks: Sequence[Check]) -> str:
+    """A JSON object with ``checks``, an object a published figure; null is unknown."""
+    found = {"schema": 1, "checks": [_values(each) for each in checks]}
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"

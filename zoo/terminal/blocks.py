@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from zoo.terminal.escaped import (
     LATEX,
@@ -20,6 +21,8 @@ from zoo.terminal.escaped import (
 )
 from zoo.terminal.table import headed_table, print_fitting, spaceless
 from zoo.terminal.words import rich_terminal
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -162,3 +165,16 @@ TEXTS: dict[str, Callable[[Sequence[Block]], str]] = {
     "markdown": markdown_blocks,
     "latex": latex_blocks,
 }
+
+
+def print_as(
+    form: str,
+    found: _Found,
+    blocks_of: Callable[[_Found], Sequence[Block]],
+    **exact: Callable[[_Found], str],
+) -> None:
+    """Prints what was found on stdout by --format: its blocks, or, ``exact``, as CSV and JSON."""
+    if form == "table":
+        print_blocks(blocks_of(found))
+    else:
+        sys.stdout.write(exact[form](found) if form in exact else TEXTS[form](blocks_of(found)))

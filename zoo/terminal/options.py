@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,6 +102,14 @@ Data = Annotated[
         help="Where NAME.bin is looked for, before $ZOO_DATA, zoo.toml's, ./datasets and here.",
     ),
 ]
+StoredModels = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL",
+        help="One or more: name of a stored one, or a pattern of names, start of its SHA-256, "
+        "path of a model, entry of the zoo, or path of a stored result.",
+    ),
+]
 StoredBins = Annotated[
     list[str] | None,
     typer.Option(
@@ -168,20 +176,28 @@ def stores(given: Sequence[Path] | None) -> tuple[Path, ...]:
     return tuple(given or (RESULTS,))
 
 
-def of_stored_results(command: Callable[..., None]) -> Callable[..., None]:
-    """``command``, which takes an ``asked``, as one that takes each of the options of `Asked`."""
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as one that takes, instead of each parameter that is a dataclass as `Asked` is,
+    the options that are its fields.
+    """
     own = inspect.signature(command, eval_str=True).parameters
-    asked = inspect.signature(Asked, eval_str=True).parameters
+    fields = {
+        name: inspect.signature(one.annotation, eval_str=True).parameters
+        for name, one in own.items()
+        if isinstance(one.annotation, type) and is_dataclass(one.annotation)
+    }
 
     @functools.wraps(command)
     def called(**values: Any) -> None:
-        said = {name: values.pop(name) for name in asked if name in values}
-        command(asked=Asked(**said), **values)
+        for name, parts in fields.items():
+            said = {part: values.pop(part) for part in parts if part in values}
+            values[name] = own[name].annotation(**said)
+        command(**values)
 
     parameters = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, one in own.items()
-        for each in (asked.values() if name == "asked" else (one,))
+        for each in (fields[name].values() if name in fields else (one,))
     ]
     vars(called)["__signature__"] = inspect.Signature(parameters)
     called.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -1,4 +1,4 @@
-"""A bar on stderr while images are embedded, and a word of what is waited for."""
+"""A bar on stderr while images are embedded or bytes come, and a word of what is waited for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.progress import Progress as RichProgress
 from rich.text import Text
@@ -31,22 +33,26 @@ class _ImagesPerSecond(ProgressColumn):
 
 
 class Progress:
-    """A progress bar on stderr with images/s and time left; silent where stderr is no terminal."""
+    """A progress bar on stderr with its pace; silent where stderr is no terminal."""
 
-    def __init__(self, title: str, total: int | None) -> None:
-        """A bar that ends at ``total``; None for an end that is not known."""
-        console = Console(stderr=True)
+    def __init__(
+        self, title: str, total: int | None, *, done: int = 0, of_bytes: bool = False
+    ) -> None:
+        """A bar that ends at ``total``; None for an end that is not known. It counts images, or
+        bytes, of which so many are ``done``.
+        """
+        counts: tuple[ProgressColumn, ...] = (
+            MofNCompleteColumn(), _ImagesPerSecond(), TimeRemainingColumn(compact=True),
+        )  # fmt: skip
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _ImagesPerSecond(),
-            TimeRemainingColumn(compact=True),
-            console=console,
+            *((DownloadColumn(), TransferSpeedColumn()) if of_bytes else counts),
+            console=Console(stderr=True),
             transient=True,
             disable=not shows_progress(),
         )
-        self._task = self._bar.add_task(title, total=total)
+        self._task = self._bar.add_task(title, total=total, completed=done)
 
     def __enter__(self) -> Progress:
         """Shows the bar."""
@@ -62,9 +68,9 @@ class Progress:
         """Takes the bar away."""
         self._bar.stop()
 
-    def advance(self, images: int) -> None:
-        """Adds images to what is done."""
-        self._bar.advance(self._task, images)
+    def advance(self, count: int) -> None:
+        """Adds images, or bytes, to what is done."""
+        self._bar.advance(self._task, count)
 
 
 @contextmanager

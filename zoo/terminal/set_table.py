@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator.metrics.all_figures import search_figures
@@ -26,13 +25,7 @@ _FPIRS = ("0.1", "0.01")
 _NAME_WIDTH = 13
 
 
-def print_sets(
-    results: Sequence[Result],
-    show_store: Path | None = None,
-    *,
-    intervals: bool = False,
-    sizes: bool = False,
-) -> None:
+def print_sets(results: Sequence[Result], *, intervals: bool = False, sizes: bool = False) -> None:
     """Prints results on template sets on stdout: tables on a terminal, plain columns in a pipe.
     ``intervals`` shows those of 95 %, too, and ``sizes`` what is known of smaller galleries.
     """
@@ -42,9 +35,10 @@ def print_sets(
     if console is None:
         sys.stdout.write(plain_sets(results, intervals=intervals, sizes=sizes))
         return
+    sets = labels([(each.bin.sha256, each.bin.name) for each in results])
     for own in _by_set(results):
         record = own[0].bin
-        console.print(f"[bold]{escape(_named(own, results))}[/bold]", highlight=False)
+        console.print(f"[bold]{escape(sets[record.sha256])}[/bold]", highlight=False)
         console.print(_holds(own[0]), style="dim", highlight=False, markup=False)
         usable = [each for each in own if each.figures is not None]
         names = labels_of(own)
@@ -57,8 +51,6 @@ def print_sets(
         for each in own:
             for line in _remarks(each, names[model_key(each)]):
                 console.print(line, style="yellow", highlight=False, markup=False)
-    if show_store is not None:
-        console.print(f"results stored in {show_store}/", style="dim", highlight=False)
 
 
 def _by_set(results: Sequence[Result]) -> list[list[Result]]:
@@ -66,10 +58,6 @@ def _by_set(results: Sequence[Result]) -> list[list[Result]]:
     for each in results:
         found.setdefault(f"{each.bin.sha256} {each.bin.name}", []).append(each)
     return list(found.values())
-
-
-def _named(own: Sequence[Result], results: Sequence[Result]) -> str:
-    return labels([(each.bin.sha256, each.bin.name) for each in results])[own[0].bin.sha256]
 
 
 def _holds(result: Result) -> str:
@@ -240,7 +228,8 @@ def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = Fals
     """Fixed columns, for grep, awk and files: 1:1 a line a rule, 1:N a line a gallery."""
     names = labels_of(results)
     sets = labels([(each.bin.sha256, each.bin.name) for each in results])
-    pairs, searches = [_pairs_header(intervals)], [_searches_header(intervals)]
+    tars = _with_ends([f"tar@{far}" for far in _KEYS.values()], intervals)
+    pairs, searches = [["model", "set", "1:1", "pairs", *tars]], [_searches_header(intervals)]
     smaller = [["model", "set", "gallery", "threshold", "size", "fpir", "tpir"]]
     notes = []
     for each in results:
@@ -257,11 +246,6 @@ def plain_sets(results: Sequence[Result], *, intervals: bool, sizes: bool = Fals
     tables = [spaceless(rows) for rows in (pairs, searches, smaller) if len(rows) > 1]
     text = "\n\n".join("\n".join(lines) for lines in tables)
     return "\n".join([*([text] if text else []), *notes]) + "\n"
-
-
-def _pairs_header(intervals: bool) -> list[str]:
-    figures = [f"tar@{far}" for far in _KEYS.values()]
-    return ["model", "set", "1:1", "pairs", *_with_ends(figures, intervals)]
 
 
 def _with_ends(figures: Sequence[str], intervals: bool) -> list[str]:

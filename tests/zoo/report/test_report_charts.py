@@ -31,12 +31,12 @@ def scored(three_by_two: Store) -> Scored:
 def test_every_drawn_operating_point_is_one_of_scikit_learns(scored: Scored) -> None:
     found = curve(0, "poor", scored)
     (drawn,) = det_chart([found], 200, 200).data["curves"]
-    fpr, tpr, _ = roc_curve(scored.genuine, scored.scores, drop_intermediate=False)
+    fpr, tpr, _ = roc_curve(scored.genuine, scored.cosines, drop_intermediate=False)
     points = {(round(a, 6), round(1 - b, 6)) for a, b in zip(fpr, tpr, strict=True)}
     assert len(drawn["fmr"]) > 30
     for fmr, fnmr, threshold in zip(drawn["fmr"], drawn["fnmr"], drawn["threshold"], strict=True):
         assert min(abs(fmr - a) + abs(fnmr - b) for a, b in points) < 1e-3
-        accepted = scored.scores > threshold
+        accepted = scored.cosines > threshold
         assert np.mean(accepted[~scored.genuine]) == pytest.approx(fmr, abs=0.011)
 
 
@@ -87,7 +87,7 @@ def test_a_histogram_counts_every_pair_once(scored: Scored) -> None:
     assert sum(data["genuine"]) == 200
     assert sum(data["impostor"]) == 200
     assert re.search(r'text-anchor="middle">−?0(\.[1-9])?</text>', chart.svg)
-    counts, _ = np.histogram(scored.scores[scored.genuine], np.array(data["edges"]))
+    counts, _ = np.histogram(scored.cosines[scored.genuine], np.array(data["edges"]))
     assert np.abs(counts - data["genuine"]).sum() <= 4  # edges are rounded to four digits
 
 

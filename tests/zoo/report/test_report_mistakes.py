@@ -30,12 +30,12 @@ def test_the_hardest_errors_are_the_extreme_wrong_scores_in_order(chosen: Select
     threshold = scored.result.figures["threshold"]
     accepts = [
         (-score, pair)
-        for pair, (score, same) in enumerate(zip(scored.scores, scored.genuine, strict=True))
+        for pair, (score, same) in enumerate(zip(scored.cosines, scored.genuine, strict=True))
         if score > threshold and not same
     ]
     rejects = [
         (score, pair)
-        for pair, (score, same) in enumerate(zip(scored.scores, scored.genuine, strict=True))
+        for pair, (score, same) in enumerate(zip(scored.cosines, scored.genuine, strict=True))
         if score <= threshold and same
     ]
     assert (found.false_accepts, found.false_rejects) == (len(accepts), len(rejects))
@@ -81,10 +81,10 @@ def test_a_borrowed_threshold_costs_the_accuracy_it_loses(chosen: Selection) -> 
     for i, threshold in enumerate(found.thresholds):
         for j, column in enumerate(found.columns):
             scored = chosen.of(chosen.contestants[1], column)
-            right = np.mean((scored.scores > threshold) == scored.genuine)
+            right = np.mean((scored.cosines > threshold) == scored.genuine)
             best = scored.result.figures["accuracy"]
             assert found.cells[i][j].lost == pytest.approx(100 * (best - right))
-            impostors = scored.scores[~scored.genuine]
+            impostors = scored.cosines[~scored.genuine]
             assert found.cells[i][j].fmr == pytest.approx(np.mean(impostors > threshold))
     assert all(found.cells[i][i].lost == 0 for i in range(2))
 

@@ -106,9 +106,9 @@ def test_auc_and_its_logit_interval_follow_hanley_mcneil_and_scikit_learn(
 ) -> None:
     scored = chosen.of(named(chosen, "poor"), chosen.columns[0])
     figure = figure_of(METRICS["auc"], scored)
-    assert figure.value == pytest.approx(roc_auc_score(scored.genuine, scored.scores))
+    assert figure.value == pytest.approx(roc_auc_score(scored.genuine, scored.cosines))
     # DeLong's variance restated by its definition, pair by pair.
-    genuine, impostor = scored.scores[scored.genuine], scored.scores[~scored.genuine]
+    genuine, impostor = scored.cosines[scored.genuine], scored.cosines[~scored.genuine]
     wins = (genuine[:, None] > impostor) + 0.5 * (genuine[:, None] == impostor)
     variance = wins.mean(1).var(ddof=1) / len(genuine) + wins.mean(0).var(ddof=1) / len(impostor)
     area = figure.value
@@ -137,6 +137,7 @@ def test_the_eer_interval_holds_the_true_rate_95_times_in_100() -> None:
     genuine = labels(400)
     true, hits = norm.cdf(-1), 0
     from evaluator.metrics.all_figures import figures, to_json
+    from evaluator.results.record import Scores
     from zoo.report.selection import Scored
 
     class Stored:
@@ -147,17 +148,10 @@ def test_the_eer_interval_holds_the_true_rate_95_times_in_100() -> None:
     class BinOfNoImages:
         unique_images = 0
 
-    class Unshared:
-        images = people = None
-
-        def folds_of(self, _: object) -> None:
-            return None
-
     for _ in range(400):
         scores = random.normal(size=400) + 2.0 * genuine
-        numbers = np.arange(400)
         block = to_json(figures(scores, genuine))
-        scored = Scored(Stored(block), Unshared(), scores, genuine, numbers)
+        scored = Scored(Stored(block), Scores(scores, genuine, np.arange(800)))
         low, high = figure_of(METRICS["eer"], scored).interval
         hits += low <= true <= high
     assert 0.92 * 400 < hits < 0.98 * 400  # 3 standard errors of 400 draws

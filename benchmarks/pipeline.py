@@ -123,7 +123,7 @@ def our_side(faces: Any, batches: int, *, cache: str, augment: dict[str, Any]) -
     """A function that reads so many batches as fit does."""
     from training.data.batches.feed import Feed
     from training.data.batches.pipeline import prepare_data, train_batches
-    from training.recipes.recipe import Augment, DataRecipe
+    from training.recipes.parts import Augment, DataRecipe
 
     recipe = DataRecipe(validation=0, cache=cache, augment=Augment(**augment))
     data = prepare_data(faces, recipe, InputSpec(112, 112), batch=BATCH)

@@ -30,7 +30,7 @@ from evaluator.results.store import load_result, load_scores
 from fuzz import model_files, seeds, stored_seeds, template_sets, torch_seeds
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
-from training.recipes.recipe import RecipeError
+from training.recipes.parts import RecipeError
 from zoo.bins.lists import read_pair_list
 from zoo.entries.registry import read_registry
 from zoo.entries.yaml_nodes import RegistryError

@@ -9,7 +9,7 @@ from face_samples import SIDE, write_pairs
 from evaluator.bins.verification_set import read_bin
 from evaluator.images.inputs import InputSpec
 from training.loop.callbacks import PlateauState, after_epoch, bin_row, verify
-from training.recipes.recipe import Plateau, Verification
+from training.recipes.parts import Plateau, Verification
 
 
 class Projection:

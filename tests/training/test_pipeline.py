@@ -22,7 +22,7 @@ from training.data.batches.pipeline import (
     validation_batches,
 )
 from training.data.sources.faces import FaceSet, open_faces
-from training.recipes.recipe import Augment, DataRecipe
+from training.recipes.parts import Augment, DataRecipe
 
 PLAIN = DataRecipe(validation=0, augment=Augment(flip=False))
 SIDE = 8

@@ -32,8 +32,8 @@ from training.data.batches.pipeline import (
     training_pass,
 )
 from training.data.sources.faces import FaceSet
+from training.recipes.parts import Augment, DataRecipe
 from training.recipes.reading import built
-from training.recipes.recipe import Augment, DataRecipe
 from training.triplets.samplers import MinedSampler, Sampler, fitting_batch
 
 # A stream of randomness beside those of the pipeline and of the samplers.

@@ -19,7 +19,7 @@ from evaluator.measure.embed import EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.metrics.all_figures import to_json
 from evaluator.metrics.standing import LOGGED, OnBin, Standing, column_values, standing
-from training.recipes.recipe import Plateau, Verification
+from training.recipes.parts import Plateau, Verification
 
 
 class DivergedError(InputError):

@@ -19,7 +19,7 @@ from training.loop.variables import averaged
 from training.network.assembly import embedding_copy
 from training.processes.devices import this_process_alone, whole_array
 from training.processes.team import share
-from training.recipes.recipe import TRIPLET_LOSSES, Recipe, Stage
+from training.recipes.parts import TRIPLET_LOSSES, Recipe, Stage
 from training.run.curves import draw_curves, number_of
 from training.run.runs import append_lines, append_row, read_log
 from training.triplets.stage import held_back_triplets, triplet_lines

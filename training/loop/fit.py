@@ -30,7 +30,7 @@ from training.loop.session import Outcome, Position, Reporter, Session, Step, le
 from training.loop.variables import assign, averaged, load_all, whole_arrays
 from training.network.assembly import embedding_model, shared_weights, stage_model, turned
 from training.processes.team import ALONE, Team, share, stop_together
-from training.recipes.recipe import Recipe, Stage
+from training.recipes.parts import Recipe, Stage
 from training.run.checkpoints import read_state
 from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
 from training.triplets.stage import epoch_order_of_triplets

@@ -18,7 +18,8 @@ from evaluator.images.inputs import InputSpec
 from training.data.batches.pipeline import kept_bytes, split_images
 from training.data.sources.faces import FaceSet
 from training.network.assembly import embedding_copy, embedding_model, stage_model
-from training.recipes.recipe import OptimizerRecipe, Recipe, summary
+from training.recipes.parts import OptimizerRecipe, Recipe
+from training.recipes.recipe import summary
 from training.triplets.stage import steps_an_epoch
 
 # Steps that are timed after one that compiles.

@@ -11,7 +11,7 @@ from evaluator.errors import InputError
 from training.data.sources.faces import FaceSet
 from training.loop.variables import averaged, load_all, whole_arrays
 from training.network.assembly import embedding_copy, shared_weights, stage_model, turned
-from training.recipes.recipe import Recipe
+from training.recipes.parts import Recipe
 from training.run.checkpoints import read_state
 from training.run.runs import RunError, RunFolder, names_sha256, read_data_record, read_entry
 

@@ -12,7 +12,7 @@ from evaluator.bins.verification_set import VerificationSet
 from training.data.batches.pipeline import TrainingData
 from training.loop.callbacks import PlateauState
 from training.processes.team import Team
-from training.recipes.recipe import Recipe, Stage
+from training.recipes.parts import Recipe, Stage
 from training.run.runs import RunEntry, RunFolder
 from training.triplets.stage import steps_an_epoch
 

@@ -15,7 +15,7 @@ from training.loop.fit import Outcome, Reporter, train
 from training.loop.plan import check_disk
 from training.processes.devices import check_batch, opened_devices
 from training.processes.team import ALONE, Team
-from training.recipes.recipe import Recipe
+from training.recipes.parts import Recipe
 from training.run.loggers import check_loggers, opened_loggers
 from training.run.runs import RunEntry, RunError, RunFolder, clear_leftovers, create_run, locked
 

@@ -28,7 +28,7 @@ from training.network.running import SUMS
 from training.network.start import start_weights
 from training.network.triplet_losses import TRIPLET_LOSSES, triplet_metrics
 from training.recipes import registry
-from training.recipes.recipe import LOSSES, LossRecipe, Recipe, Stage
+from training.recipes.parts import LOSSES, LossRecipe, Recipe, Stage
 
 
 def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Model:

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from evaluator.errors import InputError
-from training.recipes.recipe import Stage
+from training.recipes.parts import Stage
 from training.recipes.registry import found
 
 # Knots of a rate that changes with every step; between two of them it runs straight. A quadratic

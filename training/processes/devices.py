@@ -16,7 +16,7 @@ from typing import Any
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
 from training.processes.team import ALONE, Team, agree
-from training.recipes.recipe import MINED_LOSSES, Recipe
+from training.recipes.parts import MINED_LOSSES, Recipe
 
 # The one axis of the devices: batches are split over it, and so are classes with --shard-head.
 _AXIS = "batch"

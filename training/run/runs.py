@@ -22,7 +22,8 @@ from evaluator.files import TEMPORARY, file_sha256, read_bounded, remove_leftove
 from evaluator.metrics.standing import LOGGED
 from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
-from training.recipes.recipe import Fail, Place, Recipe, RecipeError, parse_recipe, to_plain
+from training.recipes.parts import Fail, Place, Recipe, RecipeError
+from training.recipes.recipe import parse_recipe, to_plain
 
 LOG_COLUMNS = (
     "stage",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from training.data.batches.pipeline import TrainingData, epoch_order, still_batches
-from training.recipes.recipe import Triplets
+from training.recipes.parts import Triplets
 from training.triplets.mining import choose_images, mine_triplets
 from training.triplets.orders import balanced_order, shuffled_triplets, sliding_window_order
 

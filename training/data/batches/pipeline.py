@@ -25,7 +25,7 @@ from training.data.batches.balance import balanced_by_person
 from training.data.batches.buffers import recycled_arrays
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import RecordError
-from training.recipes.recipe import DataRecipe
+from training.recipes.parts import DataRecipe
 
 # Streams of randomness that must not be the same numbers: what each is for.
 _SPLIT, _ORDER, _FLIP, _AUGMENT = range(4)

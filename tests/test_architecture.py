@@ -138,7 +138,7 @@ ARROWS = {
     ),
     "zoo.demo": (
         "entries terminal train evaluator.bins evaluator.images evaluator.models"
-        " training.data.batches training.data.sources training.loop training.recipes training.run"
+        " training.data.sources training.loop training.recipes training.run"
     ),
     "zoo.doctor": (
         "demo entries evaluate terminal evaluator.bins evaluator.images evaluator.isolation"

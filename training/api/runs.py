@@ -19,7 +19,7 @@ from training.api.models import load_model
 from training.data.sources.digits import digit_faces
 from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
-from training.loop.fit import Reporter
+from training.loop.session import Reporter
 from training.loop.whole_run import RunJob, carry_out
 from training.processes.devices import check_devices, check_triplets_fit
 from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, to_plain
@@ -167,13 +167,8 @@ def train(
         logs=log,
         devices=devices,
     )
-    say = print if verbose else _silent
-    carry_out(job, Reporter(say, _silent))
+    carry_out(job, Reporter(print) if verbose else Reporter())
     return load_run(folder.path)
-
-
-def _silent(_: Any) -> None:
-    """Says nothing."""
 
 
 def _faces(recipe: Recipe, data: str | Path | None) -> FaceSet:

@@ -26,7 +26,7 @@ from training.loop.saving import (
     write_skipped,
 )
 from training.loop.segments import next_event, train_segment, verification_due
-from training.loop.session import Outcome, Position, Reporter, Session, Step, learning_rate
+from training.loop.session import Position, Reporter, Session, learning_rate
 from training.loop.variables import assign, averaged, load_all, whole_arrays
 from training.network.assembly import embedding_model, shared_weights, stage_model, turned
 from training.processes.team import ALONE, Team, share, stop_together
@@ -34,8 +34,6 @@ from training.recipes.parts import Recipe, Stage
 from training.run.checkpoints import read_state
 from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
 from training.triplets.stage import epoch_order_of_triplets
-
-__all__ = ["Outcome", "Position", "Reporter", "Step", "train"]
 
 
 def train(
@@ -48,8 +46,9 @@ def train(
     report: Reporter,
     team: Team = ALONE,
     head_parts: int = 1,
-) -> Outcome:
-    """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
+) -> Position:
+    """Trains a recipe in its folder, from its last checkpoint if there is one, to its end, which
+    it returns.
 
     Of a team all processes call this; folder, bins and words are the lead's. ``head_parts`` is
     that of `stage_model`.
@@ -86,7 +85,7 @@ def train(
     if team.lead:
         write_entry(run, entry, recipe)
     write_skipped(session)
-    return Outcome(position.steps_done, position.best, position.best_step)
+    return position
 
 
 def _last_position(run: RunFolder, team: Team) -> Position:

@@ -14,8 +14,7 @@ import keras
 import numpy as np
 
 from evaluator.errors import InputError
-from evaluator.images.inputs import InputSpec
-from training.data.batches.pipeline import kept_bytes, split_images
+from training.data.batches.pipeline import kept_bytes, spec_of, split_images
 from training.data.sources.faces import FaceSet
 from training.network.assembly import embedding_copy, embedding_model, stage_model
 from training.recipes.parts import OptimizerRecipe, Recipe
@@ -58,7 +57,7 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     disk = _disk_bytes(recipe, classes, embedding.count_params())
     per_image = _activation_bytes(embedding, recipe)
     copies = 2 + _slots(optimizer)
-    cached = kept_bytes(recipe.data, _spec(recipe), len(faces))
+    cached = kept_bytes(recipe.data, spec_of(recipe.preprocess), len(faces))
     weights = 4 * (copies - 1) * (head + embedding.count_params())
     saving = max(weights, _EXPORT * 4 * embedding.count_params())
     return [
@@ -148,7 +147,7 @@ def _tried(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool
     batch = min(recipe.batch, _CPU_BATCH) if on_cpu else recipe.batch
     model = stage_model(recipe, stage, embedding, classes=classes, steps_per_epoch=1)
     random = np.random.default_rng(0)
-    images = random.random((batch, *_spec(recipe).batch_shape), np.float32)
+    images = random.random((batch, *spec_of(recipe.preprocess).batch_shape), np.float32)
     labels = random.integers(0, classes, batch).astype(np.int32)
     x: Any = (images, labels) if recipe.labels_too else images
     ends: list[float] = []
@@ -203,11 +202,6 @@ def own_memory(key: str) -> int | None:
         return None
     found = re.search(rf"^{key}:\s+(\d+) kB$", told, re.MULTILINE)
     return None if found is None else int(found[1]) * 1024
-
-
-def _spec(recipe: Recipe) -> InputSpec:
-    height, width = recipe.preprocess.size
-    return InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
 
 
 def _existing(path: Path) -> Path:

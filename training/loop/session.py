@@ -24,7 +24,7 @@ class Position:
     ``stage`` and ``epoch`` (within the stage) count from 0, ``step`` is the next step of the
     epoch. ``epoch_seconds`` are those of its steps; ``timed_steps`` took ``timed_seconds`` without
     a first one, which compiles. The bytes are those of the log and of the verification lines that
-    belong to it.
+    belong to it. ``best`` is the best aggregate of verification, ``best_step`` the step it had.
     """
 
     stage: int = 0
@@ -67,18 +67,9 @@ class Step:
 class Reporter:
     """Where a run's words go: whole lines, what a progress line shows, and each row of the log."""
 
-    say: Callable[[str], None]
-    step: Callable[[Step], None]
+    say: Callable[[str], None] = lambda _: None
+    step: Callable[[Step], None] = lambda _: None
     row: Callable[[Mapping[str, Any]], None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its steps, and the best aggregate of verification with the step it had."""
-
-    steps: int
-    best: float | None
-    best_step: int | None
 
 
 @dataclass

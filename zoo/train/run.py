@@ -38,7 +38,7 @@ from zoo.train.entry import (
 )
 
 if TYPE_CHECKING:
-    from training.loop.fit import Outcome
+    from training.loop.session import Position
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _train(
     """Trains and returns the exit code."""
     import_keras()
     from training.loop.callbacks import DivergedError
-    from training.loop.fit import Reporter
+    from training.loop.session import Reporter
     from training.loop.whole_run import RunJob, carry_out
 
     about = RunEntry(
@@ -167,7 +167,7 @@ def _train(
     )
     with TrainingProgress(silent=not team.lead) as progress:
         try:
-            outcome = carry_out(job, Reporter(progress.say, progress.step))
+            end = carry_out(job, Reporter(progress.say, progress.step))
         except DivergedError as error:
             if team.lead:
                 warn(f"zoo: error: {error}")
@@ -176,14 +176,14 @@ def _train(
             words = _how_to_go_on(entry.name, folder) if team.lead else "stopped, with all others"
             raise Interrupted(words) from None
     if team.lead:
-        warn(_said(outcome, folder))
+        warn(_said(end, folder))
     return 0
 
 
-def _said(outcome: Outcome, folder: RunFolder) -> str:
-    best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
-    best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
-    return f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there"
+def _said(end: Position, folder: RunFolder) -> str:
+    best = "" if end.best is None else f", best verification {end.best:.6f}"
+    best += "" if end.best_step is None else f" at step {end.best_step}"
+    return f"{folder.path}: {end.steps_done} steps{best}; {folder.model.name} is there"
 
 
 def _how_to_go_on(name: str, folder: RunFolder) -> str:

@@ -25,7 +25,7 @@ from training.data.batches.balance import balanced_by_person
 from training.data.batches.buffers import recycled_arrays
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import RecordError
-from training.recipes.parts import DataRecipe
+from training.recipes.parts import DataRecipe, Preprocess
 
 # Streams of randomness that must not be the same numbers: what each is for.
 _SPLIT, _ORDER, _FLIP, _AUGMENT = range(4)
@@ -115,6 +115,11 @@ def prepare_data(
         broken=Broken(),
         shard=shard,
     )
+
+
+def spec_of(preprocess: Preprocess) -> InputSpec:
+    """What a recipe's model sees."""
+    return InputSpec(*preprocess.size, preprocess.profile, preprocess.channels)
 
 
 def kept_bytes(recipe: DataRecipe, spec: InputSpec, images: int) -> int:

@@ -200,7 +200,7 @@ class FaceBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Images that could not be read, by where they lie, with the cause; the next in order
         stands for each.
         """
-        return dict(self._data.broken.causes)
+        return dict(self._data.broken)
 
     def with_labels(self) -> FaceBatches:
         """The same as ((images, labels), labels), for models with layers that take labels.

@@ -208,5 +208,5 @@ def _epoch_line(row: dict[str, Any], session: Session) -> str:
         f"rate {row['learning_rate']:.3g}",
         f"{row['images_per_second']:,.0f} images/s",
     ]
-    skipped = len(session.data.broken.causes)
+    skipped = len(session.data.broken)
     return " ".join(parts) + (f", {skipped} images skipped" if skipped else "")

@@ -106,7 +106,7 @@ def keep(session: Session, model: keras.Model, *, improved: bool, ended: bool) -
 
 def write_skipped(session: Session) -> None:
     """Names the images that could not be read, if there were any; the lead those it met."""
-    causes = session.data.broken.causes
+    causes = session.data.broken
     if causes and session.team.lead:
         lines = [f"{origin}\t{cause}\n" for origin, cause in sorted(causes.items())]
         session.run.skipped.write_text("".join(lines), encoding="utf-8")

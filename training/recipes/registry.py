@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -147,11 +146,6 @@ def imported(modules: Sequence[str | ModuleType]) -> list[str]:
     Raises InputError where there is no such module; what a module raises itself comes through.
     """
     return [_stamp(each if isinstance(each, ModuleType) else _module(each)) for each in modules]
-
-
-def module_of(made: Callable[..., Any]) -> ModuleType | None:
-    """The module that registered something; None where that cannot be told."""
-    return inspect.getmodule(made)
 
 
 def _module(name: str) -> ModuleType:

@@ -36,13 +36,6 @@ class Looked:
     causes: dict[int, str]
     embeddings: NDArray[np.float32] | None
 
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """(images,) which have an embedding."""
-        if self.embeddings is None:
-            return np.zeros(len(self.digests), np.bool_)
-        return np.asarray(self.embeddings.any(axis=1))
-
 
 def look(
     read: Read, count: int, *, embedder: Embedder | None, path: Path, progress: Progress

@@ -15,7 +15,8 @@ from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
 from training.processes.devices import check_devices, check_triplets_fit
 from training.processes.team import Team, agree, share
-from training.recipes.recipe import Recipe, RecipeError, parse_recipe, to_plain
+from training.recipes.parts import Recipe, fail_in
+from training.recipes.recipe import parse_recipe, to_plain
 from training.recipes.registry import imported
 from training.run.checkpoints import read_state
 from training.run.runs import (
@@ -111,7 +112,7 @@ def _recipe_and_data(
         source = _known_source(folder) if asked.resume else Path(recipe.data.source)
     plain, found = share(team, recipe and [to_plain(recipe), str(source)])
     if recipe is None:
-        recipe = parse_recipe(plain, lambda place, words: RecipeError(f"{place}: {words}"))
+        recipe = parse_recipe(plain, fail_in("recipe"))
     return recipe, asked.data or Path(found)
 
 

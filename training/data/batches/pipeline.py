@@ -10,7 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,13 +50,6 @@ class Batch(NamedTuple):
     weights: NDArray[np.float32]
 
 
-@dataclass
-class Broken:
-    """Images that could not be read, by where they lie, with the cause; filled while training."""
-
-    causes: dict[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class TrainingData:
     """A FaceSet split, with all that decides its batches.
@@ -64,7 +57,7 @@ class TrainingData:
     ``train`` and ``held_back`` are image numbers. ``shard`` (i, n) makes each batch the i-th of
     its n parts, for n processes that train together. ``new_images`` gives the array of a batch,
     in memory that earlier ones had. ``cache`` holds decoded pixels by number, None where it is
-    off; ``broken`` names the images that were skipped.
+    off; ``broken`` has the images that were skipped, by where they lie, with the cause.
     """
 
     faces: FaceSet
@@ -76,7 +69,7 @@ class TrainingData:
     class_weights: NDArray[np.float32]
     new_images: Callable[[], NDArray[np.float32]]
     cache: list[NDArray[np.uint8] | None] | None
-    broken: Broken
+    broken: dict[str, str]
     shard: tuple[int, int] = (0, 1)
 
     @property
@@ -112,7 +105,7 @@ def prepare_data(
         class_weights=_class_weights(faces.labels[train], len(faces.names), recipe.class_weights),
         new_images=recycled_arrays((batch // shard[1], *spec.batch_shape)),
         cache=[None] * len(faces) if kept_bytes(recipe, spec, len(faces)) else None,
-        broken=Broken(),
+        broken={},
         shard=shard,
     )
 
@@ -225,9 +218,9 @@ class Pass:
                 return number, self.pixels(number)
             except (DecodeError, RecordError, OSError) as error:
                 cause = " ".join(str(error).split())
-                data.broken.causes.setdefault(data.faces.origin(number), cause)
+                data.broken.setdefault(data.faces.origin(number), cause)
                 number = int(self.order[(self._ranks[number] + 1) % len(self.order)])
-        origin, cause = next(iter(data.broken.causes.items()))
+        origin, cause = next(iter(data.broken.items()))
         raise InputError(
             f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
             f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"

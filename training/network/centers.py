@@ -63,7 +63,6 @@ class CenterLoss(LossLayer):
     def build(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
     ) -> None:
-        del labels_shape
         self.centers = self.add_weight(
             name="centers",
             shape=(rounded_up(self.classes, self.multiple), embedding_shape[-1]),
@@ -124,7 +123,6 @@ class CenterLoss(LossLayer):
     def compute_output_shape(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        del labels_shape
         return embedding_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -110,7 +110,11 @@ def padded(start: Any, shape: tuple[Any, ...]) -> Any:
 
 def vector_lengths(vectors: Any) -> Any:
     """L2 lengths along the last axis, which is kept with size 1; at 0 with the gradient 0."""
-    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return root(ops.sum(ops.square(vectors), axis=-1, keepdims=True))
+
+
+def root(squared: Any) -> Any:
+    """The square root with gradient 0 at 0, where it has none."""
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
 

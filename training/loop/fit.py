@@ -26,12 +26,13 @@ from training.loop.saving import (
     write_skipped,
 )
 from training.loop.segments import next_event, train_segment, verification_due
-from training.loop.session import Position, Reporter, Session, learning_rate
+from training.loop.session import Reporter, Session, learning_rate
 from training.loop.variables import assign, averaged, load_all, whole_arrays
 from training.network.assembly import embedding_model, shared_weights, stage_model, turned
 from training.processes.team import ALONE, Team, share, stop_together
 from training.recipes.parts import Recipe, Stage
 from training.run.checkpoints import read_state
+from training.run.position import Position
 from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
 from training.triplets.stage import epoch_order_of_triplets
 

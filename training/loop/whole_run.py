@@ -12,11 +12,12 @@ from training.data.batches.pipeline import prepare_data, spec_of
 from training.data.sources.faces import FaceSet
 from training.loop.fit import train
 from training.loop.plan import check_disk
-from training.loop.session import Position, Reporter
+from training.loop.session import Reporter
 from training.processes.devices import check_batch, opened_devices
 from training.processes.team import ALONE, Team
 from training.recipes.parts import Recipe
 from training.run.loggers import check_loggers, opened_loggers
+from training.run.position import Position
 from training.run.runs import RunEntry, RunError, RunFolder, clear_leftovers, create_run, locked
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError
@@ -19,6 +18,7 @@ from training.recipes.parts import Recipe, fail_in
 from training.recipes.recipe import parse_recipe, to_plain
 from training.recipes.registry import imported
 from training.run.checkpoints import read_state
+from training.run.position import Position
 from training.run.runs import (
     RunEntry,
     RunError,
@@ -37,9 +37,6 @@ from zoo.train.entry import (
     training_bins,
     with_start_found,
 )
-
-if TYPE_CHECKING:
-    from training.loop.session import Position
 
 
 @dataclass(frozen=True)

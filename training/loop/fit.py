@@ -27,8 +27,9 @@ from training.loop.saving import (
 )
 from training.loop.segments import next_event, train_segment, verification_due
 from training.loop.session import Reporter, Session, learning_rate
-from training.loop.variables import assign, averaged, load_all, whole_arrays
+from training.loop.variables import averaged, load_all, whole_arrays
 from training.network.assembly import embedding_model, shared_weights, stage_model, turned
+from training.network.heads import assign
 from training.processes.team import ALONE, Team, share, stop_together
 from training.recipes.parts import Recipe, Stage
 from training.run.checkpoints import read_state
@@ -68,7 +69,6 @@ def train(
         recipe,
         data,
         run,
-        entry,
         sets,
         report,
         position,

@@ -13,7 +13,7 @@ from training.data.batches.pipeline import TrainingData
 from training.processes.team import Team
 from training.recipes.parts import Recipe, Stage
 from training.run.position import PlateauState, Position
-from training.run.runs import RunEntry, RunFolder
+from training.run.runs import RunFolder
 from training.triplets.stage import steps_an_epoch
 
 
@@ -51,7 +51,6 @@ class Session:
     recipe: Recipe
     data: TrainingData
     run: RunFolder
-    entry: RunEntry
     sets: Sequence[VerificationSet]
     report: Reporter
     position: Position

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from evaluator.errors import InputError
@@ -106,6 +107,12 @@ def padded(start: Any, shape: tuple[Any, ...]) -> Any:
         return ops.pad(drawn, spare) if any(more for _, more in spare) else drawn
 
     return initializer
+
+
+def assign(variable: Any, array: np.ndarray[Any, Any]) -> None:
+    """Puts an array into a variable that may have zeros after it."""
+    spare = [(0, side - own) for side, own in zip(variable.shape, array.shape, strict=True)]
+    variable.assign(np.pad(array, spare) if any(more for _, more in spare) else array)
 
 
 def vector_lengths(vectors: Any) -> Any:

@@ -68,12 +68,12 @@ def loss_rows(batch: int, classes: int, *, rounds: int, quick: bool) -> list[Row
     return [
         Row(
             f"loss-{batch}-time", what, against, ratio(times, "seed", "ours"), "x", 2.3,
-            rounds=rounds, detail=f"{slow:.0f} ms against {fast:.0f} ms", quick=quick,
+            rounds=rounds, detail=f"{slow:.0f} ms against {fast:.0f} ms",
         ),
         Row(
             f"loss-{batch}-memory", f"{what}, memory added", against,
             added["seed"] / max(added["ours"], 1.0), "x", 3, rounds=1,
-            detail=f"{added['seed']:.0f} MB against {added['ours']:.0f} MB", quick=quick,
+            detail=f"{added['seed']:.0f} MB against {added['ours']:.0f} MB",
         ),
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def label_row(batch: int, classes: int, *, rounds: int, quick: bool) -> Row:
     return Row(
         "labels", f"labels through tf.data, batch {batch}", f"one-hot, {classes:,} classes",
         ratio(times, "seed", "ours"), "x", 40, rounds=rounds,
-        detail=f"{slow:.2f} ms against {fast:.3f} ms a batch", quick=quick,
+        detail=f"{slow:.2f} ms against {fast:.3f} ms a batch",
     )  # fmt: skip
 
 

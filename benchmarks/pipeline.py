@@ -86,7 +86,6 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
                 f"pipeline-{side}", what, "the seed's tf.data pipeline",
                 ratio(times, "seed", side), "x", 3 if side != "augmented" else None,
                 rounds=options.rounds, detail=f"{rates[side]:,.0f} against {seed}",
-                quick=options.quick,
             )
         )  # fmt: skip
     rows.append(
@@ -94,7 +93,6 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
             "pipeline-limit", WAYS["rec"], "the JPEG decoder alone",
             100 * ratio(times, "limit", "rec"), "%", None, rounds=options.rounds,
             detail=f"{rates['rec']:,.0f} against {rates['limit']:,.0f} images/s",
-            quick=options.quick,
         )
     )  # fmt: skip
     if "model" in rates:

@@ -56,13 +56,13 @@ def main() -> None:
         [
             Row(
                 "sampled-head-memory", f"{what}, memory added", "the full head",
-                full / max(sampled, 1.0), "x", 5, rounds=1, quick=options.quick,
+                full / max(sampled, 1.0), "x", 5, rounds=1,
                 detail=f"{full:.0f} MB against {sampled:.0f} MB, beside 2 x {weight:.0f} MB of "
                 f"weights and momentum ({options.features} features, batch {BATCH})",
             ),
             Row(
                 "sampled-head-time", f"{what}, a step", "the full head", full_ms / sampled_ms, "x",
-                None, rounds=options.rounds, quick=options.quick,
+                None, rounds=options.rounds,
                 detail=f"{full_ms:.0f} ms against {sampled_ms:.0f} ms",
             ),
         ],

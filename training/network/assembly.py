@@ -233,15 +233,7 @@ def _loss(recipe: LossRecipe) -> keras.losses.Loss:
     if recipe.name in TRIPLET_LOSSES:
         return TRIPLET_LOSSES[recipe.name](**given)
     if recipe.name not in LOSSES:
-        made = registry.found("loss", recipe.name)
-        if made is None:
-            raise InputError(
-                f"loss {recipe.name!r} is not registered: give the module that does, --custom"
-            )
-        try:
-            loss = made(**given)
-        except TypeError as error:
-            raise InputError(f"loss {recipe.name!r}: {error}") from error
+        loss = registry.made("loss", recipe.name, given)
         return loss if registry.taken_by(recipe.name) == "embeddings" else CountedLoss(loss)
     preset = given.pop("preset", None)
     return MarginLoss.preset(preset, **given) if preset else MarginLoss(**given)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import entry_points
@@ -113,6 +114,21 @@ def found(kind: str, name: str) -> Callable[..., Any] | None:
         for point in entry_points(group=_GROUPS[kind], name=name):
             _REGISTERED[kind].setdefault(name, point.load())
     return _REGISTERED[kind].get(name)
+
+
+def made(kind: str, name: str, given: Mapping[str, Any]) -> Any:
+    """What the registered thing of that name makes of these options.
+
+    Raises InputError where it is not registered here, or takes no such options.
+    """
+    make = found(kind, name)
+    if make is None:
+        raise InputError(f"{kind} {name!r} is not registered: give the module that does, --custom")
+    try:
+        inspect.signature(make).bind(**given)
+        return make(**given)
+    except TypeError as error:
+        raise InputError(f"{kind} {name!r}: {error}") from error
 
 
 def names(kind: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.limits import process_bytes
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, parsed, parser
 from table import finish
@@ -153,17 +154,11 @@ def added_megabytes(form: str, batch: int, classes: int) -> float:
     function = FORMS[form]()
     number = 2 if form == "seed" else 1
     function(small[0], small[number])  # compiles, and loads what the kernels need
-    before = status_kilobytes("VmRSS")
+    before = process_bytes("VmRSS") or 0
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     for _ in range(10):
         function(values[0], values[number])
-    return (status_kilobytes("VmHWM") - before) * 1024 / 1e6
-
-
-def status_kilobytes(key: str) -> int:
-    """A field of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
+    return ((process_bytes("VmHWM") or 0) - before) / 1e6
 
 
 # ---- Labels --------------------------------------------------------------------------------------

@@ -334,13 +334,9 @@ def _cell(value: Any) -> Any:
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """Plain recipe data as {"stages.0.epochs": 5}."""
-    if isinstance(value, Mapping):
-        pairs = [(str(key), each) for key, each in value.items()]
-    elif isinstance(value, list):
-        pairs = [(str(number), each) for number, each in enumerate(value)]
-    else:
+    if not isinstance(value, Mapping | list):
         return {prefix: value}
     found: dict[str, Any] = {}
-    for key, each in pairs:
-        found |= flat(each, f"{prefix}.{key}" if prefix else key)
+    for key, each in value.items() if isinstance(value, Mapping) else enumerate(value):
+        found |= flat(each, f"{prefix}.{key}" if prefix else str(key))
     return found

@@ -112,14 +112,7 @@ def _train_stages(session: Session) -> keras.Model:
             # What a stage draws must not depend on what was built before it: a resumed run builds
             # less, and so do the processes that export nothing.
             keras.utils.set_random_seed(session.recipe.data.seed + number)
-        model = stage_model(
-            session.recipe,
-            stage,
-            session.embedding,
-            classes=len(session.data.faces.names),
-            steps_per_epoch=session.data.steps,
-            head_parts=session.head_parts,
-        )
+        model = _model_of(session, stage)
         for old, new in zip(turned(model, shared), shared_weights(model), strict=False):
             assign(new, old)
         if resumed:
@@ -139,19 +132,24 @@ def _train_stages(session: Session) -> keras.Model:
     return model
 
 
+def _model_of(session: Session, stage: Stage) -> keras.Model:
+    """The whole model of a stage around the run's embedding model."""
+    return stage_model(
+        session.recipe,
+        stage,
+        session.embedding,
+        classes=session.data.faces.people,
+        steps_per_epoch=session.data.steps,
+        head_parts=session.head_parts,
+    )
+
+
 def _restored(session: Session) -> keras.Model:
     """The model of a finished run, and so its embedding model, with the weights to export."""
     recipe, run = session.recipe, session.run
     path = run.exported_from(recipe)
     stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
-    model = stage_model(
-        recipe,
-        recipe.stages[min(stage, len(recipe.stages) - 1)],
-        session.embedding,
-        classes=len(session.data.faces.names),
-        steps_per_epoch=session.data.steps,
-        head_parts=session.head_parts,
-    )
+    model = _model_of(session, recipe.stages[min(stage, len(recipe.stages) - 1)])
     load_all(model, path, session.team)
     return model
 

@@ -149,7 +149,7 @@ def _restored(session: Session) -> keras.Model:
     recipe, run = session.recipe, session.run
     path = run.exported_from(recipe)
     stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
-    model = _model_of(session, recipe.stages[min(stage, len(recipe.stages) - 1)])
+    model = _model_of(session, recipe.stage_at(stage))
     load_all(model, path, session.team)
     return model
 

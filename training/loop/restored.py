@@ -27,10 +27,9 @@ def restored(path: Path) -> tuple[Recipe, keras.Model]:
     people = read_data_record(run).get("people")
     if not isinstance(people, int) or people < 1:
         raise RunError(f"{run.data}: does not say how many people there were; restore it")
-    stage = min(read_state(path)["stage"], len(recipe.stages) - 1)
     model = stage_model(
         recipe,
-        recipe.stages[stage],
+        recipe.stage_at(read_state(path)["stage"]),
         embedding_copy(recipe),
         classes=people,
         steps_per_epoch=1,

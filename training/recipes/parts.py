@@ -357,6 +357,10 @@ class Recipe:
     start_head: str | None = None
     custom: tuple[str, ...] = ()
 
+    def stage_at(self, number: int) -> Stage:
+        """That stage; of a run that has ended, the last."""
+        return self.stages[min(number, len(self.stages) - 1)]
+
     @property
     def labels_too(self) -> bool:
         """Whether the model takes labels beside images."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.errors import cause_of
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images
@@ -47,7 +48,7 @@ def look(
         try:
             found = decode_image(bytes(read(i)))
         except (DecodeError, RecordError, OSError) as error:
-            causes[i] = " ".join(str(error).split())
+            causes[i] = cause_of(error)
             return None
         shape = str(found.shape).encode()
         digest = hashlib.blake2b(found.tobytes(), digest_size=_DIGEST, person=shape)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.ahead import ahead
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
 from training.data.batches.augment import changed
@@ -217,8 +217,7 @@ class Pass:
             try:
                 return number, self.pixels(number)
             except (DecodeError, RecordError, OSError) as error:
-                cause = " ".join(str(error).split())
-                data.broken.setdefault(data.faces.origin(number), cause)
+                data.broken.setdefault(data.faces.origin(number), cause_of(error))
                 number = int(self.order[(self._ranks[number] + 1) % len(self.order)])
         origin, cause = next(iter(data.broken.items()))
         raise InputError(

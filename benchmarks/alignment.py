@@ -12,7 +12,6 @@ coordinate or one aligned pixel differs.
 from __future__ import annotations
 
 import filecmp
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +23,7 @@ from evaluator.images.decode import decode_image
 from evaluator.images.png import png_bytes
 from rows import Row, agree, parsed, parser, say
 from table import finish
-from timing import ratio, run_seconds
+from timing import median, ratio, run_seconds
 from zoo.align.folder import image_files
 from zoo.align.landmarks import Row as Landmarks
 from zoo.align.landmarks import read_landmarks, write_landmarks
@@ -74,7 +73,7 @@ def main() -> None:
             rounds.append(taken)
             say(f"round {number + 1}: {taken}")
             compare(ours, theirs)
-    finish([row(rounds, count, quick=options.quick)], options)
+    finish([row(rounds, count)], options)
 
 
 def compare(ours: Path, theirs: Path) -> None:
@@ -87,14 +86,14 @@ def compare(ours: Path, theirs: Path) -> None:
     agree("aligned images", len(images) - len(same), 0)
 
 
-def row(rounds: list[dict], count: int, *, quick: bool) -> Row:
+def row(rounds: list[dict], count: int) -> Row:
     """The row: the clock's ratio, and the processor's beside it."""
-    seconds = [statistics.median(each[side].wall for each in rounds) for side in ("ours", "theirs")]
+    seconds = [median(rounds, side) for side in ("ours", "theirs")]
     cpu = ratio(rounds, "theirs", "ours", clock="cpu")
     return Row(
         "align", f"zoo align, {count} photographs", "mtcnn one image at a time",
         ratio(rounds, "theirs", "ours"), "x", 3, rounds=len(rounds),
-        detail=f"{seconds[0]:.1f} s, {seconds[1]:.1f} s; {cpu:.1f}x by processor time", quick=quick,
+        detail=f"{seconds[0]:.1f} s, {seconds[1]:.1f} s; {cpu:.1f}x by processor time",
     )  # fmt: skip
 
 

@@ -87,18 +87,17 @@ def measured(
             "memory-3-bins", f"zoo eval, {len(bins)} bins, peak memory",
             f"insightface's load_bin ({load_bin / 1e9:.1f} GB by arithmetic)",
             peak / 1e9, "GB", 1.5, at_most=True, rounds=1,
-            detail=f"{load_bin / peak:.1f} times less", quick=options.quick,
+            detail=f"{load_bin / peak:.1f} times less",
         ),
         Row(
             "second-run", "zoo eval again, stored, no TensorFlow",
             f"first run ({per_bin:.1f} s a bin)", seconds[1], "s", 0.6, at_most=True,
             rounds=options.rounds, detail=f"{per_bin / seconds[1]:.0f} times as fast",
-            quick=options.quick,
         ),
         Row(
             "second-run-3-bins", f"the same, {len(bins)} bins", f"first run ({first:.1f} s)",
             seconds[len(bins)], "s", None, at_most=True, rounds=options.rounds,
-            detail=f"{first / seconds[len(bins)]:.0f} times as fast", quick=options.quick,
+            detail=f"{first / seconds[len(bins)]:.0f} times as fast",
         ),
     ]  # fmt: skip
 

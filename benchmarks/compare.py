@@ -52,7 +52,6 @@ def main() -> None:
     row = Row(
         "compare", f"compare, 3 bins x {pairs:,} pairs", "-", seconds, "s", 2,
         at_most=True, rounds=options.rounds, detail=f"peak memory {peak:.0f} MB",
-        quick=options.quick,
     )  # fmt: skip
     finish([row], options)
 

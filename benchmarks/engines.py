@@ -95,13 +95,13 @@ def engine_rows(name: str, path: Path, missing: list[str], *, options: Any) -> l
         {each: lambda f=forward: f(batch) for each, forward in forwards.items()}, options.rounds
     )
     return [
-        engine_row(name, each, times, size=size, quick=options.quick)
+        engine_row(name, each, times, size)
         for each in forwards
         if not each.startswith("tensorflow")
     ]
 
 
-def engine_row(name: str, engine: str, times: Rounds, *, size: int, quick: bool) -> Row:
+def engine_row(name: str, engine: str, times: Rounds, size: int) -> Row:
     """One engine beside TensorFlow in the same precision."""
     _, _, precision = engine.partition("-")
     against = f"tensorflow-{precision}" if precision else "tensorflow"
@@ -116,7 +116,6 @@ def engine_row(name: str, engine: str, times: Rounds, *, size: int, quick: bool)
         WANTED.get((engine, name)),
         rounds=len(times),
         detail=f"{rates[0]:.0f} against {rates[1]:.0f} images/s; processor time {processor:.2f}x",
-        quick=quick,
     )
 
 

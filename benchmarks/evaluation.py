@@ -62,7 +62,7 @@ def main() -> None:
             bins.append(folder / f"lfw_{number}.bin")
             lfw_shaped_bin(options.shared, bins[-1], pairs=pairs // options.rounds, seed=number)
         model = save_model(folder, quick=options.quick)
-        rows = compared(model, bins, folder, quick=options.quick)
+        rows = compared(model, bins, folder)
         if not options.quick:
             say_bfloat16_figures(options.shared, batch_size=64)
     finish(rows, options)
@@ -95,7 +95,7 @@ class Side:
     accuracy: float
 
 
-def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> list[Row]:
+def compared(model: Path, bins: list[Path], folder: Path) -> list[Row]:
     """Every side in every round, and the rows read off their times."""
     settings = {"float32": Settings()}
     if has_bfloat16():
@@ -132,7 +132,7 @@ def compared(model: Path, bins: list[Path], folder: Path, *, quick: bool) -> lis
         say(f"round {number}: " + ", ".join(f"{k} {v.wall:.2f} s" for k, v in times.items()))
     if "bfloat16" in embedders:
         say_changes("random ResNet50V2", changes(bins, found))
-    return rows_of(rounds, quick=quick, size=sum(len(each["seed"].scores) for each in found))
+    return rows_of(rounds, sum(len(each["seed"].scores) for each in found))
 
 
 def one_round(
@@ -147,7 +147,7 @@ def one_round(
     return times, results
 
 
-def rows_of(rounds: Rounds, *, quick: bool, size: int) -> list[Row]:
+def rows_of(rounds: Rounds, size: int) -> list[Row]:
     """The rows; rates are of all rounds together."""
 
     def row(key: str, what: str, against: str, slow: str, fast: str, wanted: float) -> Row:
@@ -156,7 +156,7 @@ def rows_of(rounds: Rounds, *, quick: bool, size: int) -> list[Row]:
         sides = f"{median(rounds, slow):.2f} s against {median(rounds, fast):.2f} s a round"
         return Row(
             key, what, against, value, "%" if share else "x", wanted,
-            rounds=len(rounds), detail=sides, quick=quick,
+            rounds=len(rounds), detail=sides,
         )  # fmt: skip
 
     name = f"zoo eval, ResNet50V2, {size:,} pairs"

@@ -57,7 +57,7 @@ def peer_row(options: argparse.Namespace) -> Row:
     return Row(
         "figures-peer", f"all figures, {pairs:,} pairs", "insightface's evaluate",
         ratio(times, "peer", "ours"), "x", 60, rounds=options.rounds,
-        detail=f"{peer:.2f} s against {1000 * mine:.1f} ms", quick=options.quick,
+        detail=f"{peer:.2f} s against {1000 * mine:.1f} ms",
     )  # fmt: skip
 
 
@@ -81,7 +81,6 @@ def sort_rows(options: argparse.Namespace) -> list[Row]:
                 f"all figures and intervals, {count:,} scores, {share:.1%} genuine",
                 "one np.sort", ratio(times, "figures", "sort"), "x", 6, at_most=True,
                 rounds=options.rounds, detail=f"{ours:.2f} s against {sort:.2f} s",
-                quick=options.quick,
             )
         )  # fmt: skip
     return rows
@@ -108,7 +107,7 @@ def growth_row(options: argparse.Namespace) -> Row:
     return Row(
         "figures-exponent", f"all figures, {counts[-3]:,} to {counts[-1]:,} scores: exponent",
         "n log n: 1.06 there", float(exponent), "", None, rounds=2,
-        detail=shown, quick=options.quick,
+        detail=shown,
     )  # fmt: skip
 
 

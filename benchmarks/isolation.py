@@ -19,10 +19,10 @@ from typing import Any
 from command import zoo
 from evaluation import save_model
 from lfw_shaped import lfw_shaped_bin
-from rows import Row, parsed, parser, say
+from rows import Row, parsed, parser
 from small_onnx import save_small_onnx
 from table import finish
-from timing import Rounds, median, ratio, run_seconds
+from timing import interleaved, median, ratio, run_seconds
 
 # The command with its models loaded where it runs, as it was before they had processes.
 SAME_PROCESS = """
@@ -58,12 +58,7 @@ def eval_row(folder: Path, options: Any) -> Row:
         "own": [*zoo(), *asked, "--results", str(folder / "own")],
         "same": [sys.executable, "-c", SAME_PROCESS, *asked, "--results", str(folder / "same")],
     }
-    times: Rounds = []
-    for number in range(options.rounds):
-        order = list(sides) if number % 2 == 0 else list(sides)[::-1]
-        taken = {each: run_seconds(sides[each]) for each in order}
-        times.append(taken)
-        say(", ".join(f"{each} {taken[each].wall:.1f} s" for each in sides))
+    times = interleaved(sides, options.rounds, warm_up=False, measure=run_seconds)
     return Row(
         "isolation-eval",
         f"zoo eval, {'small network' if options.quick else 'ResNet50V2'}, {pairs:,} pairs",
@@ -74,7 +69,6 @@ def eval_row(folder: Path, options: Any) -> Row:
         at_most=True,
         rounds=options.rounds,
         detail=f"{median(times, 'own'):.1f} against {median(times, 'same'):.1f} s",
-        quick=options.quick,
     )
 
 
@@ -106,7 +100,6 @@ def many_rows(folder: Path, options: Any) -> list[Row]:
                 rounds=1,
                 detail=f"{many} models {taken[1]:.1f} s, {few} model {taken[0]:.1f} s; 1,000 would "
                 f"take {1000 * each / 60:.0f} min",
-                quick=options.quick,
             )
         )
     return rows

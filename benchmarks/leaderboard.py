@@ -7,21 +7,20 @@ Run: python benchmarks/leaderboard.py [--quick]
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluator.metrics.all_figures import figures, to_json
-from evaluator.results.measured import Measured
-from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, to_dict
-from evaluator.results.store import save_result
+from evaluator.results.record import Result, to_dict
 from rows import Row, parsed, parser
+from stored import path_of, sha, stored_result
 from table import finish
 from timing import run_seconds
 
@@ -29,42 +28,16 @@ BINS = ("lfw", "agedb_30", "cfp_fp")
 PAIRS, FEW_PAIRS = 6000, 600
 
 
-def sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def scored_result(
+def noisy(
     model: int, bin: str, pairs: int, generator: np.random.Generator
-) -> tuple[Result, Scores]:
+) -> dict[str, NDArray[Any]]:
     """A noisy copy of one model, noisier the higher its number; images are reused as in LFW."""
     genuine = np.arange(pairs) % 600 < 300
     base = np.random.default_rng(int(sha(bin)[:8], 16))
     shared = base.normal(size=pairs) + 4 * genuine
     images = base.integers(0, int(1.3 * pairs), 2 * pairs)
     noise = (0.5 + 0.02 * model) * generator.normal(size=pairs)
-    scores = np.tanh((shared + noise - 2) / 4)
-    name = f"model_{model:05d}"
-    result = Result(
-        status="ok",
-        model=ModelRecord(
-            name,
-            f"{name}.h5",
-            sha(name),
-            "keras_h5",
-            512,
-            {"size": [112, 112], "range": "unit", "channels": "rgb", "layout": "NHWC"},
-        ),
-        bin=BinRecord(
-            bin, f"{bin}.bin", sha(bin), pairs, pairs // 2, pairs // 2, 2 * pairs, int(1.3 * pairs)
-        ),
-        settings=Settings(),
-        figures=to_json(figures(scores, genuine)),
-        non_finite={"count": 0, "images": [], "dropped_pairs": 0},
-        cost={"seconds": 1.0, "images_per_second": 1.0},
-        versions={"zoo": "0.1.0", "python": "3.11", "tensorflow": "2.21", "numpy": "2.4"},
-        created="2026-01-01T00:00:00+00:00",
-    )
-    return result, Scores(scores, genuine, images)
+    return {"scores": np.tanh((shared + noise - 2) / 4), "genuine": genuine, "images": images}
 
 
 def fill(folder: Path, results: int, pairs: int = PAIRS) -> None:
@@ -72,30 +45,23 @@ def fill(folder: Path, results: int, pairs: int = PAIRS) -> None:
     generator = np.random.default_rng(0)
     template: Result | None = None
     for i in range(results):
-        model, bin = divmod(i, len(BINS))
+        model, bin = i // len(BINS), BINS[i % len(BINS)]
+        name = f"model_{model:05d}"
         if model < 100 or template is None:
-            result, scores = scored_result(model, BINS[bin], pairs, generator)
-            template = result
-        else:
-            name = f"model_{model:05d}"
-            worse = dict(template.figures or {})
-            worse["kfold"] = {**worse["kfold"], "accuracy": 0.8 - 1e-6 * model}
-            result = replace(
-                template,
-                model=replace(template.model, name=name, sha256=sha(name)),
-                bin=replace(template.bin, name=BINS[bin], sha256=sha(BINS[bin])),
-                figures=worse,
-            )
-        path = Measured(
-            (result.model.name, result.model.sha256),
-            (result.bin.name, result.bin.sha256),
-            result.settings,
-        ).path_in(folder)
-        if model < 100:
-            save_result(path, result, scores)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(to_dict(result), indent=2))
+            found = noisy(model, bin, pairs, generator)
+            template = stored_result(folder, name, Path(f"{bin}.bin"), sha(bin), **found)
+            continue
+        worse = dict(template.figures or {})
+        worse["kfold"] = {**worse["kfold"], "accuracy": 0.8 - 1e-6 * model}
+        result = replace(
+            template,
+            model=replace(template.model, name=name, sha256=sha(name)),
+            bin=replace(template.bin, name=bin, sha256=sha(bin)),
+            figures=worse,
+        )
+        path = path_of(folder, result)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(to_dict(result), indent=2))
 
 
 def main() -> None:
@@ -117,7 +83,6 @@ def main() -> None:
                     f"store-{key}", f"zoo {key}, {results:,} stored results", "-",
                     statistics.median(each.wall for each in runs), "s", wanted, at_most=True,
                     rounds=options.rounds, detail=f"{cpu:.2f} s of processor time",
-                    quick=options.quick,
                 )
             )  # fmt: skip
     finish(rows, options)

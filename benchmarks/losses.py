@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.limits import process_bytes
 from evaluator.models.runtime import import_keras
 from rows import Row, agree, parsed, parser
 from table import finish
@@ -68,12 +69,12 @@ def loss_rows(batch: int, classes: int, *, rounds: int, quick: bool) -> list[Row
     return [
         Row(
             f"loss-{batch}-time", what, against, ratio(times, "seed", "ours"), "x", 2.3,
-            rounds=rounds, detail=f"{slow:.0f} ms against {fast:.0f} ms", quick=quick,
+            rounds=rounds, detail=f"{slow:.0f} ms against {fast:.0f} ms",
         ),
         Row(
             f"loss-{batch}-memory", f"{what}, memory added", against,
             added["seed"] / max(added["ours"], 1.0), "x", 3, rounds=1,
-            detail=f"{added['seed']:.0f} MB against {added['ours']:.0f} MB", quick=quick,
+            detail=f"{added['seed']:.0f} MB against {added['ours']:.0f} MB",
         ),
     ]  # fmt: skip
 
@@ -153,17 +154,11 @@ def added_megabytes(form: str, batch: int, classes: int) -> float:
     function = FORMS[form]()
     number = 2 if form == "seed" else 1
     function(small[0], small[number])  # compiles, and loads what the kernels need
-    before = status_kilobytes("VmRSS")
+    before = process_bytes("VmRSS") or 0
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     for _ in range(10):
         function(values[0], values[number])
-    return (status_kilobytes("VmHWM") - before) * 1024 / 1e6
-
-
-def status_kilobytes(key: str) -> int:
-    """A field of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))
+    return ((process_bytes("VmHWM") or 0) - before) / 1e6
 
 
 # ---- Labels --------------------------------------------------------------------------------------
@@ -195,7 +190,7 @@ def label_row(batch: int, classes: int, *, rounds: int, quick: bool) -> Row:
     return Row(
         "labels", f"labels through tf.data, batch {batch}", f"one-hot, {classes:,} classes",
         ratio(times, "seed", "ours"), "x", 40, rounds=rounds,
-        detail=f"{slow:.2f} ms against {fast:.3f} ms a batch", quick=quick,
+        detail=f"{slow:.2f} ms against {fast:.3f} ms a batch",
     )  # fmt: skip
 
 

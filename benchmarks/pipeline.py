@@ -86,7 +86,6 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
                 f"pipeline-{side}", what, "the seed's tf.data pipeline",
                 ratio(times, "seed", side), "x", 3 if side != "augmented" else None,
                 rounds=options.rounds, detail=f"{rates[side]:,.0f} against {seed}",
-                quick=options.quick,
             )
         )  # fmt: skip
     rows.append(
@@ -94,7 +93,6 @@ def measured(shared: Path, folder: Path, *, options: Any) -> list[Row]:
             "pipeline-limit", WAYS["rec"], "the JPEG decoder alone",
             100 * ratio(times, "limit", "rec"), "%", None, rounds=options.rounds,
             detail=f"{rates['rec']:,.0f} against {rates['limit']:,.0f} images/s",
-            quick=options.quick,
         )
     )  # fmt: skip
     if "model" in rates:
@@ -123,7 +121,7 @@ def our_side(faces: Any, batches: int, *, cache: str, augment: dict[str, Any]) -
     """A function that reads so many batches as fit does."""
     from training.data.batches.feed import Feed
     from training.data.batches.pipeline import prepare_data, train_batches
-    from training.recipes.recipe import Augment, DataRecipe
+    from training.recipes.parts import Augment, DataRecipe
 
     recipe = DataRecipe(validation=0, cache=cache, augment=Augment(**augment))
     data = prepare_data(faces, recipe, InputSpec(112, 112), batch=BATCH)

@@ -133,12 +133,12 @@ def measured(
     return [
         Row(
             f"processes-{key}", f"2 processes of one core, {name}", "1 process of two cores",
-            ratio(taken, "one", "two"), "x", None, rounds=rounds, quick=options.quick,
+            ratio(taken, "one", "two"), "x", None, rounds=rounds,
             detail=f"{rates['two']:.0f} images/s against {rates['one']:.0f}; load {load:.1f}",
         ),
         Row(
             f"processes-memory-{key}", f"the same, their memory ({held['two'][0]})", "the same",
-            sum(held["two"][1]) / sum(held["one"][1]), "x", None, rounds=1, quick=options.quick,
+            sum(held["two"][1]) / sum(held["one"][1]), "x", None, rounds=1,
             detail=f"{peaks['two']} MB against {peaks['one']} MB, at most (peak RSS)",
         ),
     ]  # fmt: skip

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ def main() -> None:
         rows = read_rows(rec, options.rounds)
         rows.append(unpack_row(rec, Path(folder), options.rounds))
         rows.append(scan_row(Path(folder), (8, 64) if options.quick else (50, 500)))
-    finish([replace(row, quick=options.quick) for row in rows], options)
+    finish(rows, options)
 
 
 def read_rows(rec: Path, rounds: int) -> list[Row]:

@@ -9,7 +9,6 @@ LFW does, and models are noisy copies of one another, so that there are errors a
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import statistics
 import sys
@@ -17,15 +16,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.bins.verification_set import write_bin
-from evaluator.metrics.all_figures import figures, to_json
-from evaluator.results.measured import Measured
-from evaluator.results.record import BinRecord, ModelRecord, Result, Scores, Settings, versions
-from evaluator.results.store import save_result
+from evaluator.files import file_sha256
 from rows import Row, parsed, parser
+from stored import stored_result
 from table import finish
 from timing import run_seconds
 
@@ -61,48 +57,14 @@ def store(folder: Path, *, models: int, bins: int, pairs: int) -> None:
         jpegs = distinct_jpegs(distinct, random)
         path = folder / f"set_{number}.bin"
         write_bin(path, [jpegs[i] for i in images], genuine)
+        digest = file_sha256(path)
         truth = random.normal(0, 0.55, pairs) + np.where(genuine, 2.6, -2.6 - 0.2 * number)
         for name, spread in zip(names, noise, strict=True):
             scores = np.tanh((truth + 2 * spread * random.normal(size=pairs)) / 4)
-            save(folder / "results", name, path, scores, genuine, images)
-
-
-def save(
-    folder: Path,
-    name: str,
-    path: Path,
-    scores: NDArray[np.float64],
-    genuine: NDArray[np.bool_],
-    images: NDArray[np.int64],
-) -> None:
-    """One result, stored as `zoo eval` stores it."""
-    model_sha256 = hashlib.sha256(name.encode()).hexdigest()
-    bin_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    size = {"size": [112, 112], "range": "unit", "channels": "rgb", "layout": "NHWC"}
-    result = Result(
-        status="ok",
-        model=ModelRecord(name, f"{name}.h5", model_sha256, "keras", 512, size),
-        bin=BinRecord(
-            path.stem,
-            str(path),
-            bin_sha256,
-            pairs=len(scores),
-            genuine=int(genuine.sum()),
-            impostor=int((~genuine).sum()),
-            images=2 * len(scores),
-            unique_images=len(np.unique(images)),
-        ),
-        settings=Settings(),
-        figures=to_json(figures(scores, genuine)),
-        non_finite={"count": 0, "images": [], "dropped_pairs": 0},
-        cost={"seconds": 1.0, "images_per_second": 1.0},
-        versions=versions(),
-        created="2026-01-01T00:00:00+00:00",
-    )
-    target = Measured((name, model_sha256), (path.stem, bin_sha256), result.settings).path_in(
-        folder
-    )
-    save_result(target, result, Scores(scores, genuine, images))
+            stored_result(
+                folder / "results", name, path, digest,
+                scores=scores, genuine=genuine, images=images,
+            )  # fmt: skip
 
 
 def measure(
@@ -119,11 +81,11 @@ def measure(
     return [
         Row(
             "report-seconds", what, "-", seconds, "s", LIMIT_SECONDS, at_most=True,
-            rounds=options.rounds, quick=options.quick,
+            rounds=options.rounds,
         ),
         Row(
             "report-size", f"{what}: the page", "-", size, "MB", LIMIT_MEGABYTES, at_most=True,
-            rounds=1, quick=options.quick,
+            rounds=1,
         ),
     ]  # fmt: skip
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.limits import process_bytes
 from evaluator.models.runtime import import_keras
-from losses import status_kilobytes
 from rows import Row, parsed, parser
 from table import finish
 
@@ -56,13 +56,13 @@ def main() -> None:
         [
             Row(
                 "sampled-head-memory", f"{what}, memory added", "the full head",
-                full / max(sampled, 1.0), "x", 5, rounds=1, quick=options.quick,
+                full / max(sampled, 1.0), "x", 5, rounds=1,
                 detail=f"{full:.0f} MB against {sampled:.0f} MB, beside 2 x {weight:.0f} MB of "
                 f"weights and momentum ({options.features} features, batch {BATCH})",
             ),
             Row(
                 "sampled-head-time", f"{what}, a step", "the full head", full_ms / sampled_ms, "x",
-                None, rounds=options.rounds, quick=options.quick,
+                None, rounds=options.rounds,
                 detail=f"{full_ms:.0f} ms against {sampled_ms:.0f} ms",
             ),
         ],
@@ -93,14 +93,14 @@ def side(rate: float, classes: int, features: int, rounds: int) -> tuple[float, 
             model.train_on_batch((vectors, own))
     for each in model.optimizer.variables:  # resident, not only promised
         each.assign(each + 0)
-    before = status_kilobytes("VmRSS")
+    before = process_bytes("VmRSS") or 0
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     taken = []
     for _ in range(max(rounds, 2) + 1):
         start = time.perf_counter()
         model.train_on_batch((vectors, own))
         taken.append(time.perf_counter() - start)
-    added = (status_kilobytes("VmHWM") - before) * 1024 / 1e6
+    added = ((process_bytes("VmHWM") or 0) - before) / 1e6
     return added, 1000 * float(np.median(taken[1:]))
 
 

@@ -14,7 +14,6 @@ import contextlib
 import io
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def main() -> None:
         seconds = cells(models, bins, folder, counts)
         cells_weighed = ((counts[0][0], counts[1][0]), (counts[0][-1], counts[1][-1]))
         peaks = [peak_bytes(models[:m], bins[:b], folder) for m, b in cells_weighed]
-    finish(rows_of(seconds, peaks, counts, options=options), options)
+    finish(rows_of(seconds, peaks, counts), options)
 
 
 def peak_bytes(models: list[Path], bins: list[Path], folder: Path) -> int:
@@ -96,9 +95,7 @@ def run_cell(choices: list[ModelChoice], bins: list[Path], results: Path) -> Non
         raise SystemExit(f"{len(found)} results, {failures}: {words.getvalue()}")
 
 
-def rows_of(
-    seconds: dict[tuple[int, int], float], peaks: list[int], counts: Counts, *, options: Any
-) -> list[Row]:
+def rows_of(seconds: dict[tuple[int, int], float], peaks: list[int], counts: Counts) -> list[Row]:
     """The largest cell beside so many times the smallest, in time and in memory."""
     for m in counts[0]:
         say(f"{m} models: " + ", ".join(f"{b} bins {seconds[m, b]:.2f} s" for b in counts[1]))
@@ -113,12 +110,11 @@ def rows_of(
             seconds[largest] / (times * seconds[1, 1]), "x", 1.1, at_most=True, rounds=1,
             detail=f"exponent {exponent:.2f}; "
             + ", ".join(f"{m}x{b} {each:.1f} s" for (m, b), each in seconds.items()),
-            quick=options.quick,
         ),
         Row(
             "scaling-memory", f"{what}, peak memory", "1 x 1", peaks[1] / peaks[0], "x", 1.25,
             at_most=True, rounds=1,
-            detail=f"{peaks[1] / 1e6:.0f} MB against {peaks[0] / 1e6:.0f} MB", quick=options.quick,
+            detail=f"{peaks[1] / 1e6:.0f} MB against {peaks[0] / 1e6:.0f} MB",
         ),
     ]  # fmt: skip
 

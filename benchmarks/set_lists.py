@@ -10,7 +10,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +38,7 @@ def main() -> None:
         root = Path(name)
         write_lists(root, images, pairs)
         rows = whole_rows(root, images, pairs, options)
-    finish([replace(row, quick=options.quick) for row in rows], options)
+    finish(rows, options)
 
 
 def whole_rows(root: Path, images: int, pairs: int, options: argparse.Namespace) -> list[Row]:

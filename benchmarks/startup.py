@@ -7,7 +7,6 @@ Each is a process from start to end; processes take turns.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from leaderboard import fill
 from rows import Row, parsed, parser, say
 from table import finish
-from timing import ratio, run_seconds
+from timing import interleaved, median, ratio, run_seconds
 
 # Command -> the seconds that it may take; the leaderboard ranks 30 results.
 LIMITS = {"zoo --help": 0.5, "zoo leaderboard": 0.6}
@@ -32,15 +31,13 @@ def main() -> None:
             "zoo --help": [sys.executable, "-m", "zoo", "--help"],
             "zoo leaderboard": leaderboard,
         }
-        for command in () if options.quick else commands.values():
-            run_seconds(command)  # from now on the files are in memory
-        rounds = []
-        for _ in range(options.rounds):
-            rounds.append({key: run_seconds(command) for key, command in commands.items()})
-    slow = statistics.median(each["import tensorflow"].wall for each in rounds)
+        # After the first time the files are in memory.
+        warm_up = not options.quick
+        rounds = interleaved(commands, options.rounds, warm_up=warm_up, measure=run_seconds)
+    slow = median(rounds, "import tensorflow")
     rows = []
     for key, limit in LIMITS.items():
-        seconds = statistics.median(each[key].wall for each in rounds)
+        seconds = median(rounds, key)
         times = ratio(rounds, "import tensorflow", key)
         cpu = ratio(rounds, "import tensorflow", key, clock="cpu")
         say(f"{key}: {seconds:.3f} s; of processor time a {cpu:.1f}th of TensorFlow's import")
@@ -49,7 +46,6 @@ def main() -> None:
                 f"startup-{key.split()[-1].strip('-')}-seconds", key,
                 'python -c "import tensorflow"', seconds, "s", limit, at_most=True,
                 rounds=options.rounds, detail=f"{slow:.2f} s, {times:.1f} times as long",
-                quick=options.quick,
             )
         )  # fmt: skip
     finish(rows, options)

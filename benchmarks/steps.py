@@ -55,7 +55,7 @@ def main() -> None:
                 Row(
                     f"{key}-{name}", f"{what}, {name}, batch {batch}", "Keras fit on arrays",
                     100 * ratio(times, side, "fit"), "%", 105, at_most=True, rounds=options.rounds,
-                    detail=f"{slow:.0f} ms against {fast:.0f} ms", quick=options.quick,
+                    detail=f"{slow:.0f} ms against {fast:.0f} ms",
                 )
             )  # fmt: skip
     finish(rows, options)

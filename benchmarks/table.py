@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +19,8 @@ COLUMNS = ("what", "against", "ratio", "wanted", "")
 
 
 def finish(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    """Prints the rows as a table, or as JSON with ``--json``."""
+    """Prints the rows as a table, or as JSON with ``--json``; with ``--quick`` none is judged."""
+    rows = [replace(row, quick=options.quick) for row in rows]
     if options.json:
         print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows]))
     else:

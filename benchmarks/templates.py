@@ -55,14 +55,12 @@ def main() -> None:
     options = parsed(parser(__doc__))
     scale = 50 if options.quick else 1
     held, embeddings = made_up(3531 // scale, 469_375 // scale, 23_124 // scale)
-    rows = verification_rows(held, embeddings, options)
+    rows = verification_rows(held, embeddings)
     del embeddings
     finish([*rows, million_row(options), cells_row(options)], options)
 
 
-def verification_rows(
-    held: TemplateSet, embeddings: Floats, options: argparse.Namespace
-) -> list[Row]:
+def verification_rows(held: TemplateSet, embeddings: Floats) -> list[Row]:
     """1:1 and 1:N of one set, in seconds, and 1:1 beside insightface."""
     found: list[Verified] = []
     scored = seconds_of(lambda: found.append(verified(held, embeddings)))
@@ -77,21 +75,21 @@ def verification_rows(
     return [
         Row(
             "templates-peer", f"TAR at 6 nearest FARs, {images}, {pairs}", "insightface's loops",
-            peer / scored.wall, "x", 10, rounds=1, quick=options.quick,
+            peer / scored.wall, "x", 10, rounds=1,
             detail=f"{peer:.1f} s against {scored.wall:.1f} s",
         ),
         Row(
             "templates-1-to-1", f"and at 6 exact ones, intervals by people, {pairs}", "20 s",
-            whole, "s", 20, at_most=True, rounds=1, quick=options.quick,
+            whole, "s", 20, at_most=True, rounds=1,
             detail=f"{whole:.1f} s, of CPU {scored.cpu + intervals.cpu:.1f} s",
         ),
         Row(
             "templates-memory", f"the same: peak, embeddings of {images} with it", "3,000 MB",
-            peak, "MB", 3000, at_most=True, rounds=1, quick=options.quick,
+            peak, "MB", 3000, at_most=True, rounds=1,
         ),
         Row(
             "templates-1-to-n", f"1:N figures, {probes}", "3 s", searched.wall, "s", 3,
-            at_most=True, rounds=1, quick=options.quick,
+            at_most=True, rounds=1,
             detail=f"{searched.wall:.1f} s, of CPU {searched.cpu:.1f} s",
         ),
     ]  # fmt: skip
@@ -126,7 +124,7 @@ def million_row(options: argparse.Namespace) -> Row:
     return Row(
         "templates-search", f"{probes:,} probes among {count:,} templates", "faiss, IndexFlatIP",
         ratio(times, "ours", "faiss"), "x", 1.2, at_most=True, rounds=options.rounds,
-        detail=f"{ours:.2f} s against {peer:.2f} s", quick=options.quick,
+        detail=f"{ours:.2f} s against {peer:.2f} s",
     )  # fmt: skip
 
 
@@ -147,7 +145,7 @@ def cells_row(options: argparse.Namespace) -> Row:
     lower = found[:, 0] < exact - 1e-5
     return Row(
         "templates-cells", f"too low a top score, {looked} of {cells} cells searched", "all cells",
-        100 * float(lower.mean()), "%", None, rounds=1, quick=options.quick,
+        100 * float(lower.mean()), "%", None, rounds=1,
         detail=f"by {float((exact - found[:, 0])[lower].mean()):.3f} on average",
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,25 @@ Rounds = list[dict[str, Seconds]]
 
 
 def interleaved(
-    sides: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
+    sides: Mapping[str, Any],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+    measure: Callable[[Any], Seconds] | None = None,
 ) -> Rounds:
-    """Each side's seconds in each round; the sides take turns, and who begins changes."""
+    """Each side's seconds in each round; the sides take turns, and who begins changes.
+
+    Sides are calls; or commands, with `run_seconds` as ``measure``.
+    """
+    measure = measure or seconds_of
     if warm_up:
         for side in sides.values():
-            side()
+            measure(side)
     names = list(sides)
     found = []
     for number in range(rounds):
         turn = names if number % 2 == 0 else names[::-1]
-        taken = {name: seconds_of(sides[name]) for name in turn}
+        taken = {name: measure(sides[name]) for name in turn}
         found.append({name: taken[name] for name in names})
     return found
 

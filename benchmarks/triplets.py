@@ -96,13 +96,11 @@ def mining(options: argparse.Namespace) -> list[Row]:
                 f"mining-{choice}-loop", f"offline mining, {name}, {choice}", "the seed's loop",
                 scale * ratio(times, "loop", choice), "x", 8, rounds=options.rounds,
                 detail=f"{scale * loop_s:.1f} s (scaled) against {ours_s:.2f} s",
-                quick=options.quick,
             ),
             Row(
                 f"mining-{choice}-product", f"offline mining, {name}, {choice}",
                 "the bare product", ratio(times, choice, "product"), "x", 1.6, at_most=True,
                 rounds=options.rounds, detail=f"{ours_s:.2f} s against {product_s:.2f} s",
-                quick=options.quick,
             ),
         ]  # fmt: skip
     print_peak()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,18 @@ _CGROUPS = (
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
+
+
+def process_bytes(key: str, process: int | str = "self") -> int | None:
+    """A process's bytes in memory, ``VmRSS`` now or ``VmHWM`` at the most; None where the system
+    does not tell.
+    """
+    try:
+        told = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"^{key}:\s+(\d+) kB$", told, re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def available_bytes() -> int | None:

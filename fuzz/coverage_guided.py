@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import atheris
 
-from fuzz.mutation import LONGEST_INPUT, SECONDS_AN_INPUT
+from fuzz.mutation import LONGEST_INPUT, SECONDS_AN_INPUT, place_of
 from fuzz.targets import Target, execute
 
 
@@ -32,8 +32,7 @@ def fuzz_by_coverage(target: Target, runs: int, seed: int, *, folder: Path) -> N
         try:
             counts["accepted"] += execute(target, folder, data)
         except Exception as error:  # noqa: BLE001 - every escape is what is looked for
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            kind = f"{type(error).__name__} {where.filename}:{where.lineno}"
+            kind = place_of(error)
             if kind not in known:
                 name = f"finding-{len(known)}"
                 known.add(kind)

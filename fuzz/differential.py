@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from evaluator.errors import InputError
 from fuzz.loader import Outcome
-from fuzz.mutation import MOST_FINDINGS, time_limit
+from fuzz.mutation import MOST_FINDINGS, place_of, time_limit
 from fuzz.targets import check_message
 
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt)\b")
@@ -113,7 +113,7 @@ def compare(
                         found = _told(tally, outcome)
                         _keep_ended(tally, outcome, cases.kept(case))
             except Exception as error:  # noqa: BLE001 - every escape is what is looked for
-                found = f"{_place(error)}\n{traceback.format_exc()}"
+                found = f"{place_of(error)}\n{traceback.format_exc()}"
             if found and (kind := found.splitlines()[0][:160]) not in known:
                 known.add(kind)
                 tally.findings.append((cases.kept(case), found))
@@ -160,8 +160,3 @@ def _told(tally: Tally, outcome: Outcome) -> str:
 def _keep_ended(tally: Tally, outcome: Outcome, data: bytes) -> None:
     if outcome.kind in ("crashed", "hung") and len(tally.ended) < _MOST_ENDED:
         tally.ended.append((data, f"{outcome.kind}: {outcome.message}"))
-
-
-def _place(error: BaseException) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} {where.filename}:{where.lineno}"

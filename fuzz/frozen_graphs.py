@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,20 @@ from evaluator.models.runtime import import_keras
 from evaluator.models.savedmodel.ops import ALLOWED
 from fuzz import protos
 from fuzz.differential import Places
-from fuzz.passing import scan_until
-from fuzz.saved_models import DANGEROUS, fill, operations, operations_of
-
-_OF_ONE = "Relu Sigmoid Tanh Abs Neg Exp Softsign Elu Selu Identity Erf Floor Round Sin".split()
+from fuzz.passing import FileFormat
+from fuzz.saved_models import DANGEROUS, OF_ONE, fill, operations, operations_of
 
 
-@dataclass(frozen=True)
-class FrozenCase:
-    """The bytes of a .pb."""
-
-    data: bytes
-
-
-class FrozenFormat:
+class FrozenFormat(FileFormat):
     """Frozen graphs: a plain one, one with a condition of TensorFlow 1, one with functions."""
 
     name = "frozen"
+    file = "model.pb"
+    builds = ("evaluator.models.frozen.load", "pruned")
 
     def __init__(self, folder: Path, places: Places) -> None:
         import_keras()
-        self._path = folder / "model.pb"
+        super().__init__(folder, places)
         self._seeds = [_plain(), _conditional(), _with_functions()]
         self._texts = (
             *DANGEROUS,
@@ -43,7 +35,7 @@ class FrozenFormat:
             *("x" * 300, "\0", *sorted(operations())[::20]),
         )
 
-    def draw(self, draw: random.Random) -> FrozenCase:
+    def draw(self, draw: random.Random) -> bytes:
         """A network with up to three changes of its messages, in a quarter of cases of bytes."""
         seed = draw.choice(self._seeds)
         graph = type(seed)()
@@ -53,20 +45,7 @@ class FrozenFormat:
         data = graph.SerializeToString()
         if draw.random() < 0.25:
             data = protos.rewritten(draw, data, graph.DESCRIPTOR, self._texts)
-        return FrozenCase(data)
-
-    def scan(self, case: FrozenCase) -> None:
-        """Raises ModelError for what loading would refuse before TensorFlow gets it."""
-        scan_until(self.write(case), "evaluator.models.frozen.load", "pruned")
-
-    def write(self, case: FrozenCase) -> Path:
-        """The file."""
-        self._path.write_bytes(case.data)
-        return self._path
-
-    def kept(self, case: FrozenCase) -> bytes:
-        """The file's bytes."""
-        return case.data
+        return data
 
     # Changes
 
@@ -87,8 +66,8 @@ class FrozenFormat:
         """An operation of one tensor for another one."""
         for nodes in _node_lists(graph):
             for node in nodes:
-                if node.op in _OF_ONE and draw.random() < 0.5:
-                    node.op = draw.choice(_OF_ONE)
+                if node.op in OF_ONE and draw.random() < 0.5:
+                    node.op = draw.choice(OF_ONE)
 
     def insert_operation(self, draw: random.Random, graph: Any) -> None:
         """An operation of any kind, which the embedding waits for or is made by."""

@@ -58,14 +58,19 @@ def fuzz(
                 with time_limit(seconds_an_input):
                     tally.accepted += execute(target, folder, data)
             except Exception as error:  # noqa: BLE001 - every escape is what is looked for
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                kind = f"{type(error).__name__} {where.filename}:{where.lineno}"
+                kind = place_of(error)
                 if kind not in known:
                     known.add(kind)
                     tally.findings.append((data, traceback.format_exc()))
                 if len(known) >= MOST_FINDINGS:
                     break
     return tally
+
+
+def place_of(error: BaseException) -> str:
+    """What was raised and where, by which findings are told apart."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} {where.filename}:{where.lineno}"
 
 
 def mutated(draw: random.Random, corpus: list[bytes], tokens: tuple[bytes, ...]) -> bytes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from fuzz import protos
 from fuzz.differential import Places
-from fuzz.passing import scan_until
+from fuzz.passing import FileFormat
 
 _DATA = "weights.bin"
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training", "own", "x")
@@ -26,21 +26,15 @@ _DANGEROUS = """
 """.split()
 
 
-@dataclass(frozen=True)
-class OnnxCase:
-    """A file's bytes; ``data`` says whether it had weights beside it when it was honest."""
-
-    data: bytes
-
-
-class OnnxFormat:
+class OnnxFormat(FileFormat):
     """.onnx files, with a file of weights, a link and a folder beside them."""
 
     name = "onnx"
+    file = "model.onnx"
+    builds = ("onnxruntime", "InferenceSession")
 
     def __init__(self, folder: Path, places: Places) -> None:
-        self._folder, self._places = folder, places
-        self._path = folder / "model.onnx"
+        super().__init__(folder, places)
         (folder / _DATA).write_bytes(np.linspace(-1, 1, 64, dtype=np.float32).tobytes())
         if not (folder / "link").is_symlink():
             (folder / "link").symlink_to("../CANARY")
@@ -55,7 +49,7 @@ class OnnxFormat:
             *("checksum", "\0", "a\nb", "x" * 300, "1e9", "-1"),
         )
 
-    def draw(self, draw: random.Random) -> OnnxCase:
+    def draw(self, draw: random.Random) -> bytes:
         """A network with none to five changes of its messages, in a third of cases of its bytes."""
         model = type(self._seeds[0])()
         model.CopyFrom(draw.choice(self._seeds))
@@ -63,25 +57,9 @@ class OnnxFormat:
             draw.choice(_CHANGES)(self, draw, model)
         data = model.SerializeToString()
         if draw.random() < 0.35:
-            try:
+            with contextlib.suppress(ValueError, IndexError):  # bytes that were no message
                 data = protos.rewritten(draw, data, model.DESCRIPTOR, self._texts)
-            except (ValueError, IndexError):  # bytes that were no message
-                return OnnxCase(data)
-        return OnnxCase(data)
-
-    def scan(self, case: OnnxCase) -> None:
-        """Raises ModelError for what loading would refuse before onnxruntime gets it."""
-        self._path.write_bytes(case.data)
-        scan_until(self._path, "onnxruntime", "InferenceSession")
-
-    def write(self, case: OnnxCase) -> Path:
-        """The file. What lies beside it is the same for all."""
-        self._path.write_bytes(case.data)
-        return self._path
-
-    def kept(self, case: OnnxCase) -> bytes:
-        """The file's bytes."""
-        return case.data
+        return data
 
     def _locations(self) -> tuple[str, ...]:
         canary = self._places.canary

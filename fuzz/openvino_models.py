@@ -6,7 +6,6 @@ import copy
 import random
 import xml.etree.ElementTree as ElementTree  # nosec B405
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.models.openvino import import_openvino
@@ -14,7 +13,7 @@ from evaluator.models.openvino_ir.ops import ALLOWED, REFUSED
 from fuzz.differential import Places
 from fuzz.model_files import XML_TOKENS, descriptions, weights
 from fuzz.mutation import mutated
-from fuzz.passing import scan_until
+from fuzz.passing import FileFormat
 
 # It parses what this project wrote, and nothing else.
 _Element = ElementTree.Element
@@ -23,21 +22,16 @@ _OF_ONE = "Abs Acos Elu Erf Exp Floor Gelu HSwish Negative ReLU Sigmoid Sin Sqrt
 _NUMBERS = ("0", "1", "2", "-1", "8", "16", "192", "4096", "6144", "999999", str(2**31), str(2**63))
 
 
-@dataclass(frozen=True)
-class OpenVinoCase:
-    """The bytes of an .xml; the .bin beside it is the same for all."""
-
-    data: bytes
-
-
-class OpenVinoFormat:
+class OpenVinoFormat(FileFormat):
     """OpenVINO models."""
 
     name = "openvino"
+    file = "model.xml"
+    builds = ("openvino", "Core")
 
     def __init__(self, folder: Path, places: Places) -> None:
         import_openvino()
-        self._path = folder / "model.xml"
+        super().__init__(folder, places)
         (folder / "model.bin").write_bytes(weights())
         self._seeds = descriptions()
         self._texts = (
@@ -46,7 +40,7 @@ class OpenVinoFormat:
             *("1,8,8,3", "?", "?,?,?,3", "...", "1000000,1000000", *_NUMBERS, *_OPERATIONS[::6]),
         )
 
-    def draw(self, draw: random.Random) -> OpenVinoCase:
+    def draw(self, draw: random.Random) -> bytes:
         """A network with none to four changes of its elements, in a fifth of cases of its bytes."""
         root = ElementTree.fromstring(draw.choice(self._seeds))  # nosec B314
         for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3, 4))):
@@ -54,20 +48,7 @@ class OpenVinoFormat:
         data = ElementTree.tostring(root)
         if draw.random() < 0.2:
             data = mutated(draw, [data], XML_TOKENS)
-        return OpenVinoCase(data)
-
-    def scan(self, case: OpenVinoCase) -> None:
-        """Raises ModelError for what loading would refuse before OpenVINO gets it."""
-        scan_until(self.write(case), "openvino", "Core")
-
-    def write(self, case: OpenVinoCase) -> Path:
-        """The .xml."""
-        self._path.write_bytes(case.data)
-        return self._path
-
-    def kept(self, case: OpenVinoCase) -> bytes:
-        """The bytes of the .xml."""
-        return case.data
+        return data
 
     # Changes
 

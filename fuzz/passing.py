@@ -12,6 +12,34 @@ from typing import Any
 
 from evaluator.models.load import load_embedder
 from evaluator.models.options import LoadOptions
+from fuzz.differential import Places
+
+
+class FileFormat:
+    """Files whose cases are their bytes: called ``file``, and ready to be loaded where a library's
+    function, ``builds``, would be called.
+    """
+
+    name: str
+    file: str
+    builds: tuple[str, str]
+
+    def __init__(self, folder: Path, places: Places) -> None:
+        self._folder, self._places = folder, places
+        self._path = folder / self.file
+
+    def scan(self, case: bytes) -> None:
+        """Raises ModelError for what loading would refuse before the library gets it."""
+        scan_until(self.write(case), *self.builds)
+
+    def write(self, case: bytes) -> Path:
+        """The file. What lies beside it is the same for all."""
+        self._path.write_bytes(case)
+        return self._path
+
+    def kept(self, case: bytes) -> bytes:
+        """The file's bytes."""
+        return case
 
 
 class _Passed(BaseException):

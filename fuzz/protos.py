@@ -235,7 +235,7 @@ def rewritten(draw: random.Random, data: bytes, descriptor: Any, texts: Sequence
         at = draw.choice(inner)
         below = fields[known[at].number].message_type
         known[at] = Entry(known[at].number, 2, rewritten(draw, known[at].payload, below, texts))
-        return b"".join(each.written() for each in known)
+        return _joined(known)
     return draw.choice(_WRITINGS)(draw, known, descriptor, texts)
 
 

@@ -195,8 +195,8 @@ class SavedModelFormat:
         """An operation of one tensor for another, texts that nothing looks at."""
         for nodes in _node_lists(saved):
             for node in nodes:
-                if node.op in _OF_ONE and draw.random() < 0.5:
-                    node.op = draw.choice(_OF_ONE)
+                if node.op in OF_ONE and draw.random() < 0.5:
+                    node.op = draw.choice(OF_ONE)
                 if draw.random() < 0.1:
                     node.device = draw.choice(("", "/device:CPU:0", "/cpu:0"))
         info = saved.meta_graphs[0].meta_info_def
@@ -353,7 +353,7 @@ def operations_of(inputs: int) -> tuple[str, ...]:
     return tuple(name for name, each in operations().items() if len(each.input_arg) == inputs)
 
 
-_OF_ONE = "Relu Sigmoid Tanh Abs Neg Exp Softsign Elu Selu Identity Erf Floor Round Sin".split()
+OF_ONE = "Relu Sigmoid Tanh Abs Neg Exp Softsign Elu Selu Identity Erf Floor Round Sin".split()
 _CHANGES: tuple[Callable[[SavedModelFormat, random.Random, Any], None], ...] = (
     SavedModelFormat.change_field,
     SavedModelFormat.change_field,

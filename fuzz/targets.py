@@ -26,12 +26,12 @@ from evaluator.images.decode import MAX_PIXELS, DecodeError, decode_image
 from evaluator.images.image_format import image_format
 from evaluator.models.torch_weights.read import read_weights, weights_kind
 from evaluator.results import bin_facts
-from evaluator.results.record import Result, to_dict
+from evaluator.results.record import to_dict
 from evaluator.results.store import load_result, load_scores
 from fuzz import model_files, seeds, stored_seeds, template_sets, torch_seeds
 from training.data.sources.recordio import RecordError
 from training.data.sources.records import image_labels, open_records, person_ranges, read_image
-from training.recipes.recipe import RecipeError
+from training.recipes.parts import RecipeError
 from zoo.bins.lists import read_pair_list
 from zoo.entries.registry import read_registry
 from zoo.entries.yaml_nodes import RegistryError
@@ -197,7 +197,7 @@ def _read_result(path: Path) -> None:
 
 
 def _read_scores(path: Path) -> None:
-    scores = load_scores(path.with_name("result.json"), _result_beside(path.name))
+    scores = load_scores(path.with_name("result.json"), stored_seeds.result(scores=path.name))
     must(scores.scores.shape == scores.genuine.shape, "scores and labels do not fit")
     must(scores.images.shape == (2 * len(scores.scores),), "images do not fit")
     must(scores.people is None or scores.people.shape == scores.images.shape, "people do not fit")
@@ -211,10 +211,6 @@ def _read_facts(path: Path) -> None:
     must(people is not None and people.shape == (2 * record.pairs,), "people do not fit")
 
 
-def _result_beside(name: str) -> Result:
-    return stored_seeds.result(scores=name)
-
-
 def _read_pairs(path: Path) -> None:
     pairs = read_pairs_csv(path)
     must(len(pairs) > 0, "no pairs")
@@ -222,7 +218,7 @@ def _read_pairs(path: Path) -> None:
     write_sidecar(copy, pairs)
     named = all(pair.people for pair in pairs)
     for pair, again in zip(pairs, read_pairs_csv(copy), strict=True):
-        must((pair.left, pair.right, pair.genuine) == again_of(again), "a pair changes")
+        must(dataclasses.replace(pair, people=again.people) == again, "a pair changes")
         must(not named or pair.people == again.people, "people change")
 
 
@@ -230,11 +226,6 @@ def _read_list(path: Path) -> None:
     listed = read_pair_list(path)
     must(listed.folds is None or len(listed.pairs) % listed.folds == 0, "folds of other sizes")
     must(len(listed.own_folds) in (0, len(listed.pairs)), "folds of other pairs")
-
-
-def again_of(pair: object) -> tuple[str, str, bool]:
-    """What a pair is without its people."""
-    return pair.left, pair.right, pair.genuine  # type: ignore[attr-defined]
 
 
 TARGETS = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluator.models.tflite.ops import ALLOWED
 from fuzz.differential import Places
-from fuzz.passing import scan_until
+from fuzz.passing import FileFormat
 
 _CUSTOM = """
     FlexWriteFile FlexReadFile FlexPyFunc FlexSaveV2 TFLite_Detection_PostProcess EdgeTPU
@@ -23,13 +23,15 @@ _CUSTOM = """
 _NUMBERS = (0, 1, 2, 3, -1, -2, 4, 8, 17, 127, 200, 255, 2**15, 2**20, 2**31 - 1, -(2**31))
 
 
-class TFLiteFormat:
+class TFLiteFormat(FileFormat):
     """.tflite files."""
 
     name = "tflite"
+    file = "model.tflite"
+    builds = ("ai_edge_litert.interpreter", "Interpreter")
 
     def __init__(self, folder: Path, places: Places) -> None:
-        self._path = folder / "model.tflite"
+        super().__init__(folder, places)
         self._seeds = [_dense_network(), _convolution(), _branches()]
         self._texts = (*_CUSTOM, places.canary, "MARKER", "image", "\0", "x" * 300, "logits", "")
 
@@ -44,20 +46,6 @@ class TFLiteFormat:
                 at = draw.randrange(8, len(data))
                 data[at] = draw.choice((0, 1, 255, draw.randrange(256)))
         return bytes(data)
-
-    def scan(self, case: bytes) -> None:
-        """Raises ModelError for what loading would refuse before LiteRT gets it."""
-        self._path.write_bytes(case)
-        scan_until(self._path, "ai_edge_litert.interpreter", "Interpreter")
-
-    def write(self, case: bytes) -> Path:
-        """The file."""
-        self._path.write_bytes(case)
-        return self._path
-
-    def kept(self, case: bytes) -> bytes:
-        """The file's bytes."""
-        return case
 
     # Changes
 

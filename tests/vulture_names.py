@@ -17,7 +17,7 @@ _.intra_op_num_threads
 _.raw_data
 _.nprobe
 
-# Methods that Keras, Pillow, requests, zipfile, Python's imports and `with` call.
+# Methods, and an argument, that Keras, Pillow, requests, zipfile, Python's imports and `with` call.
 __getattr__
 __dir__
 _.seekable
@@ -31,6 +31,7 @@ _.on_epoch_end
 _._read_dpi_from_exif
 _.get_redirect_target
 trace
+sample_weight
 
 # What Click reads of a command.
 _.help

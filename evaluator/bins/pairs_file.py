@@ -212,6 +212,22 @@ def slot_people(verification_set: VerificationSet) -> NDArray[np.int64] | None:
     return numbered_people(pairs)
 
 
+def linked_people(
+    slots: NDArray[np.intp], genuine: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], int]:
+    """The person of each distinct image, as far as a chain of genuine pairs tells, and how many;
+    ``slots`` (2 x pairs,) are the images of `distinct_images`.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    left, right = slots.reshape(-1, 2)[genuine].T
+    images = int(slots.max()) + 1
+    links = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(images, images))
+    count, person = connected_components(links, directed=False)
+    return person.astype(np.int64), int(count)
+
+
 def numbered_people(pairs: Sequence[Pair]) -> NDArray[np.int64] | None:
     """The number of the person in each slot of the pairs; None unless all pairs name people.
 

@@ -10,7 +10,6 @@ import contextlib
 import math
 import mmap
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -38,7 +37,7 @@ from evaluator.errors import (
 from evaluator.images.inputs import Counts, Embedder, InputSpec
 from evaluator.isolation.messages import Channel, MessageError, room_for
 from evaluator.isolation.same_process import SameProcess, noted
-from evaluator.limits import available_bytes
+from evaluator.limits import available_bytes, process_bytes
 from evaluator.models.options import LoadOptions
 
 # What a process may say of its model; a stranger's could say anything.
@@ -333,12 +332,7 @@ class ModelProcess:
         """The most memory that the process has had at once, its libraries' included; None where
         the system does not tell.
         """
-        try:
-            told = Path(f"/proc/{self._process.pid}/status").read_text()
-        except OSError:
-            return None
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", told, re.MULTILINE)
-        return None if found is None else int(found[1]) * 1024
+        return process_bytes("VmHWM", self._process.pid)
 
     def _forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         size = room_for(len(batch), batch[0].size)

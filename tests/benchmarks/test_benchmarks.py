@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks"
 # Without a GPU there is nothing for it to say, and it takes a TensorFlow-less Keras.
 NOT_RUN = {"gpu"}
-PARTS = {"__main__", "rows", "table", "timing", "lfw_shaped", "small_onnx"}
+PARTS = {"__main__", "rows", "table", "timing", "lfw_shaped", "small_onnx", "stored"}
 SCRIPTS = sorted({path.stem for path in FOLDER.glob("*.py")} - NOT_RUN - PARTS)
 # The rows that the table of the issue asks for, by script.
 EXPECTED = {
@@ -116,7 +116,7 @@ from rows import rows_from_json
 from table import finish
 rows = [row(2.5, 2), row(1, None, detail='a "quoted" | one')]
 with contextlib.redirect_stdout(io.StringIO()) as text:
-    finish(rows, Namespace(json=True))
+    finish(rows, Namespace(json=True, quick=False))
 print(rows_from_json(text.getvalue()) == rows)
 """
     assert says(code) == "True\n"

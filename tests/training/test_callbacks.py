@@ -8,8 +8,9 @@ from face_samples import SIDE, write_pairs
 
 from evaluator.bins.verification_set import read_bin
 from evaluator.images.inputs import InputSpec
-from training.loop.callbacks import PlateauState, after_epoch, bin_row, verify
-from training.recipes.recipe import Plateau, Verification
+from training.loop.callbacks import after_epoch, bin_row, verify
+from training.recipes.parts import Plateau, Verification
+from training.run.position import PlateauState
 
 
 class Projection:
@@ -27,7 +28,11 @@ class Projection:
 def verified(path: Path, model: Projection, best: dict[str, float], **recipe: str):
     sets = [read_bin(path)]
     spec = InputSpec(SIDE, SIDE)
-    return verify(model, spec, sets, recipe=Verification(**recipe), best=best)
+
+    def forward(batch: np.ndarray) -> np.ndarray:
+        return np.float32(model.predict_on_batch(batch))
+
+    return verify(forward, spec, sets, recipe=Verification(**recipe), best=best)
 
 
 def test_verification_finds_the_best_accuracy_of_the_cosines(tmp_path: Path) -> None:

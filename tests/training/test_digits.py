@@ -93,7 +93,8 @@ def trained(plain: dict, faces: Path, folder: Path, stop_at: int | None = None) 
     from evaluator.images.inputs import InputSpec
     from training.data.batches.pipeline import prepare_data
     from training.data.sources.faces import open_faces
-    from training.loop.fit import Reporter, train
+    from training.loop.fit import train
+    from training.loop.session import Reporter
     from training.recipes.recipe import parse_recipe
     from training.run.runs import RunEntry, RunFolder, create_run
 

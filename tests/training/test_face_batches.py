@@ -22,7 +22,7 @@ from tests.programs import Programs
 from training.data.batches.balance import balanced_by_person
 from training.data.batches.pipeline import prepare_data, train_batches
 from training.network.mixup import MixupLoss
-from training.recipes.recipe import Augment, DataRecipe
+from training.recipes.parts import Augment, DataRecipe
 
 ROOT = Path(__file__).parents[2]
 SIZE = batches_programs.SIZE

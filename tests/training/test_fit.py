@@ -59,8 +59,8 @@ def trained(
     from evaluator.images.inputs import InputSpec
     from training.data.batches.pipeline import prepare_data
     from training.data.sources.faces import open_faces
-    from training.loop.fit import Reporter, train
-    from training.loop.session import Step
+    from training.loop.fit import train
+    from training.loop.session import Reporter, Step
     from training.recipes.recipe import parse_recipe
     from training.run.runs import RunEntry, RunFolder, create_run
 

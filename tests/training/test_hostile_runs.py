@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ from training.run.checkpoints import (
     save_checkpoint,
 )
 from training.run.curves import draw_curves
+from training.run.position import PlateauState, Position
 from training.run.runs import RunError, RunFolder, read_data_record, read_log
 
 STATE: dict[str, Any] = {
@@ -32,10 +34,6 @@ HOSTILE: tuple[Any, ...] = (None, True, -1, 10**400, 0.5, "x", [], {}, {"a": "b"
 
 
 def test_a_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
-    from dataclasses import asdict
-
-    from training.loop.session import Position
-
     for state in (STATE, asdict(Position())):
         save_checkpoint(tmp_path / "last.npz", [np.ones(3), np.zeros((2, 2))], state)
         assert read_state(tmp_path / "last.npz") == state
@@ -44,9 +42,6 @@ def test_a_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_states_that_no_run_has_are_one_line(tmp_path: Path) -> None:
-    from training.loop.callbacks import PlateauState
-    from training.loop.session import Position
-
     path = tmp_path / "last.npz"
     states: list[Any] = [{}, [], None, 3, "x", {**STATE, "more": 1}, {"stage": 0}]
     states += [{**STATE, key: value} for key in STATE for value in HOSTILE]

@@ -22,7 +22,7 @@ from training.data.batches.pipeline import (
     validation_batches,
 )
 from training.data.sources.faces import FaceSet, open_faces
-from training.recipes.recipe import Augment, DataRecipe
+from training.recipes.parts import Augment, DataRecipe
 
 PLAIN = DataRecipe(validation=0, augment=Augment(flip=False))
 SIDE = 8
@@ -132,7 +132,7 @@ def test_a_broken_image_is_named_and_the_next_in_order_stands_for_it() -> None:
     seen = [number for batch in train_batches(given, 0) for number in numbers(batch)]
     after = order[(order.index(7) + 1) % 20]
     assert seen[:20] == [after if number == 7 else number for number in order]
-    assert list(given.broken.causes) == ["image 7"]
+    assert list(given.broken) == ["image 7"]
 
 
 def test_nothing_but_broken_images_is_an_error_that_names_one() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from training.recipes.recipe import (
+from training.recipes.parts import (
     BACKBONES,
     CHANNELS,
     MARGIN_PRESETS,
@@ -13,10 +13,8 @@ from training.recipes.recipe import (
     Center,
     Plateau,
     Recipe,
-    parse_recipe,
-    to_plain,
-    with_settings,
 )
+from training.recipes.recipe import parse_recipe, to_plain, with_settings
 
 
 class RefusedError(Exception):

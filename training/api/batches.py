@@ -32,8 +32,8 @@ from training.data.batches.pipeline import (
     training_pass,
 )
 from training.data.sources.faces import FaceSet
+from training.recipes.parts import Augment, DataRecipe
 from training.recipes.reading import built
-from training.recipes.recipe import Augment, DataRecipe
 from training.triplets.samplers import MinedSampler, Sampler, fitting_batch
 
 # A stream of randomness beside those of the pipeline and of the samplers.
@@ -200,7 +200,7 @@ class FaceBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Images that could not be read, by where they lie, with the cause; the next in order
         stands for each.
         """
-        return dict(self._data.broken.causes)
+        return dict(self._data.broken)
 
     def with_labels(self) -> FaceBatches:
         """The same as ((images, labels), labels), for models with layers that take labels.

@@ -18,7 +18,7 @@ from training.api.embedding import embedding_part
 from training.network.backbones import BACKBONES, build_embedding_model
 from training.network.backbones.pooling import POOLINGS
 from training.network.centers import CenterLoss
-from training.network.heads import NormDense
+from training.network.heads import NormDense, assign
 from training.network.margin_head import MarginHead
 from training.recipes.registry import found
 
@@ -189,11 +189,8 @@ def _copy(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
         raise InputError(f"copy_head: {source.name} has a bias, {target.name} has no place for it")
     if getattr(target, "bias", None) is not None:
         target.bias.assign(np.zeros(target.bias.shape) if bias is None else bias)
-    weight = _weight(target)
-    if isinstance(target, NormDense | keras.layers.Dense):
-        vectors = vectors.T
-    spare = [(0, side - own) for side, own in zip(weight.shape, vectors.shape, strict=True)]
-    weight.assign(np.pad(vectors, spare))
+    turned = isinstance(target, NormDense | keras.layers.Dense)
+    assign(_weight(target), vectors.T if turned else vectors)
 
 
 def _weight(layer: keras.layers.Layer) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +20,15 @@ from training.api.models import load_model
 from training.data.sources.digits import digit_faces
 from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
-from training.loop.fit import Reporter
+from training.loop.session import Reporter
 from training.loop.whole_run import RunJob, carry_out
 from training.processes.devices import check_devices, check_triplets_fit
-from training.recipes.recipe import Place, Recipe, RecipeError, parse_recipe, to_plain
-from training.recipes.registry import found, imported, module_of
+from training.recipes.parts import Recipe, RecipeError, fail_in
+from training.recipes.recipe import parse_recipe, to_plain
+from training.recipes.registry import found, imported
 from training.run.curves import number_of
 from training.run.runs import (
+    COUNTS,
     RunEntry,
     RunFolder,
     check_new_run,
@@ -35,7 +38,6 @@ from training.run.runs import (
     read_log,
 )
 
-_COUNTS = ("stage", "epoch", "step")
 _LARGEST_RECIPE = 1_000_000
 
 
@@ -167,13 +169,8 @@ def train(
         logs=log,
         devices=devices,
     )
-    say = print if verbose else _silent
-    carry_out(job, Reporter(say, _silent))
+    carry_out(job, Reporter(print) if verbose else Reporter())
     return load_run(folder.path)
-
-
-def _silent(_: Any) -> None:
-    """Says nothing."""
 
 
 def _faces(recipe: Recipe, data: str | Path | None) -> FaceSet:
@@ -198,17 +195,13 @@ def _recipe(given: Mapping[str, Any] | str | Path, custom: Sequence[str | Module
         if isinstance(plain, Mapping) and "models" in plain:
             plain = only_entry(path)[1]["recipe"]
 
-    def fail(place: Place, message: str) -> RecipeError:
-        key = ".".join(map(str, place))
-        return RecipeError(f"{where}: {cause_of(f'{key}: {message}' if key else message)}")
-
     if stamps and isinstance(plain, Mapping):
         plain = {**plain, "custom": stamps}
-    checked = parse_recipe(plain, fail)
+    checked = parse_recipe(plain, fail_in(where))
     made = [found("backbone", checked.model.backbone)]
     for stage in checked.stages:
         made += [found("loss", stage.loss.name), found("optimizer", stage.optimizer.name)]
-    modules = [module for each in made if each and (module := module_of(each)) is not None]
+    modules = [module for each in made if each and (module := inspect.getmodule(each)) is not None]
     return (
         checked
         if checked.custom or not modules
@@ -218,4 +211,4 @@ def _recipe(given: Mapping[str, Any] | str | Path, custom: Sequence[str | Module
 
 def _cell(key: str, text: str) -> float | int | None:
     value = number_of(text)
-    return int(value) if value is not None and key in _COUNTS else value
+    return int(value) if value is not None and key in COUNTS else value

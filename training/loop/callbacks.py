@@ -19,7 +19,11 @@ from evaluator.measure.embed import EmbedOptions
 from evaluator.measure.evaluation import Measurement, evaluate_bins
 from evaluator.metrics.all_figures import to_json
 from evaluator.metrics.standing import LOGGED, OnBin, Standing, column_values, standing
-from training.recipes.recipe import Plateau, Verification
+from training.recipes.parts import Plateau, Verification
+from training.run.position import PlateauState
+
+# Images that are embedded at once.
+_BATCH = 64
 
 
 class DivergedError(InputError):
@@ -74,20 +78,19 @@ class Verified:
 
 
 def verify(
-    model: keras.Model,
+    forward: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     spec: InputSpec,
     sets: Sequence[VerificationSet],
     *,
     recipe: Verification,
     best: Mapping[str, float],
-    batch_size: int = 64,
 ) -> Verified:
-    """The embedding model on each bin, distinct images only; ``best`` is from before.
+    """What ``forward`` of an embedding model says of each bin; ``best`` is from before.
 
     An embedding that is not finite leaves its bin without figures, and the line says so.
     """
-    embedder = Embedder(_forward(model), spec, fixed_batch=batch_size)
-    measured = tuple(evaluate_bins(embedder, sets, options=EmbedOptions(batch_size=batch_size)))
+    embedder = Embedder(forward, spec, fixed_batch=_BATCH)
+    measured = tuple(evaluate_bins(embedder, sets, options=EmbedOptions(batch_size=_BATCH)))
     found = [OnBin(each.bin.name, each.figures, len(each.unusable)) for each in measured]
     stands = standing(found, best, monitor=recipe.figure, aggregate=recipe.aggregate)
     return Verified(measured, stands)
@@ -101,22 +104,6 @@ def bin_row(measurements: Sequence[Measurement]) -> dict[str, Any]:
             values = column_values(to_json(each.figures))
             row |= {f"{each.bin.name}_{column}": values[column] for column in LOGGED}
     return row
-
-
-def _forward(model: keras.Model) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(batch), dtype=np.float32)
-
-    return forward
-
-
-@dataclass(frozen=True)
-class PlateauState:
-    """By what the rate is multiplied, the best figure so far, and the epochs since it."""
-
-    multiplier: float = 1.0
-    best: float | None = None
-    waited: int = 0
 
 
 def after_epoch(recipe: Plateau, state: PlateauState, value: float | None) -> PlateauState:

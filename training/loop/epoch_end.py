@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -12,15 +14,16 @@ from numpy.typing import NDArray
 from evaluator.metrics.all_figures import to_json
 from training.data.batches.feed import Feed
 from training.data.batches.pipeline import TrainingData, validation_batches
-from training.loop.callbacks import PlateauState, Verified, after_epoch, bin_row, verify
+from training.loop.callbacks import Verified, after_epoch, bin_row, verify
 from training.loop.saving import export, keep, save_all, write_skipped
-from training.loop.session import Position, Session, learning_rate
+from training.loop.session import Session, learning_rate
 from training.loop.variables import averaged
 from training.network.assembly import embedding_copy
 from training.processes.devices import this_process_alone, whole_array
 from training.processes.team import share
-from training.recipes.recipe import TRIPLET_LOSSES, Recipe, Stage
+from training.recipes.parts import TRIPLET_LOSSES, Recipe, Stage
 from training.run.curves import draw_curves, number_of
+from training.run.position import PlateauState, Position
 from training.run.runs import append_lines, append_row, read_log
 from training.triplets.stage import held_back_triplets, triplet_lines
 
@@ -89,7 +92,7 @@ def look_at_bins(session: Session, model: keras.Model) -> tuple[Verified | None,
 def _verified(session: Session) -> Verified:
     position = session.position
     found = verify(
-        _own_embedding(session),
+        _own_forward(session),
         session.data.input,
         session.sets,
         recipe=session.recipe.verification,
@@ -111,27 +114,22 @@ def _verified(session: Session) -> Verified:
     return found
 
 
-def _own_embedding(session: Session) -> Any:
+def _own_forward(session: Session) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """The embedding model as this process can run it without the others."""
-    if session.team.processes == 1:
-        return session.embedding
-    weights = [whole_array(each) for each in session.embedding.weights]
-    with this_process_alone():
-        if session.local is None:
-            session.local = embedding_copy(session.recipe)
-        session.local.set_weights(weights)
-    return _Alone(session.local)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Alone:
-    """A model whose predictions concern this process only."""
-
-    model: keras.Model
-
-    def predict_on_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    model, alone = session.embedding, session.team.processes > 1
+    if alone:
+        weights = [whole_array(each) for each in model.weights]
         with this_process_alone():
-            return np.asarray(self.model.predict_on_batch(batch), np.float32)
+            if session.local is None:
+                session.local = embedding_copy(session.recipe)
+            session.local.set_weights(weights)
+        model = session.local
+
+    def forward(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with this_process_alone() if alone else nullcontext():
+            return np.asarray(model.predict_on_batch(batch), np.float32)
+
+    return forward
 
 
 def _improved(session: Session, verified: Verified) -> bool:
@@ -208,5 +206,5 @@ def _epoch_line(row: dict[str, Any], session: Session) -> str:
         f"rate {row['learning_rate']:.3g}",
         f"{row['images_per_second']:,.0f} images/s",
     ]
-    skipped = len(session.data.broken.causes)
+    skipped = len(session.data.broken)
     return " ".join(parts) + (f", {skipped} images skipped" if skipped else "")

@@ -26,16 +26,16 @@ from training.loop.saving import (
     write_skipped,
 )
 from training.loop.segments import next_event, train_segment, verification_due
-from training.loop.session import Outcome, Position, Reporter, Session, Step, learning_rate
-from training.loop.variables import assign, averaged, load_all, whole_arrays
+from training.loop.session import Reporter, Session, learning_rate
+from training.loop.variables import averaged, load_all, whole_arrays
 from training.network.assembly import embedding_model, shared_weights, stage_model, turned
+from training.network.heads import assign
 from training.processes.team import ALONE, Team, share, stop_together
-from training.recipes.recipe import Recipe, Stage
+from training.recipes.parts import Recipe, Stage
 from training.run.checkpoints import read_state
+from training.run.position import Position
 from training.run.runs import RunEntry, RunFolder, clear_leftovers, cut_to, write_entry
 from training.triplets.stage import epoch_order_of_triplets
-
-__all__ = ["Outcome", "Position", "Reporter", "Step", "train"]
 
 
 def train(
@@ -48,8 +48,9 @@ def train(
     report: Reporter,
     team: Team = ALONE,
     head_parts: int = 1,
-) -> Outcome:
-    """Trains a recipe in its folder, from its last checkpoint if there is one, to its end.
+) -> Position:
+    """Trains a recipe in its folder, from its last checkpoint if there is one, to its end, which
+    it returns.
 
     Of a team all processes call this; folder, bins and words are the lead's. ``head_parts`` is
     that of `stage_model`.
@@ -68,7 +69,6 @@ def train(
         recipe,
         data,
         run,
-        entry,
         sets,
         report,
         position,
@@ -86,7 +86,7 @@ def train(
     if team.lead:
         write_entry(run, entry, recipe)
     write_skipped(session)
-    return Outcome(position.steps_done, position.best, position.best_step)
+    return position
 
 
 def _last_position(run: RunFolder, team: Team) -> Position:
@@ -112,14 +112,7 @@ def _train_stages(session: Session) -> keras.Model:
             # What a stage draws must not depend on what was built before it: a resumed run builds
             # less, and so do the processes that export nothing.
             keras.utils.set_random_seed(session.recipe.data.seed + number)
-        model = stage_model(
-            session.recipe,
-            stage,
-            session.embedding,
-            classes=len(session.data.faces.names),
-            steps_per_epoch=session.data.steps,
-            head_parts=session.head_parts,
-        )
+        model = _model_of(session, stage)
         for old, new in zip(turned(model, shared), shared_weights(model), strict=False):
             assign(new, old)
         if resumed:
@@ -139,19 +132,24 @@ def _train_stages(session: Session) -> keras.Model:
     return model
 
 
+def _model_of(session: Session, stage: Stage) -> keras.Model:
+    """The whole model of a stage around the run's embedding model."""
+    return stage_model(
+        session.recipe,
+        stage,
+        session.embedding,
+        classes=session.data.faces.people,
+        steps_per_epoch=session.data.steps,
+        head_parts=session.head_parts,
+    )
+
+
 def _restored(session: Session) -> keras.Model:
     """The model of a finished run, and so its embedding model, with the weights to export."""
     recipe, run = session.recipe, session.run
     path = run.exported_from(recipe)
     stage = share(session.team, read_state(path)["stage"] if session.team.lead else None)
-    model = stage_model(
-        recipe,
-        recipe.stages[min(stage, len(recipe.stages) - 1)],
-        session.embedding,
-        classes=len(session.data.faces.names),
-        steps_per_epoch=session.data.steps,
-        head_parts=session.head_parts,
-    )
+    model = _model_of(session, recipe.stage_at(stage))
     load_all(model, path, session.team)
     return model
 

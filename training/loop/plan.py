@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,11 +13,12 @@ import keras
 import numpy as np
 
 from evaluator.errors import InputError
-from evaluator.images.inputs import InputSpec
-from training.data.batches.pipeline import kept_bytes, split_images
+from evaluator.limits import process_bytes
+from training.data.batches.pipeline import kept_bytes, spec_of, split_images
 from training.data.sources.faces import FaceSet
 from training.network.assembly import embedding_copy, embedding_model, stage_model
-from training.recipes.recipe import OptimizerRecipe, Recipe, summary
+from training.recipes.parts import OptimizerRecipe, Recipe
+from training.recipes.recipe import summary
 from training.triplets.stage import steps_an_epoch
 
 # Steps that are timed after one that compiles.
@@ -37,7 +37,7 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     """
     # As training begins; it also imports TensorFlow under JAX, where that is installed.
     keras.utils.set_random_seed(recipe.data.seed)
-    own = own_memory("VmRSS") or 0
+    own = process_bytes("VmRSS") or 0
     classes = len(faces.names)
     train, held_back = split_images(faces.labels, recipe.data.validation, recipe.data.seed)
     steps = steps_an_epoch(recipe, faces.labels[train])
@@ -57,7 +57,7 @@ def plan_lines(recipe: Recipe, faces: FaceSet, *, devices: str, run: Path) -> li
     disk = _disk_bytes(recipe, classes, embedding.count_params())
     per_image = _activation_bytes(embedding, recipe)
     copies = 2 + _slots(optimizer)
-    cached = kept_bytes(recipe.data, _spec(recipe), len(faces))
+    cached = kept_bytes(recipe.data, spec_of(recipe.preprocess), len(faces))
     weights = 4 * (copies - 1) * (head + embedding.count_params())
     saving = max(weights, _EXPORT * 4 * embedding.count_params())
     return [
@@ -147,7 +147,7 @@ def _tried(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool
     batch = min(recipe.batch, _CPU_BATCH) if on_cpu else recipe.batch
     model = stage_model(recipe, stage, embedding, classes=classes, steps_per_epoch=1)
     random = np.random.default_rng(0)
-    images = random.random((batch, *_spec(recipe).batch_shape), np.float32)
+    images = random.random((batch, *spec_of(recipe.preprocess).batch_shape), np.float32)
     labels = random.integers(0, classes, batch).astype(np.int32)
     x: Any = (images, labels) if recipe.labels_too else images
     ends: list[float] = []
@@ -162,7 +162,7 @@ def _tried(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool
             float((logs or {})["loss"])  # waits for the step
             ends.append(time.perf_counter())
 
-    built = own_memory("VmRSS") if on_cpu else None
+    built = process_bytes("VmRSS") if on_cpu else None
     model.fit(
         batches(),
         steps_per_epoch=1 + _TIMED_STEPS,
@@ -172,7 +172,7 @@ def _tried(recipe: Recipe, embedding: keras.Model, classes: int, *, on_cpu: bool
         callbacks=[Clock()],
     )
     seconds = (ends[-1] - ends[0]) / _TIMED_STEPS * recipe.batch / batch
-    after, peak = (own_memory(key) if on_cpu else None for key in ("VmRSS", "VmHWM"))
+    after, peak = (process_bytes(key) if on_cpu else None for key in ("VmRSS", "VmHWM"))
     return _Tried(seconds, batch, built, after, peak)
 
 
@@ -190,23 +190,6 @@ def _total_line(
         f"              in all {_size(own + steps + cached)}: {_size(own)} the process itself, "
         f"{_size(steps)} model and steps, {_size(cached)} decoded images"
     )
-
-
-def own_memory(key: str) -> int | None:
-    """This process's bytes in memory, ``VmRSS`` now or ``VmHWM`` at the most; None where the system
-    does not tell.
-    """
-    try:
-        told = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"^{key}:\s+(\d+) kB$", told, re.MULTILINE)
-    return None if found is None else int(found[1]) * 1024
-
-
-def _spec(recipe: Recipe) -> InputSpec:
-    height, width = recipe.preprocess.size
-    return InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
 
 
 def _existing(path: Path) -> Path:

@@ -11,7 +11,7 @@ from evaluator.errors import InputError
 from training.data.sources.faces import FaceSet
 from training.loop.variables import averaged, load_all, whole_arrays
 from training.network.assembly import embedding_copy, shared_weights, stage_model, turned
-from training.recipes.recipe import Recipe
+from training.recipes.parts import Recipe
 from training.run.checkpoints import read_state
 from training.run.runs import RunError, RunFolder, names_sha256, read_data_record, read_entry
 
@@ -27,10 +27,9 @@ def restored(path: Path) -> tuple[Recipe, keras.Model]:
     people = read_data_record(run).get("people")
     if not isinstance(people, int) or people < 1:
         raise RunError(f"{run.data}: does not say how many people there were; restore it")
-    stage = min(read_state(path)["stage"], len(recipe.stages) - 1)
     model = stage_model(
         recipe,
-        recipe.stages[stage],
+        recipe.stage_at(read_state(path)["stage"]),
         embedding_copy(recipe),
         classes=people,
         steps_per_epoch=1,

@@ -13,9 +13,10 @@ from evaluator.files import whole_path
 from training.loop.callbacks import DivergedError
 from training.loop.restored import start_head
 from training.loop.session import Session
-from training.loop.variables import assign, averaged, whole_arrays
+from training.loop.variables import averaged, whole_arrays
 from training.network.assembly import embedding_copy, kept_variables, shared_weights, turned
 from training.network.centers import read_centers, write_centers
+from training.network.heads import assign
 from training.processes.devices import this_process_alone, whole_array
 from training.processes.team import share, share_array, wait_for_all
 from training.run.checkpoints import all_finite, read_state, save_checkpoint
@@ -106,7 +107,7 @@ def keep(session: Session, model: keras.Model, *, improved: bool, ended: bool) -
 
 def write_skipped(session: Session) -> None:
     """Names the images that could not be read, if there were any; the lead those it met."""
-    causes = session.data.broken.causes
+    causes = session.data.broken
     if causes and session.team.lead:
         lines = [f"{origin}\t{cause}\n" for origin, cause in sorted(causes.items())]
         session.run.skipped.write_text("".join(lines), encoding="utf-8")

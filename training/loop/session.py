@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from evaluator.bins.verification_set import VerificationSet
 from training.data.batches.pipeline import TrainingData
-from training.loop.callbacks import PlateauState
 from training.processes.team import Team
-from training.recipes.recipe import Recipe, Stage
-from training.run.runs import RunEntry, RunFolder
+from training.recipes.parts import Recipe, Stage
+from training.run.position import PlateauState, Position
+from training.run.runs import RunFolder
 from training.triplets.stage import steps_an_epoch
-
-
-@dataclass
-class Position:
-    """Where a run stands; all of it is in each checkpoint.
-
-    ``stage`` and ``epoch`` (within the stage) count from 0, ``step`` is the next step of the
-    epoch. ``epoch_seconds`` are those of its steps; ``timed_steps`` took ``timed_seconds`` without
-    a first one, which compiles. The bytes are those of the log and of the verification lines that
-    belong to it.
-    """
-
-    stage: int = 0
-    epoch: int = 0
-    step: int = 0
-    epochs_done: int = 0
-    steps_done: int = 0
-    loss_sum: float = 0.0
-    accuracy_sum: float = 0.0
-    active_sum: float = 0.0
-    spread_sum: float = 0.0
-    epoch_seconds: float = 0.0
-    timed_seconds: float = 0.0
-    timed_steps: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    best_by_bin: dict[str, float] = field(default_factory=dict)
-    plateau: dict[str, Any] = field(default_factory=dict)
-    log_bytes: int = 0
-    verification_bytes: int = 0
-    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,18 +36,9 @@ class Step:
 class Reporter:
     """Where a run's words go: whole lines, what a progress line shows, and each row of the log."""
 
-    say: Callable[[str], None]
-    step: Callable[[Step], None]
+    say: Callable[[str], None] = lambda _: None
+    step: Callable[[Step], None] = lambda _: None
     row: Callable[[Mapping[str, Any]], None] = lambda _: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its steps, and the best aggregate of verification with the step it had."""
-
-    steps: int
-    best: float | None
-    best_step: int | None
 
 
 @dataclass
@@ -91,7 +51,6 @@ class Session:
     recipe: Recipe
     data: TrainingData
     run: RunFolder
-    entry: RunEntry
     sets: Sequence[VerificationSet]
     report: Reporter
     position: Position

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from training.network.assembly import kept_variables, whole_shapes
+from training.network.heads import assign
 from training.processes.devices import whole_array
 from training.processes.team import ALONE, Team, share_array
 from training.run.checkpoints import check_fit, read_checkpoint
@@ -30,12 +31,6 @@ def load_all(model: keras.Model, path: Path, team: Team = ALONE) -> None:
         check_fit(path, arrays, shapes, [each.path for each in variables])
     for array, variable in zip(arrays, variables, strict=True):
         assign(variable, share_array(team, array))
-
-
-def assign(variable: Any, array: np.ndarray[Any, Any]) -> None:
-    """Puts an array into a variable that may have zeros after it."""
-    spare = [(0, side - own) for side, own in zip(variable.shape, array.shape, strict=True)]
-    variable.assign(np.pad(array, spare) if any(more for _, more in spare) else array)
 
 
 def whole_arrays(model: keras.Model, variables: Sequence[Any]) -> list[np.ndarray[Any, Any]]:

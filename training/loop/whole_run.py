@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.bins.verification_set import VerificationSet
-from evaluator.images.inputs import InputSpec
-from training.data.batches.pipeline import prepare_data
+from training.data.batches.pipeline import prepare_data, spec_of
 from training.data.sources.faces import FaceSet
-from training.loop.fit import Outcome, Reporter, train
+from training.loop.fit import train
 from training.loop.plan import check_disk
+from training.loop.session import Reporter
 from training.processes.devices import check_batch, opened_devices
 from training.processes.team import ALONE, Team
-from training.recipes.recipe import Recipe
+from training.recipes.parts import Recipe
 from training.run.loggers import check_loggers, opened_loggers
+from training.run.position import Position
 from training.run.runs import RunEntry, RunError, RunFolder, clear_leftovers, create_run, locked
 
 
@@ -52,8 +53,8 @@ class RunJob:
             raise RunError("keep_whole: no process has the whole model; train in one, or leave it")
 
 
-def carry_out(job: RunJob, report: Reporter) -> Outcome:
-    """Trains in the run's folder to its end; all processes of a team come here.
+def carry_out(job: RunJob, report: Reporter) -> Position:
+    """Trains in the run's folder to its end, which it returns; all processes of a team come here.
 
     Raises what `fit.train` raises, RunError for a folder that another process has, InputError for
     a disk too small.
@@ -61,8 +62,7 @@ def carry_out(job: RunJob, report: Reporter) -> Outcome:
     recipe, folder, team = job.recipe, job.folder, job.team
     if team.lead:
         check_disk(recipe, len(job.faces.names), folder.path)
-    height, width = recipe.preprocess.size
-    spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
+    spec = spec_of(recipe.preprocess)
     with opened_devices(job.devices, team=team, shard_head=job.shard_head) as opened:
         data = prepare_data(job.faces, recipe.data, spec, batch=recipe.batch, shard=opened.shard)
         check_batch(recipe.batch, opened)

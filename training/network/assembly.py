@@ -28,7 +28,7 @@ from training.network.running import SUMS
 from training.network.start import start_weights
 from training.network.triplet_losses import TRIPLET_LOSSES, triplet_metrics
 from training.recipes import registry
-from training.recipes.recipe import LOSSES, LossRecipe, Recipe, Stage
+from training.recipes.parts import LOSSES, LossRecipe, Recipe, Stage
 
 
 def embedding_model(recipe: Recipe, *, precision: str | None = None) -> keras.Model:
@@ -233,15 +233,7 @@ def _loss(recipe: LossRecipe) -> keras.losses.Loss:
     if recipe.name in TRIPLET_LOSSES:
         return TRIPLET_LOSSES[recipe.name](**given)
     if recipe.name not in LOSSES:
-        made = registry.found("loss", recipe.name)
-        if made is None:
-            raise InputError(
-                f"loss {recipe.name!r} is not registered: give the module that does, --custom"
-            )
-        try:
-            loss = made(**given)
-        except TypeError as error:
-            raise InputError(f"loss {recipe.name!r}: {error}") from error
+        loss = registry.made("loss", recipe.name, given)
         return loss if registry.taken_by(recipe.name) == "embeddings" else CountedLoss(loss)
     preset = given.pop("preset", None)
     return MarginLoss.preset(preset, **given) if preset else MarginLoss(**given)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.files import whole_file
-from training.network.heads import positive_whole, rounded_up
+from training.network.heads import assign, positive_whole, rounded_up
 from training.network.running import LossLayer, Running
 
 
@@ -63,7 +63,6 @@ class CenterLoss(LossLayer):
     def build(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
     ) -> None:
-        del labels_shape
         self.centers = self.add_weight(
             name="centers",
             shape=(rounded_up(self.classes, self.multiple), embedding_shape[-1]),
@@ -104,9 +103,8 @@ class CenterLoss(LossLayer):
             InputError: as `read_centers`; the layer has not been called yet.
             OSError: the file cannot be read.
         """
-        array = read_centers(Path(path), (self.classes, self._built_centers().shape[1]))
-        spare = self.centers.shape[0] - self.classes
-        self.centers.assign(np.pad(array, [(0, spare), (0, 0)]))
+        shape = (self.classes, self._built_centers().shape[1])
+        assign(self.centers, read_centers(Path(path), shape))
 
     def save_centers(self, path: str | Path) -> None:
         """Writes the centers, (classes, features), as a float32 ``.npy``, whole or not at all.
@@ -124,7 +122,6 @@ class CenterLoss(LossLayer):
     def compute_output_shape(
         self, embedding_shape: tuple[int | None, ...], labels_shape: tuple[int | None, ...]
     ) -> tuple[int | None, ...]:
-        del labels_shape
         return embedding_shape
 
     def get_config(self) -> dict[str, Any]:

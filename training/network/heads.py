@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from evaluator.errors import InputError
@@ -108,9 +109,19 @@ def padded(start: Any, shape: tuple[Any, ...]) -> Any:
     return initializer
 
 
+def assign(variable: Any, array: np.ndarray[Any, Any]) -> None:
+    """Puts an array into a variable that may have zeros after it."""
+    spare = [(0, side - own) for side, own in zip(variable.shape, array.shape, strict=True)]
+    variable.assign(np.pad(array, spare) if any(more for _, more in spare) else array)
+
+
 def vector_lengths(vectors: Any) -> Any:
     """L2 lengths along the last axis, which is kept with size 1; at 0 with the gradient 0."""
-    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return root(ops.sum(ops.square(vectors), axis=-1, keepdims=True))
+
+
+def root(squared: Any) -> Any:
+    """The square root with gradient 0 at 0, where it has none."""
     positive = squared > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
 

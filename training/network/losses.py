@@ -274,52 +274,55 @@ def counted(losses: Any, labels: Any) -> Any:
     return ops.where(ops.squeeze(labels, axis=-1) < 0, ops.zeros_like(losses), losses)
 
 
-@keras.saving.register_keras_serializable(package="face_zoo")
-class CountedAccuracy(keras.metrics.Mean):  # type: ignore[misc]
-    """The share of images whose largest logit is their label's, of those with a label from 0 on."""
+class _Counted(keras.metrics.Mean):  # type: ignore[misc]
+    """The mean of a value of each image, of those with a label from 0 on."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch; weights are not looked at."""
-        del sample_weight
         labels = ops.squeeze(label_column(y_true), axis=-1)
-        right = ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), labels)
-        super().update_state(ops.cast(right, "float32"), ops.cast(labels >= 0, "float32"))
+        values = ops.cast(self.values_of(labels, y_pred), "float32")
+        super().update_state(values, ops.cast(labels >= 0, "float32"))
+
+    def values_of(self, labels: Any, y_pred: Any) -> Any:
+        """(batch,) values, from labels (batch,) and what the model gives."""
+        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
-class CountedFigure(keras.metrics.Mean):  # type: ignore[misc]
+class CountedAccuracy(_Counted):
+    """The share of images whose largest logit is their label's, of those with a label from 0 on."""
+
+    def values_of(self, labels: Any, y_pred: Any) -> Any:
+        return _hits(labels, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="face_zoo")
+class CountedFigure(_Counted):
     """The mean of a column of what the model gives, of the images with a label from 0 on."""
 
     def __init__(self, column: int, **options: Any) -> None:
         super().__init__(**options)
         self.column = column
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch; weights are not looked at."""
-        del sample_weight
-        labels = ops.squeeze(label_column(y_true), axis=-1)
-        super().update_state(y_pred[:, self.column], ops.cast(labels >= 0, "float32"))
+    def values_of(self, labels: Any, y_pred: Any) -> Any:
+        return y_pred[:, self.column]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "column": self.column}
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
-class NearestAccuracy(keras.metrics.Mean):  # type: ignore[misc]
+class NearestAccuracy(_Counted):
     """The share of images whose nearest other one in the batch, by cosine, is of the same person,
     of those with a label from 0 on; ``y_pred`` are embeddings (batch, features).
     """
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Takes in a batch; weights are not looked at."""
-        del sample_weight
-        labels = ops.squeeze(label_column(y_true), axis=-1)
+    def values_of(self, labels: Any, y_pred: Any) -> Any:
         points = ops.cast(y_pred, "float32")
         points = points * inverse_lengths(points, axis=-1)
         own = 3.0 * ops.eye(ops.shape(points)[0])
         nearest = ops.argmax(ops.matmul(points, ops.transpose(points)) - own, axis=-1)
-        right = ops.equal(ops.take(labels, nearest), labels)
-        super().update_state(ops.cast(right, "float32"), ops.cast(labels >= 0, "float32"))
+        return ops.equal(ops.take(labels, nearest), labels)
 
 
 @keras.saving.register_keras_serializable(package="face_zoo")
@@ -328,7 +331,6 @@ class CountedShare(keras.metrics.Mean):  # type: ignore[misc]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch; weights are not looked at."""
-        del y_pred, sample_weight
         super().update_state(ops.cast(label_column(y_true) >= 0, "float32"))
 
 
@@ -339,11 +341,15 @@ def logits_accuracy(y_true: Any, y_pred: Any) -> Any:
 
     Rows with a label below 0 do not count; the others of their batch count for them.
     """
-    given = label_column(y_true)
-    labels = ops.squeeze(given, axis=-1)
-    right = ops.cast(ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), labels), "float32")
+    labels = ops.squeeze(label_column(y_true), axis=-1)
     counts = ops.cast(labels >= 0, "float32")
+    right = ops.cast(_hits(labels, y_pred), "float32")
     return right * counts / ops.maximum(ops.mean(counts), keras.config.epsilon())
+
+
+def _hits(labels: Any, logits: Any) -> Any:
+    """Whether the largest logit of each image is its label's."""
+    return ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
 
 
 def label_column(labels: Any) -> Any:

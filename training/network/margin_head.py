@@ -99,7 +99,6 @@ class MarginHead(LossLayer):
         self.running = Running(["head_loss", "head_accuracy"])
 
     def build(self, embedding_shape: Any, labels_shape: Any = None) -> None:
-        del labels_shape
         shape = (self.classes * self.sub_centers, embedding_shape[-1])
         self.class_vectors = self.add_weight(
             name="class_vectors",
@@ -270,7 +269,6 @@ class MarginHead(LossLayer):
     def compute_output_spec(
         self, embedding: Any, labels: Any, training: bool | None = None, figures: bool = False
     ) -> Any:
-        del labels, training
         shape = (embedding.shape[0], 2) if figures else embedding.shape
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
 

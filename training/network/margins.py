@@ -46,17 +46,14 @@ class Margin:
 
     def others(self, cosines: Any, cosine: Any, state: Values) -> Any:
         """What stands in the places of other classes, from the cosines (batch, classes)."""
-        del cosine, state
         return cosines
 
     def moved(self, state: Values, cosine: Any, length: Any, counts: Any) -> Values:
         """The running values after a batch of all devices, (batch, 1) each; before it is used."""
-        del cosine, length, counts
         return state
 
     def penalty(self, length: Any) -> Any:
         """What each image adds to the loss besides; None for nothing."""
-        del length
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
@@ -68,10 +65,8 @@ class Margin:
         return cls(**config)
 
 
-def registered(kind: type[Margin]) -> type[Margin]:
-    """The class, known to Keras."""
-    keras.saving.register_keras_serializable(package="face_zoo")(kind)
-    return kind
+# Makes a class known to Keras.
+registered = keras.saving.register_keras_serializable(package="face_zoo")
 
 
 @registered
@@ -88,7 +83,6 @@ class CombinedMargin(Margin):
         finite("CombinedMargin: angular_mul", self.angular_mul, positive=True)
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del length, state, drawn
         return _linear(cosine, self.angular_mul, self.angular_add, self.cosine_sub)
 
 
@@ -100,7 +94,6 @@ class ArcFace(Margin):
     margin: float = 0.5
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del length, state, drawn
         return _linear(cosine, 1.0, self.margin, 0.0)
 
 
@@ -112,7 +105,6 @@ class CosFace(Margin):
     margin: float = 0.4
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del length, state, drawn
         return cosine - self.margin, ops.ones_like(cosine)
 
 
@@ -134,7 +126,6 @@ class AdaFace(Margin):
     STATE: ClassVar[Mapping[str, float]] = MappingProxyType({"mean": 20.0, "std": 100.0})
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del drawn
         length = ops.clip(ops.stop_gradient(length), 0.001, 100.0)
         z = (length - state["mean"]) / (state["std"] + 0.001) * self.h
         z = ops.clip(z, -1.0, 1.0)
@@ -146,7 +137,6 @@ class AdaFace(Margin):
         return value, ops.where(inside, slope, 0.0)
 
     def moved(self, state: Values, cosine: Any, length: Any, counts: Any) -> Values:
-        del cosine
         length = ops.clip(length, 0.001, 100.0)
         images = ops.sum(counts)
         mean = ops.sum(length * counts) / ops.maximum(images, 1.0)
@@ -174,7 +164,6 @@ class CurricularFace(Margin):
     STATE: ClassVar[Mapping[str, float]] = MappingProxyType({"t": 0.0})
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del length, state, drawn
         return _linear(cosine, 1.0, self.margin, 0.0)
 
     def others(self, cosines: Any, cosine: Any, state: Values) -> Any:
@@ -183,7 +172,6 @@ class CurricularFace(Margin):
         return ops.where(cosines > bound, cosines * (state["t"] + cosines), cosines)
 
     def moved(self, state: Values, cosine: Any, length: Any, counts: Any) -> Values:
-        del length
         images = ops.sum(counts)
         mean = ops.sum(cosine * counts) / ops.maximum(images, 1.0)
         share = ops.where(images > 0, self.momentum, 0.0)
@@ -212,7 +200,6 @@ class MagFace(Margin):
             raise InputError(f"MagFace: expected 0 < l_a < u_a, found {self.l_a} and {self.u_a}")
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del state, drawn
         rise = (self.u_margin - self.l_margin) / (self.u_a - self.l_a)
         margin = self.l_margin + rise * (ops.clip(length, self.l_a, self.u_a) - self.l_a)
         return moved_target(cosine, 1.0, margin, 0.0, margin * ops.sin(margin))
@@ -242,7 +229,6 @@ class ElasticFace(Margin):
             raise InputError(f"ElasticFace: kind: expected arc or cos, found {self.kind!r}")
 
     def target(self, cosine: Any, length: Any, state: Values, drawn: Any) -> tuple[Any, Any]:
-        del length, state
         margin = self.margin + self.std * drawn
         if self.kind == "cos":
             return cosine - margin, ops.ones_like(cosine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from evaluator.errors import InputError
-from training.recipes.recipe import Stage
-from training.recipes.registry import found
+from training.recipes import registry
+from training.recipes.parts import Stage
 
 # Knots of a rate that changes with every step; between two of them it runs straight. A quadratic
 # decay is met within 2e-8 of its first value.
@@ -123,7 +121,8 @@ _KINDS = {
 def stage_optimizer(
     stage: Stage, steps_per_epoch: int, variables: Sequence[Any]
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe's stage, not built yet, for these trainable ``variables``.
+    """The optimizer of a recipe's stage, not built yet, for these trainable ``variables``. Raises
+    InputError as `registry.made` does.
 
     With ``ema`` the averages stay in the optimizer: Keras's fit, which ends with every segment of
     an epoch here, would else put them into the model that is trained on.
@@ -145,7 +144,10 @@ def stage_optimizer(
         **(recipe.options or {}),
         "learning_rate": _rate(stage, steps_per_epoch),
     }
-    optimizer = _made(recipe.name, given)
+    if recipe.name in _KINDS:
+        optimizer = _KINDS[recipe.name](**given)
+    else:
+        optimizer = registry.made("optimizer", recipe.name, given)
     if recipe.decay == "kernels":
         # Biases, a norm's two vectors, and slopes, which have a size of 1 along all other axes.
         small = [each for each in variables if np.prod(each.shape) == max(each.shape, default=1)]
@@ -153,23 +155,6 @@ def stage_optimizer(
     if recipe.ema:
         optimizer.finalize_variable_values = _leave_alone
     return optimizer
-
-
-def _made(name: str, given: dict[str, Any]) -> keras.optimizers.Optimizer:
-    """That optimizer. Raises InputError for a registered one that is not here, or takes no such
-    options.
-    """
-    make = _KINDS.get(name) or found("optimizer", name)
-    if make is None:
-        raise InputError(
-            f"optimizer {name!r} is not registered: give the module that does, --custom"
-        )
-    if name not in _KINDS:
-        try:
-            inspect.signature(make).bind(**given)
-        except TypeError as error:
-            raise InputError(f"optimizer {name!r}: {error}") from None
-    return make(**given)
 
 
 def _leave_alone(variables: Any) -> None:

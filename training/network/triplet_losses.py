@@ -15,7 +15,7 @@ from keras import ops
 
 from evaluator.errors import InputError, check_choice
 from training.network.centers import whole_batch
-from training.network.heads import inverse_lengths
+from training.network.heads import inverse_lengths, root
 
 
 class Found(NamedTuple):
@@ -100,7 +100,6 @@ class TripletMined(_TripletLoss):
     """
 
     def found(self, labels: Any, embeddings: Any) -> Found:
-        del labels
         points = self.points(embeddings)
         triplets = ops.reshape(points, (-1, 3, points.shape[-1]))
         anchors, positives, negatives = (triplets[:, i] for i in range(3))
@@ -228,12 +227,6 @@ def _right(distances: Any, positive: Any, negative: Any) -> Any:
     return ops.sum(ops.cast(right, "float32")) / ops.maximum(triplets, 1.0)
 
 
-def _root(squared: Any) -> Any:
-    """The square root with gradient 0 at 0, where it has none."""
-    positive = squared > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, squared, 1.0)), 0.0)
-
-
 def _all_squared(points: Any) -> Any:
     squares = ops.sum(ops.square(points), axis=1, keepdims=True)
     products = ops.matmul(points, ops.transpose(points))
@@ -248,14 +241,14 @@ def _squared(a: Any, b: Any) -> Any:
 BETWEEN: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
     {
         "cosine": lambda a, b: 1.0 - ops.sum(a * b, axis=-1),
-        "euclidean": lambda a, b: _root(_squared(a, b)),
+        "euclidean": lambda a, b: root(_squared(a, b)),
         "squared_euclidean": _squared,
     }
 )
 PAIRWISE: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "cosine": lambda points: ops.relu(1.0 - ops.matmul(points, ops.transpose(points))),
-        "euclidean": lambda points: _root(_all_squared(points)),
+        "euclidean": lambda points: root(_all_squared(points)),
         "squared_euclidean": _all_squared,
     }
 )
@@ -311,7 +304,6 @@ class ActiveTriplets(keras.metrics.Mean):  # type: ignore[misc]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes in a batch; weights are not looked at."""
-        del sample_weight
         super().update_state(self.triplets.found(y_true, y_pred).active)
 
     def get_config(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import os
 import re
@@ -15,8 +14,8 @@ from typing import Any
 
 from evaluator.errors import InputError
 from evaluator.models.runtime import import_keras, native_messages_held
-from training.processes.team import ALONE, Team, agree
-from training.recipes.recipe import MINED_LOSSES, Recipe
+from training.processes.team import ALONE, Team, agree, jax_module
+from training.recipes.parts import MINED_LOSSES, Recipe
 
 # The one axis of the devices: batches are split over it, and so are classes with --shard-head.
 _AXIS = "batch"
@@ -147,7 +146,7 @@ def whole_array(variable: Any) -> Any:
     value = variable.value
     if value.is_fully_addressable or value.is_fully_replicated:
         return keras.ops.convert_to_numpy(variable)
-    return _jax("jax.experimental.multihost_utils").process_allgather(value, tiled=True)
+    return jax_module("jax.experimental.multihost_utils").process_allgather(value, tiled=True)
 
 
 def _parsed(asked: str) -> tuple[str, int]:
@@ -180,7 +179,7 @@ def _tensorflow_gpus(kind: str, count: int) -> int:
 
 
 def _jax_gpus(kind: str, count: int, team: Team) -> int:
-    jax = _jax("jax")
+    jax = jax_module()
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")
         if count > 1 and jax.config.jax_num_cpu_devices != count:
@@ -190,7 +189,7 @@ def _jax_gpus(kind: str, count: int, team: Team) -> int:
     if team.processes > 1:
         with _stdout_held():
             # The first operation over all processes makes the connections, and says so on stdout.
-            _jax("jax.experimental.multihost_utils").sync_global_devices("face-zoo")
+            jax_module("jax.experimental.multihost_utils").sync_global_devices("face-zoo")
     if kind == "cpu":
         return 0
     return sum(device.platform == "gpu" for device in jax.local_devices())
@@ -212,7 +211,7 @@ def _stdout_held() -> Iterator[None]:
 
 def _devices(kind: str, count: int) -> list[str]:
     """The first ``count`` devices of each process, in the order of processes."""
-    known = sorted(_jax("jax").devices(kind), key=lambda each: (each.process_index, each.id))
+    known = sorted(jax_module().devices(kind), key=lambda each: (each.process_index, each.id))
     return [
         f"{device.platform}:{device.id}"
         for _, own in itertools.groupby(known, key=lambda each: each.process_index)
@@ -238,8 +237,3 @@ def _distribution(devices: list[str], shard_head: bool) -> Any:
     return keras.distribution.ModelParallel(
         layout_map=layouts, batch_dim_name=_AXIS, auto_shard_dataset=False
     )
-
-
-def _jax(module: str) -> Any:
-    # Not an import statement: with its types it would have to be installed to be checked.
-    return importlib.import_module(module)

@@ -91,7 +91,7 @@ def joined(hosts: Hosts | None, seconds: int = 300) -> Iterator[Team]:
         yield team
         wait_for_all(team)
     except BaseException as error:
-        if _jax().distributed.is_initialized():  # else all have stopped together
+        if jax_module().distributed.is_initialized():  # else all have stopped together
             _tell_failure(team, error)
         raise
     _part()
@@ -99,7 +99,7 @@ def joined(hosts: Hosts | None, seconds: int = 300) -> Iterator[Team]:
 
 def _met(hosts: Hosts, seconds: int) -> Team:
     try:
-        jax = _jax()
+        jax = jax_module()
     except ModuleNotFoundError:
         raise TeamError(
             "--hosts: works on JAX only; install it and set KERAS_BACKEND=jax"
@@ -126,7 +126,7 @@ def _met(hosts: Hosts, seconds: int) -> Team:
         raise TeamError(
             f"--hosts: {error} Give --processes and --process, or start under Slurm or Open MPI"
         ) from None
-    state = importlib.import_module("jax._src.distributed").global_state
+    state = jax_module("jax._src.distributed").global_state
     return Team(state.process_id, state.num_processes, state.client)
 
 
@@ -173,7 +173,7 @@ def share_array(team: Team, array: np.ndarray[Any, Any] | None) -> np.ndarray[An
     count = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     # Bytes: JAX would make 32-bit numbers of others.
     data = np.zeros(count, np.uint8) if array is None else np.frombuffer(array.tobytes(), np.uint8)
-    tools = importlib.import_module("jax.experimental.multihost_utils")
+    tools = jax_module("jax.experimental.multihost_utils")
     found = np.asarray(tools.broadcast_one_to_all(data), np.uint8)
     return np.frombuffer(found.tobytes(), kind).reshape(shape) if array is None else array
 
@@ -218,7 +218,7 @@ def told_to_stop(team: Team, step: int) -> bool:
     """
     if team.processes == 1:
         return False
-    tools = importlib.import_module("jax.experimental.multihost_utils")
+    tools = jax_module("jax.experimental.multihost_utils")
     return bool(tools.reached_preemption_sync_point(step))
 
 
@@ -280,14 +280,16 @@ def _tell_failure(team: Team, error: BaseException) -> None:
 
 
 def _part() -> None:
-    _jax().distributed.shutdown()
+    jax_module().distributed.shutdown()
     # JAX's service took the signal for itself; what Python has for it holds again.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
-def _jax() -> Any:
-    # Not an import statement: with its types it would have to be installed to be checked.
-    return importlib.import_module("jax")
+def jax_module(name: str = "jax") -> Any:
+    """JAX, or a module of it; by no import statement, for which it would have to be installed to be
+    checked.
+    """
+    return importlib.import_module(name)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
 from training.recipes.schedules import Schedule, make_schedule
 
 Place = tuple[str | int, ...]
@@ -61,6 +61,16 @@ DECAYING_SCHEDULES = ("polynomial", "cosine")
 
 class RecipeError(InputError):
     """A recipe cannot be used; the message says which key, what was expected and what was found."""
+
+
+def fail_in(where: str, *before: str) -> Fail:
+    """What makes the error of a recipe in the file ``where``, below the keys ``before``."""
+
+    def fail(place: Place, message: str) -> RecipeError:
+        key = ".".join(map(str, (*before, *place)))
+        return RecipeError(f"{where}: {cause_of(f'{key}: {message}' if key else message)}")
+
+    return fail
 
 
 def _one_of(*names: str, default: Any = dataclasses.MISSING, kind: str | None = None) -> Any:
@@ -346,6 +356,10 @@ class Recipe:
     keep_whole: bool = False
     start_head: str | None = None
     custom: tuple[str, ...] = ()
+
+    def stage_at(self, number: int) -> Stage:
+        """That stage; of a run that has ended, the last."""
+        return self.stages[min(number, len(self.stages) - 1)]
 
     @property
     def labels_too(self) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from evaluator.errors import InputError
+from evaluator.errors import InputError, near_name, unknown_name
 from training.recipes import registry
 from training.recipes.parts import Fail, Place, RateRecipe, with_epochs
 from training.recipes.schedules import SCHEDULES, make_schedule
@@ -31,9 +30,7 @@ def built(kind: type[T], value: Any, place: Place, fail: Fail) -> T:
     value = _with_options(known, value)
     for key in value:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "there is: " + ", ".join(known)
-            raise fail((*place, key), f"unknown key {key!r}; {hint}")
+            raise fail((*place, key), f"unknown key {key!r}; {unknown_name(str(key), known)}")
     hints = _hints(kind)
     found: dict[str, Any] = {}
     for name, each in known.items():
@@ -110,8 +107,8 @@ def _scalar(hint: Any, value: Any, place: Place, limits: Mapping[str, Any], fail
             if isinstance(value, str) and registry.may_be(kind, value):
                 return value
             choices = (*choices, *registry.names(kind))
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        hint_text = f"; did you mean {near[0]!r}?" if near else ""
+        near = near_name(str(value), choices)
+        hint_text = f"; did you mean {near!r}?" if near else ""
         raise fail(place, f"expected one of {', '.join(choices)}; found {_shown(value)}{hint_text}")
     low, high = limits.get("low", -float("inf")), limits.get("high", float("inf"))
     number = _as_number(value)

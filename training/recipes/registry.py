@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import entry_points
@@ -116,6 +116,21 @@ def found(kind: str, name: str) -> Callable[..., Any] | None:
     return _REGISTERED[kind].get(name)
 
 
+def made(kind: str, name: str, given: Mapping[str, Any]) -> Any:
+    """What the registered thing of that name makes of these options.
+
+    Raises InputError where it is not registered here, or takes no such options.
+    """
+    make = found(kind, name)
+    if make is None:
+        raise InputError(f"{kind} {name!r} is not registered: give the module that does, --custom")
+    try:
+        inspect.signature(make).bind(**given)
+        return make(**given)
+    except TypeError as error:
+        raise InputError(f"{kind} {name!r}: {error}") from error
+
+
 def names(kind: str) -> tuple[str, ...]:
     """What is registered of that kind."""
     return tuple(_REGISTERED[kind])
@@ -147,11 +162,6 @@ def imported(modules: Sequence[str | ModuleType]) -> list[str]:
     Raises InputError where there is no such module; what a module raises itself comes through.
     """
     return [_stamp(each if isinstance(each, ModuleType) else _module(each)) for each in modules]
-
-
-def module_of(made: Callable[..., Any]) -> ModuleType | None:
-    """The module that registered something; None where that cannot be told."""
-    return inspect.getmodule(made)
 
 
 def _module(name: str) -> ModuleType:

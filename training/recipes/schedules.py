@@ -18,7 +18,7 @@ Schedule = Callable[[float], float]
 
 def constant(learning_rate: float) -> Schedule:
     """The same rate at every epoch."""
-    positive("learning_rate", learning_rate)
+    positive(learning_rate=learning_rate)
     return lambda _: learning_rate
 
 
@@ -31,7 +31,7 @@ def founding_schedule(
     For ``keras.callbacks.LearningRateScheduler``, as `warm_up` is. Raises InputError for a
     ``learning_rate`` that is not above 0.
     """
-    positive("learning_rate", learning_rate)
+    positive(learning_rate=learning_rate)
     return lambda epoch: learning_rate * math.exp(min(0.0, rate * (hold - epoch)))
 
 
@@ -39,16 +39,13 @@ def polynomial(
     learning_rate: float, *, epochs: float, power: float = 2.0, end: float = 0.0
 ) -> Schedule:
     """From ``learning_rate`` at 0 to ``end`` at ``epochs`` and after: (1 - epoch/epochs)^power."""
-    positive("learning_rate", learning_rate)
-    positive("epochs", epochs)
-    positive("power", power)
+    positive(learning_rate=learning_rate, epochs=epochs, power=power)
     return lambda epoch: float(end + (learning_rate - end) * (1.0 - _done(epoch, epochs)) ** power)
 
 
 def cosine(learning_rate: float, *, epochs: float, end: float = 0.0) -> Schedule:
     """From ``learning_rate`` at 0 to ``end`` at ``epochs`` and after, along half a cosine."""
-    positive("learning_rate", learning_rate)
-    positive("epochs", epochs)
+    positive(learning_rate=learning_rate, epochs=epochs)
     return lambda epoch: (
         end + (learning_rate - end) * 0.5 * (1.0 + math.cos(math.pi * _done(epoch, epochs)))
     )
@@ -60,7 +57,7 @@ def _done(epoch: float, epochs: float) -> float:
 
 def warmup(schedule: Schedule, epochs: float) -> Schedule:
     """A line from 0 to ``schedule(epochs)``, then ``schedule`` itself, unshifted."""
-    positive("epochs", epochs)
+    positive(epochs=epochs)
     return lambda epoch: (
         schedule(epochs) * max(epoch, 0.0) / epochs if epoch < epochs else schedule(epoch)
     )
@@ -101,11 +98,8 @@ def make_schedule(name: str, *, warmup_epochs: float = 0.0, **options: Any) -> S
     return warmup(schedule, warmup_epochs) if warmup_epochs else schedule
 
 
-def positive(name: str, value: float) -> None:
-    """Nothing.
-
-    Raises:
-        InputError: ``value`` is not a finite number above 0.
-    """
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"schedule: {name}: expected a finite number above 0, found {value!r}")
+def positive(**given: float) -> None:
+    """Raises InputError for a value that is not a finite number above 0."""
+    for name, value in given.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"schedule: {name}: expected a finite number above 0, found {value!r}")

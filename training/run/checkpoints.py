@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from evaluator.errors import InputError, cause_of, plain_name
 from evaluator.files import whole_file
 from evaluator.npz import NpzError, array_names, opened_npz, read_array
+from training.run.position import PlateauState, Position
 
 _STATE = "state"
 
@@ -112,50 +114,25 @@ def _is_by_bin(value: object) -> bool:
 
 
 def _is_plateau(value: object) -> bool:
-    """Whether it is empty or what `training.loop.callbacks.PlateauState` is made of."""
+    """Whether it is empty or what a PlateauState is made of."""
     if not isinstance(value, dict) or not set(value) <= set(_PLATEAU):
         return False
     return all(_PLATEAU[name](each) for name, each in value.items())
 
 
-_PLATEAU: Mapping[str, Callable[[object], bool]] = {
-    "multiplier": _is_number,
-    "best": _is_number_or_none,
-    "waited": _is_count,
+# What fits a part of a state, by the type that it is declared with.
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "int": _is_count,
+    "float": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "int | None": lambda value: value is None or _is_count(value),
+    "float | None": _is_number_or_none,
+    "dict[str, float]": _is_by_bin,
+    "dict[str, Any]": _is_plateau,
 }
-
-# `training.loop.session.Position`, which takes Keras to import. Older checkpoints lack some of it.
-_STATE_OF_RUN: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(
-        (
-            "stage",
-            "epoch",
-            "step",
-            "epochs_done",
-            "steps_done",
-            "timed_steps",
-            "log_bytes",
-            "verification_bytes",
-        ),
-        _is_count,
-    ),
-    **dict.fromkeys(
-        (
-            "loss_sum",
-            "accuracy_sum",
-            "active_sum",
-            "spread_sum",
-            "epoch_seconds",
-            "timed_seconds",
-        ),
-        _is_number,
-    ),
-    "best": _is_number_or_none,
-    "best_step": lambda value: value is None or _is_count(value),
-    "best_by_bin": _is_by_bin,
-    "plateau": _is_plateau,
-    "finished": lambda value: isinstance(value, bool),
-}
+_PLATEAU = {each.name: _FITS[str(each.type)] for each in fields(PlateauState)}
+_STATE_OF_RUN = {each.name: _FITS[str(each.type)] for each in fields(Position)}
+# Older checkpoints lack some of it.
 _NEEDED = ("stage", "epoch", "step", "steps_done", "best", "best_step", "finished")
 
 

@@ -14,14 +14,12 @@ from typing import Any
 
 from evaluator.files import write_whole
 from training.recipes.recipe import Recipe, to_plain
-from training.run.runs import RunError, flat
+from training.run.runs import COUNTS, RunError, flat
 
 # A step and the figures of a row, by the names of log.csv.
 Log = Callable[[int, Mapping[str, float]], None]
 
 _PROJECT = "face-zoo"
-# Columns of the log that say where a row is, not what was measured.
-_NOT_MEASURED = ("stage", "epoch", "step")
 
 
 def check_loggers(names: Sequence[str] | None) -> None:
@@ -56,7 +54,7 @@ def opened_loggers(
             measured = {
                 name: float(value)
                 for name, value in row.items()
-                if name not in _NOT_MEASURED and isinstance(value, int | float)
+                if name not in COUNTS and isinstance(value, int | float)
             }
             for each in logs:
                 each(row["step"], measured)

@@ -22,12 +22,13 @@ from evaluator.files import TEMPORARY, file_sha256, read_bounded, remove_leftove
 from evaluator.metrics.standing import LOGGED
 from training.data.convert.staging import held_folder
 from training.data.sources.faces import FaceSet
-from training.recipes.recipe import Fail, Place, Recipe, RecipeError, parse_recipe, to_plain
+from training.recipes.parts import Recipe, fail_in
+from training.recipes.recipe import parse_recipe, to_plain
 
+# Columns of a log that say where a row is, and what was measured there.
+COUNTS = ("stage", "epoch", "step")
 LOG_COLUMNS = (
-    "stage",
-    "epoch",
-    "step",
+    *COUNTS,
     "learning_rate",
     "loss",
     "accuracy",
@@ -212,7 +213,7 @@ def write_entry(run: RunFolder, entry: RunEntry, recipe: Recipe) -> None:
     given = {"profile": recipe.preprocess.profile, "size": [height, width]}
     if recipe.preprocess.channels != "gray":
         given["channels"] = recipe.preprocess.channels
-    sha256 = file_sha256(run.model) if run.model.is_file() else None
+    sha256 = model_sha256(run)
     content = {
         "file": run.model.name,
         **({"sha256": sha256} if sha256 else {}),
@@ -233,7 +234,7 @@ def read_entry(run: RunFolder) -> tuple[RunEntry, Recipe]:
     file of another content, RecipeError for a recipe that cannot be used, OSError.
     """
     name, content = only_entry(run.entry)
-    recipe = parse_recipe(content["recipe"], _fail_in(run.entry))
+    recipe = parse_recipe(content["recipe"], fail_in(str(run.entry), "recipe"))
     said = {key: str(content.get(key, "")) for key in ("source", "notes")}
     return RunEntry(name=name, base=name, **said), recipe
 
@@ -252,14 +253,6 @@ def only_entry(path: Path) -> tuple[str, dict[str, Any]]:
     if "preprocess" not in recipe and "input" in entry:
         recipe = {**recipe, "preprocess": entry["input"]}
     return str(name), {**entry, "recipe": recipe}
-
-
-def _fail_in(path: Path) -> Fail:
-    def fail(place: Place, message: str) -> RecipeError:
-        key = ".".join(["recipe", *map(str, place)])
-        return RecipeError(f"{path}: {cause_of(f'{key}: {message}')}")
-
-    return fail
 
 
 def locked(run: RunFolder) -> AbstractContextManager[None]:
@@ -341,13 +334,9 @@ def _cell(value: Any) -> Any:
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """Plain recipe data as {"stages.0.epochs": 5}."""
-    if isinstance(value, Mapping):
-        pairs = [(str(key), each) for key, each in value.items()]
-    elif isinstance(value, list):
-        pairs = [(str(number), each) for number, each in enumerate(value)]
-    else:
+    if not isinstance(value, Mapping | list):
         return {prefix: value}
     found: dict[str, Any] = {}
-    for key, each in pairs:
-        found |= flat(each, f"{prefix}.{key}" if prefix else key)
+    for key, each in value.items() if isinstance(value, Mapping) else enumerate(value):
+        found |= flat(each, f"{prefix}.{key}" if prefix else str(key))
     return found

@@ -53,14 +53,9 @@ class People:
 
 def people_of(labels: NDArray[Any]) -> People:
     """The rows of each person, from one label a row."""
-    order = np.argsort(labels, kind="stable").astype(np.intp)
-    ordered = labels[order]
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sizes = np.diff(np.append(first, len(labels)))
-    start, stop = np.empty(len(labels), np.intp), np.empty(len(labels), np.intp)
-    start[order] = np.repeat(first, sizes)
-    stop[order] = np.repeat(first + sizes, sizes)
-    return People(order, start, stop)
+    _, person, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return People(np.argsort(person, kind="stable"), (ends - counts)[person], ends[person])
 
 
 def unit_rows(embeddings: NDArray[np.floating[Any]]) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from training.data.batches.pipeline import TrainingData, epoch_order, still_batches
-from training.recipes.recipe import Triplets
+from training.recipes.parts import Triplets
 from training.triplets.mining import choose_images, mine_triplets
 from training.triplets.orders import balanced_order, shuffled_triplets, sliding_window_order
 
@@ -202,8 +202,8 @@ def embed_numbers(model: keras.Model, data: TrainingData, numbers: Numbers) -> N
     parts = [np.array(model.predict_on_batch(each.images), np.float32) for each in batches]
     # The last batch was filled up.
     embeddings = np.concatenate(parts)[: len(numbers)]
-    broken = data.broken.causes
-    lost = [i for i, number in enumerate(numbers) if data.faces.origin(int(number)) in broken]
+    origins = (data.faces.origin(int(number)) for number in numbers)
+    lost = [i for i, origin in enumerate(origins) if origin in data.broken]
     embeddings[lost] = np.nan
     return embeddings
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evaluator.errors import InputError
 from evaluator.files import whole_file
 from training.data.batches.pipeline import TrainingData
-from training.recipes.recipe import Recipe, Triplets
+from training.recipes.parts import Recipe, Triplets
 from training.triplets.mining import TripletError
 from training.triplets.orders import sliding_window_order
 from training.triplets.samplers import MinedSampler, embed_numbers, purpose_seed, sampler_of

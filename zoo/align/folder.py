@@ -84,7 +84,8 @@ def align_folder(
         except DecodeError as error:  # with landmarks given, the first to decode it
             unreadable[name] = str(error)
             return False
-        _write(targets[name], face)
+        targets[name].parent.mkdir(parents=True, exist_ok=True)
+        write_whole(targets[name], face)
         return False
 
     absent = set(gone)
@@ -142,8 +143,3 @@ def _same(before: Row | None, now: Row) -> bool:
     return before.sha256 == now.sha256 and (
         before.points is None or now.points is None or bool((before.points == now.points).all())
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, data)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.bins.pairs_file import read_people
+from evaluator.bins.pairs_file import linked_people, read_people
 from evaluator.bins.verification_set import (
     StoredBin,
     VerificationSet,
@@ -166,14 +166,7 @@ def _compared(
 
 def _linked(slots: NDArray[np.intp], genuine: NDArray[np.bool_]) -> list[int]:
     """Impostor pairs of two images that a chain of genuine pairs says are one person's."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    ends = slots.reshape(-1, 2)
-    left, right = ends[genuine].T
-    count = int(slots.max()) + 1
-    graph = coo_array((np.ones(len(left)), (left, right)), shape=(count, count))
-    person = connected_components(graph, directed=False)[1]
+    ends, (person, _) = slots.reshape(-1, 2), linked_people(slots, genuine)
     found = ~genuine & (person[ends[:, 0]] == person[ends[:, 1]]) & (ends[:, 0] != ends[:, 1])
     pairs: list[int] = np.flatnonzero(found).tolist()
     return pairs

@@ -56,7 +56,7 @@ class Alike:
                 yield start + i, k, float(cosines[i, k])
 
     def near_people(
-        self, others: Floats, person: NDArray[np.intp], count: int
+        self, others: Floats, person: NDArray[np.int64], count: int
     ) -> Iterator[tuple[int, int, float]]:
         """People here and of ``others``, whose rows are of ``person``, that are likely one: both
         numbers and the cosine of their means.
@@ -120,19 +120,6 @@ def alike(
         for cosine, p, q in people
     )
     return found
-
-
-def people_of_bin(
-    slots: NDArray[np.intp], genuine: NDArray[np.bool_]
-) -> tuple[NDArray[np.intp], int]:
-    """The person of each distinct image of a bin, as far as genuine pairs tell, and how many."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs, images = slots.reshape(-1, 2)[genuine], int(slots.max()) + 1
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(images, images))
-    count, person = connected_components(links, directed=False)
-    return person.astype(np.intp), int(count)
 
 
 def _centre(rows: Floats) -> Floats:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluator.bins.pairs_file import linked_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.errors import InputError
 from evaluator.images.inputs import Embedder
 from training.data.sources.faces import FaceSet
-from zoo.data.alike import Alike, alike, people_of_bin
+from zoo.data.alike import Alike, alike
 from zoo.data.findings import Finding, of_two
 from zoo.data.looking import Looked, Progress, look
 
@@ -109,7 +110,7 @@ def _in_bin(
         if (i, k) not in same:
             kind = f"images that are nearly in {bin.name}"
             found.append(Finding(kind, faces.origin(i), _person(faces, i), slot[k], "", cosine))
-    person, count = people_of_bin(slots, bin.genuine)
+    person, count = linked_people(slots, bin.genuine)
     for p, group, cosine in people.near_people(rows, person, count):
         where = ", ".join(slot[k] for k in np.flatnonzero(person == group)[:4])
         kind = f"people who are likely in {bin.name}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.errors import cause_of
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import Embedder
 from evaluator.measure.embed import EmbedOptions, embed_images
@@ -36,13 +37,6 @@ class Looked:
     causes: dict[int, str]
     embeddings: NDArray[np.float32] | None
 
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """(images,) which have an embedding."""
-        if self.embeddings is None:
-            return np.zeros(len(self.digests), np.bool_)
-        return np.asarray(self.embeddings.any(axis=1))
-
 
 def look(
     read: Read, count: int, *, embedder: Embedder | None, path: Path, progress: Progress
@@ -54,7 +48,7 @@ def look(
         try:
             found = decode_image(bytes(read(i)))
         except (DecodeError, RecordError, OSError) as error:
-            causes[i] = " ".join(str(error).split())
+            causes[i] = cause_of(error)
             return None
         shape = str(found.shape).encode()
         digest = hashlib.blake2b(found.tobytes(), digest_size=_DIGEST, person=shape)

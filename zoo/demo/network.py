@@ -9,9 +9,7 @@ import time
 from pathlib import Path
 
 from evaluator.errors import InputError
-from evaluator.images.inputs import InputSpec
 from evaluator.models.runtime import import_keras
-from training.data.batches.pipeline import prepare_data
 from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
 from training.recipes.recipe import Recipe
@@ -21,8 +19,6 @@ from training.run.runs import (
     RunError,
     RunFolder,
     check_resumable,
-    create_run,
-    locked,
     model_sha256,
 )
 from zoo.demo.faces_and_models import Faces, png
@@ -129,7 +125,8 @@ def _remove(run: RunFolder) -> None:
 
 def _train(run: RunFolder, entry: Entry, recipe: Recipe, faces: FaceSet, origin: str) -> None:
     import_keras()
-    from training.loop.fit import Reporter, train
+    from training.loop.session import Reporter
+    from training.loop.whole_run import RunJob, carry_out
 
     about = RunEntry(
         name=run.path.name,
@@ -137,15 +134,16 @@ def _train(run: RunFolder, entry: Entry, recipe: Recipe, faces: FaceSet, origin:
         source=f"{_SOURCE}, on {len(faces)} images of {len(faces.names)} people: {origin}",
         notes=entry.notes,
     )
-    height, width = recipe.preprocess.size
-    spec = InputSpec(height, width, recipe.preprocess.profile, recipe.preprocess.channels)
-    data = prepare_data(faces, recipe.data, spec, batch=recipe.batch)
-    if not run.path.exists():
-        create_run(run.path, about, recipe, faces)
-    with locked(run), TrainingProgress() as progress:
-        report = Reporter(_unsaid, progress.step)
-        train(recipe, data, run, entry=about, sets=(), report=report)
-
-
-def _unsaid(line: str) -> None:
-    """Nothing: a row an epoch is in the run's log, here one line that moves is enough."""
+    job = RunJob(
+        recipe=recipe,
+        faces=faces,
+        folder=run,
+        entry=about,
+        sets=(),
+        resume=run.path.exists(),
+        logs=(),
+        devices="auto:1",
+    )
+    with TrainingProgress() as progress:
+        # A row an epoch is in the run's log; here one line that moves is enough.
+        carry_out(job, Reporter(step=progress.step))

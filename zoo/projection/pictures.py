@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from evaluator.bins.pairs_file import linked_people
 from evaluator.bins.verification_set import VerificationSet, distinct_images
 from evaluator.images.decode import DecodeError, decode_image
 from training.data.sources.faces import FaceSet
@@ -60,15 +59,11 @@ def pictures_of_bin(verification_set: VerificationSet) -> Pictures:
     A bin names nobody: the same person may appear as several.
     """
     images, slots = distinct_images(verification_set.images)
-    left, right = slots.reshape(-1, 2)[verification_set.genuine].T
-    links = coo_array(
-        (np.ones(len(left), np.int8), (left, right)), shape=(len(images), len(images))
-    )
-    count, people = connected_components(links, directed=False)
+    people, count = linked_people(slots, verification_set.genuine)
     _, first = np.unique(slots, return_index=True)
     return Pictures(
         tuple(images),
-        people.astype(np.int64),
+        people,
         tuple(f"person {number + 1}" for number in range(count)),
         tuple(f"image {slot}" for slot in first),
     )

@@ -194,7 +194,7 @@ class TrainingProgress:
         self._bar.stop()
 
     def step(self, step: Any) -> None:
-        """What is shown after a step (a ``training.loop.fit.Step``)."""
+        """What is shown after a step (a ``training.loop.session.Step``)."""
         if not self._terminal:
             return
         minutes, seconds = divmod(int(step.seconds_left), 60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evaluator.bins.verification_set import VerificationSet, read_bin
 from evaluator.errors import InputError
@@ -15,9 +14,11 @@ from training.data.sources.faces import FaceSet
 from training.data.sources.shards import open_training_faces
 from training.processes.devices import check_devices, check_triplets_fit
 from training.processes.team import Team, agree, share
-from training.recipes.recipe import Recipe, RecipeError, parse_recipe, to_plain
+from training.recipes.parts import Recipe, fail_in
+from training.recipes.recipe import parse_recipe, to_plain
 from training.recipes.registry import imported
 from training.run.checkpoints import read_state
+from training.run.position import Position
 from training.run.runs import (
     RunEntry,
     RunError,
@@ -36,9 +37,6 @@ from zoo.train.entry import (
     training_bins,
     with_start_found,
 )
-
-if TYPE_CHECKING:
-    from training.loop.fit import Outcome
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _recipe_and_data(
         source = _known_source(folder) if asked.resume else Path(recipe.data.source)
     plain, found = share(team, recipe and [to_plain(recipe), str(source)])
     if recipe is None:
-        recipe = parse_recipe(plain, lambda place, words: RecipeError(f"{place}: {words}"))
+        recipe = parse_recipe(plain, fail_in("recipe"))
     return recipe, asked.data or Path(found)
 
 
@@ -144,7 +142,7 @@ def _train(
     """Trains and returns the exit code."""
     import_keras()
     from training.loop.callbacks import DivergedError
-    from training.loop.fit import Reporter
+    from training.loop.session import Reporter
     from training.loop.whole_run import RunJob, carry_out
 
     about = RunEntry(
@@ -167,7 +165,7 @@ def _train(
     )
     with TrainingProgress(silent=not team.lead) as progress:
         try:
-            outcome = carry_out(job, Reporter(progress.say, progress.step))
+            end = carry_out(job, Reporter(progress.say, progress.step))
         except DivergedError as error:
             if team.lead:
                 warn(f"zoo: error: {error}")
@@ -176,14 +174,14 @@ def _train(
             words = _how_to_go_on(entry.name, folder) if team.lead else "stopped, with all others"
             raise Interrupted(words) from None
     if team.lead:
-        warn(_said(outcome, folder))
+        warn(_said(end, folder))
     return 0
 
 
-def _said(outcome: Outcome, folder: RunFolder) -> str:
-    best = "" if outcome.best is None else f", best verification {outcome.best:.6f}"
-    best += "" if outcome.best_step is None else f" at step {outcome.best_step}"
-    return f"{folder.path}: {outcome.steps} steps{best}; {folder.model.name} is there"
+def _said(end: Position, folder: RunFolder) -> str:
+    best = "" if end.best is None else f", best verification {end.best:.6f}"
+    best += "" if end.best_step is None else f" at step {end.best_step}"
+    return f"{folder.path}: {end.steps_done} steps{best}; {folder.model.name} is there"
 
 
 def _how_to_go_on(name: str, folder: RunFolder) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from training.recipes.recipe import Augment
+from training.recipes.parts import Augment
 
 Pixels = NDArray[np.uint8]
 

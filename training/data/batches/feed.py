@@ -9,7 +9,7 @@ import keras
 
 from evaluator.errors import InputError
 from training.data.batches.pipeline import Batch, TrainingData, empty_batch
-from training.recipes.recipe import Recipe
+from training.recipes.parts import Recipe
 
 
 class Feed:

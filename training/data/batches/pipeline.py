@@ -10,14 +10,14 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.ahead import ahead
-from evaluator.errors import InputError
+from evaluator.errors import InputError, cause_of
 from evaluator.images.decode import DecodeError, decode_image
 from evaluator.images.inputs import InputSpec, write_model_input
 from training.data.batches.augment import changed
@@ -25,7 +25,7 @@ from training.data.batches.balance import balanced_by_person
 from training.data.batches.buffers import recycled_arrays
 from training.data.sources.faces import FaceSet
 from training.data.sources.recordio import RecordError
-from training.recipes.recipe import DataRecipe
+from training.recipes.parts import DataRecipe, Preprocess
 
 # Streams of randomness that must not be the same numbers: what each is for.
 _SPLIT, _ORDER, _FLIP, _AUGMENT = range(4)
@@ -50,13 +50,6 @@ class Batch(NamedTuple):
     weights: NDArray[np.float32]
 
 
-@dataclass
-class Broken:
-    """Images that could not be read, by where they lie, with the cause; filled while training."""
-
-    causes: dict[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class TrainingData:
     """A FaceSet split, with all that decides its batches.
@@ -64,7 +57,7 @@ class TrainingData:
     ``train`` and ``held_back`` are image numbers. ``shard`` (i, n) makes each batch the i-th of
     its n parts, for n processes that train together. ``new_images`` gives the array of a batch,
     in memory that earlier ones had. ``cache`` holds decoded pixels by number, None where it is
-    off; ``broken`` names the images that were skipped.
+    off; ``broken`` has the images that were skipped, by where they lie, with the cause.
     """
 
     faces: FaceSet
@@ -76,7 +69,7 @@ class TrainingData:
     class_weights: NDArray[np.float32]
     new_images: Callable[[], NDArray[np.float32]]
     cache: list[NDArray[np.uint8] | None] | None
-    broken: Broken
+    broken: dict[str, str]
     shard: tuple[int, int] = (0, 1)
 
     @property
@@ -112,9 +105,14 @@ def prepare_data(
         class_weights=_class_weights(faces.labels[train], len(faces.names), recipe.class_weights),
         new_images=recycled_arrays((batch // shard[1], *spec.batch_shape)),
         cache=[None] * len(faces) if kept_bytes(recipe, spec, len(faces)) else None,
-        broken=Broken(),
+        broken={},
         shard=shard,
     )
+
+
+def spec_of(preprocess: Preprocess) -> InputSpec:
+    """What a recipe's model sees."""
+    return InputSpec(*preprocess.size, preprocess.profile, preprocess.channels)
 
 
 def kept_bytes(recipe: DataRecipe, spec: InputSpec, images: int) -> int:
@@ -219,10 +217,9 @@ class Pass:
             try:
                 return number, self.pixels(number)
             except (DecodeError, RecordError, OSError) as error:
-                cause = " ".join(str(error).split())
-                data.broken.causes.setdefault(data.faces.origin(number), cause)
+                data.broken.setdefault(data.faces.origin(number), cause_of(error))
                 number = int(self.order[(self._ranks[number] + 1) % len(self.order)])
-        origin, cause = next(iter(data.broken.causes.items()))
+        origin, cause = next(iter(data.broken.items()))
         raise InputError(
             f"{data.faces.origin(wanted)}: neither this image nor the {_MAX_BROKEN} after "
             f"it can be read: {cause if origin in cause else f'{origin}: {cause}'}"

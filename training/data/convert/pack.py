@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluator.errors import InputError
 from evaluator.files import write_whole
@@ -68,8 +67,7 @@ def pack_records(
         check_files(out, done)
         return Converted(out, done["images"], done["classes"], done["images"])
     with staged(out, plan, force=force) as stage:
-        rec, order = stage / "train.rec", np.argsort(faces.labels, kind="stable")
-        first = int(order[0])
+        rec, first = stage / "train.rec", int(faces.by_person[0])
         height, width = image_size(encoded_image(faces, first)[0], faces.origin(first))
         kept = len(faces)
         if not rec.exists():
@@ -77,7 +75,7 @@ def pack_records(
         offsets = record_offsets(map_file(rec), rec)
         store_index(stage / "train.idx", np.arange(len(offsets)), offsets)
         write_whole(stage / "property", f"{len(faces.names)},{height},{width}\n")
-        digest = _check_records(faces, order, rec, jobs)
+        digest = _check_records(faces, rec, jobs)
         write_manifest(stage, faces, plan, "records", digest, size=(height, width))
     return Converted(out, len(faces), len(faces.names), kept)
 
@@ -118,8 +116,7 @@ def _image_records(
 ) -> Iterator[bytes]:
     """The records from the place ``kept`` on, one after the other or many in one."""
     if jobs == 1:
-        order = np.argsort(faces.labels, kind="stable")
-        one = functools.partial(_image_record, faces, order, size)
+        one = functools.partial(_image_record, faces, size)
         yield from in_order(one, range(kept, len(faces)), progress)
         return
     parts = stretches(kept, len(faces))
@@ -133,16 +130,13 @@ def _image_records(
 def _joined_records(source: Path, fingerprint: str, size: tuple[int, int], places: range) -> bytes:
     """In a process of its own: the records of some places."""
     faces = faces_again(source, fingerprint)
-    order = np.argsort(faces.labels, kind="stable")
-    data = b"".join(_image_record(faces, order, size, place) for place in places)
+    data = b"".join(_image_record(faces, size, place) for place in places)
     faces.release()
     return data
 
 
-def _image_record(
-    faces: FaceSet, order: NDArray[np.int64], size: tuple[int, int], place: int
-) -> bytes:
-    number = int(order[place])
+def _image_record(faces: FaceSet, size: tuple[int, int], place: int) -> bytes:
+    number = int(faces.by_person[place])
     image, _ = encoded_image(faces, number)
     found = image_size(image, faces.origin(number))
     if found != size:
@@ -163,10 +157,10 @@ def _person_records(faces: FaceSet) -> list[tuple[int, int, int]]:
     ]
 
 
-def _check_records(faces: FaceSet, order: NDArray[np.int64], rec: Path, jobs: int) -> str:
+def _check_records(faces: FaceSet, rec: Path, jobs: int) -> str:
     """The images' digest, after reading the record file again through its index."""
     records = open_records(rec)
-    same = len(records) == len(faces) and np.array_equal(image_labels(records), faces.labels[order])
+    same = np.array_equal(image_labels(records), faces.labels[faces.by_person])
     ranges = np.array([row[1:] for row in _person_records(faces)])
     if not same or not np.array_equal(person_ranges(records), ranges):
         raise InputError(f"{rec}: the labels read back differ from the source's; remove it")
@@ -179,9 +173,7 @@ def _check_records(faces: FaceSet, order: NDArray[np.int64], rec: Path, jobs: in
 
 def _read_back(faces: FaceSet, records: RecordFile) -> Callable[[int], bytes | memoryview]:
     """What was written of each image."""
-    order = np.argsort(faces.labels, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
+    place = np.argsort(faces.by_person)
     return lambda i: read_image(records, int(place[i])).image
 
 

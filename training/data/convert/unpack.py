@@ -56,10 +56,8 @@ def unpack(
 def _by_name(faces: FaceSet) -> FaceSet:
     """The set with its ids in the order of the names, as a folder per person has them."""
     order = sorted(range(len(faces.names)), key=faces.names.__getitem__)
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
     names = tuple(faces.names[old] for old in order)
-    return replace(faces, names=names, labels=rank[faces.labels])
+    return replace(faces, names=names, labels=np.argsort(order)[faces.labels])
 
 
 def _checked(faces: FaceSet, folder: Path) -> str:

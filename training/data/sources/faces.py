@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -42,6 +43,11 @@ class FaceSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @functools.cached_property
+    def by_person(self) -> NDArray[np.int64]:
+        """The images' numbers person after person, as record files have them."""
+        return np.argsort(self.labels, kind="stable")
 
     @property
     def people(self) -> int:

@@ -9,6 +9,7 @@ a reader can find the next record in a damaged file. Source: dmlc-core, ``record
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from array import array
 from pathlib import Path
@@ -146,13 +147,8 @@ def release_pages(mapped: mmap.mmap, stop: int | None = None) -> None:
 
 def _aligned_magics(payload: bytes) -> list[int]:
     """Where the payload holds the magic at a multiple of four."""
-    found = []
-    place = payload.find(MAGIC_BYTES)
-    while place != -1:
-        if place % 4 == 0:
-            found.append(place)
-        place = payload.find(MAGIC_BYTES, place + 1)
-    return found
+    places = (each.start() for each in re.finditer(re.escape(MAGIC_BYTES), payload))
+    return [place for place in places if place % 4 == 0]
 
 
 def _length_word(flag: int, length: int) -> bytes:

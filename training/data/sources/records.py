@@ -84,31 +84,27 @@ class RecordFile:
         return len(self.images)
 
 
-def open_records(path: Path, *, write_index: bool = False) -> RecordFile:
+def open_records(path: Path) -> RecordFile:
     """The record file at ``path``, ready for random access.
 
     Where there is no ``.idx`` beside it the file is walked and the records are numbered from 0 in
-    the order they lie there (as mxnet's own rec2idx does), which with ``write_index`` is then
-    stored as that ``.idx``.
+    the order they lie there (as mxnet's own rec2idx does).
 
     Raises RecordError for a file that is no record file, an index that does not fit to it, and a
     ``property`` that cannot be read; OSError for a file that cannot be opened.
     """
     mapped = map_file(path)
     index = path.with_suffix(".idx")
-    there = index.exists()
-    if there:
+    held = index if index.exists() else None
+    if held:
         keys, offsets = _read_index(index)
         _check_index(index, keys, offsets, mapped, path)
     else:
         offsets = record_offsets(mapped, path)
         keys = np.arange(len(offsets), dtype=np.int64)
-        if write_index:
-            store_index(index, keys, offsets)
     data = memoryview(mapped)
     images, people = _layout(data, keys, offsets, path)
     declared = _read_property(path.with_name("property"))
-    held = index if there or write_index else None
     return RecordFile(path, mapped, data, keys, offsets, images, people, declared, held)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import re
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -133,11 +135,25 @@ def test_a_download_that_breaks_off_says_how_much_came(
     assert f"({len(half):,} bytes came, {len(weights) - len(half):,} did not)" in line
 
 
-# urllib3 leaves a socket to the garbage collector where it refuses a header.
+# urllib3 leaves a socket to the garbage collector where it refuses a header, and who still waits
+# for headers ends with the process: here both end with the test.
 _LEFT_SOCKET = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    """Set as a test is over; then those who wait end, and what they leave is collected."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for each in threading.enumerate():
+        if each.name.endswith("(ask)"):
+            each.join(60)
+    gc.collect()
+
+
 @_LEFT_SOCKET
+@pytest.mark.usefixtures("over")
 @pytest.mark.parametrize("sha256", [True, False], ids=["hash known", "hash not known"])
 @pytest.mark.parametrize(
     ("name", "value", "cause"),
@@ -172,6 +188,7 @@ def test_headers_that_make_no_sense_are_one_line(
 
 
 @_LEFT_SOCKET
+@pytest.mark.usefixtures("over")
 @pytest.mark.parametrize(
     ("location", "cause"),
     [
@@ -209,28 +226,33 @@ def test_a_redirect_is_followed(
     assert target.read_bytes() == weights
 
 
-def drips(request: BaseHTTPRequestHandler, data: bytes) -> None:
+def drips(request: BaseHTTPRequestHandler, data: bytes, over: threading.Event) -> None:
     with contextlib.suppress(OSError):
         for byte in data:
             request.wfile.write(bytes([byte]))
             request.wfile.flush()
-            time.sleep(0.05)
+            if over.wait(0.05):
+                return
 
 
-# Whoever is left waiting for headers ends with the process, and here with a socket.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@_LEFT_SOCKET
 @pytest.mark.parametrize("where", ["body", "headers", "first line"])
 def test_a_server_that_drips_is_left(
-    zoo: Zoo, tmp_path: Path, weights: bytes, serve: Callable[[Handler], str], where: str
+    zoo: Zoo,
+    tmp_path: Path,
+    weights: bytes,
+    serve: Callable[[Handler], str],
+    over: threading.Event,
+    where: str,
 ) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         if where == "body":
             answers(headers=(("Content-Length", str(len(weights))),))(request)
-            drips(request, weights)
+            drips(request, weights, over)
         elif where == "headers":
-            drips(request, b"HTTP/1.0 200 OK\r\n" + b"X-Slow: yes\r\n" * 80)
+            drips(request, b"HTTP/1.0 200 OK\r\n" + b"X-Slow: yes\r\n" * 80, over)
         else:
-            drips(request, b"HTTP/1.0 200 " + b"O" * 1000)
+            drips(request, b"HTTP/1.0 200 " + b"O" * 1000, over)
 
     target = entry(tmp_path, serve(answer))
     begin = time.monotonic()

@@ -67,7 +67,7 @@ def _stated(path: Path) -> _Note | None:
             f"{path}: not a note on a model's input: {error.strerror or cause_of(error)}; remove it"
         ) from None
     try:
-        return msgspec.json.decode(data, type=_Note)
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_Note)
     except (msgspec.MsgspecError, ValueError, RecursionError):  # of UTF-8 too; brackets without end
         raise ModelError(
             f"{path}: expected profile, channels and sha256, as JSON; remove the file"

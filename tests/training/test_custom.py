@@ -199,3 +199,8 @@ def test_a_taken_name_is_refused_unless_it_is_to_be_replaced() -> None:
 
 def test_a_module_without_a_file_is_noted_as_one() -> None:
     assert registry.imported([ModuleType("cells")]) == ["cells without a file"]
+
+
+def test_what_is_registered_may_have_no_signature() -> None:
+    registry.register_loss("dict", takes="logits", replace=True)(dict)
+    assert registry.made("loss", "dict", {"scale": 2}) == {"scale": 2}

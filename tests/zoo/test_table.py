@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from evaluator.results.record import BinRecord, ModelRecord, Result, Settings
-from zoo.evaluate.outcome import far_figures
+from zoo.evaluate.outcome import far_figures, finished
+from zoo.evaluate.request import Request
 from zoo.terminal import bin_table
 
 BOX = set("─│┃┏┓┗┛━┳┻╇┡┩╭╮╰╯")
@@ -245,3 +246,13 @@ def test_a_pipe_has_tars_and_intervals_as_columns_without_spaces() -> None:
     assert bin_table.plain_table(found).splitlines()[0].split() == [
         "model", "lfw", "threshold", "10-fold", "note",
     ]  # fmt: skip
+
+
+def test_a_terminal_hears_of_stored_results_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert finished(([], ["m.h5: broken"]), Request([], []), None) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "m.h5: broken" in printed.err

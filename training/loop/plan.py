@@ -94,7 +94,7 @@ def check_disk(recipe: Recipe, classes: int, run: Path) -> None:
     if free < needed:
         raise InputError(
             f"{run}: the run needs up to {_size(needed)} for its checkpoints and model, and its "
-            f"disk has {_size(free)}; free some, or name another with --run"
+            f"disk has {_size(free)}; free some, or choose another folder"
         )
 
 

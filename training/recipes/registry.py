@@ -6,7 +6,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -125,7 +125,8 @@ def made(kind: str, name: str, given: Mapping[str, Any]) -> Any:
     if make is None:
         raise InputError(f"{kind} {name!r} is not registered: give the module that does, --custom")
     try:
-        inspect.signature(make).bind(**given)
+        with suppress(ValueError):  # what is built into Python may have no signature
+            inspect.signature(make).bind(**given)
         return make(**given)
     except TypeError as error:
         raise InputError(f"{kind} {name!r}: {error}") from error

@@ -57,7 +57,7 @@ def _print(read: Sequence[tuple[Result, Reading]], request: Request) -> None:
         print()
     if sets:
         print_sets(sets, intervals=request.intervals, sizes=request.gallery_sizes)
-    if (console := rich_terminal()) is not None:
+    if read and (console := rich_terminal()) is not None:
         console.print(f"results stored in {request.results}/", style="dim", highlight=False)
 
 

@@ -93,9 +93,11 @@ def _embedder(
     def call(batch: Any, _keep_alive: Any = loaded) -> Any:
         return function(**{image: batch})[output]
 
+    with foreign_errors(f"{path}: cannot be loaded"):
+        index = sorted(function.structured_outputs).index(output)  # the function may have others
     model = GraphModel(
         function=function,
-        index=sorted(function.structured_outputs).index(output),
+        index=index,
         call=call,
         shape=shape,
         kind=takes.dtype,

@@ -146,7 +146,8 @@ class TFLiteFile:
                 yield "weights in another file"
 
     def _check_sizes(self) -> None:
-        for buffer in _all(self.model, "Buffers"):
+        # One by one: as many as the file has room for may be listed.
+        for buffer in map(self.model.Buffers, range(self.model.BuffersLength())):
             if not buffer.DataIsNone():
                 buffer.DataAsNumpy()  # ValueError where it ends after the file
             if buffer.Offset() > 1 and buffer.Offset() + buffer.Size() > len(self.data):

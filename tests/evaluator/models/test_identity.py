@@ -228,6 +228,14 @@ def test_what_no_model_s_folder_holds_is_refused_at_once(
     assert str(caught.value).isprintable()
 
 
+def test_a_note_that_an_editor_marked_as_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    sidecar_path(path).write_bytes(
+        b"\xef\xbb\xbf" + (NOTE % ('"unit"', '"rgb"', "a" * 64)).encode()
+    )
+    assert noted_input(path, "a" * 64) == ("unit", "rgb")
+
+
 def test_a_link_to_a_file_of_the_folder_is_a_file(tmp_path: Path) -> None:
     made = folder(tmp_path)
     (made / "variables" / "again").symlink_to("variables.index")

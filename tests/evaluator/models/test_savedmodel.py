@@ -293,6 +293,17 @@ def test_the_checkpoint_s_own_functions_are_not_refused(keras: Any, tmp_path: Pa
     assert unsafe(tmp_path / "m") == []
 
 
+def test_an_output_that_the_function_does_not_have_is_one_line(tf: Any, tmp_path: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = saved_module(tf, tmp_path / "m", lambda x: {"e": x[:, 0, 0]}) / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    outputs = saved.meta_graphs[0].signature_def["serving_default"].outputs
+    outputs["other"].CopyFrom(outputs.pop("e"))
+    path.write_bytes(saved.SerializeToString())
+    assert "cannot be loaded" in refusal(path.parent)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["ResNetV2", "MobileNetV2", "EfficientNetV2", "MobileNetV3"])
 def test_published_backbones_pass_the_scan(keras: Any, tmp_path: Path, family: str) -> None:
